@@ -1,0 +1,175 @@
+"""What every script's command line shares: flags in both spellings, checked numbers, one-line errors, progress."""
+
+import argparse
+import difflib
+import math
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+from utils.errors import UsageError, UserError
+
+SECONDS_BETWEEN_LINES = 30  # where standard error is no terminal, a line of progress this often instead of a bar
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with `--some-flag` = `--some_flag`, values such as `-4,-1` after a space, and one-line errors."""
+
+    def __init__(self, description, epilog=None):
+        super().__init__(description=description, epilog=epilog, allow_abbrev=False,
+                         formatter_class=HelpFormatter)
+
+    def parse_known_args(self, args=None, namespace=None):
+        return super().parse_known_args(normalise(sys.argv[1:] if args is None else args), namespace)
+
+    def parse_args(self, args=None, namespace=None):
+        values, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            known = [flag for action in self._actions for flag in action.option_strings]
+            near = difflib.get_close_matches(unknown[0], known, n=1)
+            self.error(f"unknown argument {unknown[0]}" + (f"; did you mean {near[0]}?" if near else "; see --help"))
+        return values
+
+    def error(self, message):
+        self.exit(UsageError.exit_status, f"{self.prog}: error: {message}\n")
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds each default, and leaves it out where the help text already says it."""
+
+    def _get_help_string(self, action):
+        if action.default is None or action.default is False or "default" in (action.help or ""):
+            return action.help
+        return super()._get_help_string(action)
+
+
+def normalise(arguments) -> list[str]:
+    """['--max-texts', '5', '--lags', '-4,-1'] -> ['--max_texts', '5', '--lags=-4,-1']"""
+    result = []
+    for argument in arguments:
+        if re.match(r"-\.?\d", argument) and result and re.fullmatch(r"--\w+", result[-1]):
+            result[-1] += f"={argument}"
+        elif argument.startswith("--"):
+            name, equals, value = argument[2:].partition("=")
+            result.append(f"--{name.replace('-', '_')}{equals}{value}")
+        else:
+            result.append(argument)
+    return result
+
+
+def whole_number(minimum):
+    """An argparse type: a whole number of at least `minimum`."""
+
+    def parse(text):
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < minimum:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {minimum}")
+        return value
+
+    return parse
+
+
+def number(minimum=-math.inf, maximum=math.inf, exclusive=False):
+    """An argparse type: a finite number within the bounds (`exclusive`: the bounds themselves are refused)."""
+
+    def parse(text):
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        inside = minimum < value < maximum if exclusive else minimum <= value <= maximum
+        if not (math.isfinite(value) and inside):
+            between = "between" if exclusive else "from"
+            bounds = f"above {minimum:g}" if exclusive else f"of at least {minimum:g}"
+            if math.isfinite(maximum):
+                bounds = f"{between} {minimum:g} {'and' if exclusive else 'to'} {maximum:g}"
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number {bounds}")
+        return value
+
+    return parse
+
+
+def lag_list(text) -> list[int]:
+    """An argparse type: '-4,-1,0' -> [-4, -1, 0]"""
+    try:
+        lags = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as -4,-1,0") from None
+    if len(set(lags)) < len(lags):
+        raise argparse.ArgumentTypeError(f"{text!r} names a lag twice")
+    return lags
+
+
+def run(main, argv=None):
+    """Run a script's `main` and turn what a user can mend into one line on standard error and an exit status."""
+    name = Path(sys.argv[0]).name
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` and `with` blocks clean up
+    try:
+        from dotenv import load_dotenv
+
+        load_dotenv(Path(__file__).resolve().parents[2] / ".env")
+        status = main(argv)
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        status = error.exit_status
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; nothing half written was left", file=sys.stderr)
+        status = 130
+    except BrokenPipeError:  # the reader of our output went away, as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 141
+    sys.exit(status)
+
+
+def quiet_libraries():
+    """Keep the libraries' own bars, advice and telemetry out of the output; call before they are imported."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    os.environ.setdefault("DATASETS_VERBOSITY", "error")
+
+
+class Progress:
+    """A tqdm bar with a rate on a terminal; elsewhere a line every half minute, so that logs stay readable."""
+
+    def __init__(self, title, unit, total=None):
+        from tqdm import tqdm
+
+        self._bar = tqdm(desc=title, unit=unit, total=total, unit_scale=True, dynamic_ncols=True, disable=None)
+        self._title, self._unit, self._total = title, unit, total
+        self._count, self._start = 0, time.monotonic()
+        self._last_line = self._start
+
+    def update(self, count, note=""):
+        self._count += count
+        if note:
+            self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update(count)
+        now = time.monotonic()
+        if self._bar.disable and now - self._last_line > SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            share = f" of {self._total:,}" if self._total else ""
+            rate = self._count / (now - self._start)
+            print(f"{self._title}: {self._count:,}{share} {self._unit}, {rate:,.0f} {self._unit}/s {note}".rstrip(),
+                  flush=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._bar.close()
+
+
+def readable_time(seconds) -> str:
+    """75 -> '75 s', 600 -> '10 min', 9000 -> '2.5 h'"""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

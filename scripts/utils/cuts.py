@@ -1,0 +1,73 @@
+"""From the labelled tokens of a document to windows: ending at a drawn token, or tiling the document."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Window:
+    """Text tokens of one document from `start` on, with a label each (-1 where the truth is not asked)."""
+
+    start: int
+    ids: np.ndarray
+    labels: np.ndarray
+
+
+def label_by_token(tokens, target) -> np.ndarray:
+    """int8 [tokens]: 1 where the token is the target, else 0."""
+    return (tokens == target).astype(np.int8)
+
+
+def window(tokens, labels, start, end, labelled_from) -> Window:
+    """tokens[start:end], labelled from its own token `labelled_from` on."""
+    own = labels[start:end].copy()
+    own[:labelled_from] = -1
+    return Window(start, tokens[start:end].copy(), own)
+
+
+def windows_at_drawn_tokens(tokens, labels, width, random) -> list[tuple[Window, Window]]:
+    """Pairs (positive, negative) of windows of `width` tokens that overlap nowhere; only the last token is labelled.
+
+    Positions of either class are drawn uniformly at random, the classes alternating; one is accepted if its window,
+    which ends at it, overlaps no accepted window. Both classes meet the same rule, so nothing but the label differs
+    between them: a walk that takes the next target after the last window would give away the distance since the last
+    target. The pairs are in random order.
+    """
+    positives, negatives = draw_apart(labels, width, random)
+    return [tuple(window(tokens, labels, position - width + 1, position + 1, width - 1) for position in pair)
+            for pair in zip(positives, negatives, strict=False)]  # the odd one out is left
+
+
+def draw_apart(labels, width, random) -> tuple[list[int], list[int]]:
+    """Accepted positions of the positive and of the negative class, in the order of drawing."""
+    blocked = np.zeros(len(labels), dtype=bool)
+    blocked[:width - 1] = True
+    waiting = {label: random.permutation(np.flatnonzero(labels == label)) for label in (0, 1)}
+    accepted = {0: [], 1: []}
+    label = int(random.integers(2))
+    while True:
+        position, waiting[label] = next_free(waiting[label], blocked)
+        if position is None:
+            return accepted[1], accepted[0]
+        accepted[label].append(position)
+        blocked[max(position - width + 1, 0):position + width] = True
+        label = 1 - label
+
+
+def next_free(positions, blocked):
+    """The first of `positions` that is free and those after it; None where none is."""
+    looked, step = 0, 64
+    while looked < len(positions):
+        free = np.flatnonzero(~blocked[positions[looked:looked + step]])
+        if len(free):
+            found = looked + free[0]
+            return int(positions[found]), positions[found + 1:]
+        looked, step = looked + step, step * 4
+    return None, positions[:0]
+
+
+def windows_side_by_side(tokens, labels, width, min_context) -> list[Window]:
+    """Windows that tile the document, each labelled from its token `min_context` on; a rest too short is left out."""
+    return [window(tokens, labels, start, start + width, min_context)
+            for start in range(0, len(tokens) - min_context, width)]

@@ -1,0 +1,174 @@
+"""Files that are whole or absent: atomic writes, checked reads, format numbers, hashes."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from utils.errors import UserError
+
+
+class WriteTogether:
+    """Write several files so that all of them appear, or none.
+
+    Each file grows under a temporary name in its own folder; leaving the block without an exception renames them all.
+
+        with WriteTogether() as files:
+            with files.open("data/train.pth") as file:
+                file.write(b"...")
+    """
+
+    def __enter__(self):
+        self._pending: list[tuple[str, Path]] = []
+        return self
+
+    @contextmanager
+    def open(self, path):
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+            self._pending.append((temporary, path))
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror or error}; free space or choose another "
+                            "output folder") from error
+        except RuntimeError as error:  # torch.save hides the failed write behind its own error
+            if isinstance(error.__context__, OSError) or "PytorchStreamWriter" in str(error):
+                reason = getattr(error.__context__, "strerror", None) or "the disk is full or not writable"
+                raise UserError(f"cannot write {path}: {reason}; free space or choose another "
+                                "output folder") from error
+            raise
+
+    def __exit__(self, kind, error, traceback):
+        if kind is None:
+            umask = os.umask(0)
+            os.umask(umask)
+            for temporary, path in self._pending:
+                try:
+                    os.chmod(temporary, 0o666 & ~umask)
+                    os.replace(temporary, path)
+                except OSError as failure:
+                    self._discard()
+                    raise UserError(f"cannot write {path}: {failure.strerror or failure}; choose another "
+                                    "output folder") from failure
+        else:
+            self._discard()
+        return False
+
+    def _discard(self):
+        for temporary, _ in self._pending:
+            Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_write(path):
+    """One file, whole or absent: yields a binary file object."""
+    with WriteTogether() as files, files.open(path) as file:
+        yield file
+
+
+def json_text(value) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True) + "\n"
+
+
+def write_json(path, value):
+    with atomic_write(path) as file:
+        file.write(json_text(value).encode("utf-8"))
+
+
+def write_csv(path, columns, rows):
+    """`rows` are dicts; a missing or NaN value is written as an empty cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="", extrasaction="raise")
+    writer.writeheader()
+    writer.writerows({key: "" if value is None or value != value else value for key, value in row.items()}
+                     for row in rows)
+    with atomic_write(path) as file:
+        file.write(text.getvalue().encode("utf-8"))
+
+
+def read_csv(path) -> list[dict[str, str]]:
+    """The rows as dicts of strings; [] where there is no file."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}; move it away or give another --results_dir") from error
+
+
+def save_tensors(file, format_name, version, payload):
+    """Write `payload` (tensors and JSON-like values) so that torch.load(..., weights_only=True) reads it back.
+
+    `file` is an open binary file: torch then gives the same bytes for the same payload, whatever the path.
+    """
+    import torch
+
+    torch.save({"format": format_name, "version": version, **payload}, file)
+
+
+def load_tensors(path, format_name, version, made_by) -> dict:
+    """Read what `save_tensors` wrote. `made_by` names the command that makes such a file, for the error's remedy."""
+    import torch
+
+    path = Path(path)
+    remedy = f"make it with {made_by}"
+    if not path.exists():
+        raise UserError(f"{path} does not exist; {remedy}")
+    if not path.is_file():
+        raise UserError(f"{path} is a folder, not a file; {remedy}")
+    try:
+        if path.stat().st_size == 0:
+            raise UserError(f"{path} is empty; {remedy}")
+        payload = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}; {remedy}") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
+        raise UserError(f"{path} is damaged or not a file of this suite; {remedy}") from error
+    except Exception as error:  # UnpicklingError: also what a pickle that would run code ends in
+        if type(error).__name__ != "UnpicklingError":
+            raise
+        raise UserError(f"{path} is not a plain file of tensors (it is damaged, or would run code when loaded) and "
+                        f"was not opened; {remedy}") from error
+    found = payload.get("format") if isinstance(payload, dict) else None
+    if found != format_name:
+        raise UserError(f"{path} has format {found!r}, not {format_name!r}; {remedy}")
+    if payload.get("version") != version:
+        raise UserError(f"{path} has version {payload.get('version')!r} of format {format_name!r}, this suite reads "
+                        f"version {version}; {remedy}")
+    return payload
+
+
+def fingerprint(*parts) -> str:
+    """A 16-digit hexadecimal hash of bytes, strings, numpy arrays and JSON-like values, in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if hasattr(part, "dtype"):  # a numpy array
+            header = f"{part.dtype}{part.shape}".encode()
+            body = part.tobytes()
+        else:
+            header = b""
+            body = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode()
+        digest.update(len(header + body).to_bytes(8, "little") + header + body)
+    return digest.hexdigest()[:16]
+
+
+def require_writable_folder(path, flag):
+    """Make the folder and prove that a file can be written there, before any work is spent."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        reason = "it is a file" if path.is_file() else error.strerror or error
+        raise UserError(f"cannot write into {flag} {path}: {reason}; choose another folder") from error

@@ -1,0 +1,80 @@
+"""Models, tokenizers and datasets by name or folder: the loading errors of their libraries, told in our words."""
+
+import os
+import socket
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from utils.errors import UserError
+
+
+@contextmanager
+def loading(kind, name, flag):
+    """Turn what goes wrong inside the block into a UserError that tells "no network" from "no such name".
+
+    kind: what is loaded, for the message ("model", "tokenizer", "dataset"); flag: the flag that names it.
+    """
+    looks_local = name.startswith((".", "/", "~")) or Path(name).exists()
+    if looks_local and not Path(name).expanduser().exists():
+        raise UserError(f"{flag} {name}: there is no such file or folder; check the path")
+    if not looks_local and not hub_answers():
+        os.environ["HF_HUB_OFFLINE"] = "1"  # else the libraries try for a minute before they look into their cache
+    try:
+        yield
+    except (UserError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        raise UserError(f"{flag} {name}: {explain(error, kind, name, looks_local)}") from error
+
+
+@cache
+def hub_answers() -> bool:
+    """Can the Hub be reached at all? A proxy is taken at its word."""
+    if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+        return True  # the user's own choice, which the libraries respect
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY",
+                                             "http_proxy")):
+        return True
+    address = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    try:
+        port = address.port or (443 if address.scheme == "https" else 80)
+        socket.create_connection((address.hostname, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+def explain(error, kind, name, looks_local) -> str:
+    chain = causes(error)
+    names = {type(link).__name__ for link in chain}
+    if "GatedRepoError" in names:
+        return f"this {kind} is gated: accept its licence on the Hub and set HF_TOKEN in .env"
+    if names & {"RepositoryNotFoundError", "HFValidationError"} or (
+            "DatasetNotFoundError" in names and not offline(chain)):
+        return f"no such {kind} on the Hub (or it is private: set HF_TOKEN in .env), and no such folder here"
+    if "RevisionNotFoundError" in names:
+        return f"the {kind} is there, but not at the revision asked for"
+    if not looks_local and offline(chain):
+        why = "offline mode is set" if hub_answers() else "no network"
+        return (f"{why}, and the {kind} is not in the local cache; connect, or give the path of a folder that "
+                "holds it")
+    first = " ".join(str(error).split())[:300] or type(error).__name__
+    return f"cannot load the {kind}: {first}"
+
+
+def causes(error) -> list[BaseException]:
+    chain = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    return chain
+
+
+def offline(chain) -> bool:
+    """Does the chain of causes end in a connection that could not be made?"""
+    signs = {"OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectError", "ConnectTimeout", "ReadTimeout",
+             "ConnectionError", "MaxRetryError", "NewConnectionError", "gaierror", "ProxyError", "ReadError",
+             "RemoteProtocolError", "ConnectionRefusedError", "TimeoutException"}
+    return any(base.__name__ in signs for link in chain for base in type(link).__mro__)

@@ -1,0 +1,143 @@
+"""Plain texts: a Hub dataset, a local folder in the same layout, or .txt, .jsonl and .parquet files."""
+
+import glob
+import json
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from utils.errors import UserError
+from utils.hub import loading
+from utils.readers import Document
+
+ENDINGS = (".txt", ".jsonl", ".parquet")
+# Project Gutenberg frames each book with its licence; these lines part it from the book, in their forms since the 1990s.
+START = re.compile(r"\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG EBOOK.{0,500}?\*\*\*|"
+                   r"\*END\*? ?THE SMALL PRINT!.{0,200}?\*END\*|\*END THE SMALL PRINT![^\n]*", re.DOTALL)
+END = re.compile(r"\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG EBOOK|"
+                 r"^End of (?:the |this )?Project Gutenberg(?:'s|’s)?\b", re.MULTILINE | re.IGNORECASE)
+
+
+def read_texts(source, column="text", split="en", limit=None) -> Iterator[Document]:
+    """Documents of `source`, one at a time, at most `limit`, with Project Gutenberg's header and footer cut."""
+    paths = local_files(source)
+    rows = read_files(paths, column) if paths else read_dataset(source, column, split)
+    for name, text in islice(rows, limit):
+        yield Document(without_licence(text), name, group=name)
+
+
+def without_licence(text) -> str:
+    """The book without Project Gutenberg's header and footer; any other text as it is."""
+    if start := START.search(text):
+        text = text[start.end():]
+    if end := END.search(text):
+        text = text[:end.start()]
+    return text
+
+
+def local_files(source) -> list[Path]:
+    """The text files that `source` names: one file, a glob pattern, or a folder of them; [] for a dataset."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        card = path / "README.md"
+        if card.exists() and "data_files:" in card.read_text(encoding="utf-8", errors="replace"):
+            return []
+        return sorted(file for file in path.iterdir() if file.suffix in ENDINGS)
+    if path.suffix in ENDINGS:
+        found = [path] if path.is_file() else sorted(Path(file) for file in glob.glob(str(path), recursive=True))
+        if not found:
+            raise UserError(f"--dataset {source}: there is no such file; check the path")
+        return found
+    if path.is_file():
+        raise UserError(f"--dataset {source}: cannot read {path.suffix or 'such'} files; give .txt, .jsonl, "
+                        ".parquet, a folder or a Hub dataset")
+    return []
+
+
+def read_files(paths, column) -> Iterator[tuple[str, str]]:
+    readers = {".txt": read_txt, ".jsonl": read_jsonl, ".parquet": read_parquet}
+    for path in paths:
+        try:
+            yield from readers[path.suffix](path, column)
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}; "
+                            "convert it (iconv -t UTF-8)") from error
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def read_txt(path, column):
+    yield path.name, path.read_bytes().decode("utf-8-sig")
+
+
+def read_jsonl(path, column):
+    with open(path, "rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                raise UserError(f"{path}, line {number}: not UTF-8 (byte {error.object[error.start]:#04x}); "
+                                "convert it (iconv -t UTF-8)") from error
+            except (ValueError, RecursionError) as error:
+                raise UserError(f"{path}, line {number}: not JSON ({error}); one JSON object a line") from error
+            yield name_of(row, f"{path.name}:{number}"), text_of(row, column, f"{path}, line {number}")
+
+
+def read_parquet(path, column):
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        names = file.schema_arrow.names
+        if column not in names:
+            raise UserError(f"{path} has no column {column!r}; its columns are {', '.join(names)}: choose one with "
+                            "--text_column")
+        number = 0
+        for batch in file.iter_batches(batch_size=1, columns=[name for name in ("id", column) if name in names]):
+            for row in batch.to_pylist():
+                number += 1
+                yield name_of(row, f"{path.name}:{number}"), text_of(row, column, f"{path}, row {number}")
+    except pyarrow.ArrowException as error:
+        raise UserError(f"{path} is damaged or not a parquet file: {error}") from error
+
+
+def read_dataset(name, column, split):
+    """A dataset of the Hub, or a folder laid out like one: streamed, so that nothing is fetched that is not read."""
+    with loading("dataset", name, "--dataset"):
+        import datasets
+
+        if Path(name).expanduser().exists() and not Path(name).is_dir():
+            raise UserError(f"--dataset {name}: neither a folder nor a text file")
+        try:
+            rows = iter(datasets.load_dataset(name, split=split, streaming=True))
+            first = next(rows, None)
+        except ValueError as error:
+            if "Bad split" not in str(error) and "Unknown split" not in str(error):
+                raise
+            known = datasets.get_dataset_split_names(name)
+            raise UserError(f"--language {split}: dataset {name} has no such split; it has "
+                            f"{', '.join(map(str, known))}") from error
+    number = 0
+    while first is not None:
+        number += 1
+        yield name_of(first, f"{split}:{number}"), text_of(first, column, f"--dataset {name}, row {number}")
+        with loading("dataset", name, "--dataset"):
+            first = next(rows, None)
+
+
+def name_of(row, otherwise) -> str:
+    return str(row["id"]) if isinstance(row, dict) and row.get("id") is not None else otherwise
+
+
+def text_of(row, column, where) -> str:
+    if not isinstance(row, dict) or column not in row:
+        columns = ", ".join(row) if isinstance(row, dict) else type(row).__name__
+        raise UserError(f"{where}: no column {column!r} (found {columns}); choose one with --text_column")
+    if not isinstance(row[column], str):
+        raise UserError(f"{where}: column {column!r} holds {type(row[column]).__name__}, not text; choose another "
+                        "with --text_column")
+    return row[column]

@@ -1,0 +1,110 @@
+"""Labelled token sequences: what prepare_data writes and everything else reads (`data/{train,val,test}.pth`)."""
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.files import fingerprint, load_tensors, save_tensors
+
+FORMAT, VERSION = "probe-sequences", 1
+SPLITS = ("train", "val", "test")
+
+
+@dataclass
+class Sequences:
+    """n sequences of at most T tokens, padded on the right. Positions count special tokens.
+
+    input_ids  int32 [n, T]  what the model is run on
+    lengths    int32 [n]     tokens of each sequence; all beyond is padding
+    labels     int8  [n, T]  1 positive, 0 negative, -1 truth unknown
+    documents  int32 [n]     which document (names in metadata["documents"])
+    groups     int32 [n]     which group (names in metadata["groups"])
+    tasks      int32 [n]     which target of metadata["targets"]
+    starts     int64 [n]     where in its document's tokens the sequence's text begins
+    """
+
+    input_ids: np.ndarray
+    lengths: np.ndarray
+    labels: np.ndarray
+    documents: np.ndarray
+    groups: np.ndarray
+    tasks: np.ndarray
+    starts: np.ndarray
+    metadata: dict = field(default_factory=dict)
+
+    def __len__(self):
+        return len(self.lengths)
+
+    @property
+    def text_start(self) -> int:
+        """The position of the first text token, after what the tokenizer puts before a text."""
+        return len(self.metadata["tokenizer"]["before"])
+
+    @property
+    def text_ends(self) -> np.ndarray:
+        """[n] One past the position of each sequence's last text token."""
+        return self.lengths - len(self.metadata["tokenizer"]["after"])
+
+    def labelled(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of every labelled token: its sequence, its position, its label (0 or 1), in order."""
+        sequence, position = np.nonzero(self.labels >= 0)
+        return sequence, position, self.labels[sequence, position]
+
+    def content_hash(self) -> str:
+        return fingerprint(*(getattr(self, name) for name in ARRAYS))
+
+
+ARRAYS = {item.name: {"input_ids": np.int32, "labels": np.int8, "starts": np.int64}.get(item.name, np.int32)
+          for item in fields(Sequences) if item.name != "metadata"}
+
+
+def save_sequences(file, sequences):
+    """Write to an open binary file."""
+    import torch
+
+    arrays = {name: torch.from_numpy(np.ascontiguousarray(getattr(sequences, name), dtype=dtype))
+              for name, dtype in ARRAYS.items()}
+    save_tensors(file, FORMAT, VERSION, {**arrays, "metadata": sequences.metadata})
+
+
+def load_sequences(path) -> Sequences:
+    """Read a file of sequences and refuse one that does not hold together."""
+    payload = load_tensors(path, FORMAT, VERSION, made_by="scripts/prepare_data.py")
+    try:
+        arrays = {name: payload[name].numpy() for name in ARRAYS}
+        sequences = Sequences(**arrays, metadata=payload["metadata"])
+        problem = first_problem(sequences)
+    except (KeyError, AttributeError, TypeError, IndexError, ValueError) as error:
+        problem = f"it lacks or garbles {error}"
+    if problem:
+        raise UserError(f"{path} is not a sound dataset: {problem}; make it again with scripts/prepare_data.py")
+    return sequences
+
+
+def first_problem(sequences) -> str | None:
+    """What makes these arrays unusable, or None. What they mean is checked by data_checks."""
+    n, width = sequences.input_ids.shape
+    for name, dtype in ARRAYS.items():
+        array = getattr(sequences, name)
+        shape = (n, width) if name in ("input_ids", "labels") else (n,)
+        if array.dtype != dtype or array.shape != shape:
+            return f"{name} is {array.dtype} {list(array.shape)}, not {np.dtype(dtype)} {list(shape)}"
+    if n == 0:
+        return "it holds no sequences"
+    if sequences.lengths.min() < 1 or sequences.lengths.max() > width:
+        return f"lengths run from {sequences.lengths.min()} to {sequences.lengths.max()}, with {width} columns"
+    if sequences.labels.min() < -1 or sequences.labels.max() > 1:
+        return f"labels run from {sequences.labels.min()} to {sequences.labels.max()}, not from -1 to 1"
+    vocabulary = sequences.metadata["tokenizer"]["vocabulary"]
+    lowest, highest = sequences.input_ids.min(), sequences.input_ids.max()
+    if lowest < 0 or highest >= vocabulary:
+        wrong = lowest if lowest < 0 else highest
+        return f"token id {wrong} is out of range, its tokenizer has ids 0 to {vocabulary - 1}"
+    for name in ("documents", "groups", "targets"):
+        indices = getattr(sequences, "tasks" if name == "targets" else name)
+        if indices.min() < 0 or indices.max() >= len(sequences.metadata[name]):
+            return f"{name} run from {indices.min()} to {indices.max()}, with {len(sequences.metadata[name])} names"
+    if not (sequences.labels >= 0).any():
+        return "no token in it has a label"
+    return None

@@ -1,0 +1,107 @@
+"""Which documents belong together, which split each group goes to, and a cap that takes evenly from all."""
+
+from bisect import bisect_right
+from collections import Counter
+from itertools import combinations
+
+import numpy as np
+
+from utils.errors import UserError
+
+SHINGLE = 16  # tokens in a row: two texts share one by a proverb or a heading, editions of one book share most
+SKETCH = 128  # hashes kept a document: its smallest, so that documents with the same text keep the same ones
+SAME_WORK = 0.2  # documents that share this part of the smaller one's shingles are one group
+BOILERPLATE = 8  # a shingle that more documents share tells nothing of any two of them
+
+
+def shingle_hashes(tokens, length=SHINGLE) -> np.ndarray:
+    """A hash of each run of `length` tokens: uint64 [len(tokens) - length + 1] (polynomial, then mixed)."""
+    count = max(len(tokens) - length + 1, 0)
+    values = tokens.astype(np.uint64) + np.uint64(1)
+    hashes = np.zeros(count, dtype=np.uint64)
+    for offset in range(length):
+        hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + values[offset:offset + count]
+    hashes = (hashes ^ (hashes >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9)
+    return hashes ^ (hashes >> np.uint64(29))
+
+
+def sketch(tokens) -> np.ndarray:
+    """The document's smallest shingle hashes, sorted (bottom-k sketch; Broder 1997)."""
+    return np.unique(shingle_hashes(tokens))[:SKETCH]
+
+
+def group_near_duplicates(groups, sketches) -> list[str]:
+    """Each document's group, after groups whose documents share text have become one (under the first one's name)."""
+    parent = {group: group for group in groups}
+
+    def root(group):
+        while parent[group] != group:
+            parent[group] = group = parent[parent[group]]
+        return group
+
+    for (first, second), shared in shared_shingles(sketches).items():
+        if shared >= 2 and shared >= SAME_WORK * comparable(sketches[first], sketches[second]):
+            one, other = root(groups[first]), root(groups[second])
+            parent[other] = one
+    return [root(group) for group in groups]
+
+
+def shared_shingles(sketches) -> Counter:
+    """{(document, later document): how many hashes their sketches share}"""
+    hashes = np.concatenate(sketches)
+    holders = np.repeat(np.arange(len(sketches)), [len(values) for values in sketches])
+    order = np.argsort(hashes, kind="stable")
+    runs = np.split(holders[order], np.flatnonzero(np.diff(hashes[order])) + 1)
+    return Counter(pair for run in runs if 2 <= len(run) <= BOILERPLATE for pair in combinations(run.tolist(), 2))
+
+
+def comparable(one, other) -> int:
+    """How many hashes of the sparser sketch lie in the range that both sketches cover."""
+    reach = min(values[-1] if len(values) == SKETCH else np.uint64(2**64 - 1) for values in (one, other))
+    return min(int((values <= reach).sum()) for values in (one, other))
+
+
+def assign_splits(groups, train_ratio, random) -> dict[str, str]:
+    """{group: "train" | "val" | "test"}: whole groups, `train_ratio` of them to train, the rest halved."""
+    names = sorted(set(groups))
+    if len(names) < 3:
+        raise UserError(f"{len(names)} independent text(s) hold enough of the target, at least 3 are needed (train, "
+                        "val, test); give more texts, or a smaller --context_length")
+    held_out = min(max(2, len(names) - round(train_ratio * len(names))), len(names) - 1)
+    shuffled = [names[index] for index in random.permutation(len(names))]
+    splits = ["val"] * (held_out // 2) + ["test"] * (held_out - held_out // 2)
+    return dict(zip(shuffled, splits + ["train"] * (len(names) - held_out), strict=True))
+
+
+class EvenCap:
+    """Keeps at most `most` items of a stream of documents, as evenly as their sizes allow, and forgets the others.
+
+    Of each document the first `level` items are kept (they come in random order); the level sinks as documents come.
+
+        cap = EvenCap(most=4); cap.add([1, 2, 3, 4]); cap.add([5]); cap.add([6, 7]); cap.kept() -> [[1, 2], [5], [6]]
+    """
+
+    def __init__(self, most):
+        self.most = most
+        self._items: list[list] = []
+        self._level = most
+
+    def add(self, items):
+        self._items.append(list(items[:self._level]))
+        if sum(map(len, self._items)) > 2 * self.most:
+            self._sink()
+
+    def kept(self) -> list[list]:
+        if sum(map(len, self._items)) > self.most:
+            self._sink()
+        return self._items
+
+    def _sink(self):
+        sizes = np.array([len(items) for items in self._items])
+        level = bisect_right(range(sizes.max() + 1), self.most, key=lambda level: np.minimum(sizes, level).sum()) - 1
+        spare = self.most - int(np.minimum(sizes, level).sum())
+        for items in self._items:
+            extra = int(spare > 0 and len(items) > level)
+            spare -= extra
+            del items[level + extra:]
+        self._level = level + 1
