@@ -1,0 +1,403 @@
+#!/usr/bin/env python3
+"""Labelled sequences -> a linear probe for every layer, from one pass of the model, and a table of scores."""
+
+import sys
+import time
+from pathlib import Path
+
+from utils.command_line import (Parser, Progress, lag_list, number, quiet_libraries, readable_time, run, whole_number)
+from utils.errors import UsageError, UserError
+from utils.files import require_writable_folder
+
+LONG_RUN = 20  # batches: from here on one batch is first run without hooks, for an estimate of time
+MOST_NON_FINITE = 0.01  # of the states: more than this is no accident
+
+
+def parse(argv):
+    parser = Parser(__doc__, epilog="next: python scripts/visualize_probe.py")
+    model = parser.add_argument_group("model")
+    model.add_argument("--model_name", help="the model to probe: a Hub name or a folder (default: the data's own)")
+    model.add_argument("--model_dtype", choices=("auto", "bfloat16", "float16", "float32"), default="auto",
+                       help="precision of the model; auto: bfloat16 on CUDA where supported, else float32")
+    model.add_argument("--device", default="auto", help="auto (cuda, mps, cpu: the first there is), or one of them")
+    model.add_argument("--batch_size", type=whole_number(1), default=48,
+                       help="sequences per forward pass; halved when memory runs out")
+    data = parser.add_argument_group("data")
+    data.add_argument("--train_data", default="data/train.pth", help="file of labelled sequences to train on")
+    data.add_argument("--val_data", help="... to choose by (default: val.pth beside --train_data)")
+    data.add_argument("--test_data", help="... to report on (default: test.pth beside --train_data, if there)")
+    data.add_argument("--cache_dir", help="folder where hidden states are kept, found again by the same model and data "
+                                          "and resumed after a crash (default: in memory, nothing kept)")
+    data.add_argument("--memory_gb", type=number(0, exclusive=True),
+                      help="hidden states beyond this go to disk, into --cache_dir or data/states "
+                           "(default: half of the free memory)")
+    what = parser.add_argument_group("what is read")
+    what.add_argument("--layer", help="one layer: a number, embed or final_norm")
+    what.add_argument("--layer_sweep", help="auto (first, quarters, last), all (embed, every layer, final_norm), or a "
+                                            "list such as 0,5,11 (default: auto, unless --layer is given)")
+    what.add_argument("--predict_current", action="store_true",
+                      help="read the labelled token itself (lag 0): a check that is trivial for token tasks")
+    what.add_argument("--lags", type=lag_list, help="where the state lies that is read, in tokens from the labelled "
+                                                    "one, such as -4,-1,0; negative: before it (default: the data's)")
+    what.add_argument("--common_positions", action="store_true", help="keep only tokens that every one of --lags has")
+    what.add_argument("--allow_bidirectional", action="store_true",
+                      help="read before the labelled token in a model that sees what comes after: no prediction")
+    training = parser.add_argument_group("training")
+    training.add_argument("--epochs", type=whole_number(1), default=10, help="visits of the training examples")
+    training.add_argument("--learning_rate", type=number(0, exclusive=True), default=1e-3,
+                          help="AdamW's at the start; it falls to 0 along a cosine")
+    training.add_argument("--weight_decay", type=number(0), default=1e-4, help="AdamW's, on standardised states")
+    training.add_argument("--probe_batch_size", type=whole_number(1), default=64, help="examples per training step")
+    training.add_argument("--pos_weight_cap", type=number(0, exclusive=True), default=5.0,
+                          help="the most that a positive counts more than a negative; training draws at most this many "
+                               "negatives for each positive")
+    training.add_argument("--seed", type=whole_number(0), default=0, help="draws negatives, first weights and batches")
+    output = parser.add_argument_group("output")
+    output.add_argument("--output_dir", default="models", help="folder for the probes")
+    output.add_argument("--results_dir", default="results", help="folder for the tables")
+    output.add_argument("--overwrite", action="store_true",
+                        help="delete probes and tables of another model or dataset from these folders")
+    output.add_argument("--wandb_project", default="probe-training", help="Weights & Biases project")
+    output.add_argument("--wandb_group", help="name that the runs of this sweep share (default: layer-sweep-LAG)")
+    output.add_argument("--no_wandb", action="store_true", help="log nothing to Weights & Biases")
+    return check(parser.parse_args(argv))
+
+
+def check(arguments):
+    from utils.readings import check_layer_text
+
+    if arguments.layer is not None and arguments.layer_sweep is not None:
+        raise UsageError(f"--layer {arguments.layer} and --layer_sweep {arguments.layer_sweep} contradict each other; "
+                         "give one of them")
+    if arguments.layer is not None and ("," in arguments.layer or arguments.layer in ("auto", "all")):
+        raise UsageError(f"--layer {arguments.layer} is more than one layer; use --layer_sweep {arguments.layer}")
+    if arguments.predict_current and arguments.lags is not None:
+        raise UsageError("--predict_current is --lags 0; give one of them")
+    arguments.layers = arguments.layer or arguments.layer_sweep or "auto"
+    check_layer_text(arguments.layers)
+    return arguments
+
+
+def main(argv=None):
+    arguments = parse(argv)
+    for flag in ("output_dir", "results_dir"):
+        require_writable_folder(getattr(arguments, flag), f"--{flag}")
+    quiet_libraries()
+    from utils.readings import parse_layers
+    from utils.results import refuse_to_mix
+
+    started = time.monotonic()
+    splits = load_splits(arguments)
+    language_model = load_model(arguments, splits)
+    anatomy = language_model.anatomy
+    layers = parse_layers(arguments.layers, len(anatomy.blocks), anatomy.final_norm is not None)
+    lags = choose_lags(arguments, splits["train"].metadata, anatomy.causal)
+    owner = {"model": language_model.name, "model_fingerprint": language_model.fingerprint,
+             "dataset_fingerprint": splits["train"].metadata["dataset_fingerprint"]}
+    strangers = refuse_to_mix(arguments.output_dir, arguments.results_dir, owner, arguments.overwrite)
+
+    examples = draw_examples(arguments, splits, lags)
+    seconds = {"load": time.monotonic() - started}
+    tables, rows = run_pass(arguments, language_model, splits, layers, examples, seconds)
+    drop_non_finite(tables, rows, examples, layers, language_model)
+    sweeps = [train_lag(arguments, language_model, splits, layers, lag, examples[lag], tables, rows[lag], owner, seconds)
+              for lag in lags]
+    seconds["all"] = time.monotonic() - started
+    save(arguments, sweeps, splits, language_model, owner, strangers, seconds)
+    for sweep in sweeps:
+        show(sweep)
+    print(f"next: python scripts/visualize_probe.py --probe_dir {arguments.output_dir}")
+    return 0
+
+
+def load_splits(arguments):
+    """{"train", "val", perhaps "test"}: sequences of one preparation."""
+    from utils.sequences import load_sequences
+
+    folder = Path(arguments.train_data).parent
+    paths = {"train": Path(arguments.train_data), "val": Path(arguments.val_data or folder / "val.pth")}
+    test = Path(arguments.test_data or folder / "test.pth")
+    if arguments.test_data or test.exists():
+        paths["test"] = test
+    else:
+        print(f"no test data: {test} is not there, so the scores below are of validation only", flush=True)
+    splits = {name: load_sequences(path) for name, path in paths.items()}
+    for name, sequences in splits.items():
+        ours, theirs = (splits[which].metadata["dataset_fingerprint"] for which in ("train", name))
+        if ours != theirs:
+            raise UserError(f"{paths['train']} (dataset {ours}) and {paths[name]} (dataset {theirs}) come from "
+                            "different preparations; make both with one run of scripts/prepare_data.py")
+        for label, kind in ((1, "positive"), (0, "negative")):
+            if not (sequences.labels == label).any():
+                raise UserError(f"{paths[name]} has no {kind} label; make it again with scripts/prepare_data.py")
+    return splits
+
+
+def load_model(arguments, splits):
+    """The model, after proof that the data were made with its tokenizer."""
+    metadata = splits["train"].metadata
+    name = arguments.model_name or metadata["model_name"]
+    from utils.tokenizer import load_tokenizer, tokenizer_fingerprint
+
+    theirs, ours = metadata["tokenizer"]["fingerprint"], tokenizer_fingerprint(load_tokenizer(name))
+    if theirs != ours:
+        raise UserError(f"{arguments.train_data} was made with the tokenizer of {metadata['model_name']} ({theirs}), "
+                        f"--model_name {name} has another one ({ours}); prepare the data with --model_name {name}")
+    from utils.language_model import load_language_model
+
+    language_model = load_language_model(name, arguments.model_dtype, arguments.device)
+    highest = max(int(sequences.input_ids.max()) for sequences in splits.values())
+    if highest >= language_model.vocabulary:
+        raise UserError(f"{arguments.train_data}: token id {highest} is out of range, {name} knows ids 0 to "
+                        f"{language_model.vocabulary - 1}; prepare the data with --model_name {name}")
+    print(f"{name}: {len(language_model.anatomy.blocks)} layers, hidden size {language_model.anatomy.hidden_size}, "
+          f"{'causal' if language_model.anatomy.causal else 'bidirectional'}, "
+          f"{str(language_model.dtype).removeprefix('torch.')} on {language_model.device}", flush=True)
+    return language_model
+
+
+def choose_lags(arguments, metadata, causal) -> list[int]:
+    lags = [0] if arguments.predict_current else arguments.lags or [metadata["default_lag"]]
+    if min(lags) < 0 and not causal:
+        if not arguments.allow_bidirectional:
+            raise UserError(f"lag {min(lags)} is no prediction here: the model is bidirectional and has seen the token "
+                            "that is asked for; use --predict_current (lag 0), or --allow_bidirectional to read it so")
+        print("note: the model is bidirectional, so a negative lag is not a prediction: the state that is read has seen "
+              "the labelled token", flush=True)
+    return lags
+
+
+def draw_examples(arguments, splits, lags):
+    """{lag: {split: Examples}}; train is sampled, val and test keep every labelled token."""
+    from utils.readings import examples_at, sample_for_training
+
+    examples = {}
+    for lag in lags:
+        examples[lag] = {name: examples_at(sequences, lag, lags if arguments.common_positions else ())
+                         for name, sequences in splits.items()}
+        for name, found in examples[lag].items():
+            if len(set(found.labels.tolist())) < 2:
+                raise UserError(f"lag {lag}: {len(found)} labelled tokens of {name} have a state to read there, and not "
+                                "of both classes; a window must hold the labelled token's place plus the lag")
+        examples[lag]["train"] = sample_for_training(examples[lag]["train"], arguments.pos_weight_cap, arguments.seed)
+    return examples
+
+
+def run_pass(arguments, language_model, splits, layers, examples, seconds):
+    """The one pass over all splits. Returns {split: StateTable} and {lag: {split: the rows of its examples}}."""
+    import psutil
+    from utils.readings import ReadPlan
+    from utils.state_store import collect_in_memory, collect_on_disk, table_bytes
+
+    plans = {name: ReadPlan.union([found[name] for found in examples.values()]) for name in splits}
+    rows = {lag: {name: plans[name].rows(found[name]) for name in splits} for lag, found in examples.items()}
+    needed = sum(table_bytes(language_model, len(plan), layers) for plan in plans.values())
+    budget = arguments.memory_gb * 1e9 if arguments.memory_gb else psutil.virtual_memory().available / 2
+    folder = arguments.cache_dir or ("data/states" if needed > budget else None)
+    tokens = sum(int(sequences.lengths.sum()) for sequences in splits.values())
+    print(f"one pass over {tokens:,} tokens reads {sum(map(len, plans.values())):,} states in {len(layers)} layers: "
+          f"{needed / 1e9:.2f} GB {f'on disk in {folder}' if folder else 'in memory'}", flush=True)
+    reference = estimate(arguments, language_model, splits, layers, tokens)
+    tables, began = {}, time.monotonic()
+    with Progress("hidden states", "tok", tokens) as progress:
+        done = 0
+
+        def tick(count):
+            nonlocal done
+            done += count
+            rate = done / (time.monotonic() - began)
+            progress.update(count, f"{rate / reference:.2f} x hook-free" if reference else "")
+
+        for name, sequences in splits.items():
+            own = None if name == "train" else own_targets(language_model, sequences, layers, examples, rows, plans, name)
+            common = (language_model, sequences, plans[name], layers, arguments.batch_size, own, tick)
+            tables[name] = collect_on_disk(folder, *common) if folder else collect_in_memory(*common)
+    seconds["pass"] = time.monotonic() - began
+    print(f"pass: {readable_time(seconds['pass'])}, {tokens / seconds['pass']:,.0f} tokens/s", flush=True)
+    return tables, rows
+
+
+def estimate(arguments, language_model, splits, layers, tokens) -> float | None:
+    """Tokens/s of one batch without hooks, where the run is long enough to be worth it; says how long it will take."""
+    sequences = splits["train"]
+    if sum(map(len, splits.values())) < LONG_RUN * arguments.batch_size:
+        return None
+    from utils.hidden_states import hook_free_rate
+
+    rate = hook_free_rate(language_model, sequences, arguments.batch_size)
+    if rate is None:
+        return None
+    deepest = max((layer if isinstance(layer, int) else -1 if layer == "embed" else len(language_model.anatomy.blocks) - 1)
+                  for layer in layers)
+    share = (deepest + 1) / len(language_model.anatomy.blocks)
+    print(f"the pass will take about {readable_time(tokens / rate * share)} (one batch without hooks: {rate:,.0f} "
+          f"tokens/s; {share:.0%} of the layers are run)", flush=True)
+    return rate
+
+
+def own_targets(language_model, sequences, layers, examples, rows, plans, split):
+    """The target's id at each row from which the next token is predicted; None where the pass ends before the head."""
+    import numpy as np
+
+    last = len(language_model.anatomy.blocks) - 1
+    reaches_the_end = "final_norm" in layers or last in layers
+    possible = language_model.has_head and language_model.anatomy.causal and language_model.anatomy.final_norm is not None
+    if not (reaches_the_end and possible and -1 in examples):
+        return None
+    token_of_task = np.array([target["token"] for target in sequences.metadata["targets"]])
+    asked = np.full(len(plans[split]), -1)
+    asked[rows[-1][split]] = token_of_task[sequences.tasks[examples[-1][split].sequence]]
+    return asked
+
+
+def drop_non_finite(tables, rows, examples, layers, language_model):
+    """Leave out the examples whose state overflowed in any layer; many of them are an error."""
+    for split, table in tables.items():
+        wrong = table.non_finite()
+        share = wrong.double().mean(1)
+        if share.max() > MOST_NON_FINITE:
+            worst = layers[int(share.argmax())]
+            raise UserError(f"{share.max():.1%} of the {split} states of layer {worst} are not finite in "
+                            f"{str(language_model.dtype).removeprefix('torch.')}; use --model_dtype bfloat16 or float32")
+        if wrong.any():
+            fine = ~wrong.any(0).numpy()
+            print(f"{split}: {int((~fine).sum())} of {len(fine)} states are not finite and were dropped", flush=True)
+            for lag, found in examples.items():
+                keep = fine[rows[lag][split]]
+                found[split], rows[lag][split] = found[split][keep], rows[lag][split][keep]
+
+
+def train_lag(arguments, language_model, splits, layers, lag, examples, tables, rows, owner, seconds):
+    """Train every layer's probe at one lag and score it, and its baselines, on every split."""
+    from utils.metrics import scores
+    from utils.probes import Matrices
+    from utils.probes.linear import Settings, train
+    from utils.readings import lag_name, layer_name
+    from utils.tracking import tracker
+
+    began = time.monotonic()
+    matrices = {name: Matrices(table, rows[name]) for name, table in tables.items()}
+    settings = Settings(arguments.epochs, arguments.learning_rate, arguments.weight_decay, arguments.probe_batch_size,
+                        arguments.pos_weight_cap, arguments.seed)
+    target = splits["train"].metadata["targets"][0]["name"]
+    tracking = tracker(not arguments.no_wandb, arguments.wandb_project,
+                       arguments.wandb_group or f"layer-sweep-{lag_name(lag)}")
+    runs = [tracking.start(f"{layer_name(layer)}_{lag_name(lag)}",
+                           {**vars(settings), **owner, "layer": layer, "lag": lag, "target": target}) for layer in layers]
+    with Progress(f"train {len(layers)} probes", "epoch", arguments.epochs) as progress:
+
+        def on_epoch(epoch, scores_by_layer):
+            best = max(score["val_balanced_accuracy"] for score in scores_by_layer)
+            progress.update(1, f"best validation balanced accuracy {best:.3f}")
+            for one, score in zip(runs, scores_by_layer, strict=True):
+                one.log({"epoch": epoch, **score})
+
+        device = language_model.device if language_model.device.type == "cuda" else "cpu"
+        trained = train(matrices["train"], examples["train"].labels, matrices["val"], examples["val"].labels, settings,
+                        on_epoch, device)
+    logits = {name: trained.probes.logits(matrices[name]) for name in matrices}
+    probes = [{name: scores(logits[name][index], found.labels, found.groups, trained.threshold[index])
+               for name, found in examples.items()} for index in range(len(layers))]
+    for one, by_split, epoch in zip(runs, probes, trained.epoch, strict=True):
+        one.finish({"best_epoch": epoch, **{f"{name}_{key}": value for name, found in by_split.items()
+                                            for key, value in found.items()}})
+    seconds[f"train_lag_{lag}"] = time.monotonic() - began
+    return {"lag": lag, "layers": layers, "target": target, "trained": trained, "settings": settings, "probes": probes,
+            "baselines": score_baselines(examples, tables, rows), "prevalence": splits["train"].metadata["prevalence"]}
+
+
+def score_baselines(examples, tables, rows):
+    """{baseline: {split: scores}, or None where not computed}; each with its threshold from validation."""
+    import numpy as np
+    from utils.baselines import majority_logits, read_token_logits
+    from utils.metrics import choose_threshold, scores
+
+    train = examples["train"]
+    logits = {"majority": {name: majority_logits(train.labels, len(found)) for name, found in examples.items()},
+              "read token": {name: read_token_logits(train.tokens, train.labels, found.tokens)
+                             for name, found in examples.items()},
+              "own probability": {name: tables[name].own_logits[rows[name]]
+                                  for name in examples if name != "train"}}
+    result = {}
+    for baseline, by_split in logits.items():
+        if np.isnan(by_split["val"]).any():
+            result[baseline] = None
+            continue
+        threshold = choose_threshold(by_split["val"], examples["val"].labels)
+        result[baseline] = {name: scores(values, examples[name].labels, examples[name].groups, threshold)
+                            for name, values in by_split.items()}
+    return result
+
+
+def save(arguments, sweeps, splits, language_model, owner, strangers, seconds):
+    """Probes first, all of them or none, then the tables that speak of them."""
+    from importlib.metadata import version
+
+    from utils.files import WriteTogether
+    from utils.results import probe_path, save_probe, write_tables
+
+    for path in strangers:
+        path.unlink(missing_ok=True)
+    metadata = splits["train"].metadata
+    probe_rows, baseline_rows, written = [], [], []
+    with WriteTogether() as files:
+        for sweep in sweeps:
+            common = {"target": sweep["target"], "lag": sweep["lag"], "seed": arguments.seed, **owner}
+            for index, layer in enumerate(sweep["layers"]):
+                trained, by_split = sweep["trained"], sweep["probes"][index]
+                path = probe_path(arguments.output_dir, layer, sweep["lag"], arguments.seed)
+                save_probe(files, path, trained.probes.weight[index], trained.probes.bias[index], {
+                    **common, "kind": "linear", "layer": layer, "token": metadata["targets"][0]["token"],
+                    "threshold": trained.threshold[index], "epoch": trained.epoch[index],
+                    "pos_weight": trained.pos_weight, "training": vars(sweep["settings"]),
+                    "hidden_size": language_model.anatomy.hidden_size, "causal": language_model.anatomy.causal,
+                    "model_dtype": str(language_model.dtype).removeprefix("torch."),
+                    "tokenizer_fingerprint": metadata["tokenizer"]["fingerprint"],
+                    "prevalence": metadata["prevalence"], "metrics": by_split})
+                written.append(path)
+                probe_rows += [{**common, "layer_idx": layer, "probe": "linear", "l2": arguments.weight_decay,
+                                "split": name, **scores} for name, scores in by_split.items()]
+            baseline_rows += [{**common, "baseline": name, "split": split, **scores}
+                              for name, by_split in sweep["baselines"].items() for split, scores in (by_split or {}).items()]
+    record = {"command": sys.argv, "arguments": vars(arguments), **owner, "seconds": seconds,
+              "selected_on_validation": {str(sweep["lag"]): {"layer": sweep["layers"][best_layer(sweep)],
+                                                             "epochs": sweep["trained"].epoch} for sweep in sweeps},
+              "versions": {name: version(name) for name in ("torch", "transformers", "numpy", "scikit-learn")}}
+    write_tables(arguments.results_dir, probe_rows, baseline_rows, record)
+    print(f"wrote {len(written)} probes: {written[0]}" + (f" ... {written[-1].name}" if len(written) > 1 else "")
+          + f"; tables: {Path(arguments.results_dir) / 'probe_results.csv'}, probe_metrics.csv, baselines.csv, "
+          "run_record.json")
+
+
+def best_layer(sweep) -> int:
+    """The index of the layer with the best balanced accuracy on validation."""
+    found = [by_split["val"]["balanced_accuracy"] for by_split in sweep["probes"]]
+    return found.index(max(found))
+
+
+def show(sweep):
+    from utils.readings import lag_name, layer_name
+    from utils.report import one_sided, sweep_table
+
+    names = [layer_name(layer) for layer in sweep["layers"]]
+    print(f"\n{sweep['target']!r}, lag {sweep['lag']} ({lag_name(sweep['lag'])}); {sweep['prevalence']:.2%} of all tokens "
+          "are the target; thresholds from validation, intervals over groups")
+    for split in [name for name in ("val", "test") if name in sweep["probes"][0]]:
+        entries = [(name, by_split[split]) for name, by_split in zip(names, sweep["probes"], strict=True)]
+        entries += [(f"({name})", by_split and by_split[split]) for name, by_split in sweep["baselines"].items()]
+        print(f"\n{sweep_table(entries, split)}")
+        if entries[0][1]["groups"] < 3:
+            print(f"no intervals: {entries[0][1]['groups']} group(s) in {split}, an interval over groups needs 3")
+    print()
+    for name, by_split in zip(names, sweep["probes"], strict=True):
+        warning = one_sided(name, by_split["val"])
+        if warning:
+            print(warning, file=sys.stderr)
+    best = best_layer(sweep)
+    chosen = sweep["probes"][best]
+    print(f"best on validation: {names[best]}, balanced accuracy {chosen['val']['balanced_accuracy']:.3f}"
+          + (f" (test {chosen['test']['balanced_accuracy']:.3f})" if "test" in chosen else ""))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,160 @@
+"""The one pass: hidden states of many layers from one forward of the model's body, stopped after the deepest."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from utils.anatomy import state_of, stream_before
+from utils.errors import UserError
+from utils.language_model import is_out_of_memory, own_logits
+
+OWN_LOGITS = "own_logits"  # the reading that is no layer: the model's own log-odds of the target
+
+
+class Enough(Exception):
+    """The deepest layer has been read: the rest of the forward is not needed."""
+
+
+@contextmanager
+def watching(anatomy, layers, take):
+    """Within the block, a forward of the model calls take(layer, state [batch, tokens, hidden_size]) for each of
+    `layers` and then ends with Enough. Hooks go away with the block, whatever happens in it.
+    """
+    layers = set(layers)
+    deepest_block = max((layer for layer in layers if isinstance(layer, int)), default=-1)
+    calls = 0
+
+    def before_blocks(_module, arguments, keywords):
+        if calls == 0:
+            take("embed", stream_before(arguments, keywords))
+            if layers == {"embed"}:
+                raise Enough
+
+    def after_block(_module, _arguments, output):
+        nonlocal calls
+        layer, calls = calls, calls + 1
+        if layer in layers:
+            take(layer, state_of(output))
+        if layer == deepest_block and "final_norm" not in layers:
+            raise Enough
+
+    def after_norm(_module, _arguments, output):
+        take("final_norm", state_of(output))
+        raise Enough
+
+    with ExitStack() as hooks:
+        if "embed" in layers:
+            hooks.callback(anatomy.blocks[0].register_forward_pre_hook(before_blocks, with_kwargs=True).remove)
+        for block in dict.fromkeys(anatomy.blocks):
+            hooks.callback(block.register_forward_hook(after_block).remove)
+        if "final_norm" in layers:
+            hooks.callback(anatomy.final_norm.register_forward_hook(after_norm).remove)
+        yield
+
+
+@torch.inference_mode()
+def forward(language_model, input_ids, attention_mask, layers, take):
+    """One batch through the body; take(layer, state) sees it in a layout where every row starts at column 0.
+
+    input_ids, attention_mask: int64 [batch, tokens], padded on either side. Rows padded on the left are moved first:
+    a model that counts positions from column 0 would else read the text at positions that it is not at.
+    """
+    width = int(attention_mask.sum(1).max())
+    order = attention_mask.argsort(dim=1, descending=True, stable=True)[:, :width]
+    input_ids, attention_mask = input_ids.gather(1, order), attention_mask.gather(1, order)
+    mask = None if bool(attention_mask.all()) else attention_mask.to(language_model.device)
+    with watching(language_model.anatomy, layers, take):
+        try:
+            language_model.body(input_ids=input_ids.to(language_model.device), attention_mask=mask)
+        except Enough:
+            pass
+
+
+def read_states(language_model, sequences, plan, layers, batch_size, own_targets=None,
+                first=0, last=None) -> Iterator[tuple[str | int, slice, torch.Tensor]]:
+    """Yield (reading, rows of the plan, values [rows, hidden_size]) batch by batch for sequences first to last - 1.
+
+    layers: the readings; with `own_targets` (int64 [rows of the plan], -1: not asked) the reading OWN_LOGITS follows
+    each batch, values float32 [rows] with NaN where it was not asked. When memory runs out, the batch is halved.
+    """
+    last = len(sequences) if last is None else last
+    wanted = list(layers)
+    if own_targets is not None and "final_norm" not in wanted:
+        wanted.append("final_norm")
+    read_at = np.searchsorted(plan.sequence, np.arange(len(sequences) + 1))
+    with_reads = first + np.flatnonzero(np.diff(read_at)[first:last])
+    start = 0
+    while start < len(with_reads):
+        chosen = with_reads[start:start + batch_size]
+        try:
+            rows, found = read_batch(language_model, sequences, plan, chosen, read_at, wanted)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            batch_size = halve(batch_size, error)
+            continue
+        for layer in layers:
+            yield layer, rows, found[layer]
+        if own_targets is not None:
+            yield OWN_LOGITS, rows, own_where_asked(language_model, found["final_norm"], own_targets[rows])
+        start += len(chosen)
+
+
+def halve(batch_size, error) -> int:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if batch_size == 1:
+        raise UserError("one sequence does not fit into memory; use a smaller --model_dtype, a smaller model or a "
+                        "shorter context") from error
+    print(f"out of memory: --batch_size {batch_size} is too large here, going on with {batch_size // 2}", flush=True)
+    return batch_size // 2
+
+
+def read_batch(language_model, sequences, plan, chosen, read_at, layers):
+    """The rows of the plan that these sequences hold, and {layer: their states [rows, hidden_size]} in main memory."""
+    rows = slice(int(read_at[chosen[0]]), int(read_at[chosen[-1] + 1]))
+    positions = plan.position[rows]
+    batch_row = torch.from_numpy(np.searchsorted(chosen, plan.sequence[rows])).to(language_model.device)
+    position = torch.from_numpy(positions).to(language_model.device)
+    lengths = sequences.lengths[chosen]
+    width = int(lengths.max())
+    if language_model.anatomy.causal:  # what comes after the last position read moves nothing
+        width = int(positions.max()) + 1
+    input_ids = torch.from_numpy(sequences.input_ids[chosen, :width].astype(np.int64))
+    mask = torch.from_numpy((np.arange(width) < lengths[:, None]).astype(np.int64))
+    found = {}
+
+    def take(layer, state):
+        found[layer] = state[batch_row, position]
+
+    forward(language_model, input_ids, mask, layers, take)
+    return rows, {layer: state.cpu() for layer, state in found.items()}
+
+
+def own_where_asked(language_model, states, targets) -> torch.Tensor:
+    targets = torch.as_tensor(targets)
+    result = torch.full((len(states),), torch.nan)
+    asked = targets >= 0
+    result[asked] = own_logits(language_model, states[asked], targets[asked])
+    return result
+
+
+@torch.inference_mode()
+def hook_free_rate(language_model, sequences, batch_size) -> float | None:
+    """Tokens/s of the whole body on one batch without any hook; None where the batch does not fit into memory."""
+    lengths = sequences.lengths[:batch_size]
+    width = int(lengths.max())
+    input_ids = torch.from_numpy(sequences.input_ids[:batch_size, :width].astype(np.int64)).to(language_model.device)
+    mask = torch.from_numpy((np.arange(width) < lengths[:, None]).astype(np.int64)).to(language_model.device)
+    start = perf_counter()
+    try:
+        output = language_model.body(input_ids=input_ids, attention_mask=mask)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+    float(output.last_hidden_state[0, 0, 0])  # waits for the device
+    return float(lengths.sum()) / (perf_counter() - start)

@@ -1,0 +1,149 @@
+"""The language model: loading, precision, device, its fingerprint, and its own probability of a token."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from utils.anatomy import Anatomy, examine
+from utils.errors import UserError
+from utils.files import fingerprint
+from utils.hub import loading
+
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+WEIGHTS_SAMPLED = 64  # of each parameter, for the fingerprint
+LOGIT_BYTES = 2**28  # how much memory logits over the vocabulary may take at a time
+
+
+@dataclass
+class LanguageModel:
+    """A loaded model with what the pass needs to know of it.
+
+    model: as loaded, with its language-model head where it has one; body: what is run, without the head.
+    """
+
+    name: str
+    model: nn.Module
+    body: nn.Module
+    anatomy: Anatomy
+    fingerprint: str
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.body.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.body.parameters()).dtype
+
+    @property
+    def vocabulary(self) -> int:
+        return self.model.get_input_embeddings().num_embeddings
+
+    @property
+    def has_head(self) -> bool:
+        return self.model is not self.body and self.model.get_output_embeddings() is not None
+
+
+def load_language_model(name, dtype="auto", device="auto") -> LanguageModel:
+    """Load a model by Hub name or folder: a causal model with its head, any other without."""
+    device = choose_device(device)
+    dtype = choose_dtype(dtype, device)
+    with loading("model", name, "--model_name"):
+        from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+        config = AutoConfig.from_pretrained(name)
+        causal = set(config.architectures or ()) & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
+        loader = AutoModelForCausalLM if causal else AutoModel
+        try:
+            model = loader.from_pretrained(name, dtype=dtype).to(device)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UserError(f"--model_name {name} does not fit into the memory of {device} as {dtype}; use a smaller "
+                            "--model_dtype (bfloat16), another --device or a smaller model") from error
+    return wrap(model, name)
+
+
+def wrap(model, name="model") -> LanguageModel:
+    """A model that is in memory already, made ready for the pass."""
+    model.eval().requires_grad_(False)
+    body = find_body(model)
+    for part in body.modules():  # no key-value cache: nothing is generated
+        if hasattr(part, "config") and getattr(part.config, "use_cache", False):
+            part.config.use_cache = False
+    return LanguageModel(name, model, body, examine(body), model_fingerprint(model))
+
+
+def find_body(model) -> nn.Module:
+    """The model without its language-model head; of an encoder-decoder, the encoder."""
+    if model.config.is_encoder_decoder:
+        return model.get_encoder()
+    if model.base_model is not model or model.get_output_embeddings() is None:
+        return model.base_model
+    from transformers import PreTrainedModel
+
+    return next(part for part in model.children() if isinstance(part, PreTrainedModel))
+
+
+def choose_device(name) -> torch.device:
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in available.items() if there))
+    if not available.get(name.split(":")[0], False):
+        raise UserError(f"--device {name}: torch cannot use it here; use one of "
+                        f"{', '.join(kind for kind, there in available.items() if there)}")
+    return torch.device(name)
+
+
+def choose_dtype(name, device) -> torch.dtype:
+    """`auto`: bfloat16 on a CUDA device that supports it, else float32."""
+    if name != "auto":
+        return DTYPES[name]
+    supported = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if supported else torch.float32
+
+
+def is_out_of_memory(error) -> bool:
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
+def model_fingerprint(model) -> str:
+    """Of the configuration and a sample of every weight, rounded to bfloat16: the precision it is loaded in is free."""
+    config = {key: value for key, value in model.config.to_dict().items()
+              if key not in ("_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache")}
+    samples = [config]
+    for name, parameter in sorted(model.named_parameters()):
+        flat = parameter.detach().reshape(-1)
+        step = max(1, flat.numel() // WEIGHTS_SAMPLED)
+        samples += [name, list(parameter.shape), flat[::step].to(torch.bfloat16).float().cpu().numpy()]
+    return fingerprint(*samples)
+
+
+@torch.inference_mode()
+def own_logits(language_model, states, targets) -> torch.Tensor:
+    """The model's own log-odds, float32 [m], that the next token is the target, from its final states.
+
+    states: [m, hidden_size] after the last norm; targets: int [m], token ids. Everything after the last norm is the
+    model's own forward (its head, bias, soft-cap, logit scale): only the stack of blocks is stood in for.
+    log-odds = z_target - logsumexp(z_others), exact also where the probability rounds to 1.
+    """
+    anatomy, model = language_model.anatomy, language_model.model
+    rows = max(1, LOGIT_BYTES // (8 * language_model.vocabulary))
+    result = torch.empty(len(states))
+    standing_in = torch.zeros(rows, 1, dtype=torch.long, device=language_model.device)
+    real_forward = anatomy.trunk.forward
+    try:
+        for start in range(0, len(states), rows):
+            part = states[start:start + rows, None].to(language_model.device, language_model.dtype)
+            anatomy.trunk.forward = lambda *_, part=part, **__: anatomy.output_type(last_hidden_state=part)
+            logits = model(input_ids=standing_in[:len(part)]).logits[:, 0].float()
+            of_target = targets[start:start + rows].to(logits.device, torch.long)[:, None]
+            chosen = logits.gather(1, of_target)[:, 0]
+            others = logits.scatter_(1, of_target, -torch.inf).logsumexp(1)
+            result[start:start + len(part)] = (chosen - others).cpu()
+    finally:
+        anatomy.trunk.forward = real_forward
+    return result

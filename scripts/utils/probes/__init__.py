@@ -1,0 +1,45 @@
+"""Probes train on matrices [examples, hidden_size], one a layer, and know nothing of models or text."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """n examples in every layer, by rows. table: anything with rows(index) -> float32 [layers, rows, hidden_size] and
+    hidden_size, such as a StateTable; index: int64 [n], the row of each example.
+
+        Matrices.of(torch.randn(5, 100, 64)).rows([0, 1])  ->  [5, 2, 64]
+    """
+
+    table: object
+    index: np.ndarray
+
+    @classmethod
+    def of(cls, states) -> "Matrices":
+        """From one tensor or array [layers, n, hidden_size]."""
+        return cls(_Tensor(torch.as_tensor(states)), np.arange(states.shape[1]))
+
+    def rows(self, which) -> torch.Tensor:
+        return self.table.rows(self.index[which])
+
+    @property
+    def hidden_size(self) -> int:
+        return self.table.hidden_size
+
+    def __len__(self):
+        return len(self.index)
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    states: torch.Tensor
+
+    def rows(self, index):
+        return self.states[:, index].float()
+
+    @property
+    def hidden_size(self):
+        return self.states.shape[2]

@@ -1,0 +1,109 @@
+"""What is read where: layers by name, and the positions that lie a lag away from the labelled tokens."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from utils.errors import UsageError, UserError
+
+Layer = int | str  # a block's number, "embed" or "final_norm"
+
+
+def parse_layers(text, count, has_final_norm) -> list[Layer]:
+    """'auto' -> first, quarters and last; 'all' -> embed, every layer, final_norm; '0,5,embed' -> those."""
+    every = ["embed", *range(count), *(["final_norm"] if has_final_norm else [])]
+    if text == "auto":
+        return list(dict.fromkeys(i * (count - 1) // 4 for i in range(5)))
+    if text == "all":
+        return every
+    layers = []
+    for part in text.split(","):
+        layer = int(part) if part.isascii() and part.isdigit() else part
+        if layer not in every:
+            raise UserError(f"layer {part}: this model has layers 0 to {count - 1}, embed"
+                            + (" and final_norm" if has_final_norm else "; it has no final_norm"))
+        layers.append(layer)
+    return sorted(set(layers), key=every.index)
+
+
+def check_layer_text(text):
+    """Refuse what can be no list of layers, before a model is loaded."""
+    parts = text.split(",")
+    wrong = [part for part in parts if not (part.isascii() and part.isdigit()) and part not in ("embed", "final_norm")]
+    if wrong and text not in ("auto", "all"):
+        raise UsageError(f"--layer_sweep {text}: {wrong[0]!r} is no layer; give auto, all, or a list such as "
+                         "0,5,11 with embed and final_norm by name")
+
+
+def layer_name(layer) -> str:
+    """5 -> 'layer5', as in file names; 'embed' and 'final_norm' stay."""
+    return f"layer{layer}" if isinstance(layer, int) else layer
+
+
+def lag_name(lag) -> str:
+    """-1 -> 'next', 0 -> 'current', -4 -> 'lag-4'"""
+    return {-1: "next", 0: "current"}.get(lag, f"lag{lag}")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """n labelled tokens with a state to read at one lag: the label at `position` is predicted from the state at `read`.
+
+    All int64 [n] but labels (int8) and tokens (int32, the id of the token that is read).
+    """
+
+    sequence: np.ndarray
+    position: np.ndarray
+    read: np.ndarray
+    labels: np.ndarray
+    groups: np.ndarray
+    tokens: np.ndarray
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index) -> "Examples":
+        return Examples(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
+
+
+def examples_at(sequences, lag, all_lags=()) -> Examples:
+    """Every labelled token whose position + lag is a text token of its sequence (for `all_lags` likewise)."""
+    sequence, position, labels = sequences.labelled()
+    ends = sequences.text_ends[sequence]
+    there = np.ones(len(labels), dtype=bool)
+    for each in {lag, *all_lags}:
+        there &= (position + each >= sequences.text_start) & (position + each < ends)
+    sequence, position, labels = sequence[there], position[there], labels[there]
+    read = position + lag
+    return Examples(sequence, position, read, labels, sequences.groups[sequence].astype(np.int64),
+                    sequences.input_ids[sequence, read])
+
+
+def sample_for_training(examples, most_negatives_per_positive, seed) -> Examples:
+    """All positives, and at most this many negatives a positive, drawn evenly: train only, anew for each seed."""
+    positives, negatives = (np.flatnonzero(examples.labels == label) for label in (1, 0))
+    most = int(most_negatives_per_positive * len(positives))
+    if len(negatives) > most:
+        negatives = np.random.default_rng(seed).choice(negatives, most, replace=False)
+    return examples[np.sort(np.concatenate([positives, negatives]))]
+
+
+@dataclass(frozen=True)
+class ReadPlan:
+    """The rows of a table of states: distinct (sequence, position) pairs in order, whatever lags they serve."""
+
+    sequence: np.ndarray
+    position: np.ndarray
+
+    @classmethod
+    def union(cls, examples) -> "ReadPlan":
+        pairs = np.unique(np.concatenate([np.stack([e.sequence, e.read], axis=1) for e in examples]), axis=0)
+        return cls(pairs[:, 0].copy(), pairs[:, 1].copy())
+
+    def rows(self, examples) -> np.ndarray:
+        """int64 [n]: the row that holds each example's state."""
+        width = int(max(self.position.max(), examples.read.max(initial=0))) + 1
+        return np.searchsorted(self.sequence * width + self.position, examples.sequence * width + examples.read)
+
+    def __len__(self):
+        return len(self.sequence)
