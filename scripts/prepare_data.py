@@ -151,6 +151,7 @@ def batches(documents, characters):
 def cut(arguments, tokens, target, index):
     """The windows of one document in random order (sampled: pairs of one of each class)."""
     import numpy as np
+
     from utils.cuts import label_by_token, windows_at_drawn_tokens, windows_side_by_side
 
     random = np.random.default_rng([arguments.seed, index])
@@ -175,6 +176,7 @@ def explain_emptiness(arguments, counted, kept):
 def make_splits(arguments, kept, frame):
     """{split: its windows with their documents and groups}, whole groups together."""
     import numpy as np
+
     from utils.splits import assign_splits
 
     random = np.random.default_rng([arguments.seed, 2**32 - 1])
@@ -191,6 +193,7 @@ def make_splits(arguments, kept, frame):
 def assemble(rows, frame):
     """Rows (window, document, group) -> Sequences: each window inside its special tokens, padded on the right."""
     import numpy as np
+
     from utils.sequences import Sequences
 
     before, after = (np.array(ids, dtype=np.int32) for ids in frame)

@@ -5,12 +5,9 @@ import sys
 import time
 from pathlib import Path
 
-from utils.command_line import (Parser, Progress, lag_list, number, quiet_libraries, readable_time, run, whole_number)
+from utils.command_line import Parser, lag_list, number, quiet_libraries, run, whole_number
 from utils.errors import UsageError, UserError
 from utils.files import require_writable_folder
-
-LONG_RUN = 20  # batches: from here on one batch is first run without hooks, for an estimate of time
-MOST_NON_FINITE = 0.01  # of the states: more than this is no accident
 
 
 def parse(argv):
@@ -83,8 +80,10 @@ def main(argv=None):
     for flag in ("output_dir", "results_dir"):
         require_writable_folder(getattr(arguments, flag), f"--{flag}")
     quiet_libraries()
+    from utils.extraction import drop_non_finite, run_pass
     from utils.readings import parse_layers
     from utils.results import refuse_to_mix
+    from utils.sweep import train_lag
 
     started = time.monotonic()
     splits = load_splits(arguments)
@@ -183,158 +182,13 @@ def draw_examples(arguments, splits, lags):
     return examples
 
 
-def run_pass(arguments, language_model, splits, layers, examples, seconds):
-    """The one pass over all splits. Returns {split: StateTable} and {lag: {split: the rows of its examples}}."""
-    import psutil
-    from utils.readings import ReadPlan
-    from utils.state_store import collect_in_memory, collect_on_disk, table_bytes
-
-    plans = {name: ReadPlan.union([found[name] for found in examples.values()]) for name in splits}
-    rows = {lag: {name: plans[name].rows(found[name]) for name in splits} for lag, found in examples.items()}
-    needed = sum(table_bytes(language_model, len(plan), layers) for plan in plans.values())
-    budget = arguments.memory_gb * 1e9 if arguments.memory_gb else psutil.virtual_memory().available / 2
-    folder = arguments.cache_dir or ("data/states" if needed > budget else None)
-    tokens = sum(int(sequences.lengths.sum()) for sequences in splits.values())
-    print(f"one pass over {tokens:,} tokens reads {sum(map(len, plans.values())):,} states in {len(layers)} layers: "
-          f"{needed / 1e9:.2f} GB {f'on disk in {folder}' if folder else 'in memory'}", flush=True)
-    reference = estimate(arguments, language_model, splits, layers, tokens)
-    tables, began = {}, time.monotonic()
-    with Progress("hidden states", "tok", tokens) as progress:
-        done = 0
-
-        def tick(count):
-            nonlocal done
-            done += count
-            rate = done / (time.monotonic() - began)
-            progress.update(count, f"{rate / reference:.2f} x hook-free" if reference else "")
-
-        for name, sequences in splits.items():
-            own = None if name == "train" else own_targets(language_model, sequences, layers, examples, rows, plans, name)
-            common = (language_model, sequences, plans[name], layers, arguments.batch_size, own, tick)
-            tables[name] = collect_on_disk(folder, *common) if folder else collect_in_memory(*common)
-    seconds["pass"] = time.monotonic() - began
-    print(f"pass: {readable_time(seconds['pass'])}, {tokens / seconds['pass']:,.0f} tokens/s", flush=True)
-    return tables, rows
-
-
-def estimate(arguments, language_model, splits, layers, tokens) -> float | None:
-    """Tokens/s of one batch without hooks, where the run is long enough to be worth it; says how long it will take."""
-    sequences = splits["train"]
-    if sum(map(len, splits.values())) < LONG_RUN * arguments.batch_size:
-        return None
-    from utils.hidden_states import hook_free_rate
-
-    rate = hook_free_rate(language_model, sequences, arguments.batch_size)
-    if rate is None:
-        return None
-    deepest = max((layer if isinstance(layer, int) else -1 if layer == "embed" else len(language_model.anatomy.blocks) - 1)
-                  for layer in layers)
-    share = (deepest + 1) / len(language_model.anatomy.blocks)
-    print(f"the pass will take about {readable_time(tokens / rate * share)} (one batch without hooks: {rate:,.0f} "
-          f"tokens/s; {share:.0%} of the layers are run)", flush=True)
-    return rate
-
-
-def own_targets(language_model, sequences, layers, examples, rows, plans, split):
-    """The target's id at each row from which the next token is predicted; None where the pass ends before the head."""
-    import numpy as np
-
-    last = len(language_model.anatomy.blocks) - 1
-    reaches_the_end = "final_norm" in layers or last in layers
-    possible = language_model.has_head and language_model.anatomy.causal and language_model.anatomy.final_norm is not None
-    if not (reaches_the_end and possible and -1 in examples):
-        return None
-    token_of_task = np.array([target["token"] for target in sequences.metadata["targets"]])
-    asked = np.full(len(plans[split]), -1)
-    asked[rows[-1][split]] = token_of_task[sequences.tasks[examples[-1][split].sequence]]
-    return asked
-
-
-def drop_non_finite(tables, rows, examples, layers, language_model):
-    """Leave out the examples whose state overflowed in any layer; many of them are an error."""
-    for split, table in tables.items():
-        wrong = table.non_finite()
-        share = wrong.double().mean(1)
-        if share.max() > MOST_NON_FINITE:
-            worst = layers[int(share.argmax())]
-            raise UserError(f"{share.max():.1%} of the {split} states of layer {worst} are not finite in "
-                            f"{str(language_model.dtype).removeprefix('torch.')}; use --model_dtype bfloat16 or float32")
-        if wrong.any():
-            fine = ~wrong.any(0).numpy()
-            print(f"{split}: {int((~fine).sum())} of {len(fine)} states are not finite and were dropped", flush=True)
-            for lag, found in examples.items():
-                keep = fine[rows[lag][split]]
-                found[split], rows[lag][split] = found[split][keep], rows[lag][split][keep]
-
-
-def train_lag(arguments, language_model, splits, layers, lag, examples, tables, rows, owner, seconds):
-    """Train every layer's probe at one lag and score it, and its baselines, on every split."""
-    from utils.metrics import scores
-    from utils.probes import Matrices
-    from utils.probes.linear import Settings, train
-    from utils.readings import lag_name, layer_name
-    from utils.tracking import tracker
-
-    began = time.monotonic()
-    matrices = {name: Matrices(table, rows[name]) for name, table in tables.items()}
-    settings = Settings(arguments.epochs, arguments.learning_rate, arguments.weight_decay, arguments.probe_batch_size,
-                        arguments.pos_weight_cap, arguments.seed)
-    target = splits["train"].metadata["targets"][0]["name"]
-    tracking = tracker(not arguments.no_wandb, arguments.wandb_project,
-                       arguments.wandb_group or f"layer-sweep-{lag_name(lag)}")
-    runs = [tracking.start(f"{layer_name(layer)}_{lag_name(lag)}",
-                           {**vars(settings), **owner, "layer": layer, "lag": lag, "target": target}) for layer in layers]
-    with Progress(f"train {len(layers)} probes", "epoch", arguments.epochs) as progress:
-
-        def on_epoch(epoch, scores_by_layer):
-            best = max(score["val_balanced_accuracy"] for score in scores_by_layer)
-            progress.update(1, f"best validation balanced accuracy {best:.3f}")
-            for one, score in zip(runs, scores_by_layer, strict=True):
-                one.log({"epoch": epoch, **score})
-
-        device = language_model.device if language_model.device.type == "cuda" else "cpu"
-        trained = train(matrices["train"], examples["train"].labels, matrices["val"], examples["val"].labels, settings,
-                        on_epoch, device)
-    logits = {name: trained.probes.logits(matrices[name]) for name in matrices}
-    probes = [{name: scores(logits[name][index], found.labels, found.groups, trained.threshold[index])
-               for name, found in examples.items()} for index in range(len(layers))]
-    for one, by_split, epoch in zip(runs, probes, trained.epoch, strict=True):
-        one.finish({"best_epoch": epoch, **{f"{name}_{key}": value for name, found in by_split.items()
-                                            for key, value in found.items()}})
-    seconds[f"train_lag_{lag}"] = time.monotonic() - began
-    return {"lag": lag, "layers": layers, "target": target, "trained": trained, "settings": settings, "probes": probes,
-            "baselines": score_baselines(examples, tables, rows), "prevalence": splits["train"].metadata["prevalence"]}
-
-
-def score_baselines(examples, tables, rows):
-    """{baseline: {split: scores}, or None where not computed}; each with its threshold from validation."""
-    import numpy as np
-    from utils.baselines import majority_logits, read_token_logits
-    from utils.metrics import choose_threshold, scores
-
-    train = examples["train"]
-    logits = {"majority": {name: majority_logits(train.labels, len(found)) for name, found in examples.items()},
-              "read token": {name: read_token_logits(train.tokens, train.labels, found.tokens)
-                             for name, found in examples.items()},
-              "own probability": {name: tables[name].own_logits[rows[name]]
-                                  for name in examples if name != "train"}}
-    result = {}
-    for baseline, by_split in logits.items():
-        if np.isnan(by_split["val"]).any():
-            result[baseline] = None
-            continue
-        threshold = choose_threshold(by_split["val"], examples["val"].labels)
-        result[baseline] = {name: scores(values, examples[name].labels, examples[name].groups, threshold)
-                            for name, values in by_split.items()}
-    return result
-
-
 def save(arguments, sweeps, splits, language_model, owner, strangers, seconds):
     """Probes first, all of them or none, then the tables that speak of them."""
     from importlib.metadata import version
 
     from utils.files import WriteTogether
     from utils.results import probe_path, save_probe, write_tables
+    from utils.sweep import best_layer
 
     for path in strangers:
         path.unlink(missing_ok=True)
@@ -369,15 +223,10 @@ def save(arguments, sweeps, splits, language_model, owner, strangers, seconds):
           "run_record.json")
 
 
-def best_layer(sweep) -> int:
-    """The index of the layer with the best balanced accuracy on validation."""
-    found = [by_split["val"]["balanced_accuracy"] for by_split in sweep["probes"]]
-    return found.index(max(found))
-
-
 def show(sweep):
     from utils.readings import lag_name, layer_name
     from utils.report import one_sided, sweep_table
+    from utils.sweep import best_layer
 
     names = [layer_name(layer) for layer in sweep["layers"]]
     print(f"\n{sweep['target']!r}, lag {sweep['lag']} ({lag_name(sweep['lag'])}); {sweep['prevalence']:.2%} of all tokens "

@@ -22,6 +22,9 @@ def loading(kind, name, flag):
     if not looks_local and not hub_answers():
         os.environ["HF_HUB_OFFLINE"] = "1"  # else the libraries try for a minute before they look into their cache
     try:
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
         yield
     except (UserError, KeyboardInterrupt):
         raise

@@ -171,6 +171,7 @@ def read_shard(path) -> dict[str, torch.Tensor] | None:
 
 def write_shard(path, part):
     from safetensors.torch import save
+
     from utils.files import atomic_write
 
     with atomic_write(path) as file:

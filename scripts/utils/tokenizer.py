@@ -22,6 +22,7 @@ def load_tokenizer(name):
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(f"--model_name {name}: its tokenizer has no fast version; convert it (tokenizer.json) or "
                         "choose a model that has one")
+    tokenizer.backend_tokenizer.encode_special_tokens = True  # "<s>" inside a text is text, no second BOS
     return tokenizer
 
 

@@ -1,0 +1,153 @@
+"""Checks that a dataset holds what it claims. Each returns a Check; none changes anything."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from utils.splits import SHINGLE, shingle_hashes
+
+LEAST_OVERLAP = 32  # tokens that one window ends with and another begins with
+LEAST_DISTINCT = 8  # different tokens among them: fewer may be a row of dots
+SAME_TEXT = 0.5  # share of a window's shingles found in another split from which on it is the same text
+REPEATS = 0.001  # share of windows that may be so: songs have refrains, books quote the same hymn
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was compared and the figure; `passed` says whether it is as it should be."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+def check_file(sequences, tokenizer_fingerprint) -> list[Check]:
+    """Every check of one file by itself. tokenizer_fingerprint: of the tokenizer that the user means to use."""
+    checks = [check_tokenizer(sequences, tokenizer_fingerprint), check_special_tokens(sequences),
+              check_labels(sequences), check_overlap(sequences)]
+    if sequences.metadata["positions"] == "sampled":
+        checks.append(check_balance(sequences))
+    return checks
+
+
+def check_tokenizer(sequences, tokenizer_fingerprint) -> Check:
+    made_with = sequences.metadata["tokenizer"]["fingerprint"]
+    return Check("tokenizer", made_with == tokenizer_fingerprint,
+                 f"made with {made_with}, the model's is {tokenizer_fingerprint}")
+
+
+def check_special_tokens(sequences) -> Check:
+    """What the tokenizer puts around a text stands there, and nowhere else: each exactly once."""
+    before, after = (sequences.metadata["tokenizer"][side] for side in ("before", "after"))
+    ends = sequences.text_ends
+    column = np.arange(sequences.input_ids.shape[1])
+    text = (column >= len(before)) & (column < ends[:, None])
+    wrong = (text & np.isin(sequences.input_ids, [*before, *after])).any(1)
+    for offset, token in enumerate(before):
+        wrong |= sequences.input_ids[:, offset] != token
+    for offset, token in enumerate(after):
+        wrong |= sequences.input_ids[np.arange(len(ends)), ends + offset] != token
+    return Check("special tokens", not wrong.any(),
+                 f"{int(wrong.sum())} of {len(wrong)} sequences do not hold {before} before and {after} after the text, "
+                 "each once")
+
+
+def check_labels(sequences) -> Check:
+    """Labels say whether the token is the target, stand on text only, and where the cut says that they stand."""
+    metadata = sequences.metadata
+    column = np.arange(sequences.input_ids.shape[1])
+    token = np.array([target["token"] for target in metadata["targets"]])[sequences.tasks][:, None]
+    first = sequences.text_start + metadata["min_context"]
+    expected = (column >= first) & (column < sequences.text_ends[:, None])
+    misplaced = ((sequences.labels >= 0) != expected).any(1)
+    untrue = ((sequences.labels >= 0) & ((sequences.labels == 1) != (sequences.input_ids == token))).any(1)
+    return Check("labels", not (misplaced | untrue).any(),
+                 f"{int(misplaced.sum())} sequences with labels in the wrong place, {int(untrue.sum())} with a label that "
+                 "contradicts its token")
+
+
+def check_balance(sequences) -> Check:
+    sequence, _, labels = sequences.labelled()
+    size = len(sequences.metadata["documents"])
+    positives, negatives = (np.bincount(sequences.documents[sequence[labels == label]], minlength=size)
+                            for label in (1, 0))
+    uneven = int((positives != negatives).sum())
+    return Check("balance", uneven == 0, f"{positives.sum():,} positives, {negatives.sum():,} negatives; {uneven} documents "
+                                         "with unequal numbers")
+
+
+def check_overlap(sequences) -> Check:
+    """No two windows of a document share tokens, by their starts and by their text."""
+    lengths = sequences.text_ends - sequences.text_start
+    order = np.lexsort((sequences.starts, sequences.documents))
+    documents, starts, sizes = sequences.documents[order], sequences.starts[order], lengths[order]
+    by_start = int(((documents[1:] == documents[:-1]) & (starts[1:] < starts[:-1] + sizes[:-1])).sum())
+    by_text = sum(overlaps_by_text(sequences, np.flatnonzero(sequences.documents == document))
+                  for document in np.unique(sequences.documents)) if lengths.min() >= LEAST_OVERLAP else 0
+    return Check("overlap", by_start == 0 and by_text <= REPEATS * len(sequences),
+                 f"{by_start} pairs of windows overlap by their place (none may), {by_text} of {len(sequences):,} windows "
+                 f"by their text (at most {REPEATS:.1%} may, as refrains)")
+
+
+def overlaps_by_text(sequences, chosen) -> int:
+    """How many of these windows begin with what another of them ends with."""
+    begins = sequences.text_start
+    texts = [sequences.input_ids[row, begins:end] for row, end in zip(chosen, sequences.text_ends[chosen], strict=True)]
+    hashes = [shingle_hashes(text) for text in texts]
+    flat = np.concatenate(hashes)
+    owner = np.repeat(np.arange(len(texts)), [len(values) for values in hashes])
+    offset = np.concatenate([np.arange(len(values)) for values in hashes])
+    order = np.argsort(flat, kind="stable")
+    ordered = flat[order]
+    heads = np.array([values[0] for values in hashes])
+    low, high = np.searchsorted(ordered, heads, "left"), np.searchsorted(ordered, heads, "right")
+    found = 0
+    for row in np.flatnonzero(high - low > 1):  # each head finds itself
+        for hit in order[low[row]:high[row]]:
+            other, at = owner[hit], offset[hit]
+            shared = texts[other][at:]
+            same = len(shared) >= LEAST_OVERLAP and np.array_equal(shared, texts[row][:len(shared)])
+            if other != row and same and len(np.unique(shared)) >= LEAST_DISTINCT:
+                found += 1
+                break
+    return found
+
+
+def check_siblings(name, sequences, other_name, other) -> list[Check]:
+    """That two splits share no preparation mistake: one dataset, no group and no text on both sides."""
+    ours, theirs = (side.metadata["dataset_fingerprint"] for side in (sequences, other))
+    checks = [Check(f"one preparation: {name}, {other_name}", ours == theirs, f"dataset {ours} and {theirs}")]
+    if ours != theirs:
+        return checks
+    shared = {kind: len(np.intersect1d(getattr(sequences, kind), getattr(other, kind))) for kind in ("documents", "groups")}
+    checks.append(Check(f"groups apart: {name}, {other_name}", not any(shared.values()),
+                        f"{shared['documents']} documents and {shared['groups']} groups on both sides"))
+    share = shared_text(sequences, other)
+    same = int((share >= SAME_TEXT).sum())
+    checks.append(Check(f"texts apart: {name}, {other_name}", same <= REPEATS * len(share),
+                        f"{same} of {len(share):,} windows of {name} share half or more of their {SHINGLE}-token runs with "
+                        f"{other_name} (at most {REPEATS:.1%} may, as quotations and rows of signs)"))
+    return checks
+
+
+def shared_text(sequences, other) -> np.ndarray:
+    """float [n]: of each sequence's shingles, the share that the other file holds; 0 for a text too short for one."""
+    table, _ = all_shingles(other)
+    known = np.unique(table)
+    hashes, owner = all_shingles(sequences)
+    place = np.searchsorted(known, hashes).clip(max=max(len(known) - 1, 0))
+    hit = known[place] == hashes if len(known) else np.zeros(len(hashes), dtype=bool)
+    total = np.bincount(owner, minlength=len(sequences))
+    return np.bincount(owner, hit, minlength=len(sequences)) / np.maximum(total, 1)
+
+
+def all_shingles(sequences) -> tuple[np.ndarray, np.ndarray]:
+    """The hash of every shingle of every text, and the sequence it is of. Rows of repeated signs are left out."""
+    hashes, owners = [], []
+    for row, end in enumerate(sequences.text_ends):
+        text = sequences.input_ids[row, sequences.text_start:end]
+        if len(np.unique(text)) >= LEAST_DISTINCT:
+            hashes.append(shingle_hashes(text))
+            owners.append(np.full(len(hashes[-1]), row))
+    empty = np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
+    return (np.concatenate(hashes), np.concatenate(owners)) if hashes else empty
