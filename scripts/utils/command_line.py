@@ -12,6 +12,8 @@ from pathlib import Path
 
 from utils.errors import UsageError, UserError
 
+MOST = 2**63 - 1  # what islice, torch's generators and numpy's indices can hold
+MOST_LAG = 2**31 - 1  # tokens
 SECONDS_BETWEEN_LINES = 30  # where standard error is no terminal, a line of progress this often instead of a bar
 
 
@@ -70,6 +72,8 @@ def whole_number(minimum):
             value = None
         if value is None or value < minimum:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {minimum}")
+        if value > MOST:
+            raise argparse.ArgumentTypeError(f"{text!r} is too large, the most is {MOST}")
         return value
 
     return parse
@@ -101,6 +105,8 @@ def lag_list(text) -> list[int]:
         lags = [int(part) for part in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as -4,-1,0") from None
+    if max(map(abs, lags)) > MOST_LAG:
+        raise argparse.ArgumentTypeError(f"{text!r} holds a lag that is too large, the most is {MOST_LAG} tokens")
     if len(set(lags)) < len(lags):
         raise argparse.ArgumentTypeError(f"{text!r} names a lag twice")
     return lags

@@ -41,6 +41,8 @@ def run_pass(arguments, language_model, splits, layers, examples, seconds):
             own = None if name == "train" else own_targets(language_model, sequences, layers, examples, rows, plans, name)
             common = (language_model, sequences, plans[name], layers, arguments.batch_size, own, tick)
             tables[name] = collect_on_disk(folder, *common) if folder else collect_in_memory(*common)
+            if folder and needed <= budget:
+                tables[name] = tables[name].in_memory()
     seconds["pass"] = time.monotonic() - began
     print(f"pass: {readable_time(seconds['pass'])}, {tokens / seconds['pass']:,.0f} tokens/s", flush=True)
     return tables, rows

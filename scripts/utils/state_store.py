@@ -58,6 +58,12 @@ class StateTable:
             result[:, here] = self._take(part, index[here] - start)
         return result
 
+    def in_memory(self) -> "StateTable":
+        """The same rows in one part: quicker to draw from, for a table from disk that fits into memory after all."""
+        chosen = slice(None) if self._chosen is None else self._chosen[:, 0]
+        states = torch.cat([part["states"][chosen] for part in self.parts], dim=1)
+        return StateTable(self.layers, [{"states": states, "own": torch.from_numpy(self.own_logits)}])
+
     def _take(self, part, index) -> torch.Tensor:
         states = self.parts[part]["states"]
         found = states.index_select(1, index) if self._chosen is None else states[self._chosen, index]

@@ -1,6 +1,7 @@
 """Linear probes of many layers trained at once: AdamW on standardised states, the best epoch's weights kept."""
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from utils.metrics import at_threshold, auroc, choose_threshold
 
+SMALL_STEP = 2**20  # numbers in a minibatch: below this, handing work to other threads costs more than it saves
 CHUNK_BYTES = 2**26  # of states handled at a time where all rows are visited
 
 
@@ -78,10 +80,11 @@ def train(matrices, labels, val_matrices, val_labels, settings,
     best_scores = [-1.0] * layers
     for epoch in range(1, settings.epochs + 1):
         loss = torch.zeros(layers, device=device)
-        for which in torch.randperm(len(labels), generator=generator).split(settings.batch_size):
-            rows = matrices.rows(which.numpy()).to(device).sub_(on_device[0]).mul_(on_device[1])
-            loss += step(optimizer, weight, bias, rows, labels[which].to(device), row_weight[which].to(device))
-            schedule.step()
+        with threads_for(layers * settings.batch_size * hidden_size):
+            for which in torch.randperm(len(labels), generator=generator).split(settings.batch_size):
+                rows = matrices.rows(which.numpy()).to(device).sub_(on_device[0]).mul_(on_device[1])
+                loss += step(optimizer, weight, bias, rows, labels[which].to(device), row_weight[which].to(device))
+                schedule.step()
         now = folded(weight, bias, mean, inverse_std)
         scores = validate(now.logits(val_matrices), val_labels, pos_weight, (loss / len(labels)).tolist())
         for layer, score in enumerate(scores):
@@ -92,6 +95,17 @@ def train(matrices, labels, val_matrices, val_labels, settings,
         best.history.append(scores)
         on_epoch(epoch, scores)
     return best
+
+
+@contextmanager
+def threads_for(size):
+    """One thread for small steps: on a busy machine each wait for a second one costs more than the step itself."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if size < SMALL_STEP else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def step(optimizer, weight, bias, rows, labels, row_weight) -> torch.Tensor:

@@ -64,7 +64,7 @@ def read_files(paths, column) -> Iterator[tuple[str, str]]:
             raise UserError(f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}; "
                             "convert it (iconv -t UTF-8)") from error
         except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+            raise UserError(f"cannot read {path}: {error.strerror or error}; give files that you may read") from error
 
 
 def read_txt(path, column):
@@ -102,7 +102,7 @@ def read_parquet(path, column):
                 number += 1
                 yield name_of(row, f"{path.name}:{number}"), text_of(row, column, f"{path}, row {number}")
     except pyarrow.ArrowException as error:
-        raise UserError(f"{path} is damaged or not a parquet file: {error}") from error
+        raise UserError(f"{path} is damaged or not a parquet file: {error}; download or make it again") from error
 
 
 def read_dataset(name, column, split):
