@@ -44,7 +44,8 @@ def parse(argv):
     training.add_argument("--learning_rate", type=number(0, exclusive=True), default=1e-3,
                           help="AdamW's at the start; it falls to 0 along a cosine")
     training.add_argument("--weight_decay", type=number(0), default=1e-4, help="AdamW's, on standardised states")
-    training.add_argument("--probe_batch_size", type=whole_number(1), default=64, help="examples per training step")
+    training.add_argument("--probe_batch_size", type=whole_number(1),
+                          help="examples per training step (default: from 8 to 1024, so that about 5000 steps are made)")
     training.add_argument("--pos_weight_cap", type=number(0, exclusive=True), default=5.0,
                           help="the most that a positive counts more than a negative; training draws at most this many "
                                "negatives for each positive")

@@ -45,6 +45,8 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action):
         if action.default is None or action.default is False or "default" in (action.help or ""):
             return action.help
+        if isinstance(action.default, str) and action.default != action.default.strip():
+            return f"{action.help} (default: %(default)r)"  # a space counts, so it is shown
         return super()._get_help_string(action)
 
 
@@ -52,7 +54,7 @@ def normalise(arguments) -> list[str]:
     """['--max-texts', '5', '--lags', '-4,-1'] -> ['--max_texts', '5', '--lags=-4,-1']"""
     result = []
     for argument in arguments:
-        if re.match(r"-\.?\d", argument) and result and re.fullmatch(r"--\w+", result[-1]):
+        if re.match(r"-(\.?\d|inf|nan)", argument) and result and re.fullmatch(r"--\w+", result[-1]):
             result[-1] += f"={argument}"
         elif argument.startswith("--"):
             name, equals, value = argument[2:].partition("=")
@@ -120,8 +122,10 @@ def run(main, argv=None):
         from dotenv import load_dotenv
 
         load_dotenv(Path(__file__).resolve().parents[2] / ".env")
-        status = main(argv)
-        sys.stdout.flush()
+        try:
+            status = main(argv)
+        finally:  # --help ends in SystemExit: what it printed meets a closed pipe here, not when the interpreter ends
+            sys.stdout.flush()
     except UserError as error:
         print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
         status = error.exit_status

@@ -1,11 +1,13 @@
 """Files that are whole or absent: atomic writes, checked reads, format numbers, hashes."""
 
 import csv
+import errno
 import hashlib
 import io
 import json
 import os
 import tempfile
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,15 +86,14 @@ def write_json(path, value):
         file.write(json_text(value).encode("utf-8"))
 
 
-def write_csv(path, columns, rows):
-    """`rows` are dicts; a missing or NaN value is written as an empty cell."""
+def csv_text(columns, rows) -> str:
+    """`rows` are dicts; a missing or NaN value becomes an empty cell."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", restval="", extrasaction="raise")
     writer.writeheader()
     writer.writerows({key: "" if value is None or value != value else value for key, value in row.items()}
                      for row in rows)
-    with atomic_write(path) as file:
-        file.write(text.getvalue().encode("utf-8"))
+    return text.getvalue()
 
 
 def read_csv(path) -> list[dict[str, str]]:
@@ -129,8 +130,12 @@ def load_tensors(path, format_name, version, made_by) -> dict:
     try:
         if path.stat().st_size == 0:
             raise UserError(f"{path} is empty; {remedy}")
-        payload = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's advice about pickles that it is about to refuse
+            payload = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
+        if error.errno == errno.EINVAL:  # torch looks for the end of a file that was cut short
+            raise UserError(f"{path} is damaged or not a file of this suite; {remedy}") from error
         raise UserError(f"cannot read {path}: {error.strerror or error}; {remedy}") from error
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
         raise UserError(f"{path} is damaged or not a file of this suite; {remedy}") from error
@@ -170,5 +175,5 @@ def require_writable_folder(path, flag):
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        reason = "it is a file" if path.is_file() else error.strerror or error
+        reason = "it is a file" if os.path.isfile(path) else error.strerror or error
         raise UserError(f"cannot write into {flag} {path}: {reason}; choose another folder") from error

@@ -14,7 +14,7 @@ from utils.errors import UserError
 def loading(kind, name, flag):
     """Turn what goes wrong inside the block into a UserError that tells "no network" from "no such name".
 
-    kind: what is loaded, for the message ("model", "tokenizer", "dataset"); flag: the flag that names it.
+    kind: what is loaded, for the message ("model", "tokenizer", "dataset", ...); flag: the flag that names it.
     """
     looks_local = name.startswith((".", "/", "~")) or Path(name).exists()
     if looks_local and not Path(name).expanduser().exists():
@@ -52,16 +52,17 @@ def hub_answers() -> bool:
 def explain(error, kind, name, looks_local) -> str:
     chain = causes(error)
     names = {type(link).__name__ for link in chain}
-    if "GatedRepoError" in names:
-        return f"this {kind} is gated: accept its licence on the Hub and set HF_TOKEN in .env"
+    whole = "dataset" if kind == "dataset" else "model"  # what the user named; its tokenizer is a part of it
+    if "GatedRepoError" in names or any("is a gated" in str(link) for link in chain):  # datasets drops the cause
+        return f"this {whole} is gated: accept its licence on the Hub and set HF_TOKEN in .env"
     if names & {"RepositoryNotFoundError", "HFValidationError"} or (
             "DatasetNotFoundError" in names and not offline(chain)):
-        return f"no such {kind} on the Hub (or it is private: set HF_TOKEN in .env), and no such folder here"
+        return f"no such {whole} on the Hub (or it is private: set HF_TOKEN in .env), and no such folder here"
     if "RevisionNotFoundError" in names:
-        return f"the {kind} is there, but not at the revision asked for"
+        return f"the {whole} is there, but not at the revision asked for"
     if not looks_local and offline(chain):
         why = "offline mode is set" if hub_answers() else "no network"
-        return (f"{why}, and the {kind} is not in the local cache; connect, or give the path of a folder that "
+        return (f"{why}, and the {whole} is not in the local cache; connect, or give the path of a folder that "
                 "holds it")
     first = " ".join(str(error).split())[:300] or type(error).__name__
     return f"cannot load the {kind}: {first}"

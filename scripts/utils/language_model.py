@@ -111,14 +111,17 @@ def is_out_of_memory(error) -> bool:
 
 
 def model_fingerprint(model) -> str:
-    """Of the configuration and a sample of every weight, rounded to bfloat16: the precision it is loaded in is free."""
+    """Of the configuration and every weight, rounded to bfloat16: the precision and device it is loaded in are free.
+
+    Of each parameter a sample and the sum of all bit patterns, which is exact in whatever order it is added up.
+    """
     config = {key: value for key, value in model.config.to_dict().items()
               if key not in ("_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache")}
     samples = [config]
     for name, parameter in sorted(model.named_parameters()):
-        flat = parameter.detach().reshape(-1)
-        step = max(1, flat.numel() // WEIGHTS_SAMPLED)
-        samples += [name, list(parameter.shape), flat[::step].to(torch.bfloat16).float().cpu().numpy()]
+        bits = parameter.detach().reshape(-1).to(torch.bfloat16).view(torch.int16)
+        sample = bits[::max(1, len(bits) // WEIGHTS_SAMPLED)].tolist()
+        samples += [name, list(parameter.shape), sample, int(bits.sum(dtype=torch.int64))]
     return fingerprint(*samples)
 
 

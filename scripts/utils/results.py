@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from utils.errors import UserError
-from utils.files import WriteTogether, json_text, load_tensors, read_csv, save_tensors, write_csv
+from utils.files import WriteTogether, csv_text, json_text, load_tensors, read_csv, save_tensors
 from utils.readings import lag_name, layer_name
 
 FORMAT, VERSION = "linear-probe", 1
@@ -14,7 +14,9 @@ SCORES = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high"
           "auc_low", "auc_high", "acc", "precision", "f1", "tp", "fp", "tn", "fn", "threshold", "balanced_accuracy_at_0",
           "n", "pos_ratio", "groups")
 OWNERS = ("model", "model_fingerprint", "dataset_fingerprint")
+BASELINE_KEY = ("target", "baseline", "lag", "seed", "split")
 METRICS, SUMMARY, BASELINES, RECORD = "probe_metrics.csv", "probe_results.csv", "baselines.csv", "run_record.json"
+COLUMNS = {METRICS: (*KEY, *SCORES, *OWNERS), BASELINES: (*BASELINE_KEY, *SCORES, *OWNERS)}
 SUMMARY_SCORES = tuple(name for name in SCORES if name not in ("n", "pos_ratio", "threshold", "groups"))
 
 
@@ -33,29 +35,52 @@ def save_probe(files, path, weight, bias, metadata):
 
 def load_probe(path) -> dict:
     """{"state_dict": {weight [hidden_size], bias []}, "metadata": ...}"""
-    return load_tensors(path, FORMAT, VERSION, made_by="scripts/train_probe.py")
+    probe = load_tensors(path, FORMAT, VERSION, made_by="scripts/train_probe.py")
+    if not all(isinstance(probe.get(name), dict) for name in ("state_dict", "metadata")):
+        raise UserError(f"{path} lacks its state_dict or its metadata; make it with scripts/train_probe.py")
+    return probe
 
 
 def refuse_to_mix(output_dir, results_dir, owner, overwrite):
-    """Stop before probes and rows of another model or dataset would stand beside these; `overwrite` deletes them."""
-    strangers = []
-    for path in sorted(Path(output_dir).glob("probe_*.pth")):
-        metadata = load_probe(path)["metadata"]
-        if any(metadata.get(name) != owner[name] for name in OWNERS[1:]):
-            strangers.append((path, metadata))
-    for name in (METRICS, BASELINES):
-        path = Path(results_dir) / name
-        rows = [row for row in read_csv(path) if any(row.get(key) != owner[key] for key in OWNERS[1:])]
-        if rows:
-            strangers.append((path, rows[0]))
+    """Stop before probes and rows of another model or dataset would stand beside these. Returns their files, which
+    `overwrite` allows to be deleted; what cannot be read counts as theirs.
+    """
+    strangers = [(path, problem) for path in sorted(Path(output_dir).glob("probe_*.pth"))
+                 if (problem := stranger(path, probe_metadata, owner))]
+    strangers += [(path, problem) for path in (Path(results_dir) / name for name in COLUMNS)
+                  if (problem := stranger(path, table_rows, owner))]
     if strangers and not overwrite:
-        path, other = strangers[0]
-        raise UserError(
-            f"{path} is of model {other.get('model')!r} ({other.get('model_fingerprint')}) and dataset "
-            f"{other.get('dataset_fingerprint')}, this run is of model {owner['model']!r} "
-            f"({owner['model_fingerprint']}) and dataset {owner['dataset_fingerprint']}: give other folders with "
-            "--output_dir and --results_dir, or delete the old results with --overwrite")
+        path, problem = strangers[0]
+        raise UserError(f"{path} {problem}: give other folders with --output_dir and --results_dir, or delete the old "
+                        "results with --overwrite")
     return [path for path, _ in strangers]
+
+
+def stranger(path, read, owner) -> str | None:
+    """What keeps this run's results from standing beside the file, or None. read(path) -> dicts that name its owner."""
+    try:
+        found = read(path)
+    except UserError as error:
+        return f"cannot be kept beside the new results ({error})"
+    for other in found:
+        if any(other.get(name) != owner[name] for name in OWNERS[1:]):
+            return (f"is of model {other.get('model')!r} ({other.get('model_fingerprint')}) and dataset "
+                    f"{other.get('dataset_fingerprint')}, this run is of model {owner['model']!r} "
+                    f"({owner['model_fingerprint']}) and dataset {owner['dataset_fingerprint']}")
+    return None
+
+
+def probe_metadata(path) -> list[dict]:
+    return [load_probe(path)["metadata"]]
+
+
+def table_rows(path) -> list[dict[str, str]]:
+    """The rows of one of the tables; [] where there is no file."""
+    rows = read_csv(path)
+    if rows and set(rows[0]) != set(COLUMNS[path.name]):
+        odd = set(rows[0]).symmetric_difference(COLUMNS[path.name])
+        raise UserError(f"it has other columns than this suite's: {', '.join(sorted(map(str, odd)))}")
+    return rows
 
 
 def merged(path, rows, key) -> list[dict]:
@@ -65,16 +90,16 @@ def merged(path, rows, key) -> list[dict]:
 
 
 def write_tables(results_dir, probe_rows, baseline_rows, record):
-    """probe_metrics.csv, what follows from it (probe_results.csv), baselines.csv and run_record.json."""
+    """probe_metrics.csv, what follows from it (probe_results.csv), baselines.csv and run_record.json: all or none."""
     folder = Path(results_dir)
     metrics = merged(folder / METRICS, probe_rows, KEY)
-    write_csv(folder / METRICS, (*KEY, *SCORES, *OWNERS), metrics)
-    write_csv(folder / SUMMARY, *summary(metrics))
-    baseline_key = ("target", "baseline", "lag", "seed", "split")
-    baselines = merged(folder / BASELINES, baseline_rows, baseline_key)
-    write_csv(folder / BASELINES, (*baseline_key, *SCORES, *OWNERS), baselines)
-    with WriteTogether() as files, files.open(folder / RECORD) as file:
-        file.write(json_text(record).encode("utf-8"))
+    baselines = merged(folder / BASELINES, baseline_rows, BASELINE_KEY)
+    texts = {METRICS: csv_text(COLUMNS[METRICS], metrics), SUMMARY: csv_text(*summary(metrics)),
+             BASELINES: csv_text(COLUMNS[BASELINES], baselines), RECORD: json_text(record)}
+    with WriteTogether() as files:
+        for name, text in texts.items():
+            with files.open(folder / name) as file:
+                file.write(text.encode("utf-8"))
 
 
 def summary(metrics) -> tuple[list[str], list[dict]]:

@@ -22,6 +22,8 @@ def load_tokenizer(name):
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(f"--model_name {name}: its tokenizer has no fast version; convert it (tokenizer.json) or "
                         "choose a model that has one")
+    tokenizer.backend_tokenizer.no_padding()  # some files ask for it, and for texts cut at 128 tokens
+    tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.encode_special_tokens = True  # "<s>" inside a text is text, no second BOS
     return tokenizer
 

@@ -10,6 +10,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from utils.metrics import at_threshold, auroc, choose_threshold
 
+STEPS, SMALLEST_BATCH, LARGEST_BATCH = 5000, 8, 1024
+FIRST_WEIGHTS = 0.01  # small beside what is learnt: the first steps, not chance, give the direction
 SMALL_STEP = 2**20  # numbers in a minibatch: below this, handing work to other threads costs more than it saves
 CHUNK_BYTES = 2**26  # of states handled at a time where all rows are visited
 
@@ -17,15 +19,19 @@ CHUNK_BYTES = 2**26  # of states handled at a time where all rows are visited
 @dataclass(frozen=True)
 class Settings:
     """epochs, learning_rate (falls to 0 along a cosine), weight_decay (AdamW's, on the weights of standardised states),
-    batch_size in examples, pos_weight_cap: the most that a positive counts more than a negative.
+    batch_size in examples (None: so that about STEPS steps are made in all, for a step moves a weight by no more than the
+    learning rate), pos_weight_cap: the most that a positive counts more than a negative.
     """
 
     epochs: int = 10
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
-    batch_size: int = 64
+    batch_size: int | None = None
     pos_weight_cap: float = 5.0
     seed: int = 0
+
+    def batch_size_for(self, examples) -> int:
+        return self.batch_size or min(max(self.epochs * examples // STEPS, SMALLEST_BATCH), LARGEST_BATCH)
 
 
 @dataclass
@@ -67,21 +73,22 @@ def train(matrices, labels, val_matrices, val_labels, settings,
     mean, inverse_std = standardisation(matrices)
     layers, hidden_size = mean.shape
     generator = torch.Generator().manual_seed(settings.seed)
-    start = (torch.rand(hidden_size, generator=generator) * 2 - 1) / hidden_size**0.5  # as torch.nn.Linear begins
+    start = torch.randn(hidden_size, generator=generator) * FIRST_WEIGHTS / hidden_size**0.5
     weight = start.repeat(layers, 1).to(device)
     bias = torch.zeros(layers, device=device)
     on_device = mean.float().to(device)[:, None], inverse_std.float().to(device)[:, None]
     optimizer = torch.optim.AdamW([{"params": [weight], "weight_decay": settings.weight_decay},
                                    {"params": [bias], "weight_decay": 0.0}], lr=settings.learning_rate)
-    steps = settings.epochs * -(-len(labels) // settings.batch_size)
+    batch_size = settings.batch_size_for(len(labels))
+    steps = settings.epochs * -(-len(labels) // batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
     best = Training(LinearProbes(torch.zeros(layers, hidden_size, device=device), torch.zeros(layers, device=device)),
                     [0] * layers, [0.0] * layers, pos_weight)
     best_scores = [-1.0] * layers
     for epoch in range(1, settings.epochs + 1):
         loss = torch.zeros(layers, device=device)
-        with threads_for(layers * settings.batch_size * hidden_size):
-            for which in torch.randperm(len(labels), generator=generator).split(settings.batch_size):
+        with threads_for(layers * batch_size * hidden_size):
+            for which in torch.randperm(len(labels), generator=generator).split(batch_size):
                 rows = matrices.rows(which.numpy()).to(device).sub_(on_device[0]).mul_(on_device[1])
                 loss += step(optimizer, weight, bias, rows, labels[which].to(device), row_weight[which].to(device))
                 schedule.step()
@@ -155,10 +162,9 @@ def standardisation(matrices) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def folded(weight, bias, mean, inverse_std) -> LinearProbes:
-    """The probe on raw states: weight / std and bias - weight . mean / std, computed in float64."""
-    raw = weight.double().cpu() * inverse_std
-    return LinearProbes(raw.float().to(weight.device),
-                        (bias.double().cpu() - (raw * mean).sum(1)).float().to(bias.device))
+    """The probe on raw states: weight / std, and bias - weight . mean / std with the weight as it is rounded to float32."""
+    raw = (weight.double().cpu() * inverse_std).float()
+    return LinearProbes(raw.to(weight.device), (bias.double().cpu() - (raw.double() * mean).sum(1)).float().to(bias.device))
 
 
 def chunks(matrices, layers):

@@ -101,7 +101,9 @@ def read_parquet(path, column):
             for row in batch.to_pylist():
                 number += 1
                 yield name_of(row, f"{path.name}:{number}"), text_of(row, column, f"{path}, row {number}")
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, OSError) as error:
+        if getattr(error, "errno", None):  # the system's word, not pyarrow's
+            raise
         raise UserError(f"{path} is damaged or not a parquet file: {error}; download or make it again") from error
 
 
@@ -115,6 +117,10 @@ def read_dataset(name, column, split):
         try:
             rows = iter(datasets.load_dataset(name, split=split, streaming=True))
             first = next(rows, None)
+        except FileNotFoundError as error:
+            if "data files found" not in str(error):
+                raise
+            raise UserError(f"--dataset {name} holds no {', '.join(ENDINGS)} files; choose another") from error
         except ValueError as error:
             if "Bad split" not in str(error) and "Unknown split" not in str(error):
                 raise
@@ -140,4 +146,9 @@ def text_of(row, column, where) -> str:
     if not isinstance(row[column], str):
         raise UserError(f"{where}: column {column!r} holds {type(row[column]).__name__}, not text; choose another "
                         "with --text_column")
+    try:
+        row[column].encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(f"{where}: {error.object[error.start]!r} at character {error.start} is half a surrogate pair and "
+                        "no text; repair or leave out the row") from error
     return row[column]

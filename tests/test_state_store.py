@@ -1,0 +1,121 @@
+"""The state store: the same rows in memory, from disk, from a cache of more layers, and after kill -9."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+from helpers import SCRIPTS, assert_success, call, snapshot
+from utils.language_model import wrap
+from utils.state_store import collect_in_memory, collect_on_disk, read_shard
+
+LAYERS = ["embed", 0, 2, "final_norm"]
+
+
+@pytest.fixture
+def setting(monkeypatch):
+    monkeypatch.setattr("utils.state_store.SHARD_BYTES", 4096)  # a few sequences a shard
+    language_model = wrap(tiny_models.make("llama"))
+    sequences = tiny_models.sequences_of([9, 12, 7, 12, 12, 5, 9, 11, 12, 8])
+    return language_model, sequences, tiny_models.every_position(sequences)
+
+
+def collect(where, setting, layers=LAYERS, ticks=None):
+    language_model, sequences, plan = setting
+    targets = np.full(len(plan), 23)
+    arguments = (language_model, sequences, plan, layers, 2, targets, (ticks if ticks is not None else []).append)
+    return collect_in_memory(*arguments) if where is None else collect_on_disk(where, *arguments)
+
+
+def same(one, other):
+    index = np.random.default_rng(0).permutation(len(one))
+    return torch.equal(one.rows(index), other.rows(index)) and np.array_equal(one.own_logits, other.own_logits)
+
+
+def test_memory_and_shards_hold_the_same_rows(setting, tmp_path):
+    ticks = []
+    memory, disk = collect(None, setting, ticks=ticks), collect(tmp_path, setting)
+    assert len(disk.parts) > 2 and same(memory, disk) and same(memory, disk.in_memory())
+    assert sum(ticks) == setting[1].lengths.sum()
+    assert torch.isfinite(memory.rows(np.arange(len(memory)))).all() and np.isfinite(memory.own_logits).all()
+
+
+def test_a_second_run_reads_and_computes_nothing(setting, tmp_path):
+    first = collect(tmp_path, setting)
+    before = snapshot(tmp_path)
+    setting[0].body.forward = None  # the model cannot be run any more
+    assert same(first, collect(tmp_path, setting)) and snapshot(tmp_path) == before
+    fewer = collect(tmp_path, setting, layers=[0, "final_norm"])
+    index = np.arange(len(first))
+    assert torch.equal(fewer.rows(index), first.rows(index)[[1, 3]])
+    assert torch.equal(fewer.in_memory().rows(index), first.rows(index)[[1, 3]])
+
+
+def test_other_weights_and_other_targets_are_other_states(setting, tmp_path):
+    collect(tmp_path, setting)
+    language_model, sequences, plan = setting
+    with torch.no_grad():
+        language_model.model.get_input_embeddings().weight[5] += 1
+    changed = wrap(language_model.model)
+    assert changed.fingerprint != language_model.fingerprint
+    collect(tmp_path, (changed, sequences, plan))
+    collect_on_disk(tmp_path, language_model, sequences, plan, LAYERS, 2, None, lambda count: None)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_damaged_shard_is_computed_again(setting, tmp_path, capsys):
+    first = collect(tmp_path, setting)
+    index = np.arange(len(first))
+    values = first.rows(index).clone()
+    shard = sorted(tmp_path.rglob("*.safetensors"))[1]
+    shard.unlink()
+    shard.write_bytes(b"torn")
+    again = collect(tmp_path, setting)
+    assert torch.equal(again.rows(index), values) and "damaged" in capsys.readouterr().out
+    assert read_shard(shard) is not None
+
+
+KILLED = """
+    import os, signal, sys
+    sys.path.insert(0, sys.argv.pop(1))
+    from utils import state_store
+    import train_probe
+    state_store.SHARD_BYTES = 20_000
+    write, left = state_store.write_shard, [3]
+    def write_and_die(path, part):
+        write(path, part)
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+    state_store.write_shard = write_and_die
+    train_probe.main(sys.argv[1:])
+"""
+
+
+def test_kill_9_in_the_middle_then_the_same_command_goes_on_to_the_same_result(prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.state_store.SHARD_BYTES", 20_000)
+
+    def arguments(name):
+        return ["--train_data", str(prepared / "train.pth"), "--layer_sweep", "all", "--no_wandb", "--batch_size", "8",
+                "--output_dir", str(tmp_path / name / "models"), "--results_dir", str(tmp_path / name / "results"),
+                "--cache_dir", str(tmp_path / name / "cache")]
+
+    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED), str(SCRIPTS), *arguments("killed")],
+                            env={**os.environ, "HF_HUB_OFFLINE": "1"}, capture_output=True, timeout=120)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    shards = sorted(Path(tmp_path / "killed").rglob("*.safetensors"))
+    assert len(shards) == 3 and not list((tmp_path / "killed" / "models").glob("*.pth"))
+    before = [path.stat().st_mtime_ns for path in shards]
+    for name in ("killed", "undisturbed"):
+        assert_success(call("train_probe", *arguments(name)))
+    assert [path.stat().st_mtime_ns for path in shards] == before, "what was there was computed again"
+    ours, theirs = (list(snapshot(tmp_path / name / "models").values()) for name in ("killed", "undisturbed"))
+    assert len(ours) == 5 and ours == theirs
+    table = "results/probe_metrics.csv"
+    assert (tmp_path / "killed" / table).read_bytes() == (tmp_path / "undisturbed" / table).read_bytes()
