@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
+
+import tiny_models
 from utils.hidden_states import OWN_LOGITS, read_states
 from utils.language_model import wrap
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+
 from utils.metrics import auroc
 from utils.probes import Matrices
 from utils.probes.linear import Settings, train

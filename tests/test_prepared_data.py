@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from helpers import assert_one_line_error, assert_success, call, snapshot, write_jsonl
 from utils.data_checks import check_file, check_siblings
 from utils.files import atomic_write
@@ -77,8 +78,8 @@ def test_the_same_command_writes_the_same_bytes_and_another_seed_does_not(tmp_pa
 
 
 def test_all_positions_are_labelled_at_natural_prevalence(tmp_path, texts, tiny_model):
-    assert_success(call("prepare_data", "--dataset", texts, "--model_name", tiny_model, "--context_length", 32, "--positions",
-                        "all", "--min_context", 5, "--output_dir", tmp_path))
+    assert_success(call("prepare_data", "--dataset", texts, "--model_name", tiny_model, "--context_length", 32,
+                        "--positions", "all", "--min_context", 5, "--output_dir", tmp_path))
     books = tokens_of(texts, tiny_model)
     labelled = 0
     for sequences in load(tmp_path).values():
@@ -143,7 +144,8 @@ def test_project_gutenbergs_licence_is_cut():
     from utils.readers.text import without_licence
 
     book = "Chapter 1\n\nIt was the best of times.\n"
-    for start, end in (("*** START OF THIS PROJECT GUTENBERG EBOOK A TALE ***", "*** END OF THIS PROJECT GUTENBERG EBOOK A ***"),
+    for start, end in (("*** START OF THIS PROJECT GUTENBERG EBOOK A TALE ***",
+                        "*** END OF THIS PROJECT GUTENBERG EBOOK A TALE ***"),
                        ("***START OF THE PROJECT GUTENBERG EBOOK THE LOG SCHOOL-HOUSE ON THE\nCOLUMBIA***",
                         "***END OF THE PROJECT GUTENBERG EBOOK THE LOG***"),
                        ("*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*Ver.04.29.93*END*",
@@ -204,8 +206,8 @@ def test_overlap_is_caught_by_the_text_where_the_starts_hide_it(tmp_path, texts,
             start = int(sequences.starts[row]) + 40
             window = books[sequences.metadata["documents"][document]][start:start + 81]
             sequences.input_ids[row + 1, 1:1 + len(window)] = window
-    failed = {check.name for check in check_file(sequences, sequences.metadata["tokenizer"]["fingerprint"]) if not check.passed}
-    assert "overlap" in failed
+    checks = check_file(sequences, sequences.metadata["tokenizer"]["fingerprint"])
+    assert "overlap" in {check.name for check in checks if not check.passed}
 
 
 def test_leakage_between_splits_is_caught(prepared):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics as sk
+
 from utils.baselines import majority_logits, read_token_logits
 from utils.intervals import auroc_interval, balanced_accuracy_interval, interval, pair_wins
 from utils.metrics import at_threshold, auroc, choose_threshold, scores
@@ -111,8 +112,8 @@ def test_scores_equal_scikit_learn_ties_included():
     found, said = scores(logits, labels, groups, threshold), logits > threshold
     tn, fp, fn, tp = sk.confusion_matrix(labels, said).ravel()
     assert (found["tn"], found["fp"], found["fn"], found["tp"]) == (tn, fp, fn, tp)
-    for name, theirs in (("balanced_accuracy", sk.balanced_accuracy_score(labels, said)), ("acc", sk.accuracy_score(labels, said)),
-                         ("f1", sk.f1_score(labels, said)), ("precision", sk.precision_score(labels, said)),
+    for name, theirs in (("balanced_accuracy", sk.balanced_accuracy_score(labels, said)),
+                         ("acc", sk.accuracy_score(labels, said)), ("f1", sk.f1_score(labels, said)), ("precision", sk.precision_score(labels, said)),
                          ("pos_accuracy", sk.recall_score(labels, said)), ("auc", sk.roc_auc_score(labels, logits))):
         assert found[name] == pytest.approx(theirs, abs=1e-12), name
     best = max(sk.balanced_accuracy_score(labels, logits > cut) for cut in np.unique(logits))

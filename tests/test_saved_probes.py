@@ -5,8 +5,9 @@ import json
 
 import pytest
 import torch
-from helpers import assert_success, call
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from helpers import assert_success, call
 
 
 @pytest.fixture(scope="module", params=["next", "current"])

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
+
+import tiny_models
 from helpers import SCRIPTS, assert_success, call, snapshot
 from utils.language_model import wrap
 from utils.state_store import collect_in_memory, collect_on_disk, read_shard

@@ -8,14 +8,16 @@ from helpers import assert_success, run_script
 def test_without_a_login_every_layer_has_an_offline_run_and_nobody_is_asked(prepared, tmp_path):
     result = run_script("train_probe", "--train_data", prepared / "train.pth", "--layer_sweep", "0,2", "--epochs", 3,
                         "--wandb_group", "group-of-two", cwd=tmp_path, stdin=subprocess.DEVNULL,
-                        env={"WANDB_MODE": None, "WANDB_API_KEY": None, "HOME": str(tmp_path), "NETRC": str(tmp_path / "none")})
+                        env={"WANDB_MODE": None, "WANDB_API_KEY": None, "HOME": str(tmp_path),
+                             "NETRC": str(tmp_path / "none")})
     assert_success(result)
     lines = [line for line in result.stdout.splitlines() if "Weights & Biases" in line]
     assert len(lines) == 1 and "offline in wandb_logs" in lines[0] and "not logged in" in lines[0]
     runs = sorted((tmp_path / "wandb_logs" / "wandb").glob("offline-run-*/run-*.wandb"))
     assert len(runs) == 2
     written = b"".join(path.read_bytes() for path in runs)
-    for name in (b"group-of-two", b"layer0_next", b"layer2_next", b"val_balanced_accuracy", b"val_tp", b"test_auc", b"best_epoch"):
+    for name in (b"group-of-two", b"layer0_next", b"layer2_next", b"val_balanced_accuracy", b"val_tp", b"test_auc",
+                 b"best_epoch"):
         assert name in written, name
 
 

@@ -57,6 +57,7 @@ def multimodal_gemma3():
 def sequences_of(lengths, vocabulary=90, seed=0):
     """Random sequences of these lengths as the pass reads them, without special tokens."""
     import numpy as np
+
     from utils.sequences import Sequences
 
     random = np.random.default_rng(seed)
@@ -71,6 +72,7 @@ def sequences_of(lengths, vocabulary=90, seed=0):
 def every_position(sequences):
     """A plan that reads every token of every sequence."""
     import numpy as np
+
     from utils.readings import ReadPlan
 
     sequence, position = np.nonzero(np.arange(sequences.input_ids.shape[1]) < sequences.lengths[:, None])
