@@ -41,9 +41,9 @@ def parse(argv):
                       help="read before the labelled token in a model that sees what comes after: no prediction")
     training = parser.add_argument_group("training")
     training.add_argument("--epochs", type=whole_number(1), default=10, help="visits of the training examples")
-    training.add_argument("--learning_rate", type=number(0, exclusive=True), default=1e-3,
+    training.add_argument("--learning_rate", type=number(0, 1e6, exclusive=True), default=1e-3,
                           help="AdamW's at the start; it falls to 0 along a cosine")
-    training.add_argument("--weight_decay", type=number(0), default=1e-4, help="AdamW's, on standardised states")
+    training.add_argument("--weight_decay", type=number(0, 1e6), default=1e-4, help="AdamW's, on standardised states")
     training.add_argument("--probe_batch_size", type=whole_number(1),
                           help="examples per training step (default: from 8 to 1024, so that about 5000 steps are made)")
     training.add_argument("--pos_weight_cap", type=number(0, exclusive=True), default=5.0,
@@ -71,8 +71,10 @@ def check(arguments):
         raise UsageError(f"--layer {arguments.layer} is more than one layer; use --layer_sweep {arguments.layer}")
     if arguments.predict_current and arguments.lags is not None:
         raise UsageError("--predict_current is --lags 0; give one of them")
-    arguments.layers = arguments.layer or arguments.layer_sweep or "auto"
-    check_layer_text(arguments.layers)
+    flag = "layer" if arguments.layer is not None else "layer_sweep"
+    given = getattr(arguments, flag)
+    arguments.layers = "auto" if given is None else given
+    check_layer_text(arguments.layers, f"--{flag}")
     return arguments
 
 
@@ -138,12 +140,17 @@ def load_model(arguments, splits):
     """The model, after proof that the data were made with its tokenizer."""
     metadata = splits["train"].metadata
     name = arguments.model_name or metadata["model_name"]
-    from utils.tokenizer import load_tokenizer, tokenizer_fingerprint
+    from utils.tokenizer import load_tokenizer, position_limit, tokenizer_fingerprint
 
-    theirs, ours = metadata["tokenizer"]["fingerprint"], tokenizer_fingerprint(load_tokenizer(name))
+    tokenizer = load_tokenizer(name)
+    theirs, ours = metadata["tokenizer"]["fingerprint"], tokenizer_fingerprint(tokenizer)
     if theirs != ours:
         raise UserError(f"{arguments.train_data} was made with the tokenizer of {metadata['model_name']} ({theirs}), "
                         f"--model_name {name} has another one ({ours}); prepare the data with --model_name {name}")
+    longest, limit = max(int(sequences.lengths.max()) for sequences in splits.values()), position_limit(name, tokenizer)
+    if limit and longest > limit:
+        raise UserError(f"{arguments.train_data} holds sequences of {longest} tokens, {name} has {limit} positions; prepare "
+                        "the data with a smaller --context_length")
     from utils.language_model import load_language_model
 
     language_model = load_language_model(name, arguments.model_dtype, arguments.device)
@@ -181,19 +188,19 @@ def draw_examples(arguments, splits, lags):
                 raise UserError(f"lag {lag}: {len(found)} labelled tokens of {name} have a state to read there, and not "
                                 "of both classes; a window must hold the labelled token's place plus the lag")
         examples[lag]["train"] = sample_for_training(examples[lag]["train"], arguments.pos_weight_cap, arguments.seed)
+        if not (examples[lag]["train"].labels == 0).any():
+            raise UserError(f"--pos_weight_cap {arguments.pos_weight_cap:g} leaves no negative to train on; make it larger")
     return examples
 
 
 def save(arguments, sweeps, splits, language_model, owner, strangers, seconds):
-    """Probes first, all of them or none, then the tables that speak of them."""
+    """The probes and the tables that speak of them, all or none; only then what they replace is deleted."""
     from importlib.metadata import version
 
     from utils.files import WriteTogether
-    from utils.results import probe_path, save_probe, write_tables
+    from utils.results import COLUMNS, probe_path, save_probe, write_tables
     from utils.sweep import best_layer
 
-    for path in strangers:
-        path.unlink(missing_ok=True)
     metadata = splits["train"].metadata
     probe_rows, baseline_rows, written = [], [], []
     with WriteTogether() as files:
@@ -215,11 +222,13 @@ def save(arguments, sweeps, splits, language_model, owner, strangers, seconds):
                                 "split": name, **scores} for name, scores in by_split.items()]
             baseline_rows += [{**common, "baseline": name, "split": split, **scores}
                               for name, by_split in sweep["baselines"].items() for split, scores in (by_split or {}).items()]
-    record = {"command": sys.argv, "arguments": vars(arguments), **owner, "seconds": seconds,
-              "selected_on_validation": {str(sweep["lag"]): {"layer": sweep["layers"][best_layer(sweep)],
-                                                             "epochs": sweep["trained"].epoch} for sweep in sweeps},
-              "versions": {name: version(name) for name in ("torch", "transformers", "numpy", "scikit-learn")}}
-    write_tables(arguments.results_dir, probe_rows, baseline_rows, record)
+        record = {"command": sys.argv, "arguments": vars(arguments), **owner, "seconds": seconds,
+                  "selected_on_validation": {str(sweep["lag"]): {"layer": sweep["layers"][best_layer(sweep)],
+                                                                 "epochs": sweep["trained"].epoch} for sweep in sweeps},
+                  "versions": {name: version(name) for name in ("torch", "transformers", "numpy", "scikit-learn")}}
+        write_tables(files, arguments.results_dir, probe_rows, baseline_rows, record, replaced=strangers)
+    for path in set(strangers) - {*written, *(Path(arguments.results_dir) / name for name in COLUMNS)}:
+        path.unlink(missing_ok=True)
     print(f"wrote {len(written)} probes: {written[0]}" + (f" ... {written[-1].name}" if len(written) > 1 else "")
           + f"; tables: {Path(arguments.results_dir) / 'probe_results.csv'}, probe_metrics.csv, baselines.csv, "
           "run_record.json")

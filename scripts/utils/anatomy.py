@@ -71,7 +71,7 @@ def examine(body) -> Anatomy:
     inside = set(trunk.modules()) - {trunk}
     after = [(module, state) for module, state in calls[last_block + 1:] if module in inside and state.shape == last.shape]
     norms = [module for module, state in after if torch.equal(state, after[-1][1])]  # a dropout after it is no news
-    moved = (last[0] - last[1]).float().abs().amax(-1)
+    moved = (last[0].float() - last[1].float()).nan_to_num(0.0, 0.0, 0.0).abs().amax(-1)  # what overflows tells nothing
     return Anatomy(blocks, trunk, norms[0] if norms else None, last.shape[-1],
                    causal=bool(moved[:-1].max() <= STILL * moved[-1]), output_type=type(outputs[trunk]))
 

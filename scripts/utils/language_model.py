@@ -91,10 +91,13 @@ def choose_device(name) -> torch.device:
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, there in available.items() if there))
-    if not available.get(name.split(":")[0], False):
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).sum().item()
+    except (RuntimeError, AssertionError) as error:  # no such device, or not of that number
         raise UserError(f"--device {name}: torch cannot use it here; use one of "
-                        f"{', '.join(kind for kind, there in available.items() if there)}")
-    return torch.device(name)
+                        f"{', '.join(kind for kind, there in available.items() if there)}") from error
+    return device
 
 
 def choose_dtype(name, device) -> torch.dtype:

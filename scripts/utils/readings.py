@@ -26,12 +26,12 @@ def parse_layers(text, count, has_final_norm) -> list[Layer]:
     return sorted(set(layers), key=every.index)
 
 
-def check_layer_text(text):
+def check_layer_text(text, flag="--layer_sweep"):
     """Refuse what can be no list of layers, before a model is loaded."""
     parts = text.split(",")
     wrong = [part for part in parts if not (part.isascii() and part.isdigit()) and part not in ("embed", "final_norm")]
     if wrong and text not in ("auto", "all"):
-        raise UsageError(f"--layer_sweep {text}: {wrong[0]!r} is no layer; give auto, all, or a list such as "
+        raise UsageError(f"{flag} {text}: {wrong[0]!r} is no layer; give auto, all, or a list such as "
                          "0,5,11 with embed and final_norm by name")
 
 
@@ -82,7 +82,7 @@ def examples_at(sequences, lag, all_lags=()) -> Examples:
 def sample_for_training(examples, most_negatives_per_positive, seed) -> Examples:
     """All positives, and at most this many negatives a positive, drawn evenly: train only, anew for each seed."""
     positives, negatives = (np.flatnonzero(examples.labels == label) for label in (1, 0))
-    most = int(most_negatives_per_positive * len(positives))
+    most = int(min(most_negatives_per_positive * len(positives), len(negatives)))
     if len(negatives) > most:
         negatives = np.random.default_rng(seed).choice(negatives, most, replace=False)
     return examples[np.sort(np.concatenate([positives, negatives]))]

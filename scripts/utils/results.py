@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from utils.errors import UserError
-from utils.files import WriteTogether, csv_text, json_text, load_tensors, read_csv, save_tensors
+from utils.files import csv_text, json_text, load_tensors, read_csv, save_tensors
 from utils.readings import lag_name, layer_name
 
 FORMAT, VERSION = "linear-probe", 1
@@ -83,23 +83,25 @@ def table_rows(path) -> list[dict[str, str]]:
     return rows
 
 
-def merged(path, rows, key) -> list[dict]:
-    """The rows of the file at `path` and these, which replace those of the same key."""
+def merged(path, rows, key, replaced) -> list[dict]:
+    """The rows of the file at `path`, unless it is one of `replaced`, and these, which replace those of the same key."""
+    kept = [] if path in replaced else read_csv(path)
     new = {tuple(str(row[name]) for name in key) for row in rows}
-    return [row for row in read_csv(path) if tuple(row[name] for name in key) not in new] + list(rows)
+    return [row for row in kept if tuple(row[name] for name in key) not in new] + list(rows)
 
 
-def write_tables(results_dir, probe_rows, baseline_rows, record):
-    """probe_metrics.csv, what follows from it (probe_results.csv), baselines.csv and run_record.json: all or none."""
+def write_tables(files, results_dir, probe_rows, baseline_rows, record, replaced=()):
+    """probe_metrics.csv, what follows from it (probe_results.csv), baselines.csv and run_record.json; `replaced`: the
+    tables whose old rows are dropped.
+    """
     folder = Path(results_dir)
-    metrics = merged(folder / METRICS, probe_rows, KEY)
-    baselines = merged(folder / BASELINES, baseline_rows, BASELINE_KEY)
+    metrics = merged(folder / METRICS, probe_rows, KEY, replaced)
+    baselines = merged(folder / BASELINES, baseline_rows, BASELINE_KEY, replaced)
     texts = {METRICS: csv_text(COLUMNS[METRICS], metrics), SUMMARY: csv_text(*summary(metrics)),
              BASELINES: csv_text(COLUMNS[BASELINES], baselines), RECORD: json_text(record)}
-    with WriteTogether() as files:
-        for name, text in texts.items():
-            with files.open(folder / name) as file:
-                file.write(text.encode("utf-8"))
+    for name, text in texts.items():
+        with files.open(folder / name) as file:
+            file.write(text.encode("utf-8"))
 
 
 def summary(metrics) -> tuple[list[str], list[dict]]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from utils.errors import UserError
 from utils.metrics import at_threshold, auroc, choose_threshold
 
 STEPS, SMALLEST_BATCH, LARGEST_BATCH = 5000, 8, 1024
@@ -93,6 +94,9 @@ def train(matrices, labels, val_matrices, val_labels, settings,
                 loss += step(optimizer, weight, bias, rows, labels[which].to(device), row_weight[which].to(device))
                 schedule.step()
         now = folded(weight, bias, mean, inverse_std)
+        if not (now.weight.isfinite().all() and now.bias.isfinite().all()):
+            raise UserError(f"a probe's weights are not finite after epoch {epoch}; use a smaller --learning_rate than "
+                            f"{settings.learning_rate:g}, or a smaller --weight_decay than {settings.weight_decay:g}")
         scores = validate(now.logits(val_matrices), val_labels, pos_weight, (loss / len(labels)).tolist())
         for layer, score in enumerate(scores):
             if score["val_balanced_accuracy"] > best_scores[layer]:

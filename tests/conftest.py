@@ -1,0 +1,72 @@
+"""What the tests share: a tiny model and corpus that they make themselves, and the shared data where there is some."""
+
+import os
+
+import helpers
+
+os.environ.update(helpers.QUIET)  # before any library reads them
+
+import pytest  # noqa: E402
+
+SMALL = ("--context_length", "32", "--max_chunks_per_class", "300")
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """The folder of shared models and corpora: $PROBE_TEST_DATA, else `shared` beside the checkout."""
+    from pathlib import Path
+
+    folder = Path(os.environ.get("PROBE_TEST_DATA") or helpers.ROOT.parent / "shared")
+    if not folder.is_dir():
+        pytest.skip(f"no shared data: {folder} is not there; set PROBE_TEST_DATA")
+    return folder
+
+
+def part_of(shared_data, name):
+    folder = shared_data / name
+    if not folder.is_dir():
+        pytest.skip(f"the shared data have no {name}: {folder} is not there")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stories260K(shared_data):
+    """A real language model of 260,000 parameters."""
+    return part_of(shared_data, "models/stories260K")
+
+
+@pytest.fixture(scope="session")
+def gutenberg(shared_data):
+    """Whole books in the layout of the Hub dataset."""
+    return part_of(shared_data, "corpora/gutenberg")
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(tmp_path_factory):
+    """Folder of a byte-level BPE tokenizer with BOS, ` the` one token; no model beside it."""
+    folder = tmp_path_factory.mktemp("tiny_tokenizer")
+    helpers.make_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """Folder of the same tokenizer and a random Llama: 3 layers, hidden size 32, 256 positions."""
+    folder = tmp_path_factory.mktemp("tiny_model")
+    helpers.make_model(folder, len(helpers.make_tokenizer(folder)))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory):
+    """Folder of 8 .txt files of made-up prose, about 4000 words each."""
+    return helpers.write_texts(tmp_path_factory.mktemp("texts"))
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory, tiny_model, texts):
+    """Folder of train.pth, val.pth, test.pth and metadata.json, made by prepare_data from `texts`. Not to be changed."""
+    folder = tmp_path_factory.mktemp("prepared")
+    helpers.assert_success(helpers.call("prepare_data", "--dataset", texts, "--model_name", tiny_model,
+                                        "--output_dir", folder, *SMALL))
+    return folder
