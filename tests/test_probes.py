@@ -113,7 +113,8 @@ def test_scores_equal_scikit_learn_ties_included():
     tn, fp, fn, tp = sk.confusion_matrix(labels, said).ravel()
     assert (found["tn"], found["fp"], found["fn"], found["tp"]) == (tn, fp, fn, tp)
     for name, theirs in (("balanced_accuracy", sk.balanced_accuracy_score(labels, said)),
-                         ("acc", sk.accuracy_score(labels, said)), ("f1", sk.f1_score(labels, said)), ("precision", sk.precision_score(labels, said)),
+                         ("acc", sk.accuracy_score(labels, said)), ("f1", sk.f1_score(labels, said)),
+                         ("precision", sk.precision_score(labels, said)),
                          ("pos_accuracy", sk.recall_score(labels, said)), ("auc", sk.roc_auc_score(labels, logits))):
         assert found[name] == pytest.approx(theirs, abs=1e-12), name
     best = max(sk.balanced_accuracy_score(labels, logits > cut) for cut in np.unique(logits))
