@@ -11,7 +11,7 @@ from utils.files import require_writable_folder
 
 
 def parse(argv):
-    parser = Parser(__doc__)
+    parser = Parser(__doc__, epilog="next: python scripts/train_probe.py --predict_current, which checks the whole line")
     model = parser.add_argument_group("model")
     model.add_argument("--model_name", help="the model to probe: a Hub name or a folder (default: the data's own)")
     model.add_argument("--model_dtype", choices=("auto", "bfloat16", "float16", "float32"), default="auto",
@@ -83,34 +83,36 @@ def main(argv=None):
     for flag in ("output_dir", "results_dir"):
         require_writable_folder(getattr(arguments, flag), f"--{flag}")
     quiet_libraries()
+    started = time.monotonic()
+    splits = load_splits(arguments)
+    language_model = load_model(arguments, splits)
+    sweep(arguments, splits, language_model, {"load": time.monotonic() - started})
+    return 0
+
+
+def sweep(arguments, splits, language_model, seconds):
+    """From loaded data and model to saved probes, tables, and what is shown of them."""
     from utils.extraction import drop_non_finite, run_pass
     from utils.readings import parse_layers
     from utils.results import refuse_to_mix
     from utils.sweep import train_lag
 
-    started = time.monotonic()
-    splits = load_splits(arguments)
-    language_model = load_model(arguments, splits)
     anatomy = language_model.anatomy
     layers = parse_layers(arguments.layers, len(anatomy.blocks), anatomy.final_norm is not None)
     lags = choose_lags(arguments, splits["train"].metadata, anatomy.causal)
     owner = {"model": language_model.name, "model_fingerprint": language_model.fingerprint,
              "dataset_fingerprint": splits["train"].metadata["dataset_fingerprint"]}
     strangers = refuse_to_mix(arguments.output_dir, arguments.results_dir, owner, arguments.overwrite)
-
     examples = draw_examples(arguments, splits, lags)
-    seconds = {"load": time.monotonic() - started}
     tables, rows = run_pass(arguments, language_model, splits, layers, examples, seconds)
     drop_non_finite(tables, rows, examples, layers, language_model)
     sweeps = [train_lag(arguments, language_model, splits, layers, lag, examples[lag], tables, rows[lag], owner, seconds)
               for lag in lags]
-    seconds["all"] = time.monotonic() - started
     save(arguments, sweeps, splits, language_model, owner, strangers, seconds)
-    for sweep in sweeps:
-        show(sweep)
+    for found in sweeps:
+        show(found)
     if 0 not in lags:
         print("next: the same command with --predict_current checks the whole line (about 0.99 at embed for a token task)")
-    return 0
 
 
 def load_splits(arguments):
@@ -225,7 +227,7 @@ def save(arguments, sweeps, splits, language_model, owner, strangers, seconds):
         record = {"command": sys.argv, "arguments": vars(arguments), **owner, "seconds": seconds,
                   "selected_on_validation": {str(sweep["lag"]): {"layer": sweep["layers"][best_layer(sweep)],
                                                                  "epochs": sweep["trained"].epoch} for sweep in sweeps},
-                  "versions": {name: version(name) for name in ("torch", "transformers", "numpy", "scikit-learn")}}
+                  "versions": {name: version(name) for name in ("torch", "transformers", "numpy", "scipy")}}
         write_tables(files, arguments.results_dir, probe_rows, baseline_rows, record, replaced=strangers)
     for path in set(strangers) - {*written, *(Path(arguments.results_dir) / name for name in COLUMNS)}:
         path.unlink(missing_ok=True)

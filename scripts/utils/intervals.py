@@ -49,22 +49,27 @@ def auroc_interval(logits, labels, groups) -> tuple[float, float]:
     """AUROC of a weighted sample of groups is a ratio of two forms in the weights, so the data are sorted only once."""
     names, group = np.unique(groups, return_inverse=True)
     true = np.asarray(labels) == 1
-    wins = pair_wins(np.asarray(logits), true, group, len(names))
+    won = pair_wins(np.asarray(logits), true, group, len(names))
     positives, negatives = (np.bincount(group[mask], minlength=len(names)) for mask in (true, ~true))
 
     def statistic(weights):
         with np.errstate(invalid="ignore", divide="ignore"):
-            return ((weights @ wins) * weights).sum(1) / ((weights @ positives) * (weights @ negatives))
+            return ((weights @ won) * weights).sum(1) / ((weights @ positives) * (weights @ negatives))
 
     return interval(statistic, len(names))
 
 
 def pair_wins(logits, true, group, count) -> np.ndarray:
     """[groups, groups]: of the pairs (positive of group g, negative of group h), how many rank right; ties half."""
-    wins = np.zeros((count, count))
+    result = np.zeros((count, count))
     positives, owners = logits[true], group[true]
     for other in range(count):
-        negatives = np.sort(logits[~true & (group == other)])
-        ranks = np.searchsorted(negatives, positives, "left") + np.searchsorted(negatives, positives, "right")
-        wins[:, other] = np.bincount(owners, ranks / 2, minlength=count)
-    return wins
+        won = wins(positives, logits[~true & (group == other)])
+        result[:, other] = np.bincount(owners, won, minlength=count)
+    return result
+
+
+def wins(positives, negatives) -> np.ndarray:
+    """[positives]: over how many of the negatives each positive ranks; a tie counts half."""
+    ordered = np.sort(negatives)
+    return (np.searchsorted(ordered, positives, "left") + np.searchsorted(ordered, positives, "right")) / 2

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from utils.intervals import auroc_interval, balanced_accuracy_interval, wins
+
 
 def choose_threshold(logits, labels) -> float:
     """The logit above which "positive" is said so that balanced accuracy is greatest: midway between two logits.
@@ -47,18 +49,14 @@ def at_threshold(logits, labels, threshold) -> dict[str, float]:
 
 def auroc(logits, labels) -> float:
     """Area under the ROC curve from logits, ties half; NaN where a class is absent."""
-    from sklearn.metrics import roc_auc_score
-
-    labels = np.asarray(labels)
-    if labels.min() == labels.max():
+    logits, true = np.asarray(logits), np.asarray(labels) == 1
+    if true.all() or not true.any():
         return float("nan")
-    return float(roc_auc_score(labels, logits))
+    return float(wins(logits[true], logits[~true]).mean() / (~true).sum())
 
 
 def scores(logits, labels, groups, threshold) -> dict[str, float]:
     """All scores of one probe or baseline on one split, intervals over groups included. A flat dict, as in the tables."""
-    from utils.intervals import auroc_interval, balanced_accuracy_interval
-
     logits = np.asarray(logits, dtype=np.float64)
     low, high = balanced_accuracy_interval(logits, labels, groups, threshold)
     auc_low, auc_high = auroc_interval(logits, labels, groups)

@@ -27,7 +27,10 @@ def shingle_hashes(tokens, length=SHINGLE) -> np.ndarray:
 
 def sketch(tokens) -> np.ndarray:
     """The document's smallest shingle hashes, sorted (bottom-k sketch; Broder 1997)."""
-    return np.unique(shingle_hashes(tokens))[:SKETCH]
+    hashes = shingle_hashes(tokens)
+    few = np.uint64(2**64 - 1) // np.uint64(max(1, len(hashes) // (4 * SKETCH)))  # about 4 * SKETCH lie below: quick to sort
+    smallest = np.unique(hashes[hashes <= few])
+    return (smallest if len(smallest) >= SKETCH else np.unique(hashes))[:SKETCH]
 
 
 def group_near_duplicates(groups, sketches) -> list[str]:

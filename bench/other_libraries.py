@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""Hidden states by TransformerLens or nnsight: a worker that bench/extraction.py starts in that library's own environment.
+
+It loads a model from a local folder, then answers one JSON command a line on standard input with one JSON line:
+
+    {"do": "time", "batch_size": 8, "windows": 48}             ->  {"seconds": 1.25}
+    {"do": "save", "batch_size": 8, "path": "states.pth"}      ->  {"saved": "states.pth"}
+
+Each library is used in the fastest way that its interface has: only the hooks that are needed, only the position that
+is read, no gradients, no key-value cache, and no logits (TransformerLens runs the head on one position, see below).
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+
+def load_transformer_lens(model):
+    """TransformerBridge, the one interface of TransformerLens 4 that takes Gemma 3; it sets attention to eager itself.
+
+    run_with_hooks and not run_with_cache, which asks for the attention patterns too. It cannot stop between the last norm
+    and the head (stop_at_layer ends before a block), so the head is run, on one position of each window.
+    """
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
+
+    bridge = build_bridge_from_module(model, type(model).__name__, hf_config=model.config)
+    names = ["blocks.0.hook_in", *(f"blocks.{i}.hook_out" for i in range(bridge.cfg.n_layers)), "ln_final.hook_out"]
+
+    def states_of(input_ids):
+        found = {}
+
+        def keep(state, hook):
+            found[hook.name] = state[:, -1].clone()
+
+        bridge.run_with_hooks(input_ids, fwd_hooks=[(name, keep) for name in names], return_type=None, use_cache=False,
+                              logits_to_keep=1)
+        return torch.stack([found[name] for name in names])
+
+    return states_of
+
+
+def load_nnsight(model):
+    """The base model, so that nothing runs after the last norm; the three kinds of readings are saved in one trace."""
+    import nnsight
+
+    body = nnsight.NNsight(model.base_model)
+
+    def states_of(input_ids):
+        with body.trace(input_ids=input_ids, use_cache=False):
+            found = nnsight.save([])
+            found.append(body.layers[0].input[:, -1].clone())
+            for layer in body.layers:
+                found.append(layer.output[:, -1].clone())
+            found.append(body.norm.output[:, -1].clone())
+        return torch.stack(found)
+
+    return states_of
+
+
+LIBRARIES = {"transformer-lens": load_transformer_lens, "nnsight": load_nnsight}
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("library", choices=tuple(LIBRARIES), help="which library reads the states")
+    parser.add_argument("model", type=Path, help="folder of a causal language model")
+    parser.add_argument("windows", type=Path, help="file of torch.save: int64 [windows, tokens], the last token is read")
+    parser.add_argument("--threads", type=int, default=2, help="torch's threads (default: 2)")
+    return parser.parse_args(argv)
+
+
+@torch.inference_mode()
+def read(states_of, windows, batch_size) -> torch.Tensor:
+    """float32 [embed and layers and final norm, windows, hidden_size]"""
+    return torch.cat([states_of(batch) for batch in windows.split(batch_size)], dim=1)
+
+
+def main(argv=None) -> int:
+    arguments = parse(argv)
+    answers = os.fdopen(os.dup(1), "w")  # what the libraries print must not be taken for an answer
+    os.dup2(2, 1)
+    torch.set_num_threads(arguments.threads)
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32).eval().requires_grad_(False)
+    states_of = LIBRARIES[arguments.library](model)
+    windows = torch.load(arguments.windows, weights_only=True)
+
+    def answer(value):
+        print(json.dumps(value), file=answers, flush=True)
+
+    answer({"version": version(arguments.library), "torch": torch.__version__})
+    for line in sys.stdin:
+        command = json.loads(line)
+        if command["do"] == "time":
+            chosen = windows[:command["windows"]]
+            start = time.perf_counter()
+            read(states_of, chosen, command["batch_size"])
+            answer({"seconds": time.perf_counter() - start})
+        else:
+            torch.save(read(states_of, windows, command["batch_size"]), command["path"])
+            answer({"saved": command["path"]})
+    return 0
+
+
+class Library:
+    """The other end: a worker in another environment, started, asked and ended by the benchmark. stack ends it."""
+
+    def __init__(self, name, python, folder, threads, stack):
+        self._log = folder / f"{name}.log"
+        self._process = subprocess.Popen(
+            [python, str(Path(__file__).resolve()), name, str(folder / "model"), str(folder / "windows.pth"),
+             "--threads", str(threads)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stack.enter_context(self._log.open("w")), text=True)
+        stack.callback(self._end)
+        self.title = f"{name} {self._answer()['version']}"
+
+    def ask(self, **command) -> dict:
+        print(json.dumps(command), file=self._process.stdin, flush=True)
+        return self._answer()
+
+    def _answer(self) -> dict:
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("its process ended: " + (self._log.read_text().strip().splitlines() or ["no message"])[-1])
+        return json.loads(line)
+
+    def _end(self):
+        self._process.stdin.close()
+        self._process.wait()
+
+    def time(self, batch_size, windows=None) -> float:
+        return self.ask(do="time", batch_size=batch_size, windows=windows)["seconds"]
+
+    def states(self, path, batch_size):
+        self.ask(do="save", batch_size=batch_size, path=str(path))
+        return torch.load(path, weights_only=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
