@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Look at a dataset, check it against itself and its sibling files, and refuse a bad one."""
 
+from os.path import expanduser
 from pathlib import Path
 
 from utils.command_line import Parser, quiet_libraries, run, whole_number
@@ -13,7 +14,7 @@ def parse(argv):
     parser = Parser(__doc__, epilog="next: python scripts/train_probe.py")
     parser.add_argument("--data_path", default="data/train.pth",
                         help="file of labelled sequences; train.pth, val.pth and test.pth beside it are compared with it")
-    parser.add_argument("--model_name", help="model whose tokenizer is used (default: the data's own)")
+    parser.add_argument("--model_name", type=expanduser, help="model whose tokenizer is used (default: the data's own)")
     parser.add_argument("--num_samples", type=whole_number(0), default=5, help="samples shown of each class")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="draws the samples")
     return parser.parse_args(argv)

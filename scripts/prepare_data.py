@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from itertools import chain
 from os import cpu_count
+from os.path import expanduser
 from pathlib import Path
 
 from utils.command_line import Parser, Progress, number, quiet_libraries, run, whole_number
@@ -18,14 +19,14 @@ CHARACTERS_A_BATCH = 1_000_000  # for each core: enough to keep it busy, little 
 def parse(argv):
     parser = Parser(__doc__, epilog="next: python scripts/inspect_data.py")
     source = parser.add_argument_group("source")
-    source.add_argument("--dataset", default="manu/project_gutenberg",
+    source.add_argument("--dataset", type=expanduser, default="manu/project_gutenberg",
                         help="a Hub dataset, a local folder in the same layout, or .txt, .jsonl, .parquet files "
                              "(a file, a folder of them, or a glob pattern)")
     source.add_argument("--text_column", default="text", help="the column or key that holds the text")
     source.add_argument("--language", default="en", help="the dataset's split: en, fr, de, es, it, nl, pl, pt, ...")
     source.add_argument("--max_texts", type=whole_number(1), default=1000, help="read at most this many texts")
     task = parser.add_argument_group("task")
-    task.add_argument("--model_name", default="unsloth/gemma-3-270m",
+    task.add_argument("--model_name", type=expanduser, default="unsloth/gemma-3-270m",
                       help="the model whose tokenizer is used: a Hub name or a folder")
     task.add_argument("--target_token", default=" the", help="the token to predict, as it stands in running text")
     task.add_argument("--context_length", type=whole_number(1), default=256,
@@ -92,12 +93,21 @@ class Kept:
     def __init__(self):
         self.names, self.groups, self.sketches, self.windows = [], [], [], []
 
+    def forget_empty(self) -> int:
+        """Drop the documents that the cap has left no window; returns how many."""
+        full = [index for index, windows in enumerate(self.windows) if windows]
+        empty = len(self.windows) - len(full)
+        for name in vars(self):
+            setattr(self, name, [getattr(self, name)[index] for index in full])
+        return empty
+
 
 def collect_windows(arguments, tokenizer, target):
     """Read, tokenize and cut every text. Returns what is kept, what was dropped, and the target's share of tokens."""
     from utils.splits import EvenCap, group_near_duplicates, sketch
 
-    kept, cap = Kept(), EvenCap(arguments.max_chunks_per_class * (2 if arguments.positions == "all" else 1))
+    kept = Kept()
+    cap = EvenCap(arguments.max_chunks_per_class * (2 if arguments.positions == "all" else 1), arguments.seed)
     dropped, counted, seen = Counter(), Counter(), set()
     with Progress("tokenize and cut", "tok") as progress:
         for index, (document, tokens) in enumerate(tokenized(arguments, tokenizer)):
@@ -115,6 +125,7 @@ def collect_windows(arguments, tokenizer, target):
             kept.sketches.append(sketch(tokens))
     explain_emptiness(arguments, counted, kept)
     kept.windows = cap.kept()
+    dropped["texts_beyond_the_cap"] = kept.forget_empty()
     groups = group_near_duplicates(kept.groups, kept.sketches)
     dropped["texts_grouped_as_near_duplicates"] = sum(a != b for a, b in zip(groups, kept.groups, strict=True))
     kept.groups = groups
@@ -182,10 +193,11 @@ def make_splits(arguments, kept, frame):
     random = np.random.default_rng([arguments.seed, 2**32 - 1])
     split_of = assign_splits(kept.groups, arguments.train_ratio, random)
     group_names = list(dict.fromkeys(kept.groups))
+    number_of = {name: number for number, name in enumerate(group_names)}
     splits = {"train": [], "val": [], "test": []}
     for document, (items, group) in enumerate(zip(kept.windows, kept.groups, strict=True)):
         windows = sorted(chain.from_iterable(items), key=lambda window: window.start)
-        splits[split_of[group]] += [(window, document, group_names.index(group)) for window in windows]
+        splits[split_of[group]] += [(window, document, number_of[group]) for window in windows]
     return {"splits": {name: assemble(rows, frame) for name, rows in splits.items()},
             "documents": kept.names, "groups": group_names}
 

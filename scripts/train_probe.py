@@ -3,6 +3,7 @@
 
 import sys
 import time
+from os.path import expanduser
 from pathlib import Path
 
 from utils.command_line import Parser, lag_list, number, quiet_libraries, run, whole_number
@@ -13,7 +14,7 @@ from utils.files import require_writable_folder
 def parse(argv):
     parser = Parser(__doc__, epilog="next: python scripts/train_probe.py --predict_current, which checks the whole line")
     model = parser.add_argument_group("model")
-    model.add_argument("--model_name", help="the model to probe: a Hub name or a folder (default: the data's own)")
+    model.add_argument("--model_name", type=expanduser, help="the model to probe: a Hub name or a folder (default: the data's own)")
     model.add_argument("--model_dtype", choices=("auto", "bfloat16", "float16", "float32"), default="auto",
                        help="precision of the model; auto: bfloat16 on CUDA where supported, else float32")
     model.add_argument("--device", default="auto", help="auto (cuda, mps, cpu: the first there is), or one of them")
@@ -71,6 +72,8 @@ def check(arguments):
         raise UsageError(f"--layer {arguments.layer} is more than one layer; use --layer_sweep {arguments.layer}")
     if arguments.predict_current and arguments.lags is not None:
         raise UsageError("--predict_current is --lags 0; give one of them")
+    if arguments.common_positions and len(arguments.lags or ()) < 2:
+        raise UsageError("--common_positions compares several lags; give them with --lags -4,-1,0 or leave it out")
     flag = "layer" if arguments.layer is not None else "layer_sweep"
     given = getattr(arguments, flag)
     arguments.layers = "auto" if given is None else given
@@ -96,6 +99,7 @@ def sweep(arguments, splits, language_model, seconds):
     from utils.readings import parse_layers
     from utils.results import refuse_to_mix
     from utils.sweep import train_lag
+    from utils.tracking import tracker
 
     anatomy = language_model.anatomy
     layers = parse_layers(arguments.layers, len(anatomy.blocks), anatomy.final_norm is not None)
@@ -103,11 +107,12 @@ def sweep(arguments, splits, language_model, seconds):
     owner = {"model": language_model.name, "model_fingerprint": language_model.fingerprint,
              "dataset_fingerprint": splits["train"].metadata["dataset_fingerprint"]}
     strangers = refuse_to_mix(arguments.output_dir, arguments.results_dir, owner, arguments.overwrite)
+    tracking = tracker(not arguments.no_wandb, arguments.wandb_project)
     examples = draw_examples(arguments, splits, lags)
     tables, rows = run_pass(arguments, language_model, splits, layers, examples, seconds)
     drop_non_finite(tables, rows, examples, layers, language_model)
-    sweeps = [train_lag(arguments, language_model, splits, layers, lag, examples[lag], tables, rows[lag], owner, seconds)
-              for lag in lags]
+    sweeps = [train_lag(arguments, language_model, splits, layers, lag, examples[lag], tables, rows[lag], owner, tracking,
+                        seconds) for lag in lags]
     save(arguments, sweeps, splits, language_model, owner, strangers, seconds)
     for found in sweeps:
         show(found)
@@ -117,6 +122,10 @@ def sweep(arguments, splits, language_model, seconds):
 
 def load_splits(arguments):
     """{"train", "val", perhaps "test"}: sequences of one preparation."""
+    from itertools import combinations
+
+    import numpy as np
+
     from utils.sequences import load_sequences
 
     folder = Path(arguments.train_data).parent
@@ -135,6 +144,10 @@ def load_splits(arguments):
         for label, kind in ((1, "positive"), (0, "negative")):
             if not (sequences.labels == label).any():
                 raise UserError(f"{paths[name]} has no {kind} label; make it again with scripts/prepare_data.py")
+    for one, other in combinations(splits, 2):
+        if np.intersect1d(splits[one].groups, splits[other].groups).size:
+            raise UserError(f"{paths[one]} and {paths[other]} hold the same texts; give the {one} and the {other} "
+                            "file of one preparation")
     return splits
 
 
@@ -188,7 +201,7 @@ def draw_examples(arguments, splits, lags):
         for name, found in examples[lag].items():
             if len(set(found.labels.tolist())) < 2:
                 raise UserError(f"lag {lag}: {len(found)} labelled tokens of {name} have a state to read there, and not "
-                                "of both classes; a window must hold the labelled token's place plus the lag")
+                                "of both classes; use lags from -context_length to 0, or data of --positions all")
         examples[lag]["train"] = sample_for_training(examples[lag]["train"], arguments.pos_weight_cap, arguments.seed)
         if not (examples[lag]["train"].labels == 0).any():
             raise UserError(f"--pos_weight_cap {arguments.pos_weight_cap:g} leaves no negative to train on; make it larger")
@@ -252,9 +265,10 @@ def show(sweep):
             print(f"no intervals: {entries[0][1]['groups']} group(s) in {split}, an interval over groups needs 3")
     print()
     for name, by_split in zip(names, sweep["probes"], strict=True):
-        warning = one_sided(name, by_split["val"])
-        if warning:
-            print(warning, file=sys.stderr)
+        for split in ("val", "test"):
+            warning = split in by_split and one_sided(f"{name} on {split}", by_split[split])
+            if warning:
+                print(warning, file=sys.stderr)
     best = best_layer(sweep)
     chosen = sweep["probes"][best]
     print(f"best on validation: {names[best]}, balanced accuracy {chosen['val']['balanced_accuracy']:.3f}"

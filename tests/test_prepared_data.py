@@ -210,6 +210,45 @@ def test_overlap_is_caught_by_the_text_where_the_starts_hide_it(tmp_path, texts,
     assert "overlap" in {check.name for check in checks if not check.passed}
 
 
+def test_overlap_by_text_is_caught_in_tiles_too_though_the_last_tile_is_short(tmp_path, texts, tiny_model):
+    assert_success(call("prepare_data", "--dataset", texts, "--model_name", tiny_model, "--context_length", 80,
+                        "--positions", "all", "--output_dir", tmp_path))
+    sequences = load_sequences(tmp_path / "train.pth")
+    assert sequences.lengths.min() < 32
+    rows = np.flatnonzero(sequences.lengths == 82)
+    for row, follower in zip(rows[:-1], rows[1:], strict=True):
+        sequences.input_ids[follower, 1:41] = sequences.input_ids[row, 42:82]
+    checks = {check.name: check.passed for check in check_file(sequences, sequences.metadata["tokenizer"]["fingerprint"])}
+    assert not checks["overlap"]
+
+
+def test_a_cap_below_the_number_of_texts_leaves_no_split_empty(tmp_path, texts, tiny_model):
+    arguments = ("--dataset", texts, "--model_name", tiny_model, "--context_length", 32)
+    assert_success(call("prepare_data", *arguments, "--max_chunks_per_class", 4, "--output_dir", tmp_path / "four"))
+    splits = load(tmp_path / "four")
+    assert sum(len(sequences) for sequences in splits.values()) == 8
+    assert splits["train"].metadata["dropped"]["texts_beyond_the_cap"] == 4
+    assert_one_line_error(call("prepare_data", *arguments, "--max_chunks_per_class", 2, "--output_dir", tmp_path / "two"),
+                          "2 independent", "--max_chunks_per_class")
+
+
+def test_files_of_one_name_in_different_folders_are_different_texts(tmp_path, texts, tiny_model):
+    for path in texts.glob("*.txt"):
+        (tmp_path / "books" / path.stem).mkdir(parents=True)
+        (tmp_path / "books" / path.stem / "text.txt").write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    assert_success(call("prepare_data", "--dataset", tmp_path / "books" / "*" / "text.txt", "--model_name", tiny_model,
+                        "--context_length", 32, "--output_dir", tmp_path / "data"))
+    metadata = json.loads((tmp_path / "data" / "metadata.json").read_text(encoding="utf-8"))
+    assert metadata["groups"] == [f"text{index}/text.txt" for index in range(8)]
+
+
+def test_the_training_file_is_no_test_file(prepared, tmp_path):
+    train = ("train_probe", "--train_data", prepared / "train.pth", "--no_wandb", "--output_dir", tmp_path / "models",
+             "--results_dir", tmp_path / "results")
+    assert_one_line_error(call(*train, "--test_data", prepared / "val.pth"), "hold the same texts", "val.pth")
+    assert_one_line_error(call(*train, "--val_data", prepared / "train.pth"), "hold the same texts", "train.pth")
+
+
 def test_leakage_between_splits_is_caught(prepared):
     train, val = (load_sequences(prepared / f"{name}.pth") for name in ("train", "val"))
     assert all(check.passed for check in check_siblings("train", train, "val", val))

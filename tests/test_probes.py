@@ -129,6 +129,15 @@ def test_an_undefined_score_is_nan_and_not_zero():
     assert all(np.isnan(found[name]) for name in ("auc", "neg_accuracy", "balanced_accuracy", "balanced_accuracy_low"))
 
 
+def test_a_probe_that_gives_one_answer_is_named_with_its_figures():
+    from utils.report import one_sided
+
+    labels, groups = [1, 1, 0, 0], [0, 1, 0, 1]
+    warning = one_sided("layer3 on test", scores([1.0, 2.0, 3.0, 4.0], labels, groups, 0.0))
+    assert "layer3 on test answers positive for all 4" in warning and "negatives 0.0%" in warning
+    assert one_sided("layer3 on test", scores([1.0, 2.0, -3.0, 4.0], labels, groups, 0.0)) is None
+
+
 def test_jackknife_of_a_mean_by_hand_and_no_interval_below_three_groups():
     values = np.array([0.2, 0.5, 0.6])
     low, high = interval(lambda weights: weights @ values / weights.sum(1), 3)

@@ -25,10 +25,18 @@ def test_the_cap_takes_evenly_whatever_the_order_and_the_sizes(seed):
 
 
 def test_the_cap_by_hand():
-    cap = EvenCap(most=4)
+    cap = EvenCap(most=3)
     for items in ([1, 2, 3, 4], [5], [6, 7]):
         cap.add(items)
-    assert cap.kept() == [[1, 2], [5], [6]]
+    assert cap.kept() == [[1], [5], [6]]
+
+
+def test_a_cap_below_the_number_of_documents_does_not_keep_the_first_ones():
+    cap = EvenCap(most=50)
+    for document in range(1000):
+        cap.add([document])
+    kept = [items[0] for items in cap.kept() if items]
+    assert len(kept) == 50 and max(kept) > 500 and min(kept) < 500
 
 
 @pytest.mark.parametrize(("groups", "ratio", "sizes"), [(23, 0.8, (18, 2, 3)), (3, 0.8, (1, 1, 1)), (10, 0.5, (5, 2, 3)),
@@ -54,6 +62,18 @@ def test_documents_that_share_text_are_one_group_and_others_are_not():
     names = [f"book{index}" for index in range(6)] + ["edition", "quoting"]
     found = group_near_duplicates(names, [sketch(tokens) for tokens in documents])
     assert found == [*names[:6], "book2", "quoting"]
+
+
+def test_a_dozen_near_copies_are_one_group():
+    random = np.random.default_rng(0)
+    book = random.integers(0, 50_000, 20_000)
+    copies = [book.copy() for _ in range(12)]
+    for copy in copies:
+        copy[random.integers(0, len(copy), 20)] = random.integers(0, 50_000, 20)
+    other = random.integers(0, 50_000, 20_000)
+    names = [f"copy{index}" for index in range(12)] + ["other"]
+    found = group_near_duplicates(names, [sketch(tokens) for tokens in [*copies, other]])
+    assert len(set(found[:12])) == 1 and found[12] == "other"
 
 
 def test_drawn_positions_alternate_keep_apart_and_reach_the_whole_document():

@@ -66,7 +66,7 @@ def test_other_weights_and_other_targets_are_other_states(setting, tmp_path):
     changed = wrap(language_model.model)
     assert changed.fingerprint != language_model.fingerprint
     collect(tmp_path, (changed, sequences, plan))
-    collect_on_disk(tmp_path, language_model, sequences, plan, LAYERS, 2, None, lambda count: None)
+    collect_on_disk(tmp_path, changed, sequences, plan, LAYERS, 2, np.full(len(plan), 7), lambda count: None)
     assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -80,6 +80,35 @@ def test_a_damaged_shard_is_computed_again(setting, tmp_path, capsys):
     again = collect(tmp_path, setting)
     assert torch.equal(again.rows(index), values) and "damaged" in capsys.readouterr().out
     assert read_shard(shard) is not None
+
+
+def test_a_damaged_shard_of_more_layers_is_made_again_with_all_of_them(setting, tmp_path):
+    first = collect(tmp_path, setting)
+    index = np.arange(len(first))
+    values = first.rows(index).clone()
+    shard = sorted(tmp_path.rglob("*.safetensors"))[1]
+    shard.unlink()
+    shard.write_bytes(b"torn")
+    assert torch.equal(collect(tmp_path, setting, layers=[2]).rows(index), values[[2]])
+    assert torch.equal(collect(tmp_path, setting).rows(index), values)
+
+
+def test_fewer_layers_without_own_probability_are_served_from_the_whole(setting, tmp_path):
+    first = collect(tmp_path, setting)
+    language_model, sequences, plan = setting
+    language_model.body.forward = None
+    fewer = collect_on_disk(tmp_path, language_model, sequences, plan, [0], 2, None, lambda count: None)
+    index = np.arange(len(first))
+    assert torch.equal(fewer.rows(index), first.rows(index)[[1]])
+
+
+def test_states_that_the_disk_cannot_hold_are_refused_before_the_pass(tmp_path):
+    from utils.errors import UserError
+    from utils.extraction import require_disk_space
+
+    require_disk_space(tmp_path / "new", 1000)
+    with pytest.raises(UserError, match=r"1000000\.0 GB of hidden states do not fit .* --cache_dir"):
+        require_disk_space(tmp_path / "new", 10**15)
 
 
 KILLED = """

@@ -1,8 +1,10 @@
 """Weights & Biases: one run a layer, offline without a login, and no prompt."""
 
 import subprocess
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
-from helpers import assert_success, run_script
+from helpers import assert_one_line_error, assert_success, run_script
 
 
 def test_without_a_login_every_layer_has_an_offline_run_and_nobody_is_asked(prepared, tmp_path):
@@ -19,6 +21,26 @@ def test_without_a_login_every_layer_has_an_offline_run_and_nobody_is_asked(prep
     for name in (b"group-of-two", b"layer0_next", b"layer2_next", b"val_balanced_accuracy", b"val_tp", b"test_auc",
                  b"best_epoch"):
         assert name in written, name
+
+
+def test_a_file_in_the_place_of_the_folder_is_told_before_the_pass(prepared, tmp_path):
+    (tmp_path / "wandb_logs").write_text("not a folder", encoding="utf-8")
+    result = run_script("train_probe", "--train_data", prepared / "train.pth", "--layer", "0", cwd=tmp_path,
+                        env={"WANDB_MODE": "offline"})
+    assert_one_line_error(result, "wandb_logs", "--no_wandb")
+    assert "one pass" not in result.stdout
+
+
+def test_a_server_that_refuses_the_key_costs_no_result(prepared, tmp_path):
+    """Something answers at the address, but it is no Weights & Biases."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        result = run_script("train_probe", "--train_data", prepared / "train.pth", "--layer", "0", cwd=tmp_path,
+                            env={"WANDB_MODE": None, "WANDB_API_KEY": "0" * 40, "HOME": str(tmp_path),
+                                 "WANDB_BASE_URL": f"http://127.0.0.1:{server.server_port}", "WANDB_INIT_TIMEOUT": "10"})
+        server.shutdown()
+    assert_success(result)
+    assert "going on offline" in result.stdout and (tmp_path / "models" / "probe_layer0_next.pth").exists()
 
 
 def test_no_wandb_leaves_no_trace(prepared, tmp_path):

@@ -82,8 +82,9 @@ def check_overlap(sequences) -> Check:
     order = np.lexsort((sequences.starts, sequences.documents))
     documents, starts, sizes = sequences.documents[order], sequences.starts[order], lengths[order]
     by_start = int(((documents[1:] == documents[:-1]) & (starts[1:] < starts[:-1] + sizes[:-1])).sum())
-    by_text = sum(overlaps_by_text(sequences, np.flatnonzero(sequences.documents == document))
-                  for document in np.unique(sequences.documents)) if lengths.min() >= LEAST_OVERLAP else 0
+    long = lengths >= LEAST_OVERLAP
+    by_text = sum(overlaps_by_text(sequences, np.flatnonzero(long & (sequences.documents == document)))
+                  for document in np.unique(sequences.documents[long]))
     return Check("overlap", by_start == 0 and by_text <= REPEATS * len(sequences),
                  f"{by_start} pairs of windows overlap by their place (none may), {by_text} of {len(sequences):,} windows "
                  f"by their text (at most {REPEATS:.1%} may, as refrains)")

@@ -1,6 +1,8 @@
 """The hidden states of every split from one pass: where they are kept, how long it takes, what is fit for use."""
 
+import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -17,7 +19,6 @@ MOST_NON_FINITE = 0.01  # of the states: more than this is no accident
 
 def run_pass(arguments, language_model, splits, layers, examples, seconds):
     """The one pass over all splits. Returns {split: StateTable} and {lag: {split: the rows of its examples}}."""
-
     plans = {name: ReadPlan.union([found[name] for found in examples.values()]) for name in splits}
     rows = {lag: {name: plans[name].rows(found[name]) for name in splits} for lag, found in examples.items()}
     needed = sum(table_bytes(language_model, len(plan), layers) for plan in plans.values())
@@ -26,6 +27,8 @@ def run_pass(arguments, language_model, splits, layers, examples, seconds):
     tokens = sum(int(sequences.lengths.sum()) for sequences in splits.values())
     print(f"one pass over {tokens:,} tokens reads {sum(map(len, plans.values())):,} states in {len(layers)} layers: "
           f"{needed / 1e9:.2f} GB {f'on disk in {folder}' if folder else 'in memory'}", flush=True)
+    if folder:
+        require_disk_space(Path(folder), needed)
     reference = estimate(arguments, language_model, splits, layers, tokens)
     tables, began = {}, time.monotonic()
     with Progress("hidden states", "tok", tokens) as progress:
@@ -46,6 +49,15 @@ def run_pass(arguments, language_model, splits, layers, examples, seconds):
     seconds["pass"] = time.monotonic() - began
     print(f"pass: {readable_time(seconds['pass'])}, {tokens / seconds['pass']:,.0f} tokens/s", flush=True)
     return tables, rows
+
+
+def require_disk_space(folder, needed):
+    """Stop before the pass where the disk cannot hold its states; those that are there already count as room."""
+    there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    free = shutil.disk_usage(there).free + sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+    if needed > free:
+        raise UserError(f"{needed / 1e9:.1f} GB of hidden states do not fit into {folder} ({free / 1e9:.1f} GB free): read "
+                        "fewer layers, prepare fewer windows (--max_chunks_per_class), or give another --cache_dir")
 
 
 def estimate(arguments, language_model, splits, layers, tokens) -> float | None:

@@ -86,13 +86,14 @@ def read_states(language_model, sequences, plan, layers, batch_size, own_targets
     with_reads = first + np.flatnonzero(np.diff(read_at)[first:last])
     start = 0
     while start < len(with_reads):
-        chosen = with_reads[start:start + batch_size]
+        size = min(batch_size, language_model.largest_batch or batch_size)
+        chosen = with_reads[start:start + size]
         try:
             rows, found = read_batch(language_model, sequences, plan, chosen, read_at, wanted)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            batch_size = halve(batch_size, error)
+            language_model.largest_batch = halve(size, error)
             continue
         for layer in layers:
             yield layer, rows, found[layer]

@@ -34,13 +34,18 @@ def loading(kind, name, flag):
 
 @cache
 def hub_answers() -> bool:
-    """Can the Hub be reached at all? A proxy is taken at its word."""
+    """Can the Hub be reached at all?"""
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
         return True  # the user's own choice, which the libraries respect
+    return reachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+
+
+def reachable(url) -> bool:
+    """Does the host of this address answer? A proxy is taken at its word."""
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY",
                                              "http_proxy")):
         return True
-    address = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    address = urlsplit(url)
     try:
         port = address.port or (443 if address.scheme == "https" else 80)
         socket.create_connection((address.hostname, port), timeout=5).close()

@@ -12,6 +12,7 @@ from utils.hub import loading
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 WEIGHTS_SAMPLED = 64  # of each parameter, for the fingerprint
+WEIGHTS_AT_A_TIME = 2**22  # added up together, so that no second copy of a large matrix is made
 LOGIT_BYTES = 2**28  # how much memory logits over the vocabulary may take at a time
 
 
@@ -27,6 +28,7 @@ class LanguageModel:
     body: nn.Module
     anatomy: Anatomy
     fingerprint: str
+    largest_batch: int | None = None  # known to fit into memory, once a larger one has not
 
     @property
     def device(self) -> torch.device:
@@ -114,18 +116,29 @@ def is_out_of_memory(error) -> bool:
 
 
 def model_fingerprint(model) -> str:
-    """Of the configuration and every weight, rounded to bfloat16: the precision and device it is loaded in are free.
+    """Of the configuration and every weight, rounded to bfloat16: a float32 model loaded as bfloat16, on any device, is
+    the same model (as float16 it is another: there the weights are rounded twice).
 
     Of each parameter a sample and the sum of all bit patterns, which is exact in whatever order it is added up.
     """
-    config = {key: value for key, value in model.config.to_dict().items()
-              if key not in ("_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache")}
-    samples = [config]
+    samples = [without_passing_things(model.config.to_dict())]
     for name, parameter in sorted(model.named_parameters()):
-        bits = parameter.detach().reshape(-1).to(torch.bfloat16).view(torch.int16)
-        sample = bits[::max(1, len(bits) // WEIGHTS_SAMPLED)].tolist()
-        samples += [name, list(parameter.shape), sample, int(bits.sum(dtype=torch.int64))]
+        flat = parameter.detach().reshape(-1)
+        total = sum(int(bits(piece).sum(dtype=torch.int64)) for piece in flat.split(WEIGHTS_AT_A_TIME))
+        samples += [name, list(parameter.shape), bits(flat[::max(1, len(flat) // WEIGHTS_SAMPLED)]).tolist(), total]
     return fingerprint(*samples)
+
+
+def bits(weights) -> torch.Tensor:
+    return weights.to(torch.bfloat16).view(torch.int16)
+
+
+def without_passing_things(config):
+    """The configuration without what changes from one loading to the next, in its parts too."""
+    if not isinstance(config, dict):
+        return config
+    return {key: without_passing_things(value) for key, value in config.items()
+            if key not in ("_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache")}
 
 
 @torch.inference_mode()

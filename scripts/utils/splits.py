@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from utils.errors import UserError
 SHINGLE = 16  # tokens in a row: two texts share one by a proverb or a heading, editions of one book share most
 SKETCH = 128  # hashes kept a document: its smallest, so that documents with the same text keep the same ones
 SAME_WORK = 0.2  # documents that share this part of the smaller one's shingles are one group
-BOILERPLATE = 8  # a shingle that more documents share tells nothing of any two of them
+BOILERPLATE = 8  # a shingle that more documents share may be a licence; copies share each one with their neighbour too
 
 
 def shingle_hashes(tokens, length=SHINGLE) -> np.ndarray:
@@ -50,12 +50,13 @@ def group_near_duplicates(groups, sketches) -> list[str]:
 
 
 def shared_shingles(sketches) -> Counter:
-    """{(document, later document): how many hashes their sketches share}"""
+    """{(document, later document): how many hashes their sketches share}; of a hash that many share, neighbours only."""
     hashes = np.concatenate(sketches)
     holders = np.repeat(np.arange(len(sketches)), [len(values) for values in sketches])
     order = np.argsort(hashes, kind="stable")
     runs = np.split(holders[order], np.flatnonzero(np.diff(hashes[order])) + 1)
-    return Counter(pair for run in runs if 2 <= len(run) <= BOILERPLATE for pair in combinations(run.tolist(), 2))
+    return Counter(pair for run in (found.tolist() for found in runs if len(found) > 1)
+                   for pair in (combinations(run, 2) if len(run) <= BOILERPLATE else pairwise(run)))
 
 
 def comparable(one, other) -> int:
@@ -69,7 +70,7 @@ def assign_splits(groups, train_ratio, random) -> dict[str, str]:
     names = sorted(set(groups))
     if len(names) < 3:
         raise UserError(f"{len(names)} independent text(s) hold enough of the target, at least 3 are needed (train, "
-                        "val, test); give more texts, or a smaller --context_length")
+                        "val, test); give more texts, a smaller --context_length or a larger --max_chunks_per_class")
     held_out = min(max(2, len(names) - round(train_ratio * len(names))), len(names) - 1)
     shuffled = [names[index] for index in random.permutation(len(names))]
     splits = ["val"] * (held_out // 2) + ["test"] * (held_out - held_out // 2)
@@ -80,22 +81,29 @@ class EvenCap:
     """Keeps at most `most` items of a stream of documents, as evenly as their sizes allow, and forgets the others.
 
     Of each document the first `level` items are kept (they come in random order); the level sinks as documents come.
+    What the level leaves over goes to documents drawn at random, one item each.
 
-        cap = EvenCap(most=4); cap.add([1, 2, 3, 4]); cap.add([5]); cap.add([6, 7]); cap.kept() -> [[1, 2], [5], [6]]
+        cap = EvenCap(most=3); cap.add([1, 2, 3, 4]); cap.add([5]); cap.add([6, 7]); cap.kept() -> [[1], [5], [6]]
     """
 
-    def __init__(self, most):
+    def __init__(self, most, seed=0):
         self.most = most
+        self._random = np.random.default_rng(seed)
         self._items: list[list] = []
+        self._turns: list[float] = []
         self._level = most
+        self._count = 0
 
     def add(self, items):
         self._items.append(list(items[:self._level]))
-        if sum(map(len, self._items)) > 2 * self.most:
+        self._turns.append(self._random.random())
+        self._count += len(self._items[-1])
+        if self._count > 2 * self.most:
             self._sink()
 
     def kept(self) -> list[list]:
-        if sum(map(len, self._items)) > self.most:
+        """The items of each document, in the order of adding; [] for one that got none."""
+        if self._count > self.most:
             self._sink()
         return self._items
 
@@ -103,8 +111,8 @@ class EvenCap:
         sizes = np.array([len(items) for items in self._items])
         level = bisect_right(range(sizes.max() + 1), self.most, key=lambda level: np.minimum(sizes, level).sum()) - 1
         spare = self.most - int(np.minimum(sizes, level).sum())
-        for items in self._items:
-            extra = int(spare > 0 and len(items) > level)
-            spare -= extra
-            del items[level + extra:]
-        self._level = level + 1
+        with_more = np.flatnonzero(sizes > level)
+        lucky = set(with_more[np.argsort(np.array(self._turns)[with_more])[:spare]].tolist())
+        for document, items in enumerate(self._items):
+            del items[level + (document in lucky):]
+        self._level, self._count = level + 1, self.most

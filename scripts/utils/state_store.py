@@ -12,6 +12,7 @@ from utils.files import fingerprint, require_writable_folder, write_json
 from utils.hidden_states import OWN_LOGITS, read_states
 
 FORMAT, VERSION = "probe-states", 1
+CHUNK_BYTES = 2**26  # of float32 states looked at together
 SHARD_BYTES = 2**27  # large enough for speed, small enough that a killed run loses little
 
 
@@ -69,8 +70,9 @@ class StateTable:
         found = states.index_select(1, index) if self._chosen is None else states[self._chosen, index]
         return found.float()
 
-    def non_finite(self, chunk=4096) -> torch.Tensor:
+    def non_finite(self) -> torch.Tensor:
         """bool [layers, rows]: the states that overflowed."""
+        chunk = max(1, CHUNK_BYTES // (4 * len(self.layers) * self.hidden_size))
         wrong = torch.zeros(len(self.layers), len(self), dtype=torch.bool)
         for start in range(0, len(self), chunk):
             rows = torch.arange(start, min(start + chunk, len(self)))
@@ -97,19 +99,20 @@ def collect_on_disk(folder, language_model, sequences, plan, layers, batch_size,
     index = read_index(folder)
     if index is None:
         index = {"format": FORMAT, "version": VERSION, "layers": list(layers), "rows": len(plan),
-                 "shards": ranges(language_model, sequences, plan, layers, batch_size)}
+                 "own": hash_of(own_targets), "shards": ranges(language_model, sequences, plan, layers, batch_size)}
         write_json(folder / "index.json", index)
+    held = index["layers"]  # perhaps more than is asked: a damaged shard is made again with all of them
     for first, last in index["shards"]:
         path = folder / f"states_{first:08d}_{last:08d}.safetensors"
         if read_shard(path) is None:
             start, end = np.searchsorted(plan.sequence, [first, last])
-            part = empty_part(language_model, end - start, layers)
-            fill(part, start, language_model, sequences, plan, layers, batch_size, own_targets, first, last, tick)
+            part = empty_part(language_model, end - start, held)
+            fill(part, start, language_model, sequences, plan, held, batch_size, own_targets, first, last, tick)
             write_shard(path, part)
         else:
             tick(int(sequences.lengths[first:last].sum()))
     parts = [read_shard(folder / f"states_{first:08d}_{last:08d}.safetensors") for first, last in index["shards"]]
-    return StateTable(list(layers), parts, held=index["layers"])
+    return StateTable(list(layers), parts, held=held)
 
 
 def ranges(language_model, sequences, plan, layers, batch_size) -> list[list[int]]:
@@ -139,15 +142,20 @@ def fill(part, offset, language_model, sequences, plan, layers, batch_size, own_
 
 
 def find_folder(cache, language_model, sequences, plan, layers, own_targets) -> Path:
-    """The folder of these rows that holds at least these layers, whole; else the one to fill with just these."""
+    """The folder of these rows that holds at least what is asked, whole; else the one to fill with just this."""
     key = fingerprint(language_model.fingerprint, str(language_model.dtype), sequences.content_hash(),
-                      plan.sequence, plan.position, None if own_targets is None else np.asarray(own_targets))
+                      plan.sequence, plan.position)
+    own = hash_of(own_targets)
     for folder in sorted(cache.glob(f"{key}-*")):
         index = read_index(folder)
-        if index and set(layers) <= set(index["layers"]) and all(
+        if index and set(layers) <= set(index["layers"]) and own in (None, index["own"]) and all(
                 (folder / f"states_{first:08d}_{last:08d}.safetensors").exists() for first, last in index["shards"]):
             return folder
-    return cache / f"{key}-{fingerprint(list(layers))[:8]}"
+    return cache / f"{key}-{fingerprint(list(layers), own)[:8]}"
+
+
+def hash_of(own_targets) -> str | None:
+    return None if own_targets is None else fingerprint(np.asarray(own_targets))
 
 
 def read_index(folder) -> dict | None:

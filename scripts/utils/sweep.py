@@ -10,10 +10,9 @@ from utils.metrics import choose_threshold, scores
 from utils.probes import Matrices
 from utils.probes.linear import Settings, train
 from utils.readings import lag_name, layer_name
-from utils.tracking import tracker
 
 
-def train_lag(arguments, language_model, splits, layers, lag, examples, tables, rows, owner, seconds):
+def train_lag(arguments, language_model, splits, layers, lag, examples, tables, rows, owner, tracking, seconds):
     """Train every layer's probe at one lag and score it, and its baselines, on every split."""
 
     began = time.monotonic()
@@ -21,9 +20,8 @@ def train_lag(arguments, language_model, splits, layers, lag, examples, tables, 
     settings = Settings(arguments.epochs, arguments.learning_rate, arguments.weight_decay, arguments.probe_batch_size,
                         arguments.pos_weight_cap, arguments.seed)
     target = splits["train"].metadata["targets"][0]["name"]
-    tracking = tracker(not arguments.no_wandb, arguments.wandb_project,
-                       arguments.wandb_group or f"layer-sweep-{lag_name(lag)}")
-    runs = [tracking.start(f"{layer_name(layer)}_{lag_name(lag)}",
+    group = arguments.wandb_group or f"layer-sweep-{lag_name(lag)}"
+    runs = [tracking.start(f"{layer_name(layer)}_{lag_name(lag)}", group,
                            {**vars(settings), **owner, "layer": layer, "lag": lag, "target": target}) for layer in layers]
     with Progress(f"train {len(layers)} probes", "epoch", arguments.epochs) as progress:
 

@@ -1,14 +1,15 @@
 """Weights & Biases, or an object that does nothing. Never a login prompt: no login or no network means offline."""
 
 import os
-import socket
-from urllib.parse import urlsplit
+
+from utils.files import require_writable_folder
+from utils.hub import reachable
 
 
 class NoTracking:
     """Stands in where nothing is logged, so that nobody has to ask."""
 
-    def start(self, name, config):
+    def start(self, name, group, config):
         return self
 
     def log(self, values):
@@ -18,54 +19,70 @@ class NoTracking:
         pass
 
 
-class WandbRun:
-    """One run of a group. Several are open at once, a layer each."""
+class Wandb:
+    """Starts runs, several at once. What goes wrong over there is said once and costs no result."""
 
-    def __init__(self, project, group, mode, folder):
-        self._options = {"project": project, "group": group, "mode": mode, "dir": folder, "reinit": "create_new"}
-        self._run = None
+    def __init__(self, project, mode, folder):
+        self._project, self._mode, self._folder = project, mode, folder
 
-    def start(self, name, config):
+    def start(self, name, group, config):
+        try:
+            return WandbRun(self._init(name, group, config))
+        except Exception as error:  # a revoked key, a server that answers nonsense: whatever it is, probes come first
+            if self._mode == "offline":
+                print(f"Weights & Biases: {first_line(error)}; nothing is logged", flush=True)
+                return NoTracking()
+            print(f"Weights & Biases: {first_line(error)}; going on offline in {self._folder}", flush=True)
+            self._mode = "offline"
+            return self.start(name, group, config)
+
+    def _init(self, name, group, config):
         import wandb
 
-        run = WandbRun.__new__(WandbRun)
-        run._options = self._options
-        run._run = wandb.init(name=name, config=config, settings=wandb.Settings(silent=True, console="off"),
-                              **self._options)
-        return run
+        return wandb.init(project=self._project, group=group, name=name, config=config, mode=self._mode, dir=self._folder,
+                          reinit="create_new", settings=wandb.Settings(silent=True, console="off"))
+
+
+class WandbRun:
+    """One run of a group."""
+
+    def __init__(self, run):
+        self._run = run
 
     def log(self, values):
         self._run.log(values)
 
     def finish(self, summary):
-        self._run.summary.update(summary)
-        self._run.finish()
+        try:
+            self._run.summary.update(summary)
+            self._run.finish()
+        except Exception as error:
+            print(f"Weights & Biases: {first_line(error)}; this run may be incomplete", flush=True)
 
 
-def tracker(enabled, project, group, folder="wandb_logs"):
-    """What starts runs; says in one line where they go."""
+def tracker(enabled, project, folder="wandb_logs"):
+    """What starts runs; says in one line where they go, and stops here where they could go nowhere."""
     mode = os.environ.get("WANDB_MODE", "").lower()
     if not enabled or mode == "disabled":
         return NoTracking()
-    os.makedirs(folder, exist_ok=True)
+    require_writable_folder(folder, "the folder of Weights & Biases (or use --no_wandb),")
     reason = "WANDB_MODE is offline" if mode == "offline" else reason_to_stay_offline()
     if reason:
         print(f"Weights & Biases: offline in {folder} ({reason}); upload later with: wandb sync {folder}/wandb/offline-*",
               flush=True)
     else:
-        print(f"Weights & Biases: project {project}, group {group}", flush=True)
-    return WandbRun(project, group, "offline" if reason else "online", folder)
+        print(f"Weights & Biases: online, project {project}", flush=True)
+    return Wandb(project, "offline" if reason else "online", folder)
 
 
 def reason_to_stay_offline() -> str | None:
     import wandb
 
-    address = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
     if not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
         return "not logged in: wandb login, or WANDB_API_KEY in .env"
-    try:
-        port = address.port or (443 if address.scheme == "https" else 80)
-        socket.create_connection((address.hostname, port), timeout=5).close()
-    except OSError:
-        return f"no network: {address.hostname} does not answer"
-    return None
+    url = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    return None if reachable(url) else f"no network: {url} does not answer"
+
+
+def first_line(error) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

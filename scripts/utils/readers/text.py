@@ -2,6 +2,7 @@
 
 import glob
 import json
+import os
 import re
 from collections.abc import Iterator
 from itertools import islice
@@ -57,9 +58,10 @@ def local_files(source) -> list[Path]:
 
 def read_files(paths, column) -> Iterator[tuple[str, str]]:
     readers = {".txt": read_txt, ".jsonl": read_jsonl, ".parquet": read_parquet}
+    common = Path(os.path.commonpath([path.parent for path in paths]))  # one/text.txt and other/text.txt are two texts
     for path in paths:
         try:
-            yield from readers[path.suffix](path, column)
+            yield from readers[path.suffix](path, path.relative_to(common).as_posix(), column)
         except UnicodeDecodeError as error:
             raise UserError(f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}; "
                             "convert it (iconv -t UTF-8)") from error
@@ -67,11 +69,11 @@ def read_files(paths, column) -> Iterator[tuple[str, str]]:
             raise UserError(f"cannot read {path}: {error.strerror or error}; give files that you may read") from error
 
 
-def read_txt(path, column):
-    yield path.name, path.read_bytes().decode("utf-8-sig")
+def read_txt(path, name, _column):
+    yield name, path.read_bytes().decode("utf-8-sig")
 
 
-def read_jsonl(path, column):
+def read_jsonl(path, name, column):
     with open(path, "rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -83,10 +85,10 @@ def read_jsonl(path, column):
                                 "convert it (iconv -t UTF-8)") from error
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number}: not JSON ({error}); one JSON object a line") from error
-            yield name_of(row, f"{path.name}:{number}"), text_of(row, column, f"{path}, line {number}")
+            yield name_of(row, f"{name}:{number}"), text_of(row, column, f"{path}, line {number}")
 
 
-def read_parquet(path, column):
+def read_parquet(path, name, column):
     import pyarrow
     import pyarrow.parquet
 
@@ -100,7 +102,7 @@ def read_parquet(path, column):
         for batch in file.iter_batches(batch_size=1, columns=[name for name in ("id", column) if name in names]):
             for row in batch.to_pylist():
                 number += 1
-                yield name_of(row, f"{path.name}:{number}"), text_of(row, column, f"{path}, row {number}")
+                yield name_of(row, f"{name}:{number}"), text_of(row, column, f"{path}, row {number}")
     except (pyarrow.ArrowException, OSError) as error:
         if getattr(error, "errno", None):  # the system's word, not pyarrow's
             raise
