@@ -26,6 +26,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -107,7 +108,7 @@ class Ours:
     def sweep(self, layers, batch_size) -> float:
         """Seconds of train_probe's main from where model and data are loaded."""
         start = time.perf_counter()
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             self.train_probe.sweep(self.arguments(layers, batch_size), self.splits, self.language_model, {})
         return time.perf_counter() - start
 
@@ -119,8 +120,9 @@ class Ours:
         arguments, anatomy = self.arguments("all", batch_size), self.language_model.anatomy
         layers = parse_layers("all", len(anatomy.blocks), anatomy.final_norm is not None)
         examples = self.train_probe.draw_examples(arguments, self.splits, [-1])
+        states_only = replace(self.language_model, model=self.language_model.body)  # no head, so no own probability either
         with contextlib.redirect_stdout(io.StringIO()):
-            return run_pass(arguments, self.language_model, self.splits, layers, examples, {})[0]
+            return run_pass(arguments, states_only, self.splits, layers, examples, {})[0]
 
     def extract(self, batch_size) -> float:
         start = time.perf_counter()

@@ -14,7 +14,8 @@ from utils.files import require_writable_folder
 def parse(argv):
     parser = Parser(__doc__, epilog="next: python scripts/train_probe.py --predict_current, which checks the whole line")
     model = parser.add_argument_group("model")
-    model.add_argument("--model_name", type=expanduser, help="the model to probe: a Hub name or a folder (default: the data's own)")
+    model.add_argument("--model_name", type=expanduser,
+                       help="the model to probe: a Hub name or a folder (default: the data's own)")
     model.add_argument("--model_dtype", choices=("auto", "bfloat16", "float16", "float32"), default="auto",
                        help="precision of the model; auto: bfloat16 on CUDA where supported, else float32")
     model.add_argument("--device", default="auto", help="auto (cuda, mps, cpu: the first there is), or one of them")
@@ -133,9 +134,9 @@ def load_splits(arguments):
     test = Path(arguments.test_data or folder / "test.pth")
     if arguments.test_data or test.exists():
         paths["test"] = test
-    else:
-        print(f"no test data: {test} is not there, so the scores below are of validation only", flush=True)
     splits = {name: load_sequences(path) for name, path in paths.items()}
+    if "test" not in paths:
+        print(f"no test data: {test} is not there, so the scores below are of validation only", flush=True)
     for name, sequences in splits.items():
         ours, theirs = (splits[which].metadata["dataset_fingerprint"] for which in ("train", name))
         if ours != theirs:

@@ -60,7 +60,7 @@ def commands():
         text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
         for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
             for line in block.splitlines():
-                if line.startswith("python "):
+                if line.startswith("python scripts/"):
                     yield line
 
 
