@@ -70,25 +70,26 @@ def test_other_weights_and_other_targets_are_other_states(setting, tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_damaged_shard_is_computed_again(setting, tmp_path, capsys):
-    first = collect(tmp_path, setting)
+def collect_and_tear(folder, setting):
+    """A whole entry, one shard of it torn afterwards: the shard, the index of all rows, and what they held."""
+    first = collect(folder, setting)
     index = np.arange(len(first))
     values = first.rows(index).clone()
-    shard = sorted(tmp_path.rglob("*.safetensors"))[1]
-    shard.unlink()
+    shard = sorted(folder.rglob("*.safetensors"))[1]
+    shard.unlink()  # the table above still maps the old file
     shard.write_bytes(b"torn")
+    return shard, index, values
+
+
+def test_a_damaged_shard_is_computed_again(setting, tmp_path, capsys):
+    shard, index, values = collect_and_tear(tmp_path, setting)
     again = collect(tmp_path, setting)
     assert torch.equal(again.rows(index), values) and "damaged" in capsys.readouterr().out
     assert read_shard(shard) is not None
 
 
 def test_a_damaged_shard_of_more_layers_is_made_again_with_all_of_them(setting, tmp_path):
-    first = collect(tmp_path, setting)
-    index = np.arange(len(first))
-    values = first.rows(index).clone()
-    shard = sorted(tmp_path.rglob("*.safetensors"))[1]
-    shard.unlink()
-    shard.write_bytes(b"torn")
+    shard, index, values = collect_and_tear(tmp_path, setting)
     assert torch.equal(collect(tmp_path, setting, layers=[2]).rows(index), values[[2]])
     assert torch.equal(collect(tmp_path, setting).rows(index), values)
 
