@@ -14,6 +14,7 @@ def test_without_a_login_every_layer_has_an_offline_run_and_nobody_is_asked(prep
                              "NETRC": str(tmp_path / "none")})
     assert_success(result)
     lines = [line for line in result.stdout.splitlines() if "Weights & Biases" in line]
+    assert result.stderr == "", "no warning, no prompt"
     assert len(lines) == 1 and "offline in wandb_logs" in lines[0] and "not logged in" in lines[0]
     runs = sorted((tmp_path / "wandb_logs" / "wandb").glob("offline-run-*/run-*.wandb"))
     assert len(runs) == 2
@@ -41,6 +42,18 @@ def test_a_server_that_refuses_the_key_costs_no_result(prepared, tmp_path):
         server.shutdown()
     assert_success(result)
     assert "going on offline" in result.stdout and (tmp_path / "models" / "probe_layer0_next.pth").exists()
+
+
+def test_a_login_is_found_where_wandb_login_leaves_it(tmp_path, monkeypatch):
+    from utils.tracking import reason_to_stay_offline
+
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert "not logged in" in reason_to_stay_offline()
+    (tmp_path / "netrc").write_text("machine 127.0.0.1\n  login user\n  password " + "0" * 40 + "\n", encoding="utf-8")
+    (tmp_path / "netrc").chmod(0o600)
+    assert "no network" in reason_to_stay_offline()
 
 
 def test_no_wandb_leaves_no_trace(prepared, tmp_path):

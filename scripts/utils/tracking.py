@@ -1,6 +1,8 @@
 """Weights & Biases, or an object that does nothing. Never a login prompt: no login or no network means offline."""
 
+import netrc
 import os
+from urllib.parse import urlsplit
 
 from utils.files import require_writable_folder
 from utils.hub import reachable
@@ -76,12 +78,22 @@ def tracker(enabled, project, folder="wandb_logs"):
 
 
 def reason_to_stay_offline() -> str | None:
-    import wandb
-
-    if not (os.environ.get("WANDB_API_KEY") or wandb.api.api_key):
-        return "not logged in: wandb login, or WANDB_API_KEY in .env"
     url = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    if not (os.environ.get("WANDB_API_KEY") or in_netrc(urlsplit(url).hostname)):
+        return "not logged in: wandb login, or WANDB_API_KEY in .env"
     return None if reachable(url) else f"no network: {url} does not answer"
+
+
+def in_netrc(host) -> bool:
+    """Has `wandb login` left a key for this host? It keeps them in the user's netrc file."""
+    paths = [os.environ["NETRC"]] if "NETRC" in os.environ else ["~/.netrc", "~/_netrc"]
+    for path in paths:
+        try:
+            if netrc.netrc(os.path.expanduser(path)).authenticators(host):
+                return True
+        except (OSError, netrc.NetrcParseError):
+            continue  # no such file, or one that holds no key for us: not logged in
+    return False
 
 
 def first_line(error) -> str:
