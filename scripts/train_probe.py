@@ -232,7 +232,8 @@ def save(arguments, sweeps, splits, language_model, owner, strangers, seconds):
                     "hidden_size": language_model.anatomy.hidden_size, "causal": language_model.anatomy.causal,
                     "model_dtype": str(language_model.dtype).removeprefix("torch."),
                     "tokenizer_fingerprint": metadata["tokenizer"]["fingerprint"],
-                    "prevalence": metadata["prevalence"], "metrics": by_split})
+                    "prevalence": metadata["prevalence"], "source": metadata["source"],
+                    "held_out": held_out(splits), "metrics": by_split, "baselines": sweep["baselines"]})
                 written.append(path)
                 probe_rows += [{**common, "layer_idx": layer, "probe": "linear", "l2": arguments.weight_decay,
                                 "split": name, **scores} for name, scores in by_split.items()]
@@ -248,6 +249,14 @@ def save(arguments, sweeps, splits, language_model, owner, strangers, seconds):
     print(f"wrote {len(written)} probes: {written[0]}" + (f" ... {written[-1].name}" if len(written) > 1 else "")
           + f"; tables: {Path(arguments.results_dir) / 'probe_results.csv'}, probe_metrics.csv, baselines.csv, "
           "run_record.json")
+
+
+def held_out(splits) -> list[str]:
+    """The names of the documents that nothing was trained on or chosen by."""
+    if "test" not in splits:
+        return []
+    names = splits["test"].metadata["documents"]
+    return [names[document] for document in sorted(set(splits["test"].documents.tolist()))]
 
 
 def show(sweep):

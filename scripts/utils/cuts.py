@@ -1,4 +1,4 @@
-"""From the labelled tokens of a document to windows: ending at a drawn token, or tiling the document."""
+"""From the tokens of a document to windows: ending at a drawn token, tiling the document, or overlapping over all of it."""
 
 from dataclasses import dataclass
 
@@ -71,3 +71,32 @@ def windows_side_by_side(tokens, labels, width, min_context) -> list[Window]:
     """Windows that tile the document, each labelled from its token `min_context` on; a rest too short is left out."""
     return [window(tokens, labels, start, start + width, min_context)
             for start in range(0, len(tokens) - min_context, width)]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Tokens start to end - 1 of a document are run together; those from keep_from to keep_to - 1 are taken from here."""
+
+    start: int
+    end: int
+    keep_from: int
+    keep_to: int
+
+
+def overlapping_windows(length, width, overlap, causal) -> list[Stretch]:
+    """Windows of at most `width` tokens that overlap by `overlap`; each token of the document is kept from exactly one.
+
+    A token is kept where it has most context: in a causal model from the earlier window, which ends at it or later, so
+    that it has at least `overlap` tokens before it (or all there are); in a bidirectional one from the window in whose
+    middle it lies, so that it has at least half of `overlap` on either side.
+
+        overlapping_windows(10, 6, 2, causal=True) -> [Stretch(0, 6, 0, 6), Stretch(4, 10, 6, 10)]
+    """
+    windows = []
+    start, kept = 0, 0
+    while kept < length:
+        end = min(start + width, length)
+        keep_to = end if causal or end == length else end - overlap // 2
+        windows.append(Stretch(start, end, kept, keep_to))
+        start, kept = start + width - overlap, keep_to
+    return windows

@@ -1,5 +1,6 @@
 """The tokenizer: what it puts around a text, which token the target is in running text, how tokens are shown."""
 
+import unicodedata
 from collections import Counter
 
 import numpy as np
@@ -10,6 +11,8 @@ from utils.hub import loading
 
 BEFORE = ("in", "He said", "(", "\n", "7", "one,")
 AFTER = (" end", ".", "\n", " 7", ", and", "")
+SHOWN = {"\n": "↵", "\t": "⇥"}
+JOINERS = "\u200c\u200d"  # they shape the characters on both sides, as in families of emoji
 SAMPLE = "In 1815, M. Charles-François-Bienvenu Myriel said:\n\t“the end”"
 
 
@@ -83,14 +86,35 @@ def tokens_over(tokenizer, before, target, after) -> list[tuple[int, str]]:
 
 
 def token_text(tokenizer, token) -> str:
-    """How one token is shown: its own characters, line breaks as ↵, byte fragments as the tokenizer names them."""
+    """How one token is shown: its own characters; what has none of its own by name.
+
+    Line breaks are ↵ and tabs ⇥; fragments of a character are their bytes, ⟨E2 80⟩; control and direction marks, which
+    would move other text about, are their code points, ⟨U+202E⟩; a mark that sits on another character gets a circle.
+    """
     name = tokenizer.convert_ids_to_tokens(int(token))
     text = tokenizer.decode([int(token)], clean_up_tokenization_spaces=False)
     if not text or "\ufffd" in text:
-        return str(name)
+        return fragment(str(name))
     if isinstance(name, str) and name.startswith("▁") and not text.startswith(" "):
         text = " " + text  # the decoder drops the space of a text's first token
-    return text.replace("\n", "↵")
+    shown = "".join(SHOWN.get(character) or visible(character, len(text) == 1) for character in text)
+    return "◌" + shown if unicodedata.category(text[0]).startswith("M") else shown
+
+
+def visible(character, alone) -> str:
+    if character in JOINERS and not alone or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+        return character
+    return f"⟨U+{ord(character):04X}⟩"
+
+
+def fragment(name) -> str:
+    """'âĢ' -> '⟨E2 80⟩': byte-level vocabularies write each byte as some character. Any other name stays ('<0xE2>')."""
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    byte_of = {character: byte for byte, character in bytes_to_unicode().items()}
+    if not name or any(character not in byte_of for character in name) or name.startswith("<"):
+        return name
+    return f"⟨{' '.join(f'{byte_of[character]:02X}' for character in name)}⟩"
 
 
 def tokenizer_fingerprint(tokenizer) -> str:

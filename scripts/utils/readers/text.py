@@ -28,6 +28,16 @@ def read_texts(source, column="text", split="en", limit=None) -> Iterator[Docume
         yield Document(without_licence(text), name, group=name)
 
 
+def read_text_file(path) -> Iterator[Document]:
+    """The documents of one local file; whatever its ending, what is not .jsonl or .parquet is plain text."""
+    path = Path(path)
+    if not path.is_file():
+        problem = "is a folder; give a file" if path.is_dir() else "does not exist; check the path"
+        raise UserError(f"--text_file {path} {problem}")
+    for name, text in read_files([path], "text"):
+        yield Document(without_licence(text), name, group=name)
+
+
 def without_licence(text) -> str:
     """The book without Project Gutenberg's header and footer; any other text as it is."""
     if start := START.search(text):
@@ -61,7 +71,7 @@ def read_files(paths, column) -> Iterator[tuple[str, str]]:
     common = Path(os.path.commonpath([path.parent for path in paths]))  # one/text.txt and other/text.txt are two texts
     for path in paths:
         try:
-            yield from readers[path.suffix](path, path.relative_to(common).as_posix(), column)
+            yield from readers.get(path.suffix, read_txt)(path, path.relative_to(common).as_posix(), column)
         except UnicodeDecodeError as error:
             raise UserError(f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}; "
                             "convert it (iconv -t UTF-8)") from error

@@ -1,0 +1,141 @@
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const tokens = Array.from(document.querySelectorAll("#texts .token"));
+  const logits = new Float32Array(bytes(data.logits));      // [layers, tokens], NaN where nothing was read
+  const truth = new Int8Array(bytes(data.truth));           // 1 target, 0 not, -1 unknown
+  const said = new Uint8Array(tokens.length);
+  const find = id => document.getElementById(id);
+  const layerSlider = find("layer"), thresholdSlider = find("threshold"), ownThreshold = find("own-threshold"), card = find("card");
+  const points = Array.from(document.querySelectorAll(".point"));
+  const ROWS = 30;  // of one column of the card
+  let layer = -1, hovered = -1;
+
+  function bytes(text) {
+    return Uint8Array.from(atob(text), character => character.charCodeAt(0)).buffer;
+  }
+
+  const probability = logit => 1 / (1 + Math.exp(-logit));
+  const logitOf = (at, token) => logits[at * tokens.length + token];
+  const shade = p => { const other = Math.round(255 * (1 - p)); return `rgb(255, ${other}, ${other})`; };
+  const share = (part, whole) => whole ? (part / whole).toFixed(3) : "–";
+
+  // The logit above which the probe says yes: its own, or what the slider asks for.
+  function threshold() {
+    if (ownThreshold.checked) return data.layers[layer].threshold;
+    const p = Number(thresholdSlider.value);
+    return Math.log(p / (1 - p));
+  }
+
+  function showLayer(next) {
+    layer = Math.max(0, Math.min(data.layers.length - 1, next));
+    layerSlider.value = layer;
+    layerSlider.setAttribute("aria-valuetext", data.layers[layer].name);
+    find("layer-name").textContent = data.layers[layer].name;
+    points.forEach((point, index) => point.classList.toggle("chosen", index === layer));
+    const start = layer * tokens.length;
+    for (let i = 0; i < tokens.length; i++) {
+      const logit = logits[start + i];
+      if (!Number.isNaN(logit)) tokens[i].style.backgroundColor = shade(probability(logit));
+    }
+    showThreshold();
+  }
+
+  function showThreshold() {
+    const limit = threshold(), start = layer * tokens.length, count = {tp: 0, fp: 0, tn: 0, fn: 0};
+    if (ownThreshold.checked) thresholdSlider.value = probability(limit);
+    find("threshold-value").textContent = (ownThreshold.checked ? probability(limit) : Number(thresholdSlider.value)).toFixed(3);
+    for (let i = 0; i < tokens.length; i++) {
+      const logit = logits[start + i], yes = logit > limit ? 1 : 0;
+      if (yes !== said[i]) {
+        said[i] = yes;
+        tokens[i].classList.toggle("said", yes === 1);
+      }
+      if (truth[i] >= 0 && !Number.isNaN(logit)) count[yes ? (truth[i] ? "tp" : "fp") : (truth[i] ? "fn" : "tn")]++;
+    }
+    for (const name in count) find(name).textContent = count[name].toLocaleString("en");
+    const {tp, fp, tn, fn} = count;
+    find("recall").textContent = share(tp, tp + fn);
+    find("precision").textContent = share(tp, tp + fp);
+    find("balanced").textContent = tp + fn && tn + fp ? ((tp / (tp + fn) + tn / (tn + fp)) / 2).toFixed(3) : "–";
+    if (hovered >= 0) showCard(hovered);
+  }
+
+  function element(name, className, text) {
+    const made = document.createElement(name);
+    if (className) made.className = className;
+    if (text !== undefined) made.textContent = text;
+    return made;
+  }
+
+  function showCard(token) {
+    if (hovered >= 0) tokens[hovered].classList.remove("under");
+    hovered = token;
+    tokens[token].classList.add("under");
+    const known = {"1": "the target", "0": "not the target", "-1": "truth unknown"}[truth[token]];
+    const tables = element("div", "tables");  // side by side, so that many layers stay on the screen
+    data.layers.forEach((one, at) => {
+      if (at % ROWS === 0) tables.append(element("table"));
+      const logit = logitOf(at, token), row = element("tr", at === layer ? "chosen" : "");
+      const bar = element("td", "bar"), fill = element("div", "fill");
+      if (Number.isNaN(logit)) {
+        row.append(element("td", "", one.name), bar, element("td", "value", "–"), element("td", "value", ""));
+      } else {
+        const p = probability(logit);
+        fill.style.width = `${100 * p}%`;
+        fill.style.backgroundColor = shade(p);
+        bar.append(fill);
+        row.append(element("td", "", one.name), bar, element("td", "value probability", p.toFixed(4)),
+                   element("td", "value logit", (logit < 0 ? "−" : "+") + Math.abs(logit).toFixed(2)));
+      }
+      tables.lastChild.append(row);
+    });
+    card.replaceChildren(element("div", "name", `“${tokens[token].textContent}”`),
+                         element("p", "fact", `token ${token + 1}, ${known}; probability, logit`), tables);
+    card.hidden = false;
+    place(tokens[token].getBoundingClientRect());
+  }
+
+  // Below the token, or above where there is no room; never over the token itself unless the window is too small.
+  function place(box) {
+    const left = Math.min(box.left, window.innerWidth - card.offsetWidth - 8);
+    const below = box.bottom + 8, above = box.top - card.offsetHeight - 8;
+    const fits = below + card.offsetHeight <= window.innerHeight;
+    const beside = above < 8 && !fits;
+    card.style.top = `${beside ? Math.max(8, window.innerHeight - card.offsetHeight - 8) : fits ? below : above}px`;
+    card.style.left = `${Math.max(8, beside && box.right + 8 + card.offsetWidth > window.innerWidth ? box.left - card.offsetWidth - 8
+      : beside ? box.right + 8 : left)}px`;
+  }
+
+  function hideCard() {
+    if (hovered >= 0) tokens[hovered].classList.remove("under");
+    hovered = -1;
+    card.hidden = true;
+  }
+
+  const indexOf = new Map(tokens.map((token, index) => [token, index]));
+  find("texts").addEventListener("mouseover", event => {
+    const token = indexOf.get(event.target);
+    if (token === undefined) hideCard(); else showCard(token);
+  });
+  find("texts").addEventListener("mouseleave", hideCard);
+  window.addEventListener("scroll", hideCard, {passive: true});
+  layerSlider.addEventListener("input", () => showLayer(Number(layerSlider.value)));
+  thresholdSlider.addEventListener("input", () => { ownThreshold.checked = false; showThreshold(); });
+  ownThreshold.addEventListener("change", showThreshold);
+  points.forEach((point, index) => point.addEventListener("click", () => showLayer(index)));
+  document.addEventListener("keydown", event => {
+    const step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+    const ours = event.target !== layerSlider && event.target !== thresholdSlider;  // a slider moves by itself
+    if (!step || !ours || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    showLayer(layer + step);
+  });
+
+  tokens.forEach((token, i) => {
+    let read = false;
+    for (let at = 0; at < data.layers.length && !read; at++) read = !Number.isNaN(logitOf(at, i));
+    token.classList.toggle("unread", !read);
+  });
+  showLayer(Number(layerSlider.value));
+})();
