@@ -70,3 +70,25 @@ def prepared(tmp_path_factory, tiny_model, texts):
     helpers.assert_success(helpers.call("prepare_data", "--dataset", texts, "--model_name", tiny_model,
                                         "--output_dir", folder, *SMALL))
     return folder
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A real browser, driven by Playwright."""
+    import shutil
+
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    path = os.environ.get("PROBE_CHROMIUM") or next((found for name in names if (found := shutil.which(name))), None)
+    if path is None:
+        missing = "no Chromium: install it, or name its program in PROBE_CHROMIUM"
+        if os.environ.get("PROBE_REQUIRE_BROWSER"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    from playwright.sync_api import sync_playwright
+
+    options = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+               "--disable-component-update", "--disable-sync")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=options)
+        yield browser
+        browser.close()

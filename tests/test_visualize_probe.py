@@ -1,0 +1,338 @@
+"""Saved probes on a text: each token's logit is that of its state, colour lies on the token that is asked for."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, run_script
+from utils.cuts import overlapping_windows
+from utils.files import WriteTogether
+from utils.results import load_probe, save_probe
+
+
+class Page(HTMLParser):
+    """The tokens of a page, as a browser would read them, and its data."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.tokens, self.targets, self.tags, self._inside, self._script = [], [], [], None, None
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+        layers = self.data["layers"]
+        self.names = [layer["name"] for layer in layers]
+        self.logits = unpack(self.data["logits"], "<f4").reshape(len(layers), -1)
+        self.truth = unpack(self.data["truth"], "<i1")
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        attributes = dict(attributes)
+        self._script = attributes.get("id") if tag == "script" else None
+        classes = attributes.get("class", "").split()
+        if tag == "span" and classes[:1] == ["token"]:
+            self._inside = ""
+            self.targets.append("target" in classes)
+
+    def handle_data(self, text):
+        if self._script == "data":
+            self.data = json.loads(text)
+        if self._inside is not None:
+            self._inside += text
+
+    def handle_endtag(self, tag):
+        self._script = None
+        if tag == "span" and self._inside is not None:
+            self.tokens.append(self._inside)
+            self._inside = None
+
+
+def unpack(text, kind):
+    import base64
+
+    return np.frombuffer(base64.b64decode(text), dtype=kind)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, prepared):
+    """Folder of probes of the tiny model at every layer, for the next token, and its results."""
+    folder = tmp_path_factory.mktemp("trained")
+    assert_success(call("train_probe", "--train_data", prepared / "train.pth", "--layer_sweep", "all", "--epochs", "2",
+                        "--no_wandb", "--output_dir", folder / "models", "--results_dir", folder / "results"))
+    return folder / "models"
+
+
+@pytest.fixture
+def essay(tmp_path):
+    path = tmp_path / "essay.txt"
+    path.write_text(prose(50, 700), encoding="utf-8")
+    return path
+
+
+def show(probe_dir, essay, *more):
+    output = essay.parent / "page.html"
+    result = call("visualize_probe", "--probe_dir", probe_dir, "--text_file", essay, "--output", output, *more)
+    return Page(output), assert_success(result)
+
+
+def true_logits(model_folder, probe_dir, ids, start, names):
+    """What transformers itself gives: the window ids[start:], <s> before it, every state times every probe's weight."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32).eval()
+    with torch.inference_mode():
+        out = model.model(input_ids=torch.tensor([[0, *ids]]), output_hidden_states=True)
+    last = len(model.model.layers) - 1
+    found = []
+    for name in names:
+        probe = load_probe(probe_dir / f"probe_{name}_next.pth")
+        if name == f"layer{last}":  # transformers gives the normed state in its place
+            found.append(None)
+            continue
+        states = {"embed": out.hidden_states[0], "final_norm": out.last_hidden_state}.get(name)
+        states = out.hidden_states[int(name[5:]) + 1] if states is None else states
+        found.append((states[0, 1:] @ probe["state_dict"]["weight"] + probe["state_dict"]["bias"]).numpy())
+    return found
+
+
+def test_each_token_gets_the_logit_of_the_state_before_it(trained, tiny_model, essay):
+    page, _ = show(trained, essay, "--num_tokens", "200")
+    from transformers import AutoTokenizer
+
+    ids = AutoTokenizer.from_pretrained(tiny_model)(essay.read_text(), add_special_tokens=False)["input_ids"][:200]
+    assert page.names == ["embed", "layer0", "layer1", "layer2", "final_norm"]
+    assert len(page.tokens) == page.logits.shape[1] == 200
+    truths = true_logits(tiny_model, trained, ids, 0, page.names)
+    assert [truth is None for truth in truths] == [False, False, False, True, False]
+    for row, truth in zip(page.logits, truths, strict=True):
+        assert np.isnan(row[0]) and np.isfinite(row[1:]).all()  # nothing stands before the first token
+        if truth is not None:
+            np.testing.assert_allclose(row[1:], truth[:-1], atol=2e-4)
+            assert np.abs(row[1:] - truth[1:]).max() > 0.1  # and not that of the state at the token
+
+
+def test_the_text_the_truth_and_the_thresholds_are_those_of_the_files(trained, tiny_model, essay):
+    page, _ = show(trained, essay, "--num_tokens", "200")
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    ids = tokenizer(essay.read_text(), add_special_tokens=False)["input_ids"][:200]
+    assert "".join(page.tokens).replace("↵", "") == tokenizer.decode(ids)
+    the = load_probe(trained / "probe_embed_next.pth")["metadata"]["token"]
+    expected = [token == the for token in ids]
+    assert page.targets == expected == (page.truth == 1).tolist()
+    assert any(expected) and not all(expected)
+    for layer in page.data["layers"]:
+        assert layer["threshold"] == load_probe(trained / f"probe_{layer['name']}_next.pth")["metadata"]["threshold"]
+
+
+def test_a_long_text_is_read_in_windows_and_each_state_is_that_of_its_window(trained, tiny_model, essay):
+    page, _ = show(trained, essay, "--num_tokens", "150", "--window", "40", "--overlap", "30", "--batch_size", "3")
+    whole, _ = show(trained, essay, "--num_tokens", "150", "--window", "150")
+    from transformers import AutoTokenizer
+
+    ids = AutoTokenizer.from_pretrained(tiny_model)(essay.read_text(), add_special_tokens=False)["input_ids"][:150]
+    for window in overlapping_windows(150, 40, 30, causal=True):
+        truth = true_logits(tiny_model, trained, ids[window.start:window.end], 0, page.names)[1]
+        inside = slice(window.keep_from - window.start, window.keep_to - window.start)
+        asked = slice(window.keep_from + 1, min(window.keep_to + 1, 150))
+        np.testing.assert_allclose(page.logits[1, asked], truth[inside][:asked.stop - asked.start], atol=2e-4)
+    assert np.abs(page.logits[1, 60:] - whole.logits[1, 60:]).max() > 1e-3  # the window was felt
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_windows_keep_every_token_once_with_the_context_that_is_promised(causal):
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        length, width = int(random.integers(1, 200)), int(random.integers(1, 60))
+        overlap = int(random.integers(0, width))
+        windows = overlapping_windows(length, width, overlap, causal)
+        kept = [token for window in windows for token in range(window.keep_from, window.keep_to)]
+        assert kept == list(range(length)), (length, width, overlap)
+        for window in windows:
+            assert 0 <= window.start <= window.keep_from < window.keep_to <= window.end <= length
+            assert window.end - window.start <= width
+            before, after = window.keep_from - window.start, window.end - window.keep_to
+            least = overlap if causal else overlap - overlap // 2
+            assert window.start == 0 or before >= least
+            assert causal or window.end == length or after >= overlap // 2
+
+
+@pytest.mark.parametrize("lag, where", [(0, 0), (-1, 1), (-3, 3), (2, -2)])
+def test_colour_lies_on_the_token_that_is_asked_for(lag, where, tiny_model, trained, tmp_path, essay):
+    """A probe that knows one token by its embedding: what it says lands `lag` tokens away from that token."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    known = tokenizer(" a", add_special_tokens=False)["input_ids"][0]
+    table = AutoModelForCausalLM.from_pretrained(tiny_model).get_input_embeddings().weight.detach()
+    weight = 10 * table[known] / table[known].square().sum()
+    metadata = {**load_probe(trained / "probe_embed_next.pth")["metadata"], "lag": lag, "threshold": 0.0}
+    with WriteTogether() as files:
+        save_probe(files, tmp_path / "own" / "probe_embed.pth", weight, -8.0, metadata)
+    ids = np.array(tokenizer(essay.read_text(), add_special_tokens=False)["input_ids"][:300])
+    clear = (table[ids] @ weight > 8).numpy()
+    assert (clear == (ids == known)).all() and clear.sum() > 3
+    page, _ = show(tmp_path / "own", essay, "--num_tokens", "300")
+    expected = np.full(300, -1.0)
+    at = np.flatnonzero(ids == known) + where
+    expected[at[(at >= 0) & (at < 300)]] = 1
+    said = np.sign(page.logits[0])
+    readable = (np.arange(300) + lag >= 0) & (np.arange(300) + lag < 300)
+    assert (np.isnan(page.logits[0]) == ~readable).all()
+    assert (said[readable] == expected[readable]).all()
+
+
+def test_only_texts_that_were_kept_from_training_are_shown(trained, prepared, texts, essay):
+    output = essay.parent / "own.html"
+    result = assert_success(call("visualize_probe", "--probe_dir", trained, "--output", output, "--num_tokens", "3000"))
+    shown = re.findall(r'<section class="text" aria-label="(.*?)">', output.read_text(encoding="utf-8"))
+    test = torch.load(prepared / "test.pth", weights_only=True)
+    names = {test["metadata"]["documents"][index] for index in test["documents"].unique()}
+    assert shown and set(shown) <= names
+    assert "of the test split" in output.read_text(encoding="utf-8") and "not known" not in result.stdout
+    copy = essay.parent / "copies"
+    copy.mkdir()
+    (copy / "text0.txt").write_text(prose(0, 300), encoding="utf-8")
+    other = assert_success(call("visualize_probe", "--probe_dir", trained, "--output", output, "--dataset", copy))
+    assert "is not known" in other.stdout and "perhaps seen in training" in output.read_text(encoding="utf-8")
+
+
+def test_probes_of_another_model_lag_target_or_seed_are_named_and_left_out(trained, tmp_path, tiny_tokenizer, essay):
+    folder = tmp_path / "mixed"
+    for index, (name, changes) in enumerate([
+            ("probe_layer0_next.pth", {}), ("probe_layer1_next.pth", {"model": "other/model", "model_fingerprint": "f00"}),
+            ("probe_layer0_next.pth", {"lag": 0}), ("probe_layer2_next.pth", {"target": " and"}),
+            ("probe_layer2_next.pth", {"seed": 7})]):
+        probe = load_probe(trained / name)
+        with WriteTogether() as files:
+            save_probe(files, folder / f"probe_{index}.pth", probe["state_dict"]["weight"], probe["state_dict"]["bias"],
+                       {**probe["metadata"], **changes})
+    page, result = show(folder, essay, "--num_tokens", "50")
+    assert page.names == ["layer0"]
+    lines = [line for line in result.stdout.splitlines() if line.startswith("left out")]
+    assert len(lines) == 4
+    for number, needle in enumerate(("another model, other/model (f00)", "--lag 0", "--target_token ' and'", "--seed 7"), 1):
+        assert any(f"probe_{number}.pth" in line and needle in line for line in lines), lines
+    assert show(folder, essay, "--lag", "0")[0].data["layers"]
+    assert "Is this token" in show(folder, essay, "--lag", "0")[0].source
+    output = essay.parent / "x.html"
+    assert_one_line_error(call("visualize_probe", "--probe_dir", folder, "--text_file", essay, "--lag", "-4", "--output",
+                               output), "--lag -4", "-1, 0")
+
+
+def test_tokens_that_are_html_newlines_marks_and_fragments_are_text(tmp_path, trained):
+    from utils.pages.page import write_page
+    from utils.probe_page import page_values
+    from utils.probe_sets import choose, load_folder
+
+    attack = "</script><img src=x onerror=alert(1)>"
+    tokenizer = make_tokenizer(tmp_path / "tokenizer")
+    plain = [attack, "{{ 7 * 7 }}", "&amp;", '"quoted"', "שלום", "مرحبا", "👩‍👩‍👧"]
+    nasty = [*plain, "\u202e", "\x1b[2J", "\u0301", "\t", "\n\n"]
+    tokenizer.add_tokens(nasty)
+    more = tokenizer("é🙂 the end", add_special_tokens=False)["input_ids"]
+    ids = np.array([*tokenizer.convert_tokens_to_ids(nasty), *more])
+    found = load_folder(trained)
+    probes, _ = choose(found, next(iter(found.values()))["metadata"]["model_fingerprint"])
+    logits = np.zeros((len(probes.layers), len(ids)), dtype=np.float32)
+    write_page(tmp_path / "page.html", "probes", **page_values(probes, tokenizer, [(attack, attack, ids)], [logits]))
+    page = Page(tmp_path / "page.html")
+    assert page.tokens[:12] == [*plain, "⟨U+202E⟩", "⟨U+001B⟩[2J", "◌\u0301", "⇥", "↵\n↵\n"]
+    assert page.tokens[12:18] == ["⟨C3⟩", "⟨A9⟩", "⟨F0⟩", "⟨9F⟩", "⟨99⟩", "⟨82⟩"]
+    assert "".join(page.tokens[18:]) == " the end"
+    assert "img" not in page.tags and "<img" not in page.source
+
+
+def test_a_page_asks_for_nothing_and_runs_no_script_but_its_own(trained, essay):
+    page, _ = show(trained, essay, "--num_tokens", "20")
+    assert not re.search(r"https?://|//\w|@import|url\(", page.source.replace("http://www.w3.org", ""))
+    policy = re.search(r'Content-Security-Policy" content="(.*?)"', page.source).group(1)
+    assert policy.startswith("default-src &#39;none&#39;") and "unsafe" not in policy
+
+
+BAD_INPUT = [
+    (("--text_source", "file"), ("--text_source file", "--text_file PATH"), 2),
+    (("--text_source", "gutenberg", "--text_file", "ESSAY"), ("contradict",), 2),
+    (("--text_file", "ESSAY", "--dataset", "ESSAY"), ("give one",), 2),
+    (("--text_file", "missing.txt"), ("missing.txt", "does not exist"), 1),
+    (("--text_file", "."), ("is a folder",), 1),
+    (("--text_file", "ESSAY", "--num_tokens", "0"), ("--num_tokens", "'0'", "at least 1"), 2),
+    (("--text_file", "ESSAY", "--num_tokens", "-5"), ("--num_tokens", "'-5'"), 2),
+    (("--text_file", "ESSAY", "--batch_size", "0"), ("--batch_size",), 2),
+    (("--text_file", "ESSAY", "--window", "0"), ("--window",), 2),
+    (("--text_file", "ESSAY", "--window", "20", "--overlap", "20"), ("--overlap 20", "smaller than --window 20"), 2),
+    (("--text_file", "ESSAY", "--window", "300"), ("--window 300", "256 positions", "255"), 1),
+    (("--text_file", "ESSAY", "--overlap", "255"), ("--overlap 255", "255 tokens"), 1),
+    (("--text_file", "ESSAY", "--output", "."), ("is a folder",), 2),
+    (("--text_file", "ESSAY", "--output", "ESSAY/page.html"), ("cannot write", "it is a file"), 1),
+    (("--text_file", "ESSAY", "--probe_dir", "nowhere"), ("nowhere", "does not exist", "train_probe.py"), 1),
+    (("--text_file", "ESSAY", "--probe_dir", "EMPTY"), ("holds no probe_*.pth", "train_probe.py"), 1),
+    (("--text_file", "ESSAY", "--probe_dir", "ESSAY"), ("is a file",), 1),
+    (("--text_file", "EMPTYTEXT"), ("holds no text",), 1),
+    (("--text_file", "ONETOKEN"), ("too short", "lag -1"), 1),
+    (("--text_file", "BINARY"), ("is not UTF-8",), 1),
+    (("--dataset", "missing_texts/"), ("missing_texts",), 1),
+    (("--text_file", "ESSAY", "--model_name", "OTHER"), ("no probe of --model_name", "another model"), 1),
+    (("--text_file", "ESSAY", "--device", "cuda:77"), ("--device cuda:77",), 1),
+]
+
+
+@pytest.mark.parametrize("flags, needles, status", BAD_INPUT, ids=lambda value: " ".join(map(str, value)) if isinstance(
+    value, tuple) else str(value))
+def test_bad_input_is_one_line_and_leaves_nothing(flags, needles, status, trained, essay, tmp_path, monkeypatch):
+    places = {"ESSAY": essay, "EMPTY": tmp_path / "empty", "EMPTYTEXT": tmp_path / "empty.txt",
+              "ONETOKEN": tmp_path / "one.md", "BINARY": tmp_path / "binary.txt", "OTHER": tmp_path / "other"}
+    places["EMPTY"].mkdir()
+    places["EMPTYTEXT"].write_text("")
+    places["ONETOKEN"].write_text(" the")
+    places["BINARY"].write_bytes(b"\xff\xfe\x00 text")
+    if "OTHER" in flags:
+        make_model(places["OTHER"], len(make_tokenizer(places["OTHER"])), num_hidden_layers=2)
+    words = []
+    for word in flags:
+        name, _, rest = word.partition("/")
+        words.append(f"{places[name]}/{rest}" if name in places and rest else str(places.get(word, word)))
+    if "--probe_dir" not in flags:
+        words += ["--probe_dir", str(trained)]
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert_one_line_error(call("visualize_probe", *words), *needles, status=status)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_model_that_overflows_is_an_error_that_names_the_precision(tmp_path, trained, essay):
+    from utils.language_model import load_language_model
+
+    model = make_model(tmp_path / "hot", len(make_tokenizer(tmp_path / "hot")))
+    model.model.layers[0].mlp.down_proj.weight.data *= 1e7
+    model.save_pretrained(tmp_path / "hot")
+    probe = load_probe(trained / "probe_layer0_next.pth")
+    output = tmp_path / "page.html"
+
+    def page_in(dtype):
+        own = load_language_model(str(tmp_path / "hot"), dtype, "cpu").fingerprint
+        with WriteTogether() as files:
+            save_probe(files, tmp_path / dtype / "probe_layer0_next.pth", *probe["state_dict"].values(),
+                       {**probe["metadata"], "model": str(tmp_path / "hot"), "model_fingerprint": own})
+        return call("visualize_probe", "--probe_dir", tmp_path / dtype, "--text_file", essay, "--model_dtype", dtype,
+                    "--output", output)
+
+    assert_one_line_error(page_in("float16"), "are not finite in float16", "--model_dtype bfloat16 or float32")
+    assert not output.exists()
+    assert_success(page_in("float32"))
+
+
+def test_the_script_runs_as_its_own_process_and_says_what_is_next(trained, essay):
+    output = essay.parent / "a page.html"
+    result = assert_success(run_script("visualize_probe", "--probe_dir", trained, "--text_source", "file", "--text_file",
+                                       essay, "--num_tokens", "100", "--output", output))
+    assert result.stderr == ""
+    assert f"wrote {output}: 100 tokens, 5 layers" in result.stdout
+    assert output.resolve().as_uri() in result.stdout.splitlines()[-1]
+    again = output.read_bytes()
+    assert_success(run_script("visualize_probe", "--probe_dir", trained, "--text_file", essay, "--num_tokens", "100",
+                              "--output", output))
+    assert output.read_bytes() == again
