@@ -1,4 +1,4 @@
-# make test: everything is installed into .venv by itself. GNU Make 3.81 suffices.
+# make demo, make test: everything is installed into .venv by itself. GNU Make 3.81 suffices.
 #   make PYTHON=python3.12 test     another Python
 #   make TORCH_INDEX=https://download.pytorch.org/whl/cpu test     another torch build
 
@@ -7,12 +7,17 @@ TORCH_INDEX ?=
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help test lint clean
+.PHONY: help demo test lint clean
 
 help:
+	@echo "make demo   install into $(VENV), train probes on a tiny model and make a page of what they say"
 	@echo "make test   install into $(VENV) and run the tests"
 	@echo "make lint   run the linter"
 	@echo "make clean  delete $(VENV)"
+
+demo: $(VENV)/installed
+	$(VENV)/bin/python demo/make_corpus.py --output data/demo/python_docs.jsonl
+	$(VENV)/bin/python scripts/run_experiment.py configs/demo.yaml
 
 test: $(VENV)/installed
 	$(VENV)/bin/python -m pytest

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 RULE = re.compile(r"\s*[-=+|~^*#_]{3,}[-=+|~^*#_\s]*")  # a line that underlines a heading or frames a table
+SHARED_WORDS = 8  # in a row: as many as chance does not repeat
 WRAPPED = 40  # characters: a line at least this long was wrapped, so the next one goes on in the same sentence
 
 
@@ -42,6 +43,12 @@ def paragraphs(text) -> list[str]:
                 joined.append(line)
         found.append("\n".join(joined))
     return [block for block in found if block.strip()]
+
+
+def shingles(text) -> set[int]:
+    """Hashes of every SHARED_WORDS words in a row: texts that share one share a phrase."""
+    words = re.findall(r"\w+", text.lower())
+    return {hash(tuple(words[i:i + SHARED_WORDS])) for i in range(len(words) - SHARED_WORDS + 1)}
 
 
 def indent(line) -> int:

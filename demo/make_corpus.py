@@ -10,7 +10,7 @@ import sysconfig
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
-from docstrings import docstrings_of, paragraphs  # noqa: E402
+from docstrings import docstrings_of, paragraphs, shingles  # noqa: E402
 from utils.command_line import Parser, run, whole_number  # noqa: E402
 from utils.errors import UserError  # noqa: E402
 from utils.files import atomic_write  # noqa: E402
@@ -27,7 +27,7 @@ def parse(argv):
 
 def main(argv=None):
     arguments = parse(argv)
-    texts = {**modules(Path(sysconfig.get_path("stdlib"))), **help_topics()}
+    texts = without_repeats({**modules(Path(sysconfig.get_path("stdlib"))), **help_topics()})
     rows = [{"id": name, "text": text} for name, text in sorted(texts.items()) if len(text) >= arguments.min_characters]
     if not rows:
         raise UserError(f"this Python ({sys.executable}) carries no docstrings; use one with its standard library as source")
@@ -39,25 +39,39 @@ def main(argv=None):
     return 0
 
 
-def modules(library) -> dict[str, str]:
-    """{top-level module: its docstrings as text}, each paragraph once in the whole library."""
-    found, seen = {}, set()
+def modules(library) -> dict[str, list[str]]:
+    """{top-level module: the paragraphs of its docstrings}"""
+    found = {}
     for path in sorted(library.rglob("*.py")):
         parts = path.relative_to(library).parts
         if LEFT_OUT & set(parts):
             continue
         blocks = [block for text in docstrings_of(path) for block in paragraphs(text)]
-        new = [block for block in dict.fromkeys(blocks) if block not in seen]
-        seen.update(new)
-        found.setdefault(parts[0].removesuffix(".py"), []).extend(new)
-    return {name: "\n\n".join(blocks) for name, blocks in found.items()}
+        found.setdefault(parts[0].removesuffix(".py"), []).extend(blocks)
+    return found
 
 
-def help_topics() -> dict[str, str]:
+def help_topics() -> dict[str, list[str]]:
     """What help("for") and its like show: chapters of the language reference, which Python ships as text."""
     from pydoc_data.topics import topics
 
-    return {f"help {name}": "\n\n".join(paragraphs(text)) for name, text in topics.items()}
+    return {f"help {name}": paragraphs(text) for name, text in topics.items()}
+
+
+def without_repeats(texts) -> dict[str, str]:
+    """Each text without paragraphs that share a phrase with an earlier one: methods of sister classes, chapters quoted in
+    others. What stood on both sides of a split would be no test.
+    """
+    seen, result = set(), {}
+    for name, blocks in texts.items():
+        kept = []
+        for block in blocks:
+            phrases = shingles(block) or {block}
+            if seen.isdisjoint(phrases):
+                kept.append(block)
+            seen |= phrases
+        result[name] = "\n\n".join(kept)
+    return result
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ What the demo probes must be new to the model: a paragraph of the libraries that
 import json
 import math
 import random
-import re
 import sys
 import time
 from itertools import chain
@@ -20,7 +19,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "scripts"))
-from docstrings import docstrings_of, paragraphs  # noqa: E402
+from docstrings import docstrings_of, paragraphs, shingles  # noqa: E402
 from utils.command_line import Parser, Progress, number, quiet_libraries, run, whole_number  # noqa: E402
 from utils.errors import UserError  # noqa: E402
 from utils.files import write_json  # noqa: E402
@@ -33,7 +32,6 @@ LIBRARIES = [
     "optuna", "wandb", "Bio", "yt", "pymc", "pytensor", "werkzeug", "pytorch_lightning", "torchmetrics",
     "transformer_lens", "seaborn", "PIL", "jupyter_server", "pygments", "mercurial", "fontTools", "arviz", "aiohttp",
     "botocore", "pyramid", "fastapi", "alembic", "kombu", "joblib", "jedi", "narwhals", "timm", "mpmath"]
-SHARED_WORDS = 8  # in a row: as many as chance does not repeat
 TESTS = {"test", "tests", "testing", "conftest.py"}
 CONTEXT = 256
 SPECIAL = ("<pad>", "<bos>", "<eos>")
@@ -98,11 +96,6 @@ def collect(site_packages, held_out):
                 texts.append("\n\n".join(kept))
     counts["characters"] = sum(map(len, texts))
     return texts, counts
-
-
-def shingles(text):
-    words = re.findall(r"\w+", text.lower())
-    return {hash(tuple(words[i:i + SHARED_WORDS])) for i in range(len(words) - SHARED_WORDS + 1)}
 
 
 def read_jsonl(path):

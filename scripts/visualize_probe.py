@@ -5,7 +5,7 @@ from itertools import chain
 from os.path import expanduser
 from pathlib import Path
 
-from utils.command_line import Parser, Progress, quiet_libraries, run, whole_number
+from utils.command_line import Parser, Progress, one_lag, quiet_libraries, run, whole_number
 from utils.errors import UsageError, UserError
 from utils.files import require_writable_folder
 
@@ -15,10 +15,11 @@ MOST_NON_FINITE = 0.01  # of the logits: more than this is no accident
 
 
 def parse(argv):
-    parser = Parser(__doc__, epilog="next: open the page in a browser; it needs no network")
+    parser = Parser(__doc__, epilog="next: python scripts/visualize_probe.py --text_file my_text.txt, for a text of "
+                                    "your own; any browser shows the page, without a network")
     probes = parser.add_argument_group("probes")
     probes.add_argument("--probe_dir", default="models", help="folder of probe_*.pth files")
-    probes.add_argument("--lag", type=int, help="which probes, where the folder has several lags (default: -1, the next "
+    probes.add_argument("--lag", type=one_lag, help="which probes, where the folder has several lags (default: -1, the next "
                                                 "token, if it is there)")
     probes.add_argument("--target_token", help="... several targets (default: the one of most probes)")
     probes.add_argument("--seed", type=whole_number(0), help="... several seeds (default: 0 if it is there)")

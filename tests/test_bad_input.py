@@ -32,7 +32,7 @@ from helpers import (
     write_texts,
 )
 
-SCRIPTS_WITH_NUMBERS = ("prepare_data", "inspect_data", "train_probe")
+SCRIPTS_WITH_NUMBERS = ("prepare_data", "inspect_data", "train_probe", "visualize_probe")
 NOBODY = 65534
 
 
@@ -370,8 +370,8 @@ def numeric_flags():
             if action.type not in (None, os.path.expanduser)]
 
 
-ZERO_IS_FINE = {"--seed", "--num_samples", "--weight_decay", "--lags"}
-BELOW_ZERO_IS_FINE = {"--lags"}
+ZERO_IS_FINE = {"--seed", "--num_samples", "--weight_decay", "--lags", "--lag", "--overlap"}
+BELOW_ZERO_IS_FINE = {"--lags", "--lag"}
 
 
 def test_the_numeric_flags_are_found():

@@ -21,7 +21,8 @@ HEAVY = {"torch", "transformers", "datasets", "wandb", "numpy", "pandas", "pyarr
 
 
 def flags_of(name):
-    return [action for action in parser_of(name)._actions if not isinstance(action, argparse._HelpAction)]
+    return [action for action in parser_of(name)._actions if action.option_strings and not isinstance(
+        action, argparse._HelpAction)]
 
 
 def tree_of(path):

@@ -101,14 +101,23 @@ def number(minimum=-math.inf, maximum=math.inf, exclusive=False):
     return parse
 
 
+def one_lag(text) -> int:
+    """An argparse type: a whole number of tokens, also below zero."""
+    try:
+        lag = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number such as -1") from None
+    if abs(lag) > MOST_LAG:
+        raise argparse.ArgumentTypeError(f"{text!r} is too large, the most is {MOST_LAG} tokens")
+    return lag
+
+
 def lag_list(text) -> list[int]:
     """An argparse type: '-4,-1,0' -> [-4, -1, 0]"""
     try:
-        lags = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as -4,-1,0") from None
-    if max(map(abs, lags)) > MOST_LAG:
-        raise argparse.ArgumentTypeError(f"{text!r} holds a lag that is too large, the most is {MOST_LAG} tokens")
+        lags = [one_lag(part) for part in text.split(",")]
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of lags such as -4,-1,0: {error}") from None
     if len(set(lags)) < len(lags):
         raise argparse.ArgumentTypeError(f"{text!r} names a lag twice")
     return lags

@@ -1,0 +1,159 @@
+"""The YAML file of an experiment -> steps in its order, with the line of every key for the errors.
+
+Nothing is guessed from a value: it stays the text that was written, so `1e-3`, `010`, `2024-01-01` and `no` (Norwegian)
+reach the script as they stand. Only an unquoted `true` or `false` is a switch.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.errors import UsageError
+
+PLAIN = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "value",
+                                               "seq", "map")}
+EXAMPLE = "see configs/demo.yaml"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A section. `name`: all of its heading, such as "train_probe current"; `script`: the first word of it; `values`:
+    {flag without dashes: text, True or False}; `lines`: {flag: line in the file}; `line`: of the heading.
+    """
+
+    name: str
+    script: str
+    values: dict[str, str | bool]
+    lines: dict[str, int]
+    line: int
+
+
+def fault(path, message, line=None, section=None) -> UsageError:
+    """A UsageError that says where: 'configs/demo.yaml, line 7, section train_probe: ...'."""
+    place = [str(path), f"line {line}" if line else "", f"section {section}" if section else ""]
+    return UsageError(f"{', '.join(part for part in place if part)}: {message}")
+
+
+def read_experiment(path) -> list[Step]:
+    """Raises UsageError where the file is not a mapping of sections to flags; names of scripts and flags are not known
+    here, so they are not checked.
+    """
+    root = compose(path, read_text(path))
+    if root is None or root.id == "mapping" and not root.value:
+        raise fault(path, f"the file has no section; write one for each step, headed by its script ({EXAMPLE})")
+    if root.id != "mapping":
+        raise fault(path, f"the file holds {kind_of(root)}, not sections headed by the names of scripts; {EXAMPLE}",
+                    line_of(root))
+    refuse_tag(path, root)
+    steps = {}
+    for key, value in root.value:
+        name = " ".join(text_of(path, key, "a section's name").split())
+        if not name:
+            raise fault(path, "a section has an empty name; write the script's name", line_of(key))
+        if name in steps:
+            raise fault(path, f"section {name!r} is there twice, first in line {steps[name].line}; to run a script twice "
+                              f"give each section a label, such as {name.split()[0]!r} and '{name.split()[0]} again'",
+                        line_of(key))
+        steps[name] = Step(name, name.split()[0], *flags_of(path, name, value), line_of(key))
+    return list(steps.values())
+
+
+def read_text(path) -> str:
+    path = Path(path)
+    if path.is_dir():
+        raise fault(path, "it is a folder; give the YAML file of an experiment, such as configs/demo.yaml")
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise fault(path, "the file does not exist; give the YAML file of an experiment, such as "
+                          "configs/demo.yaml") from error
+    except OSError as error:
+        raise fault(path, f"cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise fault(path, f"the file is not UTF-8 text (byte {error.start + 1}); save it as UTF-8") from error
+
+
+def compose(path, text):
+    """The tree of YAML nodes; no object is ever made from them."""
+    import yaml
+
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark, begun = error.problem_mark or error.context_mark, error.context_mark
+        context = f"{error.context} from line {begun.line + 1}" if error.context and begun else error.context
+        reason = ", ".join(part for part in (context, error.problem) if part)
+        raise fault(path, f"broken YAML, {reason}; indent with spaces, and quote text that holds ': ', '#' or quotes",
+                    mark and f"{mark.line + 1}, column {mark.column + 1}") from error
+    except yaml.reader.ReaderError as error:
+        line = text[:error.position].count("\n") + 1
+        raise fault(path, f"broken YAML, the character {chr(error.character)!r} is not allowed; delete it", line) from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise fault(path, f"broken YAML ({type(error).__name__}); {EXAMPLE}") from error
+
+
+def flags_of(path, section, node) -> tuple[dict[str, str | bool], dict[str, int]]:
+    """({flag: value}, {flag: line}) of one section."""
+    if is_nothing(node):
+        return {}, {}
+    if node.id != "mapping":
+        raise fault(path, f"it holds {kind_of(node)}; write its flags as lines of 'flag: value'", line_of(node), section)
+    refuse_tag(path, node, section)
+    values, lines = {}, {}
+    for key, value in node.value:
+        name = text_of(path, key, "a key", section).removeprefix("--").replace("-", "_")
+        if name in lines:
+            raise fault(path, f"key {name!r} is there twice, first in line {lines[name]}; delete one", line_of(key), section)
+        lines[name] = line_of(key)
+        values[name] = value_of(path, section, name, value)
+    return values, lines
+
+
+def value_of(path, section, key, node) -> str | bool:
+    refuse_tag(path, node, section)
+    if is_nothing(node):
+        raise fault(path, f"key {key!r} has no value; give it one, write true for a flag that stands alone, or delete the "
+                          "line", line_of(node), section)
+    if node.id == "mapping":
+        raise fault(path, f"key {key!r} holds keys of its own; a value is a text, a number, true, false or a list",
+                    line_of(node), section)
+    if node.id == "sequence":
+        if not node.value or any(is_nothing(item) for item in node.value):
+            raise fault(path, f"key {key!r}: the list is empty or has an empty item; fill it or delete the line",
+                        line_of(node), section)
+        return ",".join(text_of(path, item, f"an item of {key!r}", section) for item in node.value)
+    text = text_of(path, node, f"the value of {key!r}", section)
+    if node.tag.endswith(":bool") and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    return text
+
+
+def text_of(path, node, what, section=None) -> str:
+    """What a scalar says, as it was written."""
+    if node.id != "scalar":
+        raise fault(path, f"{what} is {kind_of(node)}; write a plain text or number", line_of(node), section)
+    if node.tag == "tag:yaml.org,2002:merge":
+        raise fault(path, "'<<' takes over the keys of another section, which is not supported; write them out",
+                    line_of(node), section)
+    refuse_tag(path, node, section)
+    if "\0" in node.value or any("\ud800" <= character <= "\udfff" for character in node.value):
+        raise fault(path, f"{what} holds a character that no command line can: {node.value!r}", line_of(node), section)
+    return node.value
+
+
+def refuse_tag(path, node, section=None):
+    """A tag such as !!python/name asks the reader to make an object."""
+    if node.tag not in PLAIN:
+        raise fault(path, f"the tag {node.tag!r} is not understood; delete it", line_of(node), section)
+
+
+def is_nothing(node) -> bool:
+    """`key:` and `key: null`, not `key: ""`."""
+    return node.id == "scalar" and node.tag == "tag:yaml.org,2002:null"
+
+
+def kind_of(node) -> str:
+    return {"sequence": "a list", "mapping": "a mapping"}.get(node.id, f"the text {node.value[:40]!r}")
+
+
+def line_of(node) -> int:
+    return node.start_mark.line + 1
