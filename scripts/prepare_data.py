@@ -91,7 +91,7 @@ class Kept:
     """What is remembered of the documents read: windows of a bounded number, a sketch and a name each."""
 
     def __init__(self):
-        self.names, self.groups, self.sketches, self.windows = [], [], [], []
+        self.names, self.hashes, self.groups, self.sketches, self.windows = [], [], [], [], []
 
     def forget_empty(self) -> int:
         """Drop the documents that the cap has left no window; returns how many."""
@@ -104,6 +104,7 @@ class Kept:
 
 def collect_windows(arguments, tokenizer, target):
     """Read, tokenize and cut every text. Returns what is kept, what was dropped, and the target's share of tokens."""
+    from utils.readers import text_hash
     from utils.splits import EvenCap, group_near_duplicates, sketch
 
     kept = Kept()
@@ -121,6 +122,7 @@ def collect_windows(arguments, tokenizer, target):
             seen.add(digest)
             cap.add(windows)
             kept.names.append(document.name)
+            kept.hashes.append(text_hash(document.text))
             kept.groups.append(document.group)
             kept.sketches.append(sketch(tokens))
     explain_emptiness(arguments, counted, kept)
@@ -199,7 +201,7 @@ def make_splits(arguments, kept, frame):
         windows = sorted(chain.from_iterable(items), key=lambda window: window.start)
         splits[split_of[group]] += [(window, document, number_of[group]) for window in windows]
     return {"splits": {name: assemble(rows, frame) for name, rows in splits.items()},
-            "documents": kept.names, "groups": group_names}
+            "documents": kept.names, "document_hashes": kept.hashes, "groups": group_names}
 
 
 def assemble(rows, frame):
@@ -241,7 +243,7 @@ def write(arguments, tokenizer, frame, target, made, dropped, prevalence):
         "prevalence": prevalence, "max_chunks_per_class": arguments.max_chunks_per_class,
         "train_ratio": arguments.train_ratio, "seed": arguments.seed, "splits": counts, "dropped": dropped,
         "versions": {name: version(name) for name in ("transformers", "tokenizers", "datasets", "numpy", "torch")},
-        "documents": made["documents"], "groups": made["groups"],
+        "documents": made["documents"], "document_hashes": made["document_hashes"], "groups": made["groups"],
         "dataset_fingerprint": fingerprint(*(made["splits"][name].content_hash() for name in counts)),
     }
     folder = Path(arguments.output_dir)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Saved probes on a text -> one HTML page: every token coloured by what each layer's probe says of it."""
 
-from itertools import chain
+import os
 from os.path import expanduser
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from utils.errors import UsageError, UserError
 from utils.files import require_writable_folder
 
 GUTENBERG = "manu/project_gutenberg"
+KNOWN = {"test": "of the test split", "val": "seen when epochs and thresholds were chosen", "train": "seen in training",
+         None: "not among the probes' texts", "?": "perhaps seen in training"}
 LONGEST_WINDOW = 1024  # text tokens: context enough, and memory that every machine has
 MOST_NON_FINITE = 0.01  # of the logits: more than this is no accident
 
@@ -37,10 +39,12 @@ def parse(argv):
                       help="gutenberg: --dataset; file: --text_file (default: file if --text_file is given, else gutenberg)")
     text.add_argument("--text_file", type=expanduser, help="a text to show")
     text.add_argument("--dataset", type=expanduser,
-                      help="texts as in prepare_data.py: a Hub dataset, a folder, .txt, .jsonl or .parquet files; those of "
-                           f"the probes' test split are shown (default: the probes' own if it is there, else {GUTENBERG})")
-    text.add_argument("--text_column", default="text", help="the column or key that holds the text")
-    text.add_argument("--language", default="en", help="the dataset's split: en, fr, de, ...")
+                      help="texts as in prepare_data.py: a Hub dataset, a folder, .txt, .jsonl or .parquet files (default: "
+                           "what the probes were made from, and of it the texts that were kept from training)")
+    text.add_argument("--text_column", help="the column or key that holds the text (default: as the data were prepared, "
+                                            "else text)")
+    text.add_argument("--language", help="the dataset's split: en, fr, de, ... (default: as the data were prepared, else "
+                                          "en)")
     text.add_argument("--window", type=whole_number(1),
                       help="text tokens that the model reads together (default: all that it has positions for, at most "
                            f"{LONGEST_WINDOW})")
@@ -63,39 +67,60 @@ def check(arguments):
         raise UsageError(f"--text_file {arguments.text_file} and --dataset {arguments.dataset} are two texts; give one")
     if arguments.window and arguments.overlap is not None and arguments.overlap >= arguments.window:
         raise UsageError(f"--overlap {arguments.overlap} must be smaller than --window {arguments.window}")
-    if Path(arguments.output).is_dir():
-        raise UsageError(f"--output {arguments.output} is a folder; give the name of an HTML file")
+    refuse_output(arguments)
     return arguments
+
+
+def refuse_output(arguments):
+    """Nothing that is not a page is overwritten by one."""
+    output = arguments.output
+    if os.path.isdir(output):
+        raise UsageError(f"--output {output} is a folder; give the name of an HTML file")
+    inputs = [path for path in (arguments.text_file, arguments.dataset) if path and os.path.exists(path)]
+    if output.endswith(".pth") or os.path.exists(output) and (
+            not os.path.isfile(output) or any(os.path.samefile(output, path) for path in inputs)):
+        raise UsageError(f"--output {output} would overwrite what is no page; give the name of an HTML file")
 
 
 def main(argv=None):
     arguments = parse(argv)
     require_writable_folder(Path(arguments.output).parent, "--output")
     quiet_libraries()
+    if arguments.text_file:
+        from utils.readers.text import require_text_file
+
+        require_text_file(arguments.text_file)
     probes, language_model, tokenizer = load(arguments)
     texts = read(arguments, probes, tokenizer)
-    logits = apply(arguments, probes, language_model, tokenizer, [ids for _, _, ids in texts])
-    write(arguments, probes, tokenizer, texts, logits)
+    window = choose_window(arguments, language_model, tokenizer)
+    logits = apply(arguments, probes, language_model, tokenizer, [ids for _, _, ids in texts], window)
+    write(arguments, probes, tokenizer, texts, logits, window)
     return 0
 
 
 def load(arguments):
     """The probes, their model, its tokenizer: proven to belong together. Says which probes are left out, and why."""
-    from utils.probe_sets import choose, load_folder, most_common
+    from utils.probe_sets import choose, load_folder, most_common, require
     from utils.tokenizer import load_tokenizer, tokenizer_fingerprint
 
     found = load_folder(arguments.probe_dir)
+    for key, wanted, flag in (("lag", arguments.lag, "lag"), ("target", arguments.target_token, "target_token"),
+                              ("seed", arguments.seed, "seed")):
+        require(found, key, wanted, flag)
     name = arguments.model_name or most_common(found, "model")
     tokenizer = load_tokenizer(name)
     from utils.language_model import load_language_model
+    from utils.readings import parse_layers
 
-    language_model = load_language_model(name, arguments.model_dtype, arguments.device)
+    language_model = load_language_model(name, choose_dtype(arguments, found), arguments.device)
     probes, left_out = choose(found, language_model.fingerprint, arguments.lag, arguments.target_token, arguments.seed)
     if probes is None:
         why = "; ".join(f"{len(paths)} are {reason}" for reason, paths in left_out.items())
         raise UserError(f"--probe_dir {arguments.probe_dir} has no probe of --model_name {name} "
                         f"({language_model.fingerprint}, {str(language_model.dtype).removeprefix('torch.')}): {why}; give "
-                        "the model that they were trained on")
+                        "the model that they were trained on, in its precision")
+    anatomy = language_model.anatomy
+    parse_layers(",".join(map(str, probes.layers)), len(anatomy.blocks), anatomy.final_norm is not None)
     for reason, paths in left_out.items():
         print(f"left out: {paths[0]}" + (f" ... {paths[-1].name}" if len(paths) > 1 else "") + f", {reason}", flush=True)
     theirs, ours = probes.common["tokenizer_fingerprint"], tokenizer_fingerprint(tokenizer)
@@ -107,61 +132,63 @@ def load(arguments):
     return probes, language_model, tokenizer
 
 
+def choose_dtype(arguments, found) -> str:
+    """float16 where the probes were trained in it: such a loading has a fingerprint of its own."""
+    trained_in = {probe["metadata"].get("model_dtype") for probe in found.values()}
+    return "float16" if arguments.model_dtype == "auto" and trained_in == {"float16"} else arguments.model_dtype
+
+
 def read(arguments, probes, tokenizer):
     """[(name, what is known of it, token ids)] of the first --num_tokens tokens."""
-    from utils.tokenizer import encode_batch
+    from utils.readers import text_hash
+    from utils.tokenizer import first_tokens
 
+    split_of = {one: split for split, hashes in probes.common.get("texts", {}).items() for one in hashes}
+    documents, only_test = choose_texts(arguments, probes, set(split_of.values()))
     texts, missing = [], arguments.num_tokens
-    for document, note in documents(arguments, probes):
-        ids = encode_batch(tokenizer, [document.text])[0][:missing]
+    for document in documents:
+        split = split_of.get(text_hash(document.text))
+        if only_test and split != "test":
+            continue
+        ids = first_tokens(tokenizer, document.text, missing)
         if len(ids):
-            texts.append((document.name, note, ids))
+            texts.append((document.name, KNOWN[split] if split_of else KNOWN["?"], ids))
             missing -= len(ids)
         if missing == 0:
             break
+    where = arguments.text_file or arguments.dataset
     if not texts:
-        raise UserError(f"{arguments.text_file or arguments.dataset} holds no text; give another")
+        raise UserError(f"{where} holds " + ("none of the texts that were kept from training, has it changed?; give another "
+                                             "text with --text_file" if only_test else "no text; give another"))
     if missing:
-        print(f"note: the text has {arguments.num_tokens - missing:,} tokens, fewer than --num_tokens "
+        print(f"note: {where} has {arguments.num_tokens - missing:,} tokens to show, fewer than --num_tokens "
               f"{arguments.num_tokens:,}", flush=True)
+    for note in dict.fromkeys(note for _, note, _ in texts if note != KNOWN["test"]):
+        print(f"note: {sum(note == other for _, other, _ in texts)} of {len(texts)} texts: {note}", flush=True)
     return texts
 
 
-def documents(arguments, probes):
-    """(document, note): of the probes' own dataset those of its test split, else all in their order."""
+def choose_texts(arguments, probes, splits):
+    """The documents, and whether only those of the test split are wanted, as of the dataset that the probes are of."""
     from utils.readers.text import read_text_file, read_texts
 
-    if arguments.text_source == "file":
-        return ((document, "") for document in read_text_file(arguments.text_file))
-    source = probes.common.get("source") or {}
-    arguments.dataset = arguments.dataset or source.get("dataset") or GUTENBERG
-    held_out = set(probes.common.get("held_out", ()))
-    own = held_out and same_place(arguments.dataset, source.get("dataset", ""))
-    found = read_texts(arguments.dataset, arguments.text_column, arguments.language,
-                       source.get("max_texts") if own else None)
-    if own:
-        found = (document for document in found if document.name in held_out)
-    first = next(found, None)
-    if first is None:
-        raise UserError(f"--dataset {arguments.dataset} holds " + (
-            "none of the texts that were kept from training; give another text with --text_file" if own else
-            "no texts; choose another"))
-    note = "of the test split" if own else "perhaps seen in training"
-    if not own:
-        print(f"note: whether the probes were trained on {arguments.dataset} is not known", flush=True)
-    return ((document, note) for document in chain([first], found))
+    source = probes.common.get("source") or {"dataset": GUTENBERG}
+    own = arguments.dataset is None or same_place(arguments.dataset, source["dataset"])
+    defaults = {"text_column": "text", "language": "en", **(source if own else {})}
+    column, language = (getattr(arguments, name) or defaults[name] for name in ("text_column", "language"))
+    if arguments.text_file:
+        return read_text_file(arguments.text_file, arguments.text_column or "text"), False
+    arguments.dataset = arguments.dataset or source["dataset"]
+    return read_texts(arguments.dataset, column, language, defaults.get("max_texts")), own and "test" in splits
 
 
 def same_place(one, other) -> bool:
     """Do two dataset arguments name one thing? Paths are compared as places, Hub names as they are."""
-    return one == other or (Path(one).exists() and Path(other).exists() and Path(one).samefile(other))
+    return one == other or (os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other))
 
 
-def apply(arguments, probes, language_model, tokenizer, texts):
-    """Of each text, the logits [probes, tokens]."""
-    import numpy as np
-
-    from utils.running_text import probe_logits
+def choose_window(arguments, language_model, tokenizer) -> int:
+    """How many text tokens are read together; --overlap is filled in."""
     from utils.tokenizer import position_limit, special_frame
 
     frame = special_frame(tokenizer)
@@ -171,11 +198,23 @@ def apply(arguments, probes, language_model, tokenizer, texts):
     if most and window > most:
         raise UserError(f"--window {window} is too long: {language_model.name} has {limit} positions, {most} of them for "
                         "text; make it smaller")
-    overlap = window // 2 if arguments.overlap is None else arguments.overlap
-    if overlap >= window:
-        raise UserError(f"--overlap {overlap} must be smaller than the window of {window} tokens")
+    if arguments.overlap is None:
+        arguments.overlap = window // 2
+    if arguments.overlap >= window:
+        raise UserError(f"--overlap {arguments.overlap} must be smaller than the window of {window} tokens")
+    return window
+
+
+def apply(arguments, probes, language_model, tokenizer, texts, window):
+    """Of each text, the logits [probes, tokens]."""
+    import numpy as np
+
+    from utils.running_text import probe_logits
+    from utils.tokenizer import special_frame
+
+    frame = special_frame(tokenizer)
     with Progress("read the text", "tok", sum(map(len, texts))) as progress:
-        logits = probe_logits(language_model, texts, frame, probes, probes.common["lag"], window, overlap,
+        logits = probe_logits(language_model, texts, frame, probes, probes.common["lag"], window, arguments.overlap,
                               arguments.batch_size, progress.update)
     read = sum(max(0, len(text) - abs(probes.common["lag"])) for text in texts)
     lost = int(sum(np.isnan(part).sum() for part in logits)) - len(probes.layers) * (sum(map(len, texts)) - read)
@@ -190,11 +229,11 @@ def apply(arguments, probes, language_model, tokenizer, texts):
     return logits
 
 
-def write(arguments, probes, tokenizer, texts, logits):
+def write(arguments, probes, tokenizer, texts, logits, window):
     from utils.pages.page import write_page
     from utils.probe_page import page_values
 
-    write_page(arguments.output, "probes", **page_values(probes, tokenizer, texts, logits))
+    write_page(arguments.output, "probes", **page_values(probes, tokenizer, texts, logits, window))
     path = Path(arguments.output).resolve()
     print(f"wrote {arguments.output}: {sum(len(ids) for _, _, ids in texts):,} tokens, {len(probes.layers)} layers\n"
           f"next: open {path.as_uri()} and move through the layers with the arrow keys")

@@ -30,6 +30,7 @@ def made(folder):
     logits = (3 * random.standard_normal((len(LAYERS), len(ids)))).astype(np.float32)
     logits[:, 0] = np.nan
     logits[2, 5], logits[2, 6] = 60, -60  # a probability that rounds to 1, and to 0
+    logits[3, 7] = np.nan  # a state that overflowed in one layer only
     the = tokenizer.convert_tokens_to_ids("Ġthe")
     scores = {"balanced_accuracy": 0.8, "balanced_accuracy_low": 0.7, "balanced_accuracy_high": 0.9, "auc": 0.9, "n": 500,
               "groups": 12}
@@ -40,7 +41,7 @@ def made(folder):
     probes = ProbeSet([], LAYERS, torch.zeros(6, 4), torch.zeros(6), metadata)
     path = folder / "page.html"
     write_page(path, "probes", **page_values(probes, tokenizer, [("one", "", ids[:200]), (ATTACK, "note", ids[200:])],
-                                             [logits[:, :200], logits[:, 200:]]))
+                                             [logits[:, :200], logits[:, 200:]], 256))
     return path, logits, ids == the, [one["threshold"] for one in metadata]
 
 
@@ -74,6 +75,8 @@ def colours(page):
 
 
 def expected_colour(logit):
+    if np.isnan(logit):
+        return "rgba(0, 0, 0, 0)"
     other = math.floor(255 * (1 - probability(logit)) + 0.5)
     return f"rgb(255, {other}, {other})"
 
@@ -83,15 +86,22 @@ def shown_counts(page):
 
 
 def true_counts(logits, truth, threshold):
-    return counts(logits[1:], truth[1:], threshold)  # the first token has no state before it
+    read = ~np.isnan(logits)
+    return counts(logits[read], truth[read], threshold)
+
+
+def exact(logit):
+    """A probability as the card writes it."""
+    p = probability(logit)
+    return f"{p:.4f}" if p >= 0.001 else re.sub(r"e-0*", "e-", f"{p:.2e}")
 
 
 def assert_layer(page, logits, index):
     assert page.inner_text("#layer-name") == NAMES[index]
     assert page.input_value("#layer") == str(index)
-    found = colours(page)
-    assert found[1:] == [expected_colour(value) for value in logits[index, 1:]]
-    assert found[0] in ("rgba(0, 0, 0, 0)", "rgb(255, 255, 255)")
+    assert colours(page) == [expected_colour(value) for value in logits[index]]
+    unread = page.eval_on_selector_all("#texts .token", "all => all.map(one => one.classList.contains('unread'))")
+    assert unread == np.isnan(logits[index]).tolist()
 
 
 def test_the_page_opens_without_an_error_or_a_request(opened):
@@ -135,7 +145,7 @@ def test_hovering_shows_the_exact_values_of_every_layer(opened):
         page.locator("#texts .token").nth(token).hover()
         assert page.locator("#card").is_visible()
         found = page.locator("#card td.probability").all_inner_texts()
-        assert found == [f"{probability(value):.4f}" for value in logits[:, token]]
+        assert found == [exact(value) for value in logits[:, token]]
         assert [float(text.replace("−", "-")) for text in page.locator("#card td.logit").all_inner_texts()] == pytest.approx(
             logits[:, token].tolist(), abs=0.00501)
         fact = page.inner_text("#card .fact")
@@ -152,9 +162,21 @@ def test_the_truth_is_marked_and_nothing_else(opened):
     page, _, truth, _ = opened
     marked = page.eval_on_selector_all("#texts .token", "all => all.map(one => one.classList.contains('target'))")
     assert marked == truth.tolist() and 3 < sum(marked) < len(marked) / 2
-    assert page.eval_on_selector(".token.target", "one => getComputedStyle(one).borderBottomStyle") == "solid"
-    unread = page.eval_on_selector_all("#texts .token", "all => all.map(one => one.classList.contains('unread'))")
-    assert unread == [True] + [False] * (len(marked) - 1)
+    assert page.eval_on_selector("#texts .token.target", "one => getComputedStyle(one).borderBottomStyle") == "solid"
+
+
+def test_the_keys_walk_from_token_to_token_and_escape_closes_the_card(opened):
+    page, logits, *_ = opened
+    page.locator("#texts .token").nth(40).hover()
+    page.keyboard.press("Shift+ArrowRight")
+    assert "token 42," in page.inner_text("#card .fact")
+    assert page.locator("#card td.probability").all_inner_texts() == [exact(value) for value in logits[:, 41]]
+    page.keyboard.press("Shift+ArrowLeft")
+    page.keyboard.press("Shift+ArrowLeft")
+    assert "token 40," in page.inner_text("#card .fact")
+    assert page.input_value("#layer") == "5"
+    page.keyboard.press("Escape")
+    assert page.locator("#card").is_hidden()
 
 
 def test_the_threshold_is_each_layers_own_until_it_is_moved(opened):
@@ -221,4 +243,9 @@ def test_a_narrow_window_has_no_sideways_scrolling(opened):
     page, *_ = opened
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator("#texts .token").nth(250).scroll_into_view_if_needed()
+    page.locator("#texts .token").nth(250).hover()
+    assert page.locator("#card td.probability").count() == 6
+    slider = page.locator("#layer").bounding_box()
+    assert 0 <= slider["y"] < 200  # the controls stay in sight
     page.set_viewport_size({"width": 1280, "height": 900})

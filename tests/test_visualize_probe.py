@@ -193,11 +193,63 @@ def test_only_texts_that_were_kept_from_training_are_shown(trained, prepared, te
     names = {test["metadata"]["documents"][index] for index in test["documents"].unique()}
     assert shown and set(shown) <= names
     assert "of the test split" in output.read_text(encoding="utf-8") and "not known" not in result.stdout
-    copy = essay.parent / "copies"
-    copy.mkdir()
-    (copy / "text0.txt").write_text(prose(0, 300), encoding="utf-8")
-    other = assert_success(call("visualize_probe", "--probe_dir", trained, "--output", output, "--dataset", copy))
-    assert "is not known" in other.stdout and "perhaps seen in training" in output.read_text(encoding="utf-8")
+
+
+def test_what_was_trained_on_is_told_by_the_text_itself_whatever_its_name(trained, prepared, texts, tmp_path):
+    splits = {name: torch.load(prepared / f"{name}.pth", weights_only=True) for name in ("train", "val", "test")}
+    names = {name: data["metadata"]["documents"][int(data["documents"][0])] for name, data in splits.items()}
+    expected = {"train": "seen in training", "val": "seen when epochs and thresholds were chosen",
+                "test": "of the test split"}
+    for split, note in expected.items():
+        text = (texts / names[split]).read_text(encoding="utf-8")
+        renamed = tmp_path / f"{names['test']}"  # the name of a test document says nothing
+        renamed.write_text(text, encoding="utf-8")
+        page, result = show(trained, renamed, "--num_tokens", "50")
+        assert f"<small>{note}</small>" in page.source
+        assert (f"note: 1 of 1 texts: {note}" in result.stdout) == (split != "test")
+        renamed.write_text(text + " One word more.", encoding="utf-8")
+        assert "not among the probes" in show(trained, renamed, "--num_tokens", "50")[0].source
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    (moved / "only.txt").write_text((texts / names["train"]).read_text(encoding="utf-8"), encoding="utf-8")
+    page, _ = show(trained, moved / "only.txt", "--num_tokens", "50")
+    assert "seen in training" in page.source
+
+
+def test_the_dataset_is_read_as_it_was_prepared_and_a_changed_one_is_no_test(tmp_path, tiny_model):
+    rows = [{"body": prose(seed, 500)} for seed in range(8)]
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert_success(call("prepare_data", "--dataset", source, "--text_column", "body", "--model_name", tiny_model,
+                        "--context_length", "16", "--output_dir", tmp_path / "data"))
+    assert_success(call("train_probe", "--train_data", tmp_path / "data" / "train.pth", "--layer", "0", "--epochs", "1",
+                        "--no_wandb", "--output_dir", tmp_path / "models", "--results_dir", tmp_path / "results"))
+    output = tmp_path / "page.html"
+    flags = ("--probe_dir", tmp_path / "models", "--output", output, "--num_tokens", "3000")
+    result = assert_success(call("visualize_probe", *flags))
+    first = re.findall(r'<section class="text" aria-label="(.*?)">', output.read_text(encoding="utf-8"))
+    test = torch.load(tmp_path / "data" / "test.pth", weights_only=True)
+    assert set(first) <= {test["metadata"]["documents"][index] for index in test["documents"].unique()}
+    assert "note: 1" not in result.stdout
+    lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
+    source.write_text("".join(reversed(lines)), encoding="utf-8")  # names change, texts stay
+    assert_success(call("visualize_probe", *flags))
+    again = re.findall(r'<section class="text" aria-label="(.*?)">', output.read_text(encoding="utf-8"))
+    number = [int(name.rpartition(":")[2]) for name in (first[0], again[0])]
+    assert sum(number) == len(rows) + 1
+    source.write_text("".join(json.dumps({"body": row["body"] + "!"}) + "\n" for row in rows), encoding="utf-8")
+    assert_one_line_error(call("visualize_probe", *flags), "none of the texts that were kept from training")
+
+
+@pytest.mark.parametrize("count", [1, 7, 150])
+def test_the_first_tokens_of_a_long_text_are_those_of_the_whole(tiny_model, count):
+    from utils.tokenizer import encode_batch, first_tokens, load_tokenizer
+
+    tokenizer, text = load_tokenizer(str(tiny_model)), prose(9, 3000)
+    for start in range(40):
+        whole = encode_batch(tokenizer, [text[start:]])[0]
+        assert first_tokens(tokenizer, text[start:], count).tolist() == whole[:count].tolist()
+    assert first_tokens(tokenizer, "short", 100).tolist() == encode_batch(tokenizer, ["short"])[0].tolist()
 
 
 def test_probes_of_another_model_lag_target_or_seed_are_named_and_left_out(trained, tmp_path, tiny_tokenizer, essay):
@@ -205,7 +257,8 @@ def test_probes_of_another_model_lag_target_or_seed_are_named_and_left_out(train
     for index, (name, changes) in enumerate([
             ("probe_layer0_next.pth", {}), ("probe_layer1_next.pth", {"model": "other/model", "model_fingerprint": "f00"}),
             ("probe_layer0_next.pth", {"lag": 0}), ("probe_layer2_next.pth", {"target": " and"}),
-            ("probe_layer2_next.pth", {"seed": 7})]):
+            ("probe_layer2_next.pth", {"seed": 7}), ("probe_layer1_next.pth", {"dataset_fingerprint": "d00"}),
+            ("probe_layer1_next.pth", {"kind": "mlp"})]):
         probe = load_probe(trained / name)
         with WriteTogether() as files:
             save_probe(files, folder / f"probe_{index}.pth", probe["state_dict"]["weight"], probe["state_dict"]["bias"],
@@ -213,8 +266,9 @@ def test_probes_of_another_model_lag_target_or_seed_are_named_and_left_out(train
     page, result = show(folder, essay, "--num_tokens", "50")
     assert page.names == ["layer0"]
     lines = [line for line in result.stdout.splitlines() if line.startswith("left out")]
-    assert len(lines) == 4
-    for number, needle in enumerate(("another model, other/model (f00)", "--lag 0", "--target_token ' and'", "--seed 7"), 1):
+    assert len(lines) == 6
+    for number, needle in enumerate(("another model, other/model (f00)", "--lag 0", "--target_token ' and'", "--seed 7",
+                                     "another dataset (d00)", "kind 'mlp'"), 1):
         assert any(f"probe_{number}.pth" in line and needle in line for line in lines), lines
     assert show(folder, essay, "--lag", "0")[0].data["layers"]
     assert "Is this token" in show(folder, essay, "--lag", "0")[0].source
@@ -238,7 +292,7 @@ def test_tokens_that_are_html_newlines_marks_and_fragments_are_text(tmp_path, tr
     found = load_folder(trained)
     probes, _ = choose(found, next(iter(found.values()))["metadata"]["model_fingerprint"])
     logits = np.zeros((len(probes.layers), len(ids)), dtype=np.float32)
-    write_page(tmp_path / "page.html", "probes", **page_values(probes, tokenizer, [(attack, attack, ids)], [logits]))
+    write_page(tmp_path / "page.html", "probes", **page_values(probes, tokenizer, [(attack, attack, ids)], [logits], 64))
     page = Page(tmp_path / "page.html")
     assert page.tokens[:12] == [*plain, "⟨U+202E⟩", "⟨U+001B⟩[2J", "◌\u0301", "⇥", "↵\n↵\n"]
     assert page.tokens[12:18] == ["⟨C3⟩", "⟨A9⟩", "⟨F0⟩", "⟨9F⟩", "⟨99⟩", "⟨82⟩"]
@@ -253,7 +307,72 @@ def test_a_page_asks_for_nothing_and_runs_no_script_but_its_own(trained, essay):
     assert policy.startswith("default-src &#39;none&#39;") and "unsafe" not in policy
 
 
+DAMAGE = [  # (what is changed, to what), and what is said of it
+    *[((name, None), f"its {name} is None") for name in (
+        "model", "model_fingerprint", "dataset_fingerprint", "target", "token", "lag", "seed", "kind", "layer", "threshold",
+        "prevalence", "causal", "tokenizer_fingerprint", "hidden_size")],
+    (("lag", "-1"), "its lag is '-1'"), (("target", ["x"]), "its target is ['x']"), (("layer", "foo"), "its layer is 'foo'"),
+    (("layer", -2), "its layer is -2"), (("layer", 99), "layer 99: this model has layers 0 to 2"),
+    (("threshold", float("inf")), "its threshold is inf"), (("threshold", float("nan")), "its threshold is nan"),
+    (("hidden_size", 33), "its weight is not a tensor of shape [33]"), (("weight", torch.nan), "its weight is not finite"),
+    (("bias", torch.inf), "its bias is not finite"), (("causal", 1), "its causal is 1"),
+    (("token", True), "its token is True")]
+
+
+@pytest.mark.parametrize("change, said", DAMAGE, ids=lambda value: str(value))
+def test_a_damaged_probe_is_named(change, said, trained, essay, tmp_path):
+    probe = load_probe(trained / "probe_layer1_next.pth")
+    name, value = change
+    state, metadata = dict(probe["state_dict"]), dict(probe["metadata"])
+    if name in state:
+        state[name] = state[name] * value
+    else:
+        metadata[name] = value
+    with WriteTogether() as files:
+        save_probe(files, tmp_path / "m" / "probe_layer1_next.pth", state["weight"], state["bias"], metadata)
+    output = tmp_path / "page.html"
+    assert_one_line_error(call("visualize_probe", "--probe_dir", tmp_path / "m", "--text_file", essay, "--output", output),
+                          said)
+    assert not output.exists()
+
+
+def test_two_files_of_one_layer_are_named(trained, essay, tmp_path):
+    import shutil
+
+    shutil.copytree(trained, tmp_path / "m")
+    shutil.copy(trained / "probe_layer2_next.pth", tmp_path / "m" / "probe_layer2_next_copy.pth")
+    assert_one_line_error(call("visualize_probe", "--probe_dir", tmp_path / "m", "--text_file", essay, "--output",
+                               tmp_path / "p.html"), "probe_layer2_next.pth", "probe_layer2_next_copy.pth", "both of layer2")
+
+
+def test_probes_of_a_float16_model_find_it_by_themselves(prepared, essay, tmp_path):
+    assert_success(call("train_probe", "--train_data", prepared / "train.pth", "--layer", "1", "--epochs", "1", "--no_wandb",
+                        "--model_dtype", "float16", "--output_dir", tmp_path / "m", "--results_dir", tmp_path / "r"))
+    assert show(tmp_path / "m", essay, "--num_tokens", "50")[0].names == ["layer1"]
+    assert_one_line_error(call("visualize_probe", "--probe_dir", tmp_path / "m", "--text_file", essay, "--model_dtype",
+                               "float32", "--output", tmp_path / "p.html"), "float32", "in its precision")
+
+
+def test_a_name_that_is_no_text_is_shown_as_far_as_it_is(trained, essay):
+    import os
+
+    odd = os.fsdecode(os.fsencode(essay.parent) + b"/bad\xff<b>.txt")
+    with open(odd, "w", encoding="utf-8") as file:
+        file.write(essay.read_text())
+    output = essay.parent / "p.html"
+    flags = ("--probe_dir", trained, "--text_file", odd, "--num_tokens", "20", "--output", output)
+    assert_success(call("visualize_probe", *flags))
+    assert "bad?&lt;b&gt;.txt" in output.read_text(encoding="utf-8")
+
+
 BAD_INPUT = [
+    (("--text_file", "ESSAY", "--output", "ESSAY"), ("would overwrite",), 2),
+    (("--text_file", "ESSAY", "--output", "/dev/null"), ("would overwrite", "/dev/null"), 2),
+    (("--text_file", "ESSAY", "--output", "probe_layer0_next.pth"), ("would overwrite",), 2),
+    (("--text_file", "ESSAY", "--output", "x" * 300 + ".html"), ("x.html",), 1),
+    (("--text_file", "ESSAY", "--lag", "5"), ("--lag 5", "-1"), 1),
+    (("--text_file", "ESSAY", "--seed", "3"), ("--seed 3",), 1),
+    (("--text_file", "ESSAY", "--target_token", " of"), ("--target_token ' of'", "' the'"), 1),
     (("--text_source", "file"), ("--text_source file", "--text_file PATH"), 2),
     (("--text_source", "gutenberg", "--text_file", "ESSAY"), ("contradict",), 2),
     (("--text_file", "ESSAY", "--dataset", "ESSAY"), ("give one",), 2),

@@ -9,14 +9,16 @@ from utils.readings import layer_name
 from utils.tokenizer import token_text
 
 CHART = {"width": 320, "height": 190, "left": 30, "right": 314, "top": 8, "bottom": 168}
+SCORES = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "auc", "n", "groups")
 LABELS = 8  # layers named below the chart: more would touch each other
 LOWEST = 0.5  # balanced accuracy of a coin: the chart's floor, unless something is below it
 
 
-def page_values(probes, tokenizer, texts, logits) -> dict:
+def page_values(probes, tokenizer, texts, logits, window) -> dict:
     """The values of probes.html.
 
-    texts: [(name, note, token ids)]; logits: of each text, float32 [probes, tokens] as running_text gives them.
+    texts: [(name, note, token ids)]; logits: of each text, float32 [probes, tokens] as running_text gives them; window: the
+    most tokens that the model read together.
     """
     metadata = probes.common
     truth = [(ids == metadata["token"]).astype(np.int8) for _, _, ids in texts]
@@ -33,11 +35,11 @@ def page_values(probes, tokenizer, texts, logits) -> dict:
                        for layer, threshold in zip(probes.layers, probes.thresholds, strict=True)],
             "logits": packed(np.concatenate(logits, axis=1).astype(np.float32)), "truth": packed(np.concatenate(truth))}
     return {"question": question(metadata["target"], metadata["lag"]), "about": about(probes, texts, truth),
-            "documents": documents, "data": data, "chart": chart(probes), "notes": notes(metadata)}
+            "documents": documents, "data": data, "chart": chart(probes), "notes": notes(metadata, window)}
 
 
 def question(target, lag) -> str:
-    quoted = f"“{target}”"
+    quoted = f"“{target.replace(' ', '␣')}”"
     if lag == -1:
         return f"Will the next token be {quoted}?"
     if lag == 0:
@@ -53,13 +55,17 @@ def about(probes, texts, truth) -> str:
     return (f"{kind} on the hidden states of {probes.common['model']}; {tokens:,} tokens, {targets:,} of them the target")
 
 
-def notes(metadata) -> list[str]:
+def notes(metadata, window) -> list[str]:
     where = {0: "the state that is read is the token's own", -1: "the state that is read is that of the token before it"}
     lag = metadata["lag"]
     away = f"the state that is read lies {abs(lag)} tokens {'before' if lag < 0 else 'after'} it"
     found = [f"The colour lies on the token that the answer is about; {where.get(lag, away)}.",
              "Probabilities are those of the training sample, where the classes weigh the same; in running text the target "
              f"is {metadata['prevalence']:.2%} of the tokens."]
+    trained = metadata.get("context_length")
+    if trained and trained != window:
+        found.append(f"The probes were trained on states with at most {trained:,} tokens before them; here it may be "
+                     f"{window - 1:,}.")
     if not metadata["causal"] and lag < 0:
         found.append("This model is bidirectional: the state has seen the token that is asked for; this is no prediction.")
     return found
@@ -68,7 +74,7 @@ def notes(metadata) -> list[str]:
 def chart(probes) -> dict | None:
     """The balanced accuracy of each layer with its interval, and the baselines; None where the files carry no scores."""
     metrics = [metadata.get("metrics") or {} for metadata in probes.metadata]
-    split = next((name for name in ("test", "val") if all(name in one for one in metrics)), None)
+    split = next((name for name in ("test", "val") if all(set(SCORES) <= set(one.get(name) or ()) for one in metrics)), None)
     if split is None:
         return None
     scores = [one[split] for one in metrics]

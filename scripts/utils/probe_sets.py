@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from utils.errors import UserError
-from utils.readings import Layer, lag_name
+from utils.readings import Layer, layer_name
 from utils.results import load_probe
 
-NEXT = -1  # the lag that is shown first where a folder has several
+PREFERRED = {"lag": -1, "seed": 0}  # what is shown first where a folder has several
 
 
 @dataclass(frozen=True)
@@ -55,43 +55,51 @@ def most_common(probes, key) -> object:
     return Counter(probe["metadata"][key] for probe in probes.values()).most_common(1)[0][0]
 
 
-def choose(probes, model_fingerprint, lag=None, target=None, seed=None) -> tuple[ProbeSet, dict[str, list[Path]]]:
-    """The probes of this model, and of one target, lag and seed: those asked for, else the next token, else most files.
+def require(probes, key, wanted, flag):
+    """Raise UserError where no probe has the value that was asked for."""
+    there = sorted({probe["metadata"][key] for probe in probes.values()})
+    if wanted is not None and wanted not in there:
+        raise UserError(f"--{flag} {wanted!r}: no probe in {next(iter(probes)).parent} is of it; they are of "
+                        f"{', '.join(map(repr, there))}")
 
-    Returns them and the others, {why they are left out: their paths}.
+
+def choose(probes, model_fingerprint, lag=None, target=None, seed=None) -> tuple[ProbeSet | None, dict[str, list[Path]]]:
+    """The probes of this model, and of one target, lag, seed and dataset: those asked for, else the next token, seed 0 and
+    else what most files are of. Returns them and the others, {why they are left out: their paths}.
     """
     left_out: dict[str, list[Path]] = {}
-
-    def keep(probes, key, wanted, why):
-        for path, probe in probes.items():
+    kept = dict(probes)
+    for key, wanted, why in (
+            ("model_fingerprint", model_fingerprint, "of another model, {model} ({model_fingerprint})"),
+            ("kind", "linear", "of kind {kind!r}, which has no page yet"),
+            ("target", target, "of target {target!r}; show them with --target_token {target!r}"),
+            ("lag", lag, "of lag {lag}; show them with --lag {lag}"),
+            ("seed", seed, "of seed {seed}; show them with --seed {seed}"),
+            ("dataset_fingerprint", None, "of another dataset ({dataset_fingerprint})")):
+        if kept and wanted is None:
+            first = PREFERRED.get(key)
+            there = {probe["metadata"][key] for probe in kept.values()}
+            wanted = first if first in there else most_common(kept, key)
+        elif kept and key in ("target", "lag", "seed"):
+            require(kept, key, wanted, "target_token" if key == "target" else key)
+        for path, probe in list(kept.items()):
             if probe["metadata"][key] != wanted:
-                left_out.setdefault(why(probe["metadata"]), []).append(path)
-        return {path: probe for path, probe in probes.items() if probe["metadata"][key] == wanted}
-
-    kept = keep(probes, "model_fingerprint", model_fingerprint,
-                lambda other: f"of another model, {other['model']} ({other['model_fingerprint']})")
-    for key, wanted, preferred, flag in (("target", target, None, "target_token"), ("lag", lag, NEXT, "lag"),
-                                         ("seed", seed, 0, "seed")):
-        there = sorted({probe["metadata"][key] for probe in kept.values()})
-        if not kept:
-            break
-        if wanted is not None and wanted not in there:
-            raise UserError(f"--{flag} {wanted!r}: no probe in {next(iter(kept)).parent} is of it; they are of "
-                            f"{', '.join(map(repr, there))}")
-        if wanted is None:
-            wanted = preferred if preferred in there else most_common(kept, key)
-        kept = keep(kept, key, wanted, lambda other, key=key, flag=flag: (
-            f"of {key} {other[key]!r}" + (f" ({lag_name(other[key])})" if key == "lag" else "")
-            + f"; show them with --{flag} {other[key]!r}"))
+                left_out.setdefault(why.format(**probe["metadata"]), []).append(path)
+                del kept[path]
     return assemble(kept) if kept else None, left_out
 
 
 def assemble(probes) -> ProbeSet:
+    """Raises UserError where two files hold one layer's probe."""
+
     def place(path):
         layer = probes[path]["metadata"]["layer"]
         return {"embed": -1, "final_norm": float("inf")}.get(layer, layer)
 
     paths = sorted(probes, key=place)
+    for one, other in zip(paths, paths[1:], strict=False):
+        if place(one) == place(other):
+            raise UserError(f"{one} and {other} are both of {layer_name(probes[one]['metadata']['layer'])}; move one away")
     states = [probes[path]["state_dict"] for path in paths]
     return ProbeSet(paths, [probes[path]["metadata"]["layer"] for path in paths],
                     torch.stack([state["weight"] for state in states]).float(),

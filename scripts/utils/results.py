@@ -1,5 +1,6 @@
 """Probe files and result tables: one row a probe and split, of one model and one dataset only."""
 
+import math
 from pathlib import Path
 
 import torch
@@ -13,6 +14,9 @@ KEY = ("target", "layer_idx", "lag", "probe", "seed", "l2", "split")
 SCORES = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "pos_accuracy", "neg_accuracy", "auc",
           "auc_low", "auc_high", "acc", "precision", "f1", "tp", "fp", "tn", "fn", "threshold", "balanced_accuracy_at_0",
           "n", "pos_ratio", "groups")
+METADATA = {"model": str, "model_fingerprint": str, "dataset_fingerprint": str, "tokenizer_fingerprint": str,
+            "target": str, "token": int, "lag": int, "seed": int, "kind": str, "layer": (int, str), "hidden_size": int,
+            "threshold": (int, float), "prevalence": (int, float), "causal": bool}
 OWNERS = ("model", "model_fingerprint", "dataset_fingerprint")
 BASELINE_KEY = ("target", "baseline", "lag", "seed", "split")
 METRICS, SUMMARY, BASELINES, RECORD = "probe_metrics.csv", "probe_results.csv", "baselines.csv", "run_record.json"
@@ -36,9 +40,32 @@ def save_probe(files, path, weight, bias, metadata):
 def load_probe(path) -> dict:
     """{"state_dict": {weight [hidden_size], bias []}, "metadata": ...}"""
     probe = load_tensors(path, FORMAT, VERSION, made_by="scripts/train_probe.py")
-    if not all(isinstance(probe.get(name), dict) for name in ("state_dict", "metadata")):
-        raise UserError(f"{path} lacks its state_dict or its metadata; make it with scripts/train_probe.py")
+    problem = first_problem(probe)
+    if problem:
+        raise UserError(f"{path} is not a sound probe: {problem}; make it with scripts/train_probe.py, or move it away")
     return probe
+
+
+def first_problem(probe) -> str | None:
+    """What makes a probe file unusable, or None."""
+    state, metadata = probe.get("state_dict"), probe.get("metadata")
+    if not isinstance(state, dict) or not isinstance(metadata, dict):
+        return "it lacks its state_dict or its metadata"
+    for name, kind in METADATA.items():
+        value = metadata.get(name)
+        if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+            return f"its {name} is {value!r}"
+    if not (isinstance(metadata["layer"], int) and metadata["layer"] >= 0 or metadata["layer"] in ("embed", "final_norm")):
+        return f"its layer is {metadata['layer']!r}"
+    for name, shape in (("weight", (metadata["hidden_size"],)), ("bias", ())):
+        tensor = state.get(name)
+        if not isinstance(tensor, torch.Tensor) or tensor.shape != shape:
+            return f"its {name} is not a tensor of shape {list(shape)}"
+        if not tensor.isfinite().all():
+            return f"its {name} is not finite"
+    if not math.isfinite(metadata["threshold"]):
+        return f"its threshold is {metadata['threshold']}"
+    return None
 
 
 def refuse_to_mix(output_dir, results_dir, owner, overwrite):

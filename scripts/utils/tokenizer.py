@@ -11,7 +11,9 @@ from utils.hub import loading
 
 BEFORE = ("in", "He said", "(", "\n", "7", "one,")
 AFTER = (" end", ".", "\n", " 7", ", and", "")
-SHOWN = {"\n": "↵", "\t": "⇥"}
+SHOWN = {"\n": "↵", "\r": "␍", "\t": "⇥"}
+CHARACTERS_A_TOKEN = 8  # more than most texts have
+SPOILT_BY_A_CUT = 32  # tokens before a cut that may not be those of the whole text
 JOINERS = "\u200c\u200d"  # they shape the characters on both sides, as in families of emoji
 SAMPLE = "In 1815, M. Charles-François-Bienvenu Myriel said:\n\t“the end”"
 
@@ -45,6 +47,16 @@ def encode_batch(tokenizer, texts) -> list[np.ndarray]:
     """Token ids of whole texts without special tokens, int32. The library spreads a batch over the processor's cores."""
     encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+
+
+def first_tokens(tokenizer, text, count) -> np.ndarray:
+    """The first `count` token ids of a text without special tokens (all, if it has fewer), without encoding a whole book."""
+    length = CHARACTERS_A_TOKEN * count
+    while True:
+        ids = encode_batch(tokenizer, [text[:length]])[0]
+        if length >= len(text) or len(ids) >= count + SPOILT_BY_A_CUT:
+            return ids[:count]
+        length *= 4
 
 
 def target_in_running_text(tokenizer, target) -> int:
@@ -88,8 +100,9 @@ def tokens_over(tokenizer, before, target, after) -> list[tuple[int, str]]:
 def token_text(tokenizer, token) -> str:
     """How one token is shown: its own characters; what has none of its own by name.
 
-    Line breaks are ↵ and tabs ⇥; fragments of a character are their bytes, ⟨E2 80⟩; control and direction marks, which
-    would move other text about, are their code points, ⟨U+202E⟩; a mark that sits on another character gets a circle.
+    Line breaks are ↵ (␍ a carriage return) and tabs ⇥; fragments of a character are their bytes, ⟨E2 80⟩; control and
+    direction marks, which would move other text about, are their code points, ⟨U+202E⟩; a mark that sits on another
+    character gets a circle.
     """
     name = tokenizer.convert_ids_to_tokens(int(token))
     text = tokenizer.decode([int(token)], clean_up_tokenization_spaces=False)

@@ -4,12 +4,13 @@
   const tokens = Array.from(document.querySelectorAll("#texts .token"));
   const logits = new Float32Array(bytes(data.logits));      // [layers, tokens], NaN where nothing was read
   const truth = new Int8Array(bytes(data.truth));           // 1 target, 0 not, -1 unknown
-  const said = new Uint8Array(tokens.length);
+  const said = new Uint8Array(tokens.length), blank = new Array(tokens.length).fill(false);
   const find = id => document.getElementById(id);
   const layerSlider = find("layer"), thresholdSlider = find("threshold"), ownThreshold = find("own-threshold"), card = find("card");
   const points = Array.from(document.querySelectorAll(".point"));
   const ROWS = 30;  // of one column of the card
-  let layer = -1, hovered = -1;
+  const NARROW = 820;  // pixels, as in the style
+  let layer = -1, hovered = -1, walking = false;
 
   function bytes(text) {
     return Uint8Array.from(atob(text), character => character.charCodeAt(0)).buffer;
@@ -18,6 +19,7 @@
   const probability = logit => 1 / (1 + Math.exp(-logit));
   const logitOf = (at, token) => logits[at * tokens.length + token];
   const shade = p => { const other = Math.round(255 * (1 - p)); return `rgb(255, ${other}, ${other})`; };
+  const exact = p => p >= 0.001 || p === 0 ? p.toFixed(4) : p.toExponential(2);
   const share = (part, whole) => whole ? (part / whole).toFixed(3) : "–";
 
   // The logit above which the probe says yes: its own, or what the slider asks for.
@@ -35,8 +37,12 @@
     points.forEach((point, index) => point.classList.toggle("chosen", index === layer));
     const start = layer * tokens.length;
     for (let i = 0; i < tokens.length; i++) {
-      const logit = logits[start + i];
-      if (!Number.isNaN(logit)) tokens[i].style.backgroundColor = shade(probability(logit));
+      const logit = logits[start + i], unread = Number.isNaN(logit);
+      tokens[i].style.backgroundColor = unread ? "" : shade(probability(logit));
+      if (unread !== blank[i]) {
+        blank[i] = unread;
+        tokens[i].classList.toggle("unread", unread);
+      }
     }
     showThreshold();
   }
@@ -85,7 +91,7 @@
         fill.style.width = `${100 * p}%`;
         fill.style.backgroundColor = shade(p);
         bar.append(fill);
-        row.append(element("td", "", one.name), bar, element("td", "value probability", p.toFixed(4)),
+        row.append(element("td", "", one.name), bar, element("td", "value probability", exact(p)),
                    element("td", "value logit", (logit < 0 ? "−" : "+") + Math.abs(logit).toFixed(2)));
       }
       tables.lastChild.append(row);
@@ -96,15 +102,22 @@
     place(tokens[token].getBoundingClientRect());
   }
 
-  // Below the token, or above where there is no room; never over the token itself unless the window is too small.
+  // Below the token or above it; where neither has room, beside it, on the side with more. On a narrow screen the style
+  // gives the card a place of its own.
   function place(box) {
-    const left = Math.min(box.left, window.innerWidth - card.offsetWidth - 8);
-    const below = box.bottom + 8, above = box.top - card.offsetHeight - 8;
-    const fits = below + card.offsetHeight <= window.innerHeight;
-    const beside = above < 8 && !fits;
-    card.style.top = `${beside ? Math.max(8, window.innerHeight - card.offsetHeight - 8) : fits ? below : above}px`;
-    card.style.left = `${Math.max(8, beside && box.right + 8 + card.offsetWidth > window.innerWidth ? box.left - card.offsetWidth - 8
-      : beside ? box.right + 8 : left)}px`;
+    card.style.top = card.style.left = "";
+    if (window.innerWidth <= NARROW) return;
+    const {offsetWidth: width, offsetHeight: height} = card, below = box.bottom + 8, above = box.top - height - 8;
+    let left = box.left, top = below;
+    if (below + height > window.innerHeight - 8) {
+      top = above;
+      if (above < 8) {
+        left = window.innerWidth - box.right > box.left ? box.right + 8 : box.left - width - 8;
+        top = Math.min(box.top, window.innerHeight - height - 8);
+      }
+    }
+    card.style.top = `${Math.max(8, top)}px`;
+    card.style.left = `${Math.max(8, Math.min(left, window.innerWidth - width - 8))}px`;
   }
 
   function hideCard() {
@@ -113,29 +126,36 @@
     card.hidden = true;
   }
 
+  // To the next token, from the one that is shown or else the first on the screen.
+  function walk(step) {
+    let next = hovered + step;
+    if (hovered < 0) next = tokens.findIndex(token => token.getBoundingClientRect().top > 60);
+    next = Math.max(0, Math.min(tokens.length - 1, next));
+    walking = true;
+    tokens[next].scrollIntoView({block: "nearest"});
+    showCard(next);
+    requestAnimationFrame(() => requestAnimationFrame(() => { walking = false; }));  // its own scrolling hides nothing
+  }
+
   const indexOf = new Map(tokens.map((token, index) => [token, index]));
   find("texts").addEventListener("mouseover", event => {
     const token = indexOf.get(event.target);
     if (token === undefined) hideCard(); else showCard(token);
   });
   find("texts").addEventListener("mouseleave", hideCard);
-  window.addEventListener("scroll", hideCard, {passive: true});
+  window.addEventListener("scroll", () => { if (!walking) hideCard(); }, {passive: true});
   layerSlider.addEventListener("input", () => showLayer(Number(layerSlider.value)));
   thresholdSlider.addEventListener("input", () => { ownThreshold.checked = false; showThreshold(); });
   ownThreshold.addEventListener("change", showThreshold);
   points.forEach((point, index) => point.addEventListener("click", () => showLayer(index)));
   document.addEventListener("keydown", event => {
+    if (event.key === "Escape") hideCard();
     const step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
     const ours = event.target !== layerSlider && event.target !== thresholdSlider;  // a slider moves by itself
-    if (!step || !ours || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    if (!step || !ours || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    showLayer(layer + step);
+    if (event.shiftKey) walk(step); else showLayer(layer + step);
   });
 
-  tokens.forEach((token, i) => {
-    let read = false;
-    for (let at = 0; at < data.layers.length && !read; at++) read = !Number.isNaN(logitOf(at, i));
-    token.classList.toggle("unread", !read);
-  });
   showLayer(Number(layerSlider.value));
 })();

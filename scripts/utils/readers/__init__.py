@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from utils.files import fingerprint
+
 
 @dataclass(frozen=True)
 class Document:
@@ -10,3 +12,8 @@ class Document:
     text: str
     name: str
     group: str
+
+
+def text_hash(text) -> str:
+    """By which a text is known again, whatever file or dataset it comes from."""
+    return fingerprint(text.encode("utf-8"))

@@ -28,14 +28,17 @@ def read_texts(source, column="text", split="en", limit=None) -> Iterator[Docume
         yield Document(without_licence(text), name, group=name)
 
 
-def read_text_file(path) -> Iterator[Document]:
+def read_text_file(path, column="text") -> Iterator[Document]:
     """The documents of one local file; whatever its ending, what is not .jsonl or .parquet is plain text."""
-    path = Path(path)
-    if not path.is_file():
-        problem = "is a folder; give a file" if path.is_dir() else "does not exist; check the path"
-        raise UserError(f"--text_file {path} {problem}")
-    for name, text in read_files([path], "text"):
+    require_text_file(path)
+    for name, text in read_files([Path(path)], column):
         yield Document(without_licence(text), name, group=name)
+
+
+def require_text_file(path):
+    if not os.path.isfile(path):
+        problem = "is a folder; give a file" if os.path.isdir(path) else "does not exist; check the path"
+        raise UserError(f"--text_file {path} {problem}")
 
 
 def without_licence(text) -> str:
