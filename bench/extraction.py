@@ -91,12 +91,13 @@ class Ours:
         import train_probe
         import utils.sweep  # noqa: F401
         from utils.language_model import wrap
+        from utils.probe_task import load_splits
 
         self.train_probe, self.folder = train_probe, folder
         model = make_model(arguments.small)
         self.language_model = wrap(model, "gemma-3-270m's shape")
         write_windows(folder, arguments.windows, 32 if arguments.small else 256, model.config.vocab_size)
-        self.splits = train_probe.load_splits(self.arguments("all", 1))
+        self.splits = load_splits(self.arguments("all", 1))
         self.batch_sizes = [size for size in BATCH_SIZES if size <= arguments.windows]
 
     def arguments(self, layers, batch_size):
@@ -115,11 +116,12 @@ class Ours:
     def tables(self, batch_size):
         """{split: StateTable} of all layers at the places that are read."""
         from utils.extraction import run_pass
+        from utils.probe_task import draw_examples
         from utils.readings import parse_layers
 
         arguments, anatomy = self.arguments("all", batch_size), self.language_model.anatomy
         layers = parse_layers("all", len(anatomy.blocks), anatomy.final_norm is not None)
-        examples = self.train_probe.draw_examples(arguments, self.splits, [-1])
+        examples = draw_examples(arguments, self.splits, [-1])
         states_only = replace(self.language_model, model=self.language_model.body)  # no head, so no own probability either
         with contextlib.redirect_stdout(io.StringIO()):
             return run_pass(arguments, states_only, self.splits, layers, examples, {})[0]
@@ -213,7 +215,7 @@ def write_windows(folder, count, context_length, vocabulary):
     metadata = {"model_name": "random", "default_lag": -1, "prevalence": 0.05, "documents": names, "groups": names,
                 "targets": [{"name": "target", "token": FIRST_ORDINARY_TOKEN, "piece": "target"}],
                 "tokenizer": {"fingerprint": "none", "before": [BOS], "after": [], "vocabulary": vocabulary},
-                "dataset_fingerprint": "random"}
+                "dataset_fingerprint": "random", "source": {"dataset": "random"}, "context_length": context_length}
     for name, where in split_of.items():
         size = len(groups[where])
         sequences = Sequences(input_ids[where], np.full(size, context_length + 2, dtype=np.int32), labels[where],

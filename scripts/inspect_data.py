@@ -110,7 +110,7 @@ def check_against_siblings(path, sequences):
 def judge(arguments, checks):
     print("\nchecks")
     for check in checks:
-        print(f"  {'passed' if check.passed else 'FAILED'}  {check.name}: {check.detail}")
+        print(f"  {check}")
     failed = [check for check in checks if not check.passed]
     if failed:
         raise UserError(f"{arguments.data_path} fails {len(failed)} check(s): "

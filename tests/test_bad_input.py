@@ -32,7 +32,7 @@ from helpers import (
     write_texts,
 )
 
-SCRIPTS_WITH_NUMBERS = ("prepare_data", "inspect_data", "train_probe", "visualize_probe")
+SCRIPTS_WITH_NUMBERS = ("prepare_data", "inspect_data", "train_probe", "visualize_probe", "check_setup")
 NOBODY = 65534
 
 

@@ -89,7 +89,7 @@ def test_the_steps_run_in_order_each_shown_as_its_command(whole_run):
         "step 2 of 3, inspect_data\n", "--num_samples 1", "checks passed", "step 2 of 3, inspect_data, took ",
         "step 3 of 3, train_probe next\n", "--layer_sweep embed,1", "wrote 2 probes")]
     assert places == sorted(places), "a step speaks before its command is shown, or after the next began"
-    assert result.stdout.splitlines()[-1].startswith("next: the same command with --predict_current")
+    assert result.stdout.splitlines()[-1].startswith("next: python scripts/visualize_probe.py --probe_dir")
     assert sorted(path.name for path in (folder / "models").iterdir()) == ["probe_embed_next.pth", "probe_layer1_next.pth"]
 
 

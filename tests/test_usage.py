@@ -17,7 +17,7 @@ CONTRACT = {
                     "epochs": 10, "learning_rate": 1e-3, "weight_decay": 1e-4, "pos_weight_cap": 5.0,
                     "wandb_project": "probe-training", "predict_current": False, "no_wandb": False},
     "visualize_probe": {"probe_dir": "models", "model_name": None, "model_dtype": "auto", "num_tokens": 4000,
-                        "text_source": "gutenberg", "text_file": None, "language": "en", "output": "visualization.html"},
+                        "text_source": "gutenberg", "text_file": None, "output": "visualization.html"},
 }
 
 

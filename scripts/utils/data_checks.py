@@ -1,24 +1,14 @@
 """Checks that a dataset holds what it claims. Each returns a Check; none changes anything."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from utils.checks import Check
 from utils.splits import SHINGLE, shingle_hashes
 
 LEAST_OVERLAP = 32  # tokens that one window ends with and another begins with
 LEAST_DISTINCT = 8  # different tokens among them: fewer may be a row of dots
 SAME_TEXT = 0.5  # share of a window's shingles found in another split from which on it is the same text
 REPEATS = 0.001  # share of windows that may be so: songs have refrains, books quote the same hymn
-
-
-@dataclass(frozen=True)
-class Check:
-    """What was compared and the figure; `passed` says whether it is as it should be."""
-
-    name: str
-    passed: bool
-    detail: str
 
 
 def check_file(sequences, tokenizer_fingerprint) -> list[Check]:

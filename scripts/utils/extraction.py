@@ -22,8 +22,7 @@ def run_pass(arguments, language_model, splits, layers, examples, seconds):
     plans = {name: ReadPlan.union([found[name] for found in examples.values()]) for name in splits}
     rows = {lag: {name: plans[name].rows(found[name]) for name in splits} for lag, found in examples.items()}
     needed = sum(table_bytes(language_model, len(plan), layers) for plan in plans.values())
-    budget = arguments.memory_gb * 1e9 if arguments.memory_gb else psutil.virtual_memory().available / 2
-    folder = arguments.cache_dir or ("data/states" if needed > budget else None)
+    budget, folder = where_kept(arguments, needed)
     tokens = sum(int(sequences.lengths.sum()) for sequences in splits.values())
     print(f"one pass over {tokens:,} tokens reads {sum(map(len, plans.values())):,} states in {len(layers)} layers: "
           f"{needed / 1e9:.2f} GB {f'on disk in {folder}' if folder else 'in memory'}", flush=True)
@@ -49,6 +48,12 @@ def run_pass(arguments, language_model, splits, layers, examples, seconds):
     seconds["pass"] = time.monotonic() - began
     print(f"pass: {readable_time(seconds['pass'])}, {tokens / seconds['pass']:,.0f} tokens/s", flush=True)
     return tables, rows
+
+
+def where_kept(arguments, needed) -> tuple[float, str | None]:
+    """Bytes that states may take in memory, and the folder that `needed` bytes of them go to (None: they stay in memory)."""
+    budget = arguments.memory_gb * 1e9 if arguments.memory_gb else psutil.virtual_memory().available / 2
+    return budget, arguments.cache_dir or ("data/states" if needed > budget else None)
 
 
 def require_disk_space(folder, needed):

@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""Prove that machine, model and tokenizer are fit, and say what a run will take, before hours are spent."""
+
+import time
+
+from utils.command_line import Parser, Progress, quiet_libraries, readable_time, run
+from utils.errors import UserError
+from utils.probe_flags import add_data_flags, add_model_flags, add_reading_flags, add_training_flags, check_reading
+
+DEFAULT_MODEL = "unsloth/gemma-3-270m"
+
+
+def parse(argv):
+    parser = Parser(__doc__ + " Takes the flags that train_probe.py will be given.",
+                    epilog="next: python scripts/prepare_data.py, or with --train_data: python scripts/train_probe.py")
+    add_model_flags(parser, otherwise=f", without data {DEFAULT_MODEL}")
+    add_data_flags(parser, default=None, help="file of labelled sequences that a run is estimated for (default: none, "
+                                              "and no estimate)")
+    add_reading_flags(parser)
+    add_training_flags(parser)
+    return check_reading(parser.parse_args(argv))
+
+
+class Checks(list):
+    """Shows every check as it is made."""
+
+    def show(self, check):
+        self.append(check)
+        print(f"  {check}", flush=True)
+        return check
+
+
+def main(argv=None):
+    arguments = parse(argv)
+    quiet_libraries()
+    checks, seconds = Checks(), {}
+    if not machine_is_fit(arguments, checks, seconds):
+        return judge(arguments, checks)
+    from utils.readings import parse_layers
+
+    started = time.perf_counter()
+    splits = load_data(arguments)
+    tokenizer, language_model = load_model(arguments, checks)
+    seconds["load"] += time.perf_counter() - started
+    parse_layers(arguments.layers, len(language_model.anatomy.blocks), language_model.anatomy.final_norm is not None)
+    model_is_fit(arguments, checks, language_model, tokenizer)
+    if splits and data_fit_the_model(arguments, checks, splits, language_model, tokenizer):
+        estimate(arguments, checks, splits, language_model, seconds)
+    return judge(arguments, checks)
+
+
+def machine_is_fit(arguments, checks, seconds) -> bool:
+    """False where nothing more can be tried."""
+    from utils.machine_checks import check_device, check_versions
+
+    print("machine")
+    if not checks.show(check_versions()).passed:
+        return False
+    started = time.perf_counter()
+    import torch  # noqa: F401  part of what loading takes
+
+    seconds["load"] = time.perf_counter() - started
+    return checks.show(check_device(arguments.device)).passed is not False or arguments.device == "auto"
+
+
+def load_data(arguments):
+    """The splits, or None without --train_data. Settles which model is meant."""
+    splits = None
+    if arguments.train_data:
+        from utils.probe_task import load_splits
+
+        splits = load_splits(arguments)
+    arguments.model_name = arguments.model_name or (splits["train"].metadata["model_name"] if splits else DEFAULT_MODEL)
+    return splits
+
+
+def load_model(arguments, checks):
+    from utils.checks import Check
+    from utils.language_model import load_language_model
+    from utils.tokenizer import load_tokenizer
+
+    print(f"\nmodel {arguments.model_name}")
+    started = time.perf_counter()
+    tokenizer = load_tokenizer(arguments.model_name)
+    language_model = load_language_model(arguments.model_name, arguments.model_dtype, arguments.device)
+    anatomy = language_model.anatomy
+    checks.show(Check("loading", True, (
+        f"{readable_time(time.perf_counter() - started)}; a {type(language_model.model).__name__} of {len(anatomy.blocks)} "
+        f"layers, hidden size {anatomy.hidden_size}, {'causal' if anatomy.causal else 'bidirectional'}, "
+        f"{'with' if anatomy.final_norm is not None else 'without'} a last norm; tokenizer of {len(tokenizer):,} tokens")))
+    return tokenizer, language_model
+
+
+def model_is_fit(arguments, checks, language_model, tokenizer):
+    from utils.machine_checks import check_dtype
+    from utils.state_checks import check_states
+    from utils.tokenizer_checks import check_bos, check_special_tokens, check_tokenizer, framed_sentences
+
+    checks.show(check_dtype(language_model, arguments.model_dtype))
+    checks.show(check_special_tokens(tokenizer))
+    own = checks.show(check_tokenizer(language_model, tokenizer))
+    if own.passed is False:  # what the model says about a text tells nothing then
+        print("  not checked with another model's tokenizer: BOS and hidden states")
+        return
+    checks.show(check_bos(language_model, tokenizer))
+    for check in check_states(language_model, tokenizer, framed_sentences(tokenizer)):
+        checks.show(check)
+
+
+def data_fit_the_model(arguments, checks, splits, language_model, tokenizer) -> bool:
+    from utils.checks import Check
+    from utils.tokenizer import position_limit, tokenizer_fingerprint
+
+    print(f"\ndata {arguments.train_data}")
+    metadata, name = splits["train"].metadata, arguments.model_name
+    theirs, ours = metadata["tokenizer"]["fingerprint"], tokenizer_fingerprint(tokenizer)
+    same = checks.show(Check("data's tokenizer", theirs == ours, f"made with that of {metadata['model_name']} ({theirs}), "
+                             f"{name} has {ours}", f"prepare the data with --model_name {name}"))
+    longest, limit = max(int(sequences.lengths.max()) for sequences in splits.values()), position_limit(name, tokenizer)
+    fits = checks.show(Check("length", not limit or longest <= limit, f"the longest sequence has {longest} tokens, the "
+                             f"model {f'{limit:,}' if limit else 'unlimited'} positions", "use a smaller --context_length"))
+    return same.passed and fits.passed
+
+
+def estimate(arguments, checks, splits, language_model, seconds):
+    """Time, memory, disk and the largest batch of the run that the same flags start."""
+    import psutil
+
+    from utils.checks import Check
+    from utils.run_estimate import (
+        MEASURED_BATCHES,
+        PeakMemory,
+        count_run,
+        largest_batch,
+        peak_of_run,
+        seconds_of_pass,
+        seconds_of_training,
+    )
+
+    planned = count_run(arguments, language_model, splits)
+    print(f"\nrun of train_probe.py: {planned.states:,} states in {len(planned.layers)} layers, lags "
+          f"{', '.join(map(str, planned.lags))}")
+    with Progress("measure", "step", MEASURED_BATCHES * len(splits) + 2) as progress, PeakMemory() as memory:
+        most, how = largest_batch(language_model, splits["train"], planned.plans["train"], planned.layers,
+                                  arguments.batch_size)
+        if most:
+            seconds["pass"] = seconds_of_pass(arguments, planned, language_model, splits, progress.update)
+            peak = peak_of_run(planned, memory.peak)
+            seconds["training"] = seconds_of_training(arguments, planned, language_model, progress.update)
+    checks.show(Check("batch size", most >= arguments.batch_size, f"--batch_size {arguments.batch_size}, the largest is "
+                      f"about {most:,} ({how})", f"use --batch_size {most}" if most else "use a smaller --model_dtype"))
+    if not most:
+        return
+    checks.show(Check("time", True, f"{readable_time(sum(seconds.values()))} in all: "
+                      + ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())))
+    free = psutil.virtual_memory().available + memory.before
+    checks.show(Check("memory", peak <= free, f"{peak / 1e9:.2f} GB at most, {free / 1e9:.1f} GB can be had",
+                      "use a smaller --batch_size, --memory_gb or fewer layers"))
+    checks.show(check_disk(planned))
+
+
+def check_disk(planned):
+    from pathlib import Path
+
+    from utils.checks import Check
+    from utils.extraction import require_disk_space
+
+    size = f"{planned.states:,} states in {len(planned.layers)} layers are {planned.bytes / 1e9:.3f} GB"
+    if planned.folder is None:
+        return Check("disk", True, f"{size}: they stay in memory, --memory_gb allows {planned.budget / 1e9:.1f} GB")
+    slow = "; reading them from there makes training slower than said" if planned.bytes > planned.budget else ""
+    try:
+        require_disk_space(Path(planned.folder), planned.bytes)
+    except UserError as error:
+        return Check("disk", False, f"{size}", str(error))
+    return Check("disk", True, f"{size}, which fit into {planned.folder}{slow}")
+
+
+def judge(arguments, checks):
+    failed = [check for check in checks if check.passed is False]
+    if failed:
+        raise UserError(f"{len(failed)} of {len(checks)} checks failed: "
+                        + "; ".join(f"{check.name} ({check.detail}; {check.remedy})" for check in failed))
+    notes = sum(check.passed is None for check in checks)
+    print(f"\n{len(checks) - notes} checks passed, {notes} note(s)")
+    if arguments.train_data:
+        print(f"next: python scripts/train_probe.py --train_data {arguments.train_data} --layer_sweep auto")
+    else:
+        print(f"next: python scripts/prepare_data.py --model_name {arguments.model_name}")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

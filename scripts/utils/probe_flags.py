@@ -1,0 +1,82 @@
+"""The flags that train_probe.py shares with the script that says beforehand whether its run will go well."""
+
+from os.path import expanduser
+
+from utils.command_line import lag_list, number, whole_number
+from utils.errors import UsageError
+
+
+def add_model_flags(parser, otherwise=""):
+    """The model to probe, and how it is run. otherwise: the default of --model_name where there may be no data."""
+    model = parser.add_argument_group("model")
+    model.add_argument("--model_name", type=expanduser,
+                       help=f"the model to probe: a Hub name or a folder (default: the data's own{otherwise})")
+    model.add_argument("--model_dtype", choices=("auto", "bfloat16", "float16", "float32"), default="auto",
+                       help="precision of the model; auto: bfloat16 on CUDA where supported, else float32")
+    model.add_argument("--device", default="auto", help="auto (cuda, mps, cpu: the first there is), or one of them")
+    model.add_argument("--batch_size", type=whole_number(1), default=48,
+                       help="sequences per forward pass; halved when memory runs out")
+
+
+def add_data_flags(parser, **train_data):
+    """The three files of one preparation, and where the states of the pass go. train_data: that flag's default and help."""
+    data = parser.add_argument_group("data")
+    data.add_argument("--train_data", **{"default": "data/train.pth", "help": "file of labelled sequences to train on",
+                                         **train_data})
+    data.add_argument("--val_data", help="... to choose by (default: val.pth beside --train_data)")
+    data.add_argument("--test_data", help="... to report on (default: test.pth beside --train_data, if there)")
+    data.add_argument("--cache_dir", help="folder where hidden states are kept, found again by the same model and data "
+                                          "and resumed after a crash (default: in memory, nothing kept)")
+    data.add_argument("--memory_gb", type=number(0, exclusive=True),
+                      help="hidden states beyond this go to disk, into --cache_dir or data/states "
+                           "(default: half of the free memory)")
+
+
+def add_reading_flags(parser):
+    """Which layers are read, and where; `check_reading` refuses what contradicts itself."""
+    what = parser.add_argument_group("what is read")
+    what.add_argument("--layer", help="one layer: a number, embed or final_norm")
+    what.add_argument("--layer_sweep", help="auto (first, quarters, last), all (embed, every layer, final_norm), or a "
+                                            "list such as 0,5,11 (default: auto, unless --layer is given)")
+    what.add_argument("--predict_current", action="store_true",
+                      help="read the labelled token itself (lag 0): a check that is trivial for token tasks")
+    what.add_argument("--lags", type=lag_list, help="where the state lies that is read, in tokens from the labelled "
+                                                    "one, such as -4,-1,0; negative: before it (default: the data's)")
+    what.add_argument("--common_positions", action="store_true", help="keep only tokens that every one of --lags has")
+    what.add_argument("--allow_bidirectional", action="store_true",
+                      help="read before the labelled token in a model that sees what comes after: no prediction")
+
+
+def add_training_flags(parser):
+    """How the probes are trained."""
+    training = parser.add_argument_group("training")
+    training.add_argument("--epochs", type=whole_number(1), default=10, help="visits of the training examples")
+    training.add_argument("--learning_rate", type=number(0, 1e6, exclusive=True), default=1e-3,
+                          help="AdamW's at the start; it falls to 0 along a cosine")
+    training.add_argument("--weight_decay", type=number(0, 1e6), default=1e-4, help="AdamW's, on standardised states")
+    training.add_argument("--probe_batch_size", type=whole_number(1),
+                          help="examples per training step (default: from 8 to 1024, so that about 5000 steps are made)")
+    training.add_argument("--pos_weight_cap", type=number(0, exclusive=True), default=5.0,
+                          help="the most that a positive counts more than a negative; training draws at most this many "
+                               "negatives for each positive")
+    training.add_argument("--seed", type=whole_number(0), default=0, help="draws negatives, first weights and batches")
+
+
+def check_reading(arguments):
+    """Refuse wrong usage of the flags of `add_reading_flags`; sets `layers`, the text that names the layers."""
+    from utils.readings import check_layer_text
+
+    if arguments.layer is not None and arguments.layer_sweep is not None:
+        raise UsageError(f"--layer {arguments.layer} and --layer_sweep {arguments.layer_sweep} contradict each other; "
+                         "give one of them")
+    if arguments.layer is not None and ("," in arguments.layer or arguments.layer in ("auto", "all")):
+        raise UsageError(f"--layer {arguments.layer} is more than one layer; use --layer_sweep {arguments.layer}")
+    if arguments.predict_current and arguments.lags is not None:
+        raise UsageError("--predict_current is --lags 0; give one of them")
+    if arguments.common_positions and len(arguments.lags or ()) < 2:
+        raise UsageError("--common_positions compares several lags; give them with --lags -4,-1,0 or leave it out")
+    flag = "layer" if arguments.layer is not None else "layer_sweep"
+    given = getattr(arguments, flag)
+    arguments.layers = "auto" if given is None else given
+    check_layer_text(arguments.layers, f"--{flag}")
+    return arguments

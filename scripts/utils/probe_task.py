@@ -1,0 +1,62 @@
+"""What a probing run is made of: the three files of one preparation, the lags, the examples of each."""
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from utils.errors import UserError
+from utils.readings import examples_at, sample_for_training
+from utils.sequences import load_sequences
+
+
+def load_splits(arguments):
+    """{"train", "val", perhaps "test"}: sequences of one preparation."""
+    folder = Path(arguments.train_data).parent
+    paths = {"train": Path(arguments.train_data), "val": Path(arguments.val_data or folder / "val.pth")}
+    test = Path(arguments.test_data or folder / "test.pth")
+    if arguments.test_data or test.exists():
+        paths["test"] = test
+    splits = {name: load_sequences(path) for name, path in paths.items()}
+    if "test" not in paths:
+        print(f"no test data: {test} is not there, so the scores below are of validation only", flush=True)
+    for name, sequences in splits.items():
+        ours, theirs = (splits[which].metadata["dataset_fingerprint"] for which in ("train", name))
+        if ours != theirs:
+            raise UserError(f"{paths['train']} (dataset {ours}) and {paths[name]} (dataset {theirs}) come from "
+                            "different preparations; make both with one run of scripts/prepare_data.py")
+        for label, kind in ((1, "positive"), (0, "negative")):
+            if not (sequences.labels == label).any():
+                raise UserError(f"{paths[name]} has no {kind} label; make it again with scripts/prepare_data.py")
+    for one, other in combinations(splits, 2):
+        if np.intersect1d(splits[one].groups, splits[other].groups).size:
+            raise UserError(f"{paths[one]} and {paths[other]} hold the same texts; give the {one} and the {other} "
+                            "file of one preparation")
+    return splits
+
+
+def choose_lags(arguments, metadata, causal) -> list[int]:
+    lags = [0] if arguments.predict_current else arguments.lags or [metadata["default_lag"]]
+    if min(lags) < 0 and not causal:
+        if not arguments.allow_bidirectional:
+            raise UserError(f"lag {min(lags)} is no prediction here: the model is bidirectional and has seen the token "
+                            "that is asked for; use --predict_current (lag 0), or --allow_bidirectional to read it so")
+        print("note: the model is bidirectional, so a negative lag is not a prediction: the state that is read has seen "
+              "the labelled token", flush=True)
+    return lags
+
+
+def draw_examples(arguments, splits, lags):
+    """{lag: {split: Examples}}; train is sampled, val and test keep every labelled token."""
+    examples = {}
+    for lag in lags:
+        examples[lag] = {name: examples_at(sequences, lag, lags if arguments.common_positions else ())
+                         for name, sequences in splits.items()}
+        for name, found in examples[lag].items():
+            if len(set(found.labels.tolist())) < 2:
+                raise UserError(f"lag {lag}: {len(found)} labelled tokens of {name} have a state to read there, and not "
+                                "of both classes; use lags from -context_length to 0, or data of --positions all")
+        examples[lag]["train"] = sample_for_training(examples[lag]["train"], arguments.pos_weight_cap, arguments.seed)
+        if not (examples[lag]["train"].labels == 0).any():
+            raise UserError(f"--pos_weight_cap {arguments.pos_weight_cap:g} leaves no negative to train on; make it larger")
+    return examples

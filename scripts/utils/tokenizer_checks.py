@@ -1,0 +1,182 @@
+"""Checks on the tokenizer: what it puts around a text, and whether the model was trained with it."""
+
+import math
+
+import numpy as np
+import torch
+
+from utils.checks import Check
+from utils.tokenizer import encode_batch, special_frame
+
+SENTENCES = (  # of different lengths, so that a batch of them is padded
+    "He did not know.",
+    "The old man walked slowly along the river until he came to a small wooden bridge.",
+    "When she opened the door, the room was empty, and a cold wind came in through the broken window.",
+    "Once upon a time there was a little girl who lived with her mother near the forest, and every day she went out to "
+    "play with her friends.",
+    "It was a long way to the town, but they had to be there before the night, because the shop would be closed in the "
+    "morning.",
+    "In the year 1815 the city had three schools, two churches and a market, which was held every Saturday.",
+    "Many people believe that the best way to learn a language is to speak it every day with other people.",
+    "There was nothing in the box but a letter, and on the letter was the name of her father.",
+)
+SHUFFLES = 2  # orders that each sentence's tokens are put into
+KNOWS_ORDER = 0.5  # nats a token: stories260K gains 7.4 with its own tokenizer, at most 0.15 with seven others
+EXPECTS_BEGINNING = 1.0  # nats: after the BOS it was trained with stories260K gains 3.5, after special tokens never seen 0.2
+BOS_HELPS = 0.1  # nats a token: a tenth off the perplexity
+ROWS = 8  # single tokens read together
+
+
+def framed_sentences(tokenizer) -> list[list[int]]:
+    """SENTENCES as prepare_data builds sequences."""
+    before, after = special_frame(tokenizer)
+    return [[*before, *ids.tolist(), *after] for ids in encode_batch(tokenizer, list(SENTENCES))]
+
+
+def check_special_tokens(tokenizer) -> Check:
+    """In sequences as prepare_data builds them each special token stands once, also where a text spells its name; and
+    the ids are those that the tokenizer's own call gives.
+    """
+    before, after = special_frame(tokenizer)
+    frame = [*before, *after]
+    names = tokenizer.convert_ids_to_tokens(frame)
+    spelt = " ".join(["He wrote", *names, *tokenizer.all_special_tokens, "twice."])
+    inside = [*before, *encode_batch(tokenizer, [spelt])[0].tolist(), *after]
+    sequences = [*framed_sentences(tokenizer), inside]
+    twice = [name for token, name in zip(frame, names, strict=True) if any(ids.count(token) != 1 for ids in sequences)]
+    own = tokenizer(list(SENTENCES))["input_ids"]
+    different = sum(ours != theirs for ours, theirs in zip(sequences, own, strict=False))
+    detail = (f"{' '.join(tokenizer.convert_ids_to_tokens(before)) or 'nothing'} before and "
+              f"{' '.join(tokenizer.convert_ids_to_tokens(after)) or 'nothing'} after a text")
+    if twice:
+        return Check("special tokens", False, f"{detail}; not exactly once in {len(sequences)} sequences: "
+                     f"{', '.join(dict.fromkeys(twice))}", "mend the post_processor in tokenizer.json")
+    if different:
+        return Check("special tokens", False, f"{detail}; the tokenizer's own call gives other ids for {different} of "
+                     f"{len(own)} sentences", "mend add_bos_token and the post_processor of the tokenizer")
+    return Check("special tokens", True, f"{detail}, each once in {len(sequences)} sequences, one of which spells them out; "
+                                         "the tokenizer's own call gives the same ids")
+
+
+def check_tokenizer(language_model, tokenizer) -> Check:
+    """Is this the tokenizer that the model was trained with? A causal model knows: with its own tokenizer real text is
+    far more probable than the same tokens in random order, with another one hardly.
+    """
+    remedy = "give the model's own tokenizer: its folder must hold the files that it was published with"
+    rows = language_model.vocabulary
+    special = set(tokenizer.added_tokens_decoder)
+    ordinary = {token for token in tokenizer.get_vocab().values() if token not in special}
+    used = ordinary.union(*special_frame(tokenizer))
+    beyond = sum(token >= rows for token in used)
+    if beyond:
+        return Check("tokenizer", False, f"{beyond:,} of its {len(used):,} ids are out of range: the model has embeddings "
+                                         f"for ids 0 to {rows - 1}", remedy)
+    differing = special_ids_that_differ(language_model.model.config, tokenizer)
+    detail = f"{len(used):,} ids for {rows:,} embeddings; special ids "
+    detail += f"differ ({', '.join(differing)})" if differing else "agree with config.json"
+    if not (language_model.anatomy.causal and language_model.has_head):
+        return Check("tokenizer", False if differing else None, f"{detail}; whether it is this model's own was not checked: "
+                     "without a causal model's head there is no loss to tell", remedy if differing else "")
+    real, shuffled = order_losses(language_model, tokenizer)
+    detail += f"; real text {real:.2f} nats a token, its tokens in random order {shuffled:.2f}"
+    if not math.isfinite(real + shuffled):
+        return Check("tokenizer", None, f"{detail}: the loss is not finite and cannot tell")
+    if shuffled - real >= KNOWS_ORDER:
+        return Check("tokenizer", True, detail)
+    if untrained(language_model.model):
+        return Check("tokenizer", False if differing else None, f"{detail}: the model looks untrained (every norm and bias "
+                     "is constant), so the loss cannot tell", remedy if differing else "")
+    return Check("tokenizer", False, f"{detail}: the model reads no language in it (at least {KNOWS_ORDER} apart)", remedy)
+
+
+def special_ids_that_differ(config, tokenizer) -> list[str]:
+    """['bos 1 in config.json, 0 in the tokenizer', ...] where both have one."""
+    config, differing = config.get_text_config(), []
+    for name in ("bos", "eos", "pad"):
+        theirs, ours = getattr(config, f"{name}_token_id", None), getattr(tokenizer, f"{name}_token_id")
+        if theirs is not None and ours is not None and ours not in as_list(theirs):
+            differing.append(f"{name} {theirs} in config.json, {ours} in the tokenizer")
+    return differing
+
+
+def as_list(value) -> list:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def untrained(model) -> bool:
+    """Is every norm's weight and every bias the same number throughout, as before the first step of training?"""
+    return all(bool((parameter == parameter[0]).all()) for parameter in model.parameters() if parameter.ndim == 1)
+
+
+def order_losses(language_model, tokenizer) -> tuple[float, float]:
+    """Nats a token of SENTENCES, and of the same tokens in random order. Each sentence is read by itself: in one long
+    text a model could learn from repetitions, whatever the tokenizer.
+    """
+    before, _ = special_frame(tokenizer)
+    random = np.random.default_rng(0)
+    real, shuffled = [], []
+    for ids in encode_batch(tokenizer, list(SENTENCES)):
+        real.append(losses(language_model, before, ids))
+        shuffled += [losses(language_model, before, random.permutation(ids)) for _ in range(SHUFFLES)]
+    return float(torch.cat(real).mean()), float(torch.cat(shuffled).mean())
+
+
+@torch.inference_mode()
+def losses(language_model, before, ids) -> torch.Tensor:
+    """Nats of each text token given those before it, float32; the first has no loss where nothing stands before it."""
+    sequence = torch.tensor([[*before, *map(int, ids)]], device=language_model.device)
+    logits = language_model.model(input_ids=sequence).logits[0, :-1].float()
+    return -logits.log_softmax(-1).gather(1, sequence[0, 1:, None])[max(len(before) - 1, 0):, 0].cpu()
+
+
+def check_bos(language_model, tokenizer) -> Check:
+    """A model trained with a BOS before every text must be given it: it then expects the beginning of a text after it."""
+    bos = language_model.model.config.get_text_config().bos_token_id
+    before, _ = special_frame(tokenizer)
+    shown = tokenizer.convert_ids_to_tokens(bos) if bos is not None else None
+    if bos is None or bos in before:
+        return Check("BOS", True, "the model has none" if bos is None else f"{shown} (id {bos}) stands before every text")
+    detail = f"config.json names {shown} (id {bos}), the tokenizer does not put it before a text"
+    causal = language_model.anatomy.causal and language_model.has_head
+    if not causal or untrained(language_model.model) or bos >= language_model.vocabulary:
+        return Check("BOS", None, f"{detail}; " + ("an untrained model cannot tell whether it needs it" if causal else
+                                                   "without a causal model's head nothing tells whether it needs it"))
+    beginning, gain = beginning_expected(language_model, tokenizer, bos), bos_gain(language_model, tokenizer, bos)
+    detail += (f"; after it the first tokens of texts gain {beginning:.2f} nats over their place after other tokens, and "
+               f"later tokens {gain:.2f}")
+    if not math.isfinite(beginning + gain):
+        return Check("BOS", None, f"{detail}: the loss is not finite and cannot tell")
+    if bos in separators(language_model.model.config, tokenizer):
+        return Check("BOS", None if gain > BOS_HELPS else True, f"{detail}; it ends or pads texts too, as in models that "
+                                                                "are trained without one")
+    return Check("BOS", beginning < EXPECTS_BEGINNING and gain <= BOS_HELPS,
+                 f"{detail} (a model that was not trained with it gains less than {EXPECTS_BEGINNING} and {BOS_HELPS})",
+                 "let the tokenizer put it there: add_bos_token in tokenizer_config.json and the post_processor in "
+                 "tokenizer.json, and prepare the data again")
+
+
+def separators(config, tokenizer) -> set[int]:
+    """Ids that end or pad texts."""
+    config = config.get_text_config()
+    return {token for value in (config.eos_token_id, config.pad_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+            for token in as_list(value)}
+
+
+@torch.inference_mode()
+def beginning_expected(language_model, tokenizer, bos) -> float:
+    """Nats that the first tokens of SENTENCES gain when they follow the BOS alone instead of one ordinary token alone."""
+    sentences = encode_batch(tokenizer, list(SENTENCES))
+    first = torch.tensor([int(ids[0]) for ids in sentences], device=language_model.device)
+    alone = torch.tensor([bos, *sorted({int(token) for ids in sentences for token in ids[1:]})], device=first.device)
+    after = [-language_model.model(input_ids=part[:, None]).logits[:, 0].float().log_softmax(-1)[:, first].mean(1)
+             for part in alone.split(ROWS)]
+    after = torch.cat(after)
+    return float(after[1:].median() - after[0])
+
+
+def bos_gain(language_model, tokenizer, bos) -> float:
+    """Nats a token by which SENTENCES are more probable with the BOS before them, first tokens left out."""
+    sentences = encode_batch(tokenizer, list(SENTENCES))
+    without = torch.cat([losses(language_model, [], ids) for ids in sentences])
+    given = torch.cat([losses(language_model, [bos], ids)[1:] for ids in sentences])
+    return float(without.mean() - given.mean())

