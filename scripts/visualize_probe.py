@@ -8,6 +8,7 @@ from pathlib import Path
 from utils.command_line import Parser, Progress, one_lag, quiet_libraries, run, whole_number
 from utils.errors import UsageError, UserError
 from utils.files import require_writable_folder
+from utils.probe_flags import add_model_flags
 
 GUTENBERG = "manu/project_gutenberg"
 KNOWN = {"test": "of the test split", "val": "seen when epochs and thresholds were chosen", "train": "seen in training",
@@ -25,14 +26,7 @@ def parse(argv):
                                                 "token, if it is there)")
     probes.add_argument("--target_token", help="... several targets (default: the one of most probes)")
     probes.add_argument("--seed", type=whole_number(0), help="... several seeds (default: 0 if it is there)")
-    model = parser.add_argument_group("model")
-    model.add_argument("--model_name", type=expanduser,
-                       help="the model that the probes were trained on: a Hub name or a folder (default: the probes' own)")
-    model.add_argument("--model_dtype", choices=("auto", "bfloat16", "float16", "float32"), default="auto",
-                       help="precision of the model; auto: bfloat16 on CUDA where supported, else float32")
-    model.add_argument("--device", default="auto", help="auto (cuda, mps, cpu: the first there is), or one of them")
-    model.add_argument("--batch_size", type=whole_number(1), default=8,
-                       help="windows per forward pass; halved when memory runs out")
+    add_model_flags(parser, "that the probes were trained on", "the probes' own", "windows", batch_size=8)
     text = parser.add_argument_group("text")
     text.add_argument("--num_tokens", type=whole_number(1), default=4000, help="tokens of text to show")
     text.add_argument("--text_source", choices=("gutenberg", "file"),

@@ -1,4 +1,6 @@
-"""The flags that train_probe.py shares with the script that says beforehand whether its run will go well."""
+"""The flags that train_probe.py shares with check_setup.py, which says beforehand whether its run will go well; those of the
+model are visualize_probe.py's too.
+"""
 
 from os.path import expanduser
 
@@ -6,16 +8,16 @@ from utils.command_line import lag_list, number, whole_number
 from utils.errors import UsageError
 
 
-def add_model_flags(parser, otherwise=""):
-    """The model to probe, and how it is run. otherwise: the default of --model_name where there may be no data."""
+def add_model_flags(parser, what="to probe", default="the data's own", read="sequences", batch_size=48):
+    """The model and how it is run. what, default: of --model_name; read: what a batch is made of."""
     model = parser.add_argument_group("model")
     model.add_argument("--model_name", type=expanduser,
-                       help=f"the model to probe: a Hub name or a folder (default: the data's own{otherwise})")
+                       help=f"the model {what}: a Hub name or a folder (default: {default})")
     model.add_argument("--model_dtype", choices=("auto", "bfloat16", "float16", "float32"), default="auto",
                        help="precision of the model; auto: bfloat16 on CUDA where supported, else float32")
     model.add_argument("--device", default="auto", help="auto (cuda, mps, cpu: the first there is), or one of them")
-    model.add_argument("--batch_size", type=whole_number(1), default=48,
-                       help="sequences per forward pass; halved when memory runs out")
+    model.add_argument("--batch_size", type=whole_number(1), default=batch_size,
+                       help=f"{read} per forward pass; halved when memory runs out")
 
 
 def add_data_flags(parser, **train_data):
