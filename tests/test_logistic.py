@@ -1,0 +1,156 @@
+"""The logistic solver beside scikit-learn's, both to tight tolerance; and what it says where there is no answer."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from utils.errors import UserError
+from utils.probes.logistic import Logistic, solve
+
+
+def made(n, d, seed=0, columns=1, spread=0.0, strength=2.0, offset=0.0):
+    """States whose covariance has condition 10^spread, with labels that depend on them: [n, d] and [n, columns]."""
+    random = np.random.default_rng(seed)
+    turn, _ = np.linalg.qr(random.standard_normal((d, d)))
+    states = (random.standard_normal((n, d)) * np.logspace(0, -spread / 2, d)) @ turn.T + offset
+    directions = random.standard_normal((d, columns)) / np.sqrt(d) * strength
+    logits = (states - offset) / states.std(0) @ directions - 0.5
+    return states, (random.random((n, columns)) < 1 / (1 + np.exp(-logits))).astype(int)
+
+
+def standard(states):
+    return (states - states.mean(0)) / states.std(0)
+
+
+def sklearn_solution(states, labels, weights, l2):
+    """Coefficients on standardised states, and the bias, by Newton steps to machine precision."""
+    model = LogisticRegression(C=1 / (l2 * weights.sum()), solver="newton-cholesky", tol=1e-12, max_iter=1000)
+    model.fit(standard(states), labels, weights)
+    return model.coef_[0], model.intercept_[0]
+
+
+def on_standardised(found, states, column=0, penalty=0):
+    weight = found.weight[column, penalty]
+    return weight * states.std(0), found.bias[column, penalty] + states.mean(0) @ weight
+
+
+@pytest.mark.parametrize("spread, strength, l2", [(0, 2, 1e-2), (0, 2, 1e-5), (6, 2, 1e-4), (8, 3, 1e-6), (4, 60, 1e-4)],
+                         ids=["easy", "weak penalty", "ill-conditioned", "worse", "nearly separable"])
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_the_solution_is_scikit_learns(spread, strength, l2, kind):
+    states, labels = made(3000, 20, spread=spread, strength=strength)
+    states = states.astype(kind).astype(np.float64)
+    weights = np.random.default_rng(1).random(3000) * (np.arange(3000) % 5 > 0)
+    found = solve(states.astype(kind), labels, weights, [l2], tolerance=1e-10)
+    assert found.converged.all() and found.gradient.max() <= 1e-10
+    theirs = sklearn_solution(states, labels[:, 0], weights, l2)
+    ours = on_standardised(found, states)
+    assert np.abs(theirs[0]).max() > 0.1
+    tolerance = 1e-4 if kind is np.float64 else 1e-3  # float32 states are standardised in float32
+    np.testing.assert_allclose(ours[0], theirs[0], atol=tolerance * max(1, np.abs(theirs[0]).max()))
+    np.testing.assert_allclose(ours[1], theirs[1], atol=tolerance * max(1, abs(theirs[1])))
+
+
+def test_many_columns_weights_and_penalties_are_each_solved_as_if_alone():
+    states, labels = made(2000, 12, columns=4, spread=3)
+    weights = np.random.default_rng(2).random((2000, 4)) < [1, 0.8, 0.5, 0.1]
+    penalties = [1e-1, 1e-5, 1e-3]
+    found = solve(states, labels, weights, penalties, tolerance=1e-9)
+    assert found.penalties == sorted(penalties, reverse=True) and found.converged.all()
+    assert found.weight.shape == (4, 3, 12) and found.bias.shape == found.gradient.shape == (4, 3)
+    for column in range(4):
+        for index, l2 in enumerate(found.penalties):
+            theirs = sklearn_solution(states, labels[:, column], weights[:, column].astype(float), l2)
+            ours = on_standardised(found, states, column, index)
+            np.testing.assert_allclose(ours[0], theirs[0], atol=1e-4)
+            np.testing.assert_allclose(ours[1], theirs[1], atol=1e-4)
+
+
+def test_a_row_of_weight_2_is_two_rows():
+    states, labels = made(400, 5)
+    weights = 1 + np.arange(400) % 2
+    twice = np.repeat(np.arange(400), weights)
+    mean, deviation = states.mean(0), states.std(0)
+    ours = solve(states, labels, weights, [1e-3], tolerance=1e-10)
+    model = LogisticRegression(C=1 / (1e-3 * len(twice)), solver="newton-cholesky", tol=1e-12, max_iter=1000)
+    model.fit(((states - mean) / deviation)[twice], labels[twice, 0])
+    np.testing.assert_allclose(on_standardised(ours, states)[0], model.coef_[0], atol=1e-6)
+
+
+def test_the_gradient_that_is_reported_is_that_of_the_loss():
+    """By automatic differentiation of the loss as it is written down, at the weights that are given back."""
+    states, labels = made(500, 8, spread=4)
+    weights = np.random.default_rng(3).random(500)
+    for tolerance in (1e-2, 1e-6):
+        found = solve(states, labels, weights, [1e-3], tolerance=tolerance)
+        coefficients, bias = (torch.tensor(part, requires_grad=True) for part in on_standardised(found, states))
+        logits = torch.from_numpy(standard(states)) @ coefficients + bias
+        share = torch.from_numpy(weights / weights.sum())
+        loss = (share * torch.nn.functional.softplus(-(2 * torch.from_numpy(labels[:, 0]) - 1) * logits)).sum()
+        (loss + 1e-3 / 2 * coefficients.square().sum()).backward()
+        size = max(float(coefficients.grad.abs().max()), abs(float(bias.grad)))
+        assert found.gradient[0, 0] == pytest.approx(size, rel=1e-2, abs=1e-9)
+        assert found.converged[0, 0] == (size <= tolerance)
+
+
+def test_a_large_mean_and_a_constant_feature_change_nothing():
+    states, labels = made(1000, 6)
+    plain = solve(states, labels, None, [1e-3], tolerance=1e-9)
+    shifted = np.concatenate([states + [1e4, -300, 0, 5, 0, 7], np.full((1000, 1), 3.0)], axis=1)
+    moved = solve(shifted, labels, None, [1e-3], tolerance=1e-9)
+    assert moved.weight[0, 0, 6] == 0
+    np.testing.assert_allclose(moved.weight[0, 0, :6], plain.weight[0, 0], rtol=1e-5)
+    logits = [matrix @ found.weight[0, 0] + found.bias[0, 0] for matrix, found in ((states, plain), (shifted, moved))]
+    np.testing.assert_allclose(logits[0], logits[1], atol=1e-5)
+
+
+def test_fewer_rows_than_features_have_a_solution_with_a_penalty():
+    states, labels = made(60, 100)
+    found = solve(states, labels, None, [1e-2], tolerance=1e-9)
+    assert found.converged.all()
+    theirs = sklearn_solution(states, labels[:, 0], np.ones(60), 1e-2)
+    np.testing.assert_allclose(on_standardised(found, states)[0], theirs[0], atol=1e-4)
+
+
+def test_without_a_penalty_separable_labels_have_no_minimum_and_that_is_said():
+    states, _ = made(200, 5)
+    labels = (states[:, 0] > 0).astype(int)
+    found = solve(states, labels, None, [0.0, 1e-2])
+    assert found.separable[0].tolist() == [False, True] and found.converged[0].tolist() == [True, False]
+    noisy = solve(states, made(200, 5, seed=5, strength=0.5)[1], None, [0.0])
+    assert not noisy.separable.any() and noisy.converged.all()
+
+
+def test_a_fit_that_was_stopped_does_not_call_itself_converged(monkeypatch):
+    states, labels = made(1000, 20, spread=6)
+    monkeypatch.setattr("utils.probes.logistic.MOST_ITERATIONS", 1)
+    found = solve(states, labels, None, [1e-6], tolerance=1e-9)
+    assert found.gradient[0, 0] > 1e-9 and not found.converged[0, 0]
+
+
+def test_the_interface_of_one_probe():
+    states, labels = made(800, 10)
+    probe = Logistic(l2=1e-2).fit(torch.from_numpy(states).float(), labels[:, 0])
+    model = LogisticRegression(C=1 / (1e-2 * 800), tol=1e-10, max_iter=1000).fit(standard(states), labels[:, 0])
+    assert probe.converged and not probe.separable
+    np.testing.assert_allclose(probe.predict_proba(states), model.predict_proba(standard(states)), atol=1e-4)
+    assert (probe.predict(states) == model.predict(standard(states))).mean() > 0.999
+    assert probe.score(states, labels[:, 0]) == pytest.approx(model.score(standard(states), labels[:, 0]), abs=0.002)
+
+
+@pytest.mark.parametrize("change, said", [
+    ({"states": np.full((10, 2), np.nan)}, "10 of 10 states are not finite"),
+    ({"states": np.array([[np.inf, 0]] + [[0.0, 1]] * 9)}, "1 of 10 states"),
+    ({"states": np.zeros(10)}, "shape [10]"), ({"states": np.zeros((9, 2))}, "shape [9, 2]"),
+    ({"labels": np.ones(10)}, "column 0 holds one class only in its 10 rows"),
+    ({"labels": np.arange(10) - 1}, "not all 0 or 1"),
+    ({"row_weights": np.arange(10) < 1}, "one class only in its 1 rows"),
+    ({"row_weights": -np.ones(10)}, "row weights are negative"), ({"penalties": []}, "empty"),
+    ({"penalties": [-1.0]}, "negative"), ({"penalties": [1.0, 1.0]}, "repeated"), ({"penalties": [np.nan]}, "not finite")],
+    ids=lambda value: value if isinstance(value, str) else None)
+def test_what_cannot_be_solved_is_an_error_that_says_why(change, said):
+    given = {"states": np.random.default_rng(0).standard_normal((10, 2)), "labels": np.arange(10) % 2,
+             "row_weights": None, "penalties": [1e-2], **change}
+    with pytest.raises(UserError, match=said.replace("[", r"\[").replace("]", r"\]")):
+        solve(**given)
