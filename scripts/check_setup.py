@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Prove that machine, model and tokenizer are fit, and say what a run will take, before hours are spent."""
 
+import shlex
+import sys
 import time
 
 from utils.command_line import Parser, Progress, quiet_libraries, readable_time, run
@@ -43,7 +45,7 @@ def main(argv=None):
     tokenizer, language_model = load_model(arguments, checks)
     seconds["load"] += time.perf_counter() - started
     parse_layers(arguments.layers, len(language_model.anatomy.blocks), language_model.anatomy.final_norm is not None)
-    model_is_fit(arguments, checks, language_model, tokenizer)
+    model_is_fit(arguments, checks, language_model, tokenizer, splits)
     if splits and data_fit_the_model(arguments, checks, splits, language_model, tokenizer):
         estimate(arguments, checks, splits, language_model, seconds)
     return judge(arguments, checks)
@@ -91,20 +93,35 @@ def load_model(arguments, checks):
     return tokenizer, language_model
 
 
-def model_is_fit(arguments, checks, language_model, tokenizer):
+def model_is_fit(arguments, checks, language_model, tokenizer, splits):
     from utils.machine_checks import check_dtype
     from utils.state_checks import check_states
-    from utils.tokenizer_checks import check_bos, check_special_tokens, check_tokenizer, framed_sentences
+    from utils.tokenizer import position_limit
+    from utils.tokenizer_checks import check_bos, check_special_tokens, check_tokenizer, framed_sentences, ids_beyond
 
+    limit = position_limit(arguments.model_name, tokenizer)
     checks.show(check_dtype(language_model, arguments.model_dtype))
     checks.show(check_special_tokens(tokenizer))
-    own = checks.show(check_tokenizer(language_model, tokenizer))
-    if own.passed is False:  # what the model says about a text tells nothing then
-        print("  not checked with another model's tokenizer: BOS and hidden states")
+    own = checks.show(check_tokenizer(language_model, tokenizer, limit))
+    if ids_beyond(language_model, tokenizer):
+        print("  not checked, for lack of embeddings: BOS and hidden states")
         return
-    checks.show(check_bos(language_model, tokenizer))
-    for check in check_states(language_model, tokenizer, framed_sentences(tokenizer)):
+    if own.passed is False:  # what the model says about a text tells nothing then
+        print("  not checked with another model's tokenizer: BOS")
+    else:
+        checks.show(check_bos(language_model, tokenizer, limit))
+    framed = framed_sentences(tokenizer, limit)
+    if splits:
+        framed += longest_of_the_data(splits["train"], language_model, limit)
+    for check in check_states(language_model, framed):
         checks.show(check)
+
+
+def longest_of_the_data(sequences, language_model, limit) -> list[list[int]]:
+    """The data's longest sequence, where the model can read it: some faults begin with length."""
+    row = int(sequences.lengths.argmax())
+    ids = sequences.input_ids[row, :sequences.lengths[row]].tolist()
+    return [ids] if max(ids) < language_model.vocabulary and len(ids) <= (limit or len(ids)) else []
 
 
 def data_fit_the_model(arguments, checks, splits, language_model, tokenizer) -> bool:
@@ -119,7 +136,10 @@ def data_fit_the_model(arguments, checks, splits, language_model, tokenizer) -> 
     longest, limit = max(int(sequences.lengths.max()) for sequences in splits.values()), position_limit(name, tokenizer)
     fits = checks.show(Check("length", not limit or longest <= limit, f"the longest sequence has {longest} tokens, the "
                              f"model {f'{limit:,}' if limit else 'unlimited'} positions", "use a smaller --context_length"))
-    return same.passed and fits.passed
+    highest, most = max(int(sequences.input_ids.max()) for sequences in splits.values()), language_model.vocabulary
+    known = checks.show(Check("ids", highest < most, f"the data's highest token id is {highest:,}, the model knows 0 to "
+                              f"{most - 1:,}", f"prepare the data with --model_name {name}"))
+    return same.passed and fits.passed and known.passed
 
 
 def estimate(arguments, checks, splits, language_model, seconds):
@@ -135,24 +155,32 @@ def estimate(arguments, checks, splits, language_model, seconds):
         peak_of_run,
         seconds_of_pass,
         seconds_of_training,
+        share_in_cache,
     )
 
-    planned = count_run(arguments, language_model, splits)
+    try:
+        planned = count_run(arguments, language_model, splits)
+    except UserError as error:
+        checks.show(Check("run", False, "train_probe.py would refuse it", str(error)))
+        return
     print(f"\nrun of train_probe.py: {planned.states:,} states in {len(planned.layers)} layers, lags "
           f"{', '.join(map(str, planned.lags))}")
     with Progress("measure", "step", MEASURED_BATCHES * len(splits) + 2) as progress, PeakMemory() as memory:
-        most, how = largest_batch(language_model, splits["train"], planned.plans["train"], planned.layers,
-                                  arguments.batch_size)
+        most, how = largest_batch(language_model, splits, planned.plans["train"], planned.layers, arguments.batch_size)
         if most:
             seconds["pass"] = seconds_of_pass(arguments, planned, language_model, splits, progress.update)
             peak = peak_of_run(planned, memory.peak)
+            cached = share_in_cache(arguments, planned, language_model, splits)
+            seconds["pass"] *= 1 - cached
             seconds["training"] = seconds_of_training(arguments, planned, language_model, progress.update)
-    checks.show(Check("batch size", most >= arguments.batch_size, f"--batch_size {arguments.batch_size}, the largest is "
+    used = min(arguments.batch_size, max(map(len, splits.values())))
+    checks.show(Check("batch size", most >= used, f"--batch_size {arguments.batch_size}, the largest is "
                       f"about {most:,} ({how})", f"use --batch_size {most}" if most else "use a smaller --model_dtype"))
     if not most:
         return
     checks.show(Check("time", True, f"{readable_time(sum(seconds.values()))} in all: "
-                      + ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())))
+                      + ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
+                      + (f"; {cached:.0%} of the states are in {planned.folder} already" if cached else "")))
     free = psutil.virtual_memory().available + memory.before
     checks.show(Check("memory", peak <= free, f"{peak / 1e9:.2f} GB at most, {free / 1e9:.1f} GB can be had",
                       "use a smaller --batch_size, --memory_gb or fewer layers"))
@@ -160,6 +188,7 @@ def estimate(arguments, checks, splits, language_model, seconds):
 
 
 def check_disk(planned):
+    import os
     from pathlib import Path
 
     from utils.checks import Check
@@ -169,6 +198,10 @@ def check_disk(planned):
     if planned.folder is None:
         return Check("disk", True, f"{size}: they stay in memory, --memory_gb allows {planned.budget / 1e9:.1f} GB")
     slow = "; reading them from there makes training slower than said" if planned.bytes > planned.budget else ""
+    folder = Path(planned.folder).resolve()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        return Check("disk", False, f"{size}, and nothing can be written into {planned.folder}", "give another --cache_dir")
     try:
         require_disk_space(Path(planned.folder), planned.bytes)
     except UserError as error:
@@ -184,7 +217,7 @@ def judge(arguments, checks):
     notes = sum(check.passed is None for check in checks)
     print(f"\n{len(checks) - notes} checks passed, {notes} note(s)")
     if arguments.train_data:
-        print(f"next: python scripts/train_probe.py --train_data {arguments.train_data} --layer_sweep auto")
+        print(f"next: {shlex.join(['python', 'scripts/train_probe.py', *sys.argv[1:]])}")
     else:
         print(f"next: python scripts/prepare_data.py --model_name {arguments.model_name}")
     return 0

@@ -44,7 +44,8 @@ def copied(folder, target, spoil_tokenizer=None):
     """A copy of a model's folder; spoil_tokenizer(what tokenizer.json holds) changes it in place."""
     target.mkdir()
     for path in folder.iterdir():
-        shutil.copyfile(path, target / path.name)
+        if path.is_file():
+            shutil.copyfile(path, target / path.name)
     if spoil_tokenizer:
         path = target / "tokenizer.json"
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -263,8 +264,149 @@ def test_a_gpu_that_torch_cannot_use(idle_gpu, tiny_model):
     assert "device" in verdicts(result, "note")
 
 
+def saved(folder, name, **changes):
+    """A random model of this architecture with the tests' tokenizer."""
+    tokenizer = helpers.make_tokenizer(folder)
+    fields = {"vocab_size": len(tokenizer), "bos_token_id": 0, "eos_token_id": 1, **changes}
+    model = tiny_models.make(name, **fields)
+    model.save_pretrained(folder)
+    return tokenizer, model
+
+
+def test_a_t5_as_it_is_published_has_no_bos_in_its_configuration(tmp_path):
+    saved(tmp_path, "t5")
+    path = tmp_path / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    del config["bos_token_id"]
+    path.write_text(json.dumps(config), encoding="utf-8")
+    assert "bidirectional" in assert_success(check("--model_name", tmp_path)).stdout
+
+
+@pytest.mark.parametrize("name, room", [("gpt2", {"n_positions": 24}), ("bert", {"max_position_embeddings": 24}),
+                                        ("llama", {"max_position_embeddings": 24})])
+def test_a_model_with_fewer_positions_than_the_sentences_have_tokens(name, room, tmp_path):
+    saved(tmp_path, name, **room)
+    assert " to 24 tokens, padded and one by one" in assert_success(check("--model_name", tmp_path)).stdout
+
+
+def test_words_added_to_the_tokenizer_and_not_to_the_model(tmp_path):
+    tokenizer, _ = saved(tmp_path, "llama", max_position_embeddings=256)
+    tokenizer.add_tokens(["door", "forest"])
+    tokenizer.save_pretrained(tmp_path)
+    result = check("--model_name", tmp_path)
+    assert_only(result, "tokenizer")
+    assert "2 of its 422 ids are out of range" in result.stdout
+
+
+def test_a_tokenizer_far_too_small_for_an_encoder(minilm, tmp_path):
+    folder = copied(minilm, tmp_path / "model")
+    for name in ("vocab.txt", "tokenizer_config.json", "special_tokens_map.json"):
+        (folder / name).unlink(missing_ok=True)
+    helpers.make_tokenizer(folder)
+    result = check("--model_name", folder)
+    assert "tokenizer" in verdicts(result, "FAILED") and "at least 90%" in result.stdout
+
+
+def test_no_bos_where_the_configuration_names_none_but_the_tokenizer_does(stories260K, tmp_path):
+    folder = copied(stories260K, tmp_path / "model", lambda content: content.update(post_processor=None))
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), "bos_token_id": None}), encoding="utf-8")
+    assert_only(check("--model_name", folder), "BOS")
+
+
+def test_a_unigram_vocabulary_that_holds_its_special_tokens_is_a_note(tmp_path):
+    """As T5's: a text that spells </s> out yields the token, whatever is asked of the tokenizer."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    letters = [(letter, -3.0) for letter in "▁abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.,0123456789<>/"]
+    backend = Tokenizer(models.Unigram([("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -9.0), *letters], unk_id=2))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", unk_token="<unk>", pad_token="<pad>")
+    tokenizer.save_pretrained(tmp_path)
+    tiny_models.make("t5", vocab_size=len(tokenizer), pad_token_id=0, eos_token_id=1).save_pretrained(tmp_path)
+    result = assert_success(check("--model_name", tmp_path))
+    assert "special tokens" in verdicts(result, "note") and "spells </s> out" in result.stdout
+
+
+def test_cuda_asked_for_where_there_is_none(tiny_model):
+    if torch.cuda.is_available():
+        pytest.skip("torch can use a GPU here")
+    assert_only(call("check_setup", "--model_name", tiny_model, "--device", "cuda"), "device")
+
+
+def test_a_run_that_train_probe_would_refuse_is_a_failed_check(prepared, tmp_path):
+    assert_only(check("--train_data", prepared / "train.pth", "--lags", "-500"), "run")
+
+
+def test_a_cache_that_cannot_be_written(prepared, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert_only(check("--train_data", prepared / "train.pth", "--cache_dir", tmp_path / "file"), "disk")
+
+
 # The estimate
 
+
+def test_the_time_of_the_pass_is_that_of_all_its_tokens(prepared, tiny_model, monkeypatch):
+    """With a clock that moves by a second for each token read, the estimate is the number of tokens."""
+    from types import SimpleNamespace
+
+    from utils import run_estimate
+    from utils.probe_task import load_splits
+
+    arguments = SimpleNamespace(train_data=prepared / "train.pth", val_data=None, test_data=None, batch_size=4)
+    splits = load_splits(arguments)
+    clock = [0.0]
+
+    def read(_arguments, _run, _model, sequences, _name, _own, first):
+        clock[0] += float(sequences.lengths[first:first + arguments.batch_size].sum())
+
+    monkeypatch.setattr(run_estimate, "read_range", read)
+    monkeypatch.setattr(run_estimate, "own_targets", lambda *_: None)
+    monkeypatch.setattr(run_estimate, "LONG_RUN", 10**9)
+    monkeypatch.setattr(run_estimate, "MEASURED_SECONDS", 1e12)
+    monkeypatch.setattr(run_estimate.time, "perf_counter", lambda: clock[0])
+    run = SimpleNamespace(layers=[], examples={}, rows={}, plans={})
+    tokens = sum(int(sequences.lengths.sum()) for sequences in splits.values())
+    assert run_estimate.seconds_of_pass(arguments, run, None, splits, lambda count: None) == pytest.approx(tokens)
+
+
+def test_states_that_are_cached_already_take_no_time(prepared, tmp_path):
+    flags = ("--train_data", prepared / "train.pth", "--layer_sweep", "all", "--device", "cpu", "--cache_dir",
+             tmp_path / "s")
+    before = assert_success(call("check_setup", *flags))
+    assert_success(call("train_probe", *flags, "--epochs", 1, "--no_wandb", "--output_dir", tmp_path / "m", "--results_dir",
+                        tmp_path / "r"))
+    after = assert_success(call("check_setup", *flags))
+    assert "already" not in before.stdout
+    assert "pass 0.0 s" in after.stdout and "100% of the states" in after.stdout
+    assert f"train_probe.py --train_data {prepared / 'train.pth'} --layer_sweep all" in after.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("free, verdict", [(10**12, "passed"), (10**5, "FAILED")])
+def test_too_little_memory_is_seen(free, verdict, prepared):
+    from types import SimpleNamespace
+
+    with mock.patch("psutil.virtual_memory", lambda: SimpleNamespace(available=free)), mock.patch(
+            "psutil.Process.memory_info", lambda _: SimpleNamespace(rss=10**6)):
+        result = check("--train_data", prepared / "train.pth", "--memory_gb", 1)
+    assert "batch size" in verdicts(result, verdict)
+
+
+def test_too_little_disk_is_seen(prepared, tmp_path):
+    flags = ("--train_data", prepared / "train.pth", "--cache_dir", tmp_path / "states")
+    assert "disk" in verdicts(check(*flags), "passed")
+    with mock.patch("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 10**6, 10)):
+        assert_only(check(*flags), "disk")
+
+
+def test_data_longer_than_the_model(prepared, tiny_model, tmp_path):
+    folder = copied(tiny_model, tmp_path / "model")
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**config, "max_position_embeddings": 20}), encoding="utf-8")
+    assert_only(check("--train_data", prepared / "train.pth", "--model_name", folder), "length")
 
 def test_states_and_bytes_are_those_of_the_run_that_follows(prepared, tmp_path):
     flags = ("--train_data", prepared / "train.pth", "--layer_sweep", "all", "--lags", "-3,-1", "--device", "cpu",

@@ -4,6 +4,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -18,7 +19,7 @@ from utils.probes import Matrices
 from utils.probes.linear import CHUNK_BYTES, LinearProbes, Settings, standardisation, train, validate
 from utils.readings import ReadPlan, parse_layers
 from utils.state_checks import as_sequences
-from utils.state_store import StateTable, empty_part, fill, table_bytes
+from utils.state_store import StateTable, empty_part, fill, find_folder, read_index, table_bytes
 
 MEASURED_BATCHES = 6  # of each split, spread over it ...
 MEASURED_SECONDS = 20  # ... or as many as fit into this time, but at least one
@@ -86,11 +87,13 @@ def timed(seconds, name):
     seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def largest_batch(language_model, sequences, plan, layers, batch_size) -> tuple[int, str]:
-    """How many of the longest sequences fit into memory together, and how that is known: on a GPU batches are doubled
-    until one does not fit; elsewhere (where that would bring the machine down) one batch's memory is measured.
+def largest_batch(language_model, splits, plan, layers, batch_size) -> tuple[int, str]:
+    """How many of the longest sequences of train fit into memory together, and how that is known: on a GPU batches are
+    doubled until one does not fit; elsewhere (where that would bring the machine down) one batch's memory is measured. No
+    batch is tried that the data could not fill. plan: of train.
     """
-    anatomy = language_model.anatomy
+    anatomy, sequences = language_model.anatomy, splits["train"]
+    batch_size = min(batch_size, max(map(len, splits.values())))
     longest = int(plan.sequence[plan.position.argmax()] if anatomy.causal else sequences.lengths.argmax())
     positions, ids = plan.position[plan.sequence == longest], sequences.input_ids[longest, :sequences.lengths[longest]]
 
@@ -117,6 +120,22 @@ def largest_batch(language_model, sequences, plan, layers, batch_size) -> tuple[
     each = max((memory.peak - memory.before) / batch_size, least)
     free = psutil.virtual_memory().available
     return int(free / each), f"estimated: {each / 1e6:.2f} MB a sequence, {free / 1e9:.1f} GB free"
+
+
+def share_in_cache(arguments, run, language_model, splits) -> float:
+    """The part of the tokens whose states lie in the cache already, and will not be computed again."""
+    done = 0
+    for name, sequences in splits.items():
+        if run.folder is None or not Path(run.folder).is_dir():
+            break
+        own = None if name == "train" else own_targets(language_model, sequences, run.layers, run.examples, run.rows,
+                                                       run.plans, name)
+        folder = find_folder(Path(run.folder), language_model, sequences, run.plans[name], run.layers, own)
+        index = read_index(folder)
+        for first, last in index["shards"] if index else ():
+            if (folder / f"states_{first:08d}_{last:08d}.safetensors").exists():
+                done += int(sequences.lengths[first:last].sum())
+    return done / sum(int(sequences.lengths.sum()) for sequences in splits.values())
 
 
 def largest_that_fits(fits, start, most=MOST_SEQUENCES) -> int:

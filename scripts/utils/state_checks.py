@@ -14,7 +14,7 @@ SAME_KERNELS = {torch.float32: 1e-4, torch.float16: 0.01, torch.bfloat16: 0.05} 
 FLOAT16_MOST = 65504
 
 
-def check_states(language_model, tokenizer, framed) -> list[Check]:
+def check_states(language_model, framed) -> list[Check]:
     """All of these checks on sequences of token ids of different lengths; framed: list of lists of ids."""
     layers = every_layer(language_model.anatomy)
     single = [states_of(language_model, ids, layers) for ids in framed]
@@ -22,7 +22,7 @@ def check_states(language_model, tokenizer, framed) -> list[Check]:
     if overflow.passed is False:
         return [overflow, *(Check(name, None, "not checked: states overflow") for name in
                             ("hooks", "batches", "padding side", "later tokens"))]
-    return [overflow, check_hooks(language_model, framed, single), check_batches(language_model, tokenizer, framed, single),
+    return [overflow, check_hooks(language_model, framed, single), check_batches(language_model, framed, single),
             check_padding_side(language_model, framed, layers), check_later_tokens(language_model, framed, layers)]
 
 
@@ -94,7 +94,7 @@ def check_hooks(language_model, framed, single) -> Check:
     return Check("hooks", errors[layer] <= limit, detail, "this architecture is read wrongly: choose another")
 
 
-def check_batches(language_model, tokenizer, framed, single) -> Check:
+def check_batches(language_model, framed, single) -> Check:
     """A padded batch, read as train_probe reads it, gives the states of its sequences read one by one."""
     sequences = as_sequences(framed)
     sequence, position = np.nonzero(np.arange(sequences.input_ids.shape[1]) < sequences.lengths[:, None])
@@ -122,7 +122,9 @@ def as_sequences(framed) -> Sequences:
 
 
 def check_padding_side(language_model, framed, layers) -> Check:
-    """The same batch padded on the left and on the right gives the same states."""
+    """The same batch padded on the left and on the right gives the same states: the pass moves its rows to the left first,
+    for a model that counts positions from column 0 would give others.
+    """
     width, found = max(map(len, framed)), {}
     for side in ("left", "right"):
         input_ids = torch.zeros(len(framed), width, dtype=torch.long)
@@ -153,5 +155,6 @@ def check_later_tokens(language_model, framed, layers) -> Check:
     if language_model.anatomy.causal:
         return Check("later tokens", moved <= limit < own, f"causal: {detail}",
                      "the model is not causal on real text: choose another")
-    return Check("later tokens", True if moved > limit else None,
-                 f"the model is bidirectional: {detail}; a negative lag is no prediction")
+    if moved <= limit:
+        return Check("later tokens", None, f"the model is taken for bidirectional, but hardly is: {detail}")
+    return Check("later tokens", True, f"the model is bidirectional: {detail}; a negative lag is no prediction")

@@ -24,13 +24,21 @@ SHUFFLES = 2  # orders that each sentence's tokens are put into
 KNOWS_ORDER = 0.5  # nats a token: stories260K gains 7.4 with its own tokenizer, at most 0.15 with seven others
 EXPECTS_BEGINNING = 1.0  # nats: after the BOS it was trained with stories260K gains 3.5, after special tokens never seen 0.2
 BOS_HELPS = 0.1  # nats a token: a tenth off the perplexity
+LEAST_COVERED = 0.9  # of the embeddings have an id in the model's own tokenizer; the rest is padding of the matrix
 ROWS = 8  # single tokens read together
 
 
-def framed_sentences(tokenizer) -> list[list[int]]:
+def encoded_sentences(tokenizer, limit=None) -> list[np.ndarray]:
+    """SENTENCES without special tokens; limit: the positions that the model has for them, special tokens included."""
+    before, after = special_frame(tokenizer)
+    room = limit and max(1, limit - len(before) - len(after))
+    return [ids[:room] for ids in encode_batch(tokenizer, list(SENTENCES))]
+
+
+def framed_sentences(tokenizer, limit=None) -> list[list[int]]:
     """SENTENCES as prepare_data builds sequences."""
     before, after = special_frame(tokenizer)
-    return [[*before, *ids.tolist(), *after] for ids in encode_batch(tokenizer, list(SENTENCES))]
+    return [[*before, *ids.tolist(), *after] for ids in encoded_sentences(tokenizer, limit)]
 
 
 def check_special_tokens(tokenizer) -> Check:
@@ -42,8 +50,11 @@ def check_special_tokens(tokenizer) -> Check:
     names = tokenizer.convert_ids_to_tokens(frame)
     spelt = " ".join(["He wrote", *names, *tokenizer.all_special_tokens, "twice."])
     inside = [*before, *encode_batch(tokenizer, [spelt])[0].tolist(), *after]
-    sequences = [*framed_sentences(tokenizer), inside]
-    twice = [name for token, name in zip(frame, names, strict=True) if any(ids.count(token) != 1 for ids in sequences)]
+    sequences = framed_sentences(tokenizer)
+    once = zip(frame, names, strict=True)
+    counts = [(name, [ids.count(token) for ids in sequences], inside.count(token)) for token, name in once]
+    twice = [name for name, found, _ in counts if set(found) != {1}]
+    spelt_out = [name for name, _, found in counts if found != 1]
     own = tokenizer(list(SENTENCES))["input_ids"]
     different = sum(ours != theirs for ours, theirs in zip(sequences, own, strict=False))
     detail = (f"{' '.join(tokenizer.convert_ids_to_tokens(before)) or 'nothing'} before and "
@@ -54,30 +65,41 @@ def check_special_tokens(tokenizer) -> Check:
     if different:
         return Check("special tokens", False, f"{detail}; the tokenizer's own call gives other ids for {different} of "
                      f"{len(own)} sentences", "mend add_bos_token and the post_processor of the tokenizer")
-    return Check("special tokens", True, f"{detail}, each once in {len(sequences)} sequences, one of which spells them out; "
-                                         "the tokenizer's own call gives the same ids")
+    detail = f"{detail}, each once in {len(sequences)} sequences; the tokenizer's own call gives the same ids"
+    if spelt_out:
+        spelt = ", ".join(dict.fromkeys(spelt_out))
+        return Check("special tokens", None, f"{detail}. A text that spells {spelt} out yields the token itself: leave out "
+                                             "such texts")
+    return Check("special tokens", True, f"{detail}; spelt out in a text they are text")
 
 
-def check_tokenizer(language_model, tokenizer) -> Check:
+def ids_beyond(language_model, tokenizer) -> int:
+    """How many of the ids that a text can yield have no embedding."""
+    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    ordinary = {token for token in tokenizer.get_vocab().values() if token not in special}
+    return sum(token >= language_model.vocabulary for token in ordinary.union(*special_frame(tokenizer)))
+
+
+def check_tokenizer(language_model, tokenizer, limit=None) -> Check:
     """Is this the tokenizer that the model was trained with? A causal model knows: with its own tokenizer real text is
-    far more probable than the same tokens in random order, with another one hardly.
+    far more probable than the same tokens in random order, with another one hardly. limit: the model's positions.
     """
     remedy = "give the model's own tokenizer: its folder must hold the files that it was published with"
     rows = language_model.vocabulary
-    special = set(tokenizer.added_tokens_decoder)
-    ordinary = {token for token in tokenizer.get_vocab().values() if token not in special}
-    used = ordinary.union(*special_frame(tokenizer))
-    beyond = sum(token >= rows for token in used)
+    count, beyond = len(tokenizer), ids_beyond(language_model, tokenizer)
     if beyond:
-        return Check("tokenizer", False, f"{beyond:,} of its {len(used):,} ids are out of range: the model has embeddings "
+        return Check("tokenizer", False, f"{beyond:,} of its {count:,} ids are out of range: the model has embeddings "
                                          f"for ids 0 to {rows - 1}", remedy)
     differing = special_ids_that_differ(language_model.model.config, tokenizer)
-    detail = f"{len(used):,} ids for {rows:,} embeddings; special ids "
-    detail += f"differ ({', '.join(differing)})" if differing else "agree with config.json"
+    detail = f"{count:,} ids for {rows:,} embeddings; special ids "
+    detail += f"differ ({', '.join(differing)})" if differing else "agree with the configuration"
     if not (language_model.anatomy.causal and language_model.has_head):
-        return Check("tokenizer", False if differing else None, f"{detail}; whether it is this model's own was not checked: "
-                     "without a causal model's head there is no loss to tell", remedy if differing else "")
-    real, shuffled = order_losses(language_model, tokenizer)
+        few = count < LEAST_COVERED * rows
+        if few:
+            detail += f"; a tokenizer of this model would use at least {LEAST_COVERED:.0%} of the embeddings"
+        return Check("tokenizer", False if differing or few else None, f"{detail}; whether it is this model's own is NOT "
+                     "checked: without a causal model's head there is no loss to tell", remedy if differing or few else "")
+    real, shuffled = order_losses(language_model, tokenizer, limit)
     detail += f"; real text {real:.2f} nats a token, its tokens in random order {shuffled:.2f}"
     if not math.isfinite(real + shuffled):
         return Check("tokenizer", None, f"{detail}: the loss is not finite and cannot tell")
@@ -86,16 +108,17 @@ def check_tokenizer(language_model, tokenizer) -> Check:
     if untrained(language_model.model):
         return Check("tokenizer", False if differing else None, f"{detail}: the model looks untrained (every norm and bias "
                      "is constant), so the loss cannot tell", remedy if differing else "")
-    return Check("tokenizer", False, f"{detail}: the model reads no language in it (at least {KNOWS_ORDER} apart)", remedy)
+    return Check("tokenizer", False, f"{detail}: the model reads no English in it (at least {KNOWS_ORDER} apart)",
+                 f"{remedy}; a model that never saw English cannot be told from one with a wrong tokenizer")
 
 
 def special_ids_that_differ(config, tokenizer) -> list[str]:
-    """['bos 1 in config.json, 0 in the tokenizer', ...] where both have one."""
+    """['bos 1 in the configuration, 0 in the tokenizer', ...] where both have one; padding is never read."""
     config, differing = config.get_text_config(), []
-    for name in ("bos", "eos", "pad"):
+    for name in ("bos", "eos"):
         theirs, ours = getattr(config, f"{name}_token_id", None), getattr(tokenizer, f"{name}_token_id")
         if theirs is not None and ours is not None and ours not in as_list(theirs):
-            differing.append(f"{name} {theirs} in config.json, {ours} in the tokenizer")
+            differing.append(f"{name} {theirs} in the configuration, {ours} in the tokenizer")
     return differing
 
 
@@ -105,17 +128,18 @@ def as_list(value) -> list:
 
 def untrained(model) -> bool:
     """Is every norm's weight and every bias the same number throughout, as before the first step of training?"""
-    return all(bool((parameter == parameter[0]).all()) for parameter in model.parameters() if parameter.ndim == 1)
+    vectors = [parameter for parameter in model.parameters() if parameter.ndim == 1]
+    return bool(vectors) and all(bool((vector == vector[0]).all()) for vector in vectors)
 
 
-def order_losses(language_model, tokenizer) -> tuple[float, float]:
+def order_losses(language_model, tokenizer, limit=None) -> tuple[float, float]:
     """Nats a token of SENTENCES, and of the same tokens in random order. Each sentence is read by itself: in one long
     text a model could learn from repetitions, whatever the tokenizer.
     """
     before, _ = special_frame(tokenizer)
     random = np.random.default_rng(0)
     real, shuffled = [], []
-    for ids in encode_batch(tokenizer, list(SENTENCES)):
+    for ids in encoded_sentences(tokenizer, limit):
         real.append(losses(language_model, before, ids))
         shuffled += [losses(language_model, before, random.permutation(ids)) for _ in range(SHUFFLES)]
     return float(torch.cat(real).mean()), float(torch.cat(shuffled).mean())
@@ -129,19 +153,21 @@ def losses(language_model, before, ids) -> torch.Tensor:
     return -logits.log_softmax(-1).gather(1, sequence[0, 1:, None])[max(len(before) - 1, 0):, 0].cpu()
 
 
-def check_bos(language_model, tokenizer) -> Check:
+def check_bos(language_model, tokenizer, limit=None) -> Check:
     """A model trained with a BOS before every text must be given it: it then expects the beginning of a text after it."""
-    bos = language_model.model.config.get_text_config().bos_token_id
+    bos = getattr(language_model.model.config.get_text_config(), "bos_token_id", None)
+    bos = tokenizer.bos_token_id if bos is None else bos
     before, _ = special_frame(tokenizer)
     shown = tokenizer.convert_ids_to_tokens(bos) if bos is not None else None
     if bos is None or bos in before:
         return Check("BOS", True, "the model has none" if bos is None else f"{shown} (id {bos}) stands before every text")
-    detail = f"config.json names {shown} (id {bos}), the tokenizer does not put it before a text"
+    detail = f"the BOS is {shown} (id {bos}), the tokenizer does not put it before a text"
     causal = language_model.anatomy.causal and language_model.has_head
     if not causal or untrained(language_model.model) or bos >= language_model.vocabulary:
         return Check("BOS", None, f"{detail}; " + ("an untrained model cannot tell whether it needs it" if causal else
                                                    "without a causal model's head nothing tells whether it needs it"))
-    beginning, gain = beginning_expected(language_model, tokenizer, bos), bos_gain(language_model, tokenizer, bos)
+    sentences = encoded_sentences(tokenizer, limit and limit - 1)
+    beginning, gain = beginning_expected(language_model, sentences, bos), bos_gain(language_model, sentences, bos)
     detail += (f"; after it the first tokens of texts gain {beginning:.2f} nats over their place after other tokens, and "
                f"later tokens {gain:.2f}")
     if not math.isfinite(beginning + gain):
@@ -158,14 +184,13 @@ def check_bos(language_model, tokenizer) -> Check:
 def separators(config, tokenizer) -> set[int]:
     """Ids that end or pad texts."""
     config = config.get_text_config()
-    return {token for value in (config.eos_token_id, config.pad_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-            for token in as_list(value)}
+    values = [getattr(config, name, None) for name in ("eos_token_id", "pad_token_id")]
+    return {token for value in (*values, tokenizer.eos_token_id, tokenizer.pad_token_id) for token in as_list(value)}
 
 
 @torch.inference_mode()
-def beginning_expected(language_model, tokenizer, bos) -> float:
+def beginning_expected(language_model, sentences, bos) -> float:
     """Nats that the first tokens of SENTENCES gain when they follow the BOS alone instead of one ordinary token alone."""
-    sentences = encode_batch(tokenizer, list(SENTENCES))
     first = torch.tensor([int(ids[0]) for ids in sentences], device=language_model.device)
     alone = torch.tensor([bos, *sorted({int(token) for ids in sentences for token in ids[1:]})], device=first.device)
     after = [-language_model.model(input_ids=part[:, None]).logits[:, 0].float().log_softmax(-1)[:, first].mean(1)
@@ -174,9 +199,8 @@ def beginning_expected(language_model, tokenizer, bos) -> float:
     return float(after[1:].median() - after[0])
 
 
-def bos_gain(language_model, tokenizer, bos) -> float:
+def bos_gain(language_model, sentences, bos) -> float:
     """Nats a token by which SENTENCES are more probable with the BOS before them, first tokens left out."""
-    sentences = encode_batch(tokenizer, list(SENTENCES))
     without = torch.cat([losses(language_model, [], ids) for ids in sentences])
     given = torch.cat([losses(language_model, [bos], ids)[1:] for ids in sentences])
     return float(without.mean() - given.mean())
