@@ -124,7 +124,7 @@ def test_without_a_penalty_separable_labels_have_no_minimum_and_that_is_said():
 
 def test_a_fit_that_was_stopped_does_not_call_itself_converged(monkeypatch):
     states, labels = made(1000, 20, spread=6)
-    monkeypatch.setattr("utils.probes.logistic.MOST_ITERATIONS", 1)
+    monkeypatch.setattr("utils.probes.lbfgs.MOST_ITERATIONS", 1)
     found = solve(states, labels, None, [1e-6], tolerance=1e-9)
     assert found.gradient[0, 0] > 1e-9 and not found.converged[0, 0]
 

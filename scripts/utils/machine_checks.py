@@ -52,8 +52,8 @@ def check_device(asked) -> Check:
     if driver is None:
         other = "mps" if torch.backends.mps.is_available() else "cpu"
         if asked.partition(":")[0] not in ("auto", "cpu", other):
-            return Check("device", False, f"no NVIDIA GPU here; torch {torch.__version__} can use {other}, not --device {asked}",
-                         f"use --device {other}")
+            return Check("device", False, f"no NVIDIA GPU here; torch {torch.__version__} can use {other}, not "
+                                          f"--device {asked}", f"use --device {other}")
         return Check("device", True, f"no NVIDIA GPU here; torch {torch.__version__} uses {other}, "
                                      f"{torch.get_num_threads()} threads; --device {asked}")
     built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
