@@ -18,7 +18,7 @@ from utils.probes.lbfgs import TINY, Point, descend
 TOLERANCE = 1e-6  # largest entry of the gradient of the mean loss, on standardised states
 SINGLE_FLOOR = 3e-7  # below this float32 gradients are rounding
 FLAT = 1e-7  # of the largest eigenvalue: directions in which the states do not vary
-CHUNK = 2**24  # numbers of the states that are turned into float64 at a time
+CHUNK = 2**22  # numbers of the states that are turned into float64 at a time
 EXACT_AT_ONCE = 2**27  # numbers of the states: up to here all of them are, 1 GB
 PAIRS_AT_ONCE = 64  # columns at penalties that are solved together in float64
 
@@ -61,20 +61,22 @@ def solve(states, labels, row_weights=None, penalties=(1e-3,), tolerance=TOLERAN
     problem = Problem(*standardised(states), labels, row_weights)
     columns, point, found, iterations = labels.shape[1], problem.start(), [], []
     for l2 in penalties:
-        point, count = descend(problem, torch.full((columns,), l2), point, max(tolerance / 2, SINGLE_FLOOR))
+        each = torch.full((columns,), l2, dtype=problem.dtype)
+        point, count = descend(problem, each, point, max(tolerance / 2, SINGLE_FLOOR))
         found.append(point.coefficients.double())
         iterations.append(count)
     pairs = Pairs(torch.cat(found, dim=1), torch.arange(columns).repeat(len(penalties)),
                   torch.tensor(penalties, dtype=torch.float64).repeat_interleave(columns))
     exact = problem.exact()
     size, right = exact.judge(pairs)
-    for which in torch.nonzero(size > tolerance)[:, 0].split(PAIRS_AT_ONCE):
-        if len(which):
+    if bool((size > tolerance).any()):
+        exact = exact.held()
+        for which in torch.nonzero(size > tolerance)[:, 0].split(PAIRS_AT_ONCE):
             some = exact.columns(pairs.column[which])
             coefficients = pairs.coefficients[:, which]
             start = Point(coefficients, some.logits(coefficients))
             pairs.coefficients[:, which] = descend(some, pairs.l2[which], start, tolerance)[0].coefficients
-            size, right = exact.judge(pairs)
+        size, right = exact.judge(pairs)
     return folded(exact, pairs, size, right, penalties, tolerance, iterations)
 
 
@@ -140,12 +142,12 @@ def checked(states, labels, row_weights, penalties):
 
 def standardised(states):
     """(states - mean) / deviation, mean and 1 / deviation float64 [d]; 0 for a constant feature."""
-    count = max(1, CHUNK // states.shape[1])
-    mean = sum(part.double().sum(0) for part in states.split(count)) / len(states)
-    variance = sum((part.double() - mean).square().sum(0) for part in states.split(count)) / len(states)
+    parts = states.split(max(1, CHUNK // states.shape[1]))
+    mean = sum(part.sum(0, dtype=torch.float64) for part in parts) / len(states)
+    variance = sum((part.double() - mean).square().sum(0) for part in parts) / len(states)
     deviation = variance.sqrt()
     inverse = torch.where(deviation <= FLAT * mean.abs().clamp(min=1e-30), 0.0, 1 / deviation.clamp(min=1e-300))
-    return torch.cat([((part.double() - mean) * inverse).to(states.dtype) for part in states.split(count)]), mean, inverse
+    return torch.cat([((part.double() - mean) * inverse).to(states.dtype) for part in parts]), mean, inverse
 
 
 @dataclass(frozen=True)
@@ -172,9 +174,13 @@ class Problem:
         self.variance, self.directions = (part.to(self.dtype) for part in basis)
 
     def exact(self) -> "Problem":
-        """The same in float64; the states are turned into it at once if they are few, else part by part in every product."""
-        states = self.states.double() if self.states.numel() <= EXACT_AT_ONCE else self.states
-        return Problem(states, self.mean, self.inverse_deviation, self.labels, self.weights, self.basis, torch.float64)
+        """The same in float64, to which the states are turned part by part in every product."""
+        return Problem(self.states, self.mean, self.inverse_deviation, self.labels, self.weights, self.basis, torch.float64)
+
+    def held(self) -> "Problem":
+        """The same with states turned into its precision for good, where they are few enough."""
+        states = self.states.to(self.dtype) if self.states.numel() <= EXACT_AT_ONCE else self.states
+        return Problem(states, self.mean, self.inverse_deviation, self.labels, self.weights, self.basis, self.dtype)
 
     def columns(self, which) -> "Problem":
         return Problem(self.states, self.mean, self.inverse_deviation, self.labels[:, which], self.weights[:, which],
