@@ -70,25 +70,20 @@ def worst_gradient(states, labels, weights, coefficients, bias, penalty) -> floa
 
 
 def time_ours(states, labels, weights, rounds) -> float:
-    """Median seconds. Each column has its own number of rows, and so its own penalty: solved sample by sample in one call
-    where they agree.
-    """
+    """Median seconds."""
     from utils.probes.logistic import solve
 
     seconds, worst = [], 0.0
     for _ in range(rounds):
         start = time.perf_counter()
-        found = [solve(states, labels[:, part], weights[:, part], PENALTIES / weights[:, part[0]].sum()) for part in
-                 np.arange(LABELS * SAMPLES).reshape(SAMPLES, LABELS)]
+        found = solve(states, labels, weights, PENALTIES, summed=True)
         seconds.append(time.perf_counter() - start)
-    for sample, solutions in enumerate(found):
-        for column in range(LABELS):
-            for index, penalty in enumerate(PENALTIES):
-                which = sample * LABELS + column
-                worst = max(worst, worst_gradient(states, labels[:, which], weights[:, which],
-                                                  solutions.weight[column, index], solutions.bias[column, index], penalty))
+    for column in range(LABELS * SAMPLES):
+        for index, penalty in enumerate(PENALTIES):
+            worst = max(worst, worst_gradient(states, labels[:, column], weights[:, column], found.weight[column, index],
+                                              found.bias[column, index], penalty))
     print(f"  ours: {np.median(seconds):.1f} s (of {', '.join(f'{one:.1f}' for one in seconds)}), largest gradient "
-          f"{worst:.1e}, converged {all(solutions.converged.all() for solutions in found)}", flush=True)
+          f"{worst:.1e}, converged {found.converged.all()}", flush=True)
     return float(np.median(seconds))
 
 

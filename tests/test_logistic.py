@@ -67,6 +67,17 @@ def test_many_columns_weights_and_penalties_are_each_solved_as_if_alone():
             np.testing.assert_allclose(ours[1], theirs[1], atol=1e-4)
 
 
+def test_penalties_of_the_summed_loss_are_scikit_learns_1_over_c():
+    states, labels = made(600, 8, columns=2)
+    weights = np.stack([np.ones(600), np.arange(600) % 3 > 0], axis=1).astype(float)
+    found = solve(states, labels, weights, [100.0, 1.0], tolerance=1e-9, summed=True)
+    for column in range(2):
+        for index, penalty in enumerate((100.0, 1.0)):
+            total = weights[:, column].sum()
+            theirs = sklearn_solution(states, labels[:, column], weights[:, column], penalty / total)
+            np.testing.assert_allclose(on_standardised(found, states, column, index)[0], theirs[0], atol=1e-4)
+
+
 def test_a_row_of_weight_2_is_two_rows():
     states, labels = made(400, 5)
     weights = 1 + np.arange(400) % 2

@@ -42,14 +42,15 @@ class Solutions:
     iterations: list[int]
 
 
-def solve(states, labels, row_weights=None, penalties=(1e-3,), tolerance=TOLERANCE) -> Solutions:
+def solve(states, labels, row_weights=None, penalties=(1e-3,), tolerance=TOLERANCE, summed=False) -> Solutions:
     """Minimise, for each label column k and penalty l2, over weight w and bias b on standardised states x:
 
         sum_i v_ik * log(1 + exp(-(2 y_ik - 1) * (x_i . w + b)))  +  l2 / 2 * |w|^2,    v_ik = row weight / column's sum
 
     states: [n, hidden_size] of any float type; labels: 0 and 1, [n] or [n, columns]; row_weights: >= 0, [n] or [n, columns]
     (0: the row is not in that problem); penalties >= 0, solved from the largest to the smallest, each from where
-    the one before ended. scikit-learn's C is 1 / (l2 * sum of the row weights). One mean and one scale serve all columns.
+    the one before ended. scikit-learn's C is 1 / (l2 * sum of the row weights). summed: the penalties are of the
+    summed loss, 1 / C, so that each column's l2 is the penalty / its sum of row weights. One mean and one scale serve all.
 
     L-BFGS (Nocedal and Wright 2006, ch. 7) in the eigenbasis of the states' covariance, all columns in one matrix product;
     its first Hessian is mean(v p (1 - p)) * covariance + l2, which is diagonal there, so the spectrum of the states
@@ -60,13 +61,13 @@ def solve(states, labels, row_weights=None, penalties=(1e-3,), tolerance=TOLERAN
     states, labels, row_weights, penalties = checked(states, labels, row_weights, penalties)
     problem = Problem(*standardised(states), labels, row_weights)
     columns, point, found, iterations = labels.shape[1], problem.start(), [], []
-    for l2 in penalties:
-        each = torch.full((columns,), l2, dtype=problem.dtype)
-        point, count = descend(problem, each, point, max(tolerance / 2, SINGLE_FLOOR))
+    total = row_weights.sum(0, dtype=torch.float64) if summed else torch.ones(columns, dtype=torch.float64)
+    l2 = torch.tensor(penalties, dtype=torch.float64)[:, None] / total
+    for each in l2:
+        point, count = descend(problem, each.to(problem.dtype), point, max(tolerance / 2, SINGLE_FLOOR))
         found.append(point.coefficients.double())
         iterations.append(count)
-    pairs = Pairs(torch.cat(found, dim=1), torch.arange(columns).repeat(len(penalties)),
-                  torch.tensor(penalties, dtype=torch.float64).repeat_interleave(columns))
+    pairs = Pairs(torch.cat(found, dim=1), torch.arange(columns).repeat(len(penalties)), l2.reshape(-1))
     exact = problem.exact()
     size, right = exact.judge(pairs)
     if bool((size > tolerance).any()):
@@ -137,7 +138,7 @@ def checked(states, labels, row_weights, penalties):
     penalties = sorted(map(float, penalties), reverse=True)
     if not penalties or penalties[-1] < 0 or not np.isfinite(penalties).all() or len(set(penalties)) < len(penalties):
         raise UserError(f"penalties {penalties} are empty, negative, not finite or repeated; give numbers of at least 0")
-    return states, labels, row_weights, penalties
+    return states.contiguous(), labels.contiguous(), row_weights.contiguous(), penalties  # mixed layouts are far slower
 
 
 def standardised(states):
