@@ -82,7 +82,7 @@ def make_page(folder, tokens, layers):
     probes = ProbeSet([], list(range(layers)), torch.zeros(layers, 4), torch.zeros(layers), metadata)
     logits = 3 * np.random.default_rng(0).standard_normal((layers, tokens)).astype(np.float32)
     path = folder / "page.html"
-    write_page(path, "probes", **page_values(probes, tokenizer, [("random", "", ids)], [logits], 1024))
+    write_page(path, "probes", **page_values(probes, tokenizer, [("random", "", ids, [""] * len(ids))], [logits], 1024))
     return path
 
 

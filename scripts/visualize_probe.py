@@ -87,7 +87,7 @@ def main(argv=None):
     probes, language_model, tokenizer = load(arguments)
     texts = read(arguments, probes, tokenizer)
     window = choose_window(arguments, language_model, tokenizer)
-    logits = apply(arguments, probes, language_model, tokenizer, [ids for _, _, ids in texts], window)
+    logits = apply(arguments, probes, language_model, tokenizer, [ids for _, _, ids, _ in texts], window)
     write(arguments, probes, tokenizer, texts, logits, window)
     return 0
 
@@ -133,7 +133,7 @@ def choose_dtype(arguments, found) -> str:
 
 
 def read(arguments, probes, tokenizer):
-    """[(name, what is known of it, token ids)] of the first --num_tokens tokens."""
+    """[(name, what is known of it, token ids, what lies between them)] of the first --num_tokens tokens."""
     from utils.readers import text_hash
     from utils.tokenizer import first_tokens
 
@@ -144,9 +144,9 @@ def read(arguments, probes, tokenizer):
         split = split_of.get(text_hash(document.text))
         if only_test and split != "test":
             continue
-        ids = first_tokens(tokenizer, document.text, missing)
+        ids, gaps = first_tokens(tokenizer, document.text, missing)
         if len(ids):
-            texts.append((document.name, KNOWN[split] if split_of else KNOWN["?"], ids))
+            texts.append((document.name, KNOWN[split] if split_of else KNOWN["?"], ids, gaps))
             missing -= len(ids)
         if missing == 0:
             break
@@ -157,8 +157,8 @@ def read(arguments, probes, tokenizer):
     if missing:
         print(f"note: {where} has {arguments.num_tokens - missing:,} tokens to show, fewer than --num_tokens "
               f"{arguments.num_tokens:,}", flush=True)
-    for note in dict.fromkeys(note for _, note, _ in texts if note != KNOWN["test"]):
-        print(f"note: {sum(note == other for _, other, _ in texts)} of {len(texts)} texts: {note}", flush=True)
+    for note in dict.fromkeys(note for _, note, _, _ in texts if note != KNOWN["test"]):
+        print(f"note: {sum(note == other for _, other, _, _ in texts)} of {len(texts)} texts: {note}", flush=True)
     return texts
 
 
@@ -229,7 +229,7 @@ def write(arguments, probes, tokenizer, texts, logits, window):
 
     write_page(arguments.output, "probes", **page_values(probes, tokenizer, texts, logits, window))
     path = Path(arguments.output).resolve()
-    print(f"wrote {arguments.output}: {sum(len(ids) for _, _, ids in texts):,} tokens, {len(probes.layers)} layers\n"
+    print(f"wrote {arguments.output}: {sum(len(ids) for _, _, ids, _ in texts):,} tokens, {len(probes.layers)} layers\n"
           f"next: open {path.as_uri()} and move through the layers with the arrow keys")
 
 

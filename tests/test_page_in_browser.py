@@ -39,8 +39,11 @@ def made(folder):
     metadata = [{**common, "threshold": threshold, "metrics": {"test": scores}}
                 for threshold in (-0.5, 0.0, 0.25, 1.0, -2.0, 0.7)]
     probes = ProbeSet([], LAYERS, torch.zeros(6, 4), torch.zeros(6), metadata)
+    gaps = [""] * len(ids)
+    gaps[50], gaps[101] = " ", f" {ATTACK}\n\n\n\n"
     path = folder / "page.html"
-    write_page(path, "probes", **page_values(probes, tokenizer, [("one", "", ids[:200]), (ATTACK, "note", ids[200:])],
+    write_page(path, "probes", **page_values(probes, tokenizer, [("one", "", ids[:200], gaps[:200]),
+                                                                 (ATTACK, "note", ids[200:], gaps[200:])],
                                              [logits[:, :200], logits[:, 200:]], 256))
     return path, logits, ids == the, [one["threshold"] for one in metadata]
 
@@ -223,6 +226,9 @@ def test_tokens_are_text_whatever_they_hold(opened):
     texts = page.eval_on_selector_all("#texts .token", "all => all.map(one => one.textContent)")
     assert texts[100:111] == [*NASTY[:7], "↵\n", "↵\n↵\n", "⇥", "⟨U+202E⟩"]
     assert all(re.fullmatch(r"⟨[0-9A-F ]+⟩", text) for text in texts[-5:])
+    between = page.eval_on_selector("#texts p", "one => Array.from(one.childNodes).filter(node => node.nodeType === 3).map("
+                                    "node => node.data)")
+    assert [text for text in between if text.strip()] == [f" {ATTACK}\n\n"] and between.count(" ") == 1
     assert page.locator("img").count() == page.locator("#texts b").count() == 0
     page.locator("#texts .token").nth(100).hover()
     assert ATTACK in page.inner_text("#card .name") and page.locator("#card img").count() == 0

@@ -249,8 +249,8 @@ def test_the_first_tokens_of_a_long_text_are_those_of_the_whole(tiny_model, coun
     tokenizer, text = load_tokenizer(str(tiny_model)), prose(9, 3000)
     for start in range(40):
         whole = encode_batch(tokenizer, [text[start:]])[0]
-        assert first_tokens(tokenizer, text[start:], count).tolist() == whole[:count].tolist()
-    assert first_tokens(tokenizer, "short", 100).tolist() == encode_batch(tokenizer, ["short"])[0].tolist()
+        assert first_tokens(tokenizer, text[start:], count)[0].tolist() == whole[:count].tolist()
+    assert first_tokens(tokenizer, "short", 100)[0].tolist() == encode_batch(tokenizer, ["short"])[0].tolist()
 
 
 def test_probes_of_another_model_lag_target_or_seed_are_named_and_left_out(trained, tmp_path, tiny_tokenizer, essay):
@@ -293,12 +293,30 @@ def test_tokens_that_are_html_newlines_marks_and_fragments_are_text(tmp_path, tr
     found = load_folder(trained)
     probes, _ = choose(found, next(iter(found.values()))["metadata"]["model_fingerprint"])
     logits = np.zeros((len(probes.layers), len(ids)), dtype=np.float32)
-    write_page(tmp_path / "page.html", "probes", **page_values(probes, tokenizer, [(attack, attack, ids)], [logits], 64))
+    texts = [(attack, attack, ids, [""] * len(ids))]
+    write_page(tmp_path / "page.html", "probes", **page_values(probes, tokenizer, texts, [logits], 64))
     page = Page(tmp_path / "page.html")
     assert page.tokens[:12] == [*plain, "⟨U+202E⟩", "⟨U+001B⟩[2J", "◌\u0301", "⇥", "↵\n↵\n"]
     assert page.tokens[12:18] == ["⟨C3⟩", "⟨A9⟩", "⟨F0⟩", "⟨9F⟩", "⟨99⟩", "⟨82⟩"]
     assert "".join(page.tokens[18:]) == " the end"
     assert "img" not in page.tags and "<img" not in page.source
+
+
+def test_spaces_that_are_in_no_token_stay_in_the_text():
+    """WordPiece drops them: without them words would run together."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    from utils.tokenizer import first_tokens
+
+    words = ["[UNK]", "the", "old", "house", "##s", ".", "stood"]
+    backend = Tokenizer(models.WordPiece({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")
+    ids, gaps = first_tokens(tokenizer, "  the old\nhouses stood.", 50)
+    assert [words[token] for token in ids] == ["the", "old", "house", "##s", "stood", "."]
+    assert gaps == ["  ", " ", "\n", "", " ", ""]
+    assert first_tokens(tokenizer, "the old", 1)[1] == [""]
 
 
 def test_a_page_asks_for_nothing_and_runs_no_script_but_its_own(trained, essay):

@@ -1,12 +1,13 @@
 """What the page of probes on a text shows, as plain data: tokens, layers, the chart of the sweep, notes."""
 
 import math
+import re
 
 import numpy as np
 
 from utils.pages.page import packed
 from utils.readings import layer_name
-from utils.tokenizer import token_text
+from utils.tokenizer import shown_text, token_text
 
 CHART = {"width": 320, "height": 190, "left": 30, "right": 314, "top": 8, "bottom": 168}
 SCORES = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "auc", "n", "groups")
@@ -17,25 +18,30 @@ LOWEST = 0.5  # balanced accuracy of a coin: the chart's floor, unless something
 def page_values(probes, tokenizer, texts, logits, window) -> dict:
     """The values of probes.html.
 
-    texts: [(name, note, token ids)]; logits: of each text, float32 [probes, tokens] as running_text gives them; window: the
-    most tokens that the model read together.
+    texts: [(name, note, token ids, what of the text lies between them)]; logits: of each text, float32 [probes, tokens] as
+    running_text gives them; window: the most tokens that the model read together.
     """
     metadata = probes.common
-    truth = [(ids == metadata["token"]).astype(np.int8) for _, _, ids in texts]
+    truth = [(ids == metadata["token"]).astype(np.int8) for _, _, ids, _ in texts]
     shown = {}  # a text has few different tokens
-    for _, _, ids in texts:
+    for _, _, ids, _ in texts:
         for token in np.unique(ids):
             shown.setdefault(int(token), token_text(tokenizer, token).replace("↵", "↵\n"))
     documents = [{"name": name, "note": note,
-                  "tokens": [{"text": shown[int(token)], "target": bool(is_target),
+                  "tokens": [{"before": between(gap), "text": shown[int(token)], "target": bool(is_target),
                               "blank": not shown[int(token)].strip(" ↵\n⇥")}
-                             for token, is_target in zip(ids, of_text, strict=True)]}
-                 for (name, note, ids), of_text in zip(texts, truth, strict=True)]
+                             for token, gap, is_target in zip(ids, gaps, of_text, strict=True)]}
+                 for (name, note, ids, gaps), of_text in zip(texts, truth, strict=True)]
     data = {"layers": [{"name": layer_name(layer), "threshold": threshold}
                        for layer, threshold in zip(probes.layers, probes.thresholds, strict=True)],
             "logits": packed(np.concatenate(logits, axis=1).astype(np.float32)), "truth": packed(np.concatenate(truth))}
     return {"question": question(metadata["target"], metadata["lag"]), "about": about(probes, texts, truth),
             "documents": documents, "data": data, "chart": chart(probes), "notes": notes(metadata, window)}
+
+
+def between(gap) -> str:
+    """What lies between two tokens, its line breaks as such: they are no token's. Many empty lines become one."""
+    return re.sub("\n{3,}", "\n\n", shown_text(gap).replace("↵", "\n"))
 
 
 def question(target, lag) -> str:
@@ -50,7 +56,7 @@ def question(target, lag) -> str:
 
 
 def about(probes, texts, truth) -> str:
-    tokens, targets = sum(len(ids) for _, _, ids in texts), sum(int(of_text.sum()) for of_text in truth)
+    tokens, targets = sum(len(ids) for _, _, ids, _ in texts), sum(int(of_text.sum()) for of_text in truth)
     kind = f"{len(probes.layers)} linear probe{'s' if len(probes.layers) > 1 else ''}"
     return (f"{kind} on the hidden states of {probes.common['model']}; {tokens:,} tokens, {targets:,} of them the target")
 

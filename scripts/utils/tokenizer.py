@@ -49,14 +49,20 @@ def encode_batch(tokenizer, texts) -> list[np.ndarray]:
     return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
 
-def first_tokens(tokenizer, text, count) -> np.ndarray:
-    """The first `count` token ids of a text without special tokens (all, if it has fewer), without encoding a whole book."""
+def first_tokens(tokenizer, text, count) -> tuple[np.ndarray, list[str]]:
+    """The first `count` token ids of a text without special tokens (all, if it has fewer), without encoding a whole book;
+    and what of the text lies before each of them and in none: the spaces that WordPiece drops.
+    """
     length = CHARACTERS_A_TOKEN * count
     while True:
-        ids = encode_batch(tokenizer, [text[:length]])[0]
-        if length >= len(text) or len(ids) >= count + SPOILT_BY_A_CUT:
-            return ids[:count]
+        encoding = tokenizer.backend_tokenizer.encode(text[:length], add_special_tokens=False)
+        if length >= len(text) or len(encoding.ids) >= count + SPOILT_BY_A_CUT:
+            break
         length *= 4
+    offsets = encoding.offsets[:count]
+    ends = [0, *(end for _, end in offsets)]
+    return np.array(encoding.ids[:count], dtype=np.int32), [text[end:start] for end, (start, _) in
+                                                             zip(ends, offsets, strict=False)]
 
 
 def target_in_running_text(tokenizer, target) -> int:
@@ -110,8 +116,12 @@ def token_text(tokenizer, token) -> str:
         return fragment(str(name))
     if isinstance(name, str) and name.startswith("▁") and not text.startswith(" "):
         text = " " + text  # the decoder drops the space of a text's first token
-    shown = "".join(SHOWN.get(character) or visible(character, len(text) == 1) for character in text)
+    shown = shown_text(text)
     return "◌" + shown if unicodedata.category(text[0]).startswith("M") else shown
+
+
+def shown_text(text) -> str:
+    return "".join(SHOWN.get(character) or visible(character, len(text) == 1) for character in text)
 
 
 def visible(character, alone) -> str:
