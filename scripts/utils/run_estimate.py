@@ -157,15 +157,16 @@ def seconds_of_pass(arguments, run, language_model, splits, tick) -> float:
         starts = np.arange(0, len(sequences), arguments.batch_size)
         chosen = starts[np.unique(np.linspace(0, len(starts) - 1, MEASURED_BATCHES).round().astype(int))]
         read_range(arguments, run, language_model, sequences, name, own, int(chosen[0]))  # the first of a shape is slow
-        seconds, tokens = {"read": 0.0}, 0
+        each, began = [], time.perf_counter()
         for first in map(int, np.random.default_rng(0).permutation(chosen)):
-            with timed(seconds, "read"):
-                read_range(arguments, run, language_model, sequences, name, own, first)
-            tokens += int(sequences.lengths[first:first + arguments.batch_size].sum())
+            start = time.perf_counter()
+            read_range(arguments, run, language_model, sequences, name, own, first)
+            seconds = time.perf_counter() - start
+            each.append(seconds / int(sequences.lengths[first:first + arguments.batch_size].sum()))
             tick(1)
-            if seconds["read"] > MEASURED_SECONDS:
+            if time.perf_counter() - began > MEASURED_SECONDS:
                 break
-        total += seconds["read"] / tokens * int(sequences.lengths.sum())
+        total += float(np.median(each)) * int(sequences.lengths.sum())  # one batch that was held up says nothing
     if sum(map(len, splits.values())) >= LONG_RUN * arguments.batch_size:  # train_probe times two batches itself
         total += 2 * total * arguments.batch_size / sum(map(len, splits.values()))
     return total
