@@ -148,7 +148,6 @@ def estimate(arguments, checks, splits, language_model, seconds):
 
     from utils.checks import Check
     from utils.run_estimate import (
-        MEASURED_BATCHES,
         PeakMemory,
         count_run,
         largest_batch,
@@ -165,7 +164,7 @@ def estimate(arguments, checks, splits, language_model, seconds):
         return
     print(f"\nrun of train_probe.py: {planned.states:,} states in {len(planned.layers)} layers, lags "
           f"{', '.join(map(str, planned.lags))}")
-    with Progress("measure", "step", MEASURED_BATCHES * len(splits) + 2) as progress, PeakMemory() as memory:
+    with Progress("measure", "step", len(splits) + 2) as progress, PeakMemory() as memory:
         most, how = largest_batch(language_model, splits, planned.plans["train"], planned.layers, arguments.batch_size)
         if most:
             seconds["pass"] = seconds_of_pass(arguments, planned, language_model, splits, progress.update)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import torch
+from scipy.stats import trim_mean
 
 from utils.extraction import LONG_RUN, own_targets, where_kept
 from utils.hidden_states import read_batch
@@ -21,10 +22,11 @@ from utils.readings import ReadPlan, parse_layers
 from utils.state_checks import as_sequences
 from utils.state_store import StateTable, empty_part, fill, find_folder, read_index, table_bytes
 
-MEASURED_BATCHES = 6  # of each split, spread over it ...
-MEASURED_SECONDS = 20  # ... or as many as fit into this time, but at least one
+MEASURED_BATCHES = 6  # of each split, spread over it; or as many as fit into MOST_SECONDS, but at least one ...
+LEAST_SECONDS = 2.0  # ... and where they are quicker than this, more of them: the speed of short batches wanders by half
+MOST_SECONDS = 20.0
 TABLE_BYTES = 2**28  # of made-up states that training is timed on: more than a processor's cache holds
-POLL = 0.005  # seconds between two looks at the memory in use
+POLL = 0.02  # seconds between two looks at the memory in use
 MOST_SEQUENCES = 4096  # largest batch that is tried on a GPU
 STEPS_BEFORE = 20  # training steps that are not timed: the first are slow
 COPIES_OF_CHUNK = 7  # standardisation holds a chunk of states in float32, and up to three times in float64
@@ -154,22 +156,29 @@ def seconds_of_pass(arguments, run, language_model, splits, tick) -> float:
     for name, sequences in splits.items():
         own = None if name == "train" else own_targets(language_model, sequences, run.layers, run.examples, run.rows,
                                                        run.plans, name)
-        starts = np.arange(0, len(sequences), arguments.batch_size)
-        chosen = starts[np.unique(np.linspace(0, len(starts) - 1, MEASURED_BATCHES).round().astype(int))]
-        read_range(arguments, run, language_model, sequences, name, own, int(chosen[0]))  # the first of a shape is slow
-        each, began = [], time.perf_counter()
-        for first in map(int, np.random.default_rng(0).permutation(chosen)):
+        order = spread_first(np.arange(0, len(sequences), arguments.batch_size), MEASURED_BATCHES)
+        read_range(arguments, run, language_model, sequences, name, own, order[0])  # the first of a shape is slow
+        each, began, passed = [], time.perf_counter(), 0.0
+        for first in order:
+            if passed > MOST_SECONDS or (passed > LEAST_SECONDS and len(each) >= MEASURED_BATCHES):
+                break
             start = time.perf_counter()
             read_range(arguments, run, language_model, sequences, name, own, first)
             seconds = time.perf_counter() - start
             each.append(seconds / int(sequences.lengths[first:first + arguments.batch_size].sum()))
-            tick(1)
-            if time.perf_counter() - began > MEASURED_SECONDS:
-                break
-        total += float(np.median(each)) * int(sequences.lengths.sum())  # one batch that was held up says nothing
+            passed = time.perf_counter() - began
+        tick(1)
+        total += trim_mean(each, 0.25) * int(sequences.lengths.sum())  # a batch that was held up says nothing
     if sum(map(len, splits.values())) >= LONG_RUN * arguments.batch_size:  # train_probe times two batches itself
         total += 2 * total * arguments.batch_size / sum(map(len, splits.values()))
     return total
+
+
+def spread_first(starts, count) -> list[int]:
+    """All of starts in a random order, but first `count` of them that lie evenly from the first to the last."""
+    even = starts[np.unique(np.linspace(0, len(starts) - 1, count).round().astype(int))]
+    rng = np.random.default_rng(0)
+    return [int(start) for start in (*rng.permutation(even), *rng.permutation(np.setdiff1d(starts, even)))]
 
 
 def read_range(arguments, run, language_model, sequences, name, own, first):
