@@ -7,7 +7,7 @@ import time
 
 from utils.command_line import Parser, Progress, quiet_libraries, readable_time, run
 from utils.errors import UserError
-from utils.probe_flags import add_data_flags, add_model_flags, add_reading_flags, add_training_flags, check_reading
+from utils.probe_flags import add_data_flags, add_model_flags, add_reading_flags, add_training_flags, check_flags
 
 DEFAULT_MODEL = "unsloth/gemma-3-270m"
 
@@ -20,7 +20,7 @@ def parse(argv):
                                               "and no estimate)")
     add_reading_flags(parser)
     add_training_flags(parser)
-    return check_reading(parser.parse_args(argv))
+    return check_flags(parser.parse_args(argv))
 
 
 class Checks(list):
@@ -69,9 +69,10 @@ def load_data(arguments):
     """The splits, or None without --train_data. Settles which model is meant."""
     splits = None
     if arguments.train_data:
-        from utils.probe_task import load_splits
+        from utils.probe_task import load_splits, settle_task
 
         splits = load_splits(arguments)
+        settle_task(arguments, splits["train"])
     arguments.model_name = arguments.model_name or (splits["train"].metadata["model_name"] if splits else DEFAULT_MODEL)
     return splits
 
@@ -165,7 +166,7 @@ def estimate(arguments, checks, splits, language_model, seconds):
     print(f"\nrun of train_probe.py: {planned.states:,} states in {len(planned.layers)} layers, lags "
           f"{', '.join(map(str, planned.lags))}")
     with Progress("measure", "step", len(splits) + 2) as progress, PeakMemory() as memory:
-        most, how = largest_batch(language_model, splits, planned.plans["train"], planned.layers, arguments.batch_size)
+        most, how = largest_batch(language_model, splits, planned, arguments.batch_size)
         if most:
             seconds["pass"] = seconds_of_pass(arguments, planned, language_model, splits, progress.update)
             peak = peak_of_run(planned, memory.peak)

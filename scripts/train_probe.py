@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Labelled sequences -> a linear probe for every layer, from one pass of the model, and a table of scores."""
+"""Labelled sequences -> probes of every kind, layer, lag, seed and penalty, from one pass of the model, and their scores."""
 
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -8,48 +9,64 @@ from pathlib import Path
 from utils.command_line import Parser, quiet_libraries, run
 from utils.errors import UserError
 from utils.files import require_writable_folder
-from utils.probe_flags import add_data_flags, add_model_flags, add_reading_flags, add_training_flags, check_reading
+from utils.probe_flags import (
+    add_comparison_flags,
+    add_data_flags,
+    add_model_flags,
+    add_reading_flags,
+    add_training_flags,
+    check_flags,
+)
 
 
 def parse(argv):
-    parser = Parser(__doc__, epilog="next: python scripts/visualize_probe.py; or --predict_current once more, which checks "
-                                    "the whole line")
+    parser = Parser(__doc__, epilog="next: python scripts/visualize_probe.py and scripts/visualize_results.py; or "
+                                    "--predict_current once more, which checks the whole line")
     add_model_flags(parser)
     add_data_flags(parser)
     add_reading_flags(parser)
     add_training_flags(parser)
+    add_comparison_flags(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--output_dir", default="models", help="folder for the probes")
     output.add_argument("--results_dir", default="results", help="folder for the tables")
+    output.add_argument("--export", metavar="DIR", help="also write all probes into one file there, probes.safetensors")
     output.add_argument("--overwrite", action="store_true",
                         help="delete probes and tables of another model or dataset from these folders")
     output.add_argument("--wandb_project", default="probe-training", help="Weights & Biases project")
     output.add_argument("--wandb_group", help="name that the runs of this sweep share (default: layer-sweep-LAG)")
     output.add_argument("--no_wandb", action="store_true", help="log nothing to Weights & Biases")
-    return check_reading(parser.parse_args(argv))
+    return check_flags(parser.parse_args(argv))
 
 
 def main(argv=None):
     arguments = parse(argv)
-    for flag in ("output_dir", "results_dir"):
+    for flag in ("output_dir", "results_dir", *(["export"] if arguments.export else [])):
         require_writable_folder(getattr(arguments, flag), f"--{flag}")
     quiet_libraries()
     started = time.monotonic()
-    from utils.probe_task import load_splits
+    from utils.probe_task import load_splits, settle_task
 
     splits = load_splits(arguments)
+    settle_task(arguments, splits["train"])
     language_model = load_model(arguments, splits)
-    sweep(arguments, splits, language_model, {"load": time.monotonic() - started})
+    finished = sweep(arguments, splits, language_model, {"load": time.monotonic() - started})
+    say_more(arguments, splits, language_model, *finished)
+    lags = [found.lag for found in finished[0]]
+    shown = "" if lags == [-1] else f" --lag {lags[0]}"
+    print(f"next: python scripts/visualize_probe.py --probe_dir {shlex.quote(arguments.output_dir)}{shown}; "
+          f"python scripts/visualize_results.py --results_dir {shlex.quote(arguments.results_dir)}")
     return 0
 
 
 def sweep(arguments, splits, language_model, seconds):
-    """From loaded data and model to saved probes, tables, and what is shown of them."""
-    from utils.extraction import drop_non_finite, run_pass
+    """From loaded data and model to saved probes and tables, and what is shown of them. Returns the sweeps, what they read
+    from, whose they are, and the paths of the probes.
+    """
     from utils.probe_task import choose_lags, draw_examples
     from utils.readings import parse_layers
     from utils.results import refuse_to_mix
-    from utils.sweep import train_lag
+    from utils.sweep_files import save_sweeps
     from utils.tracking import tracker
 
     anatomy = language_model.anatomy
@@ -59,16 +76,62 @@ def sweep(arguments, splits, language_model, seconds):
              "dataset_fingerprint": splits["train"].metadata["dataset_fingerprint"]}
     strangers = refuse_to_mix(arguments.output_dir, arguments.results_dir, owner, arguments.overwrite)
     tracking = tracker(not arguments.no_wandb, arguments.wandb_project)
-    examples = draw_examples(arguments, splits, lags)
-    tables, rows = run_pass(arguments, language_model, splits, layers, examples, seconds)
-    drop_non_finite(tables, rows, examples, layers, language_model)
-    sweeps = [train_lag(arguments, language_model, splits, layers, lag, examples[lag], tables, rows[lag], owner, tracking,
-                        seconds) for lag in lags]
-    save(arguments, sweeps, splits, language_model, owner, strangers, seconds)
+    examples, samples = draw_examples(arguments, splits, lags)
+    sources, random_sources = read(arguments, splits, language_model, layers, examples, samples, seconds)
+    sweeps = train(arguments, splits, language_model, examples, samples, sources, random_sources, owner, tracking, seconds)
+    written = save_sweeps(arguments, sweeps, splits, language_model, owner, strangers, seconds)
+    tell_what_was_written(arguments, written)
     for found in sweeps:
         show(found)
-    shown = "" if len(lags) == 1 and lags[0] == -1 else f" --lag {lags[0]}"
-    print(f"next: python scripts/visualize_probe.py --probe_dir {arguments.output_dir}{shown}")
+    return sweeps, sources, owner, written
+
+
+def read(arguments, splits, language_model, layers, examples, samples, seconds):
+    """{lag: Source} of the model, and where it is asked for of the same model with random weights, else None."""
+    from utils.extraction import drop_non_finite, run_pass
+    from utils.random_weights import with_random_weights
+
+    tables, rows, plans = run_pass(arguments, language_model, splits, layers, examples, seconds)
+    whole = plans if "attention" in arguments.kinds else None
+    drop_non_finite(tables, rows, examples, layers, language_model, whole, samples)
+    sources = sources_of(arguments, tables, rows, plans, examples)
+    if not arguments.random_weights:
+        return sources, dict.fromkeys(sources)
+    print("the same with random weights", flush=True)
+    without = with_random_weights(language_model)
+    tables, _, plans = run_pass(arguments, without, splits, layers, examples, {})
+    rows = {lag: {name: plans[name].rows(found[name]) for name in splits} for lag, found in examples.items()}
+    return sources, sources_of(arguments, tables, rows, plans, examples)
+
+
+def sources_of(arguments, tables, rows, plans, examples):
+    from utils.kinds import Source
+    from utils.readings import ragged
+
+    whole = "attention" in arguments.kinds
+    return {lag: Source(tables, rows[lag], {name: ragged(plans[name], those) for name, those in found.items()}
+                        if whole else None) for lag, found in examples.items()}
+
+
+def train(arguments, splits, language_model, examples, samples, sources, random_sources, owner, tracking, seconds):
+    """The sweeps of all lags, each with its baselines."""
+    from utils.sweep import baseline_logits, make_task, sweep_lag
+    from utils.tracked_runs import Runs
+
+    texts = texts_of(splits, language_model) if arguments.sequence_task else None
+    device = language_model.device if language_model.device.type == "cuda" else "cpu"
+    metadata, sweeps = splits["train"].metadata, []
+    common = {**owner, "target": metadata["targets"][0]["name"]}
+    for lag, source in sources.items():
+        task = make_task(arguments, examples[lag], samples[lag])
+
+        def start_runs(kind, lag, layers=source.tables["train"].layers):
+            return Runs(arguments, tracking, common, kind, lag, layers)
+
+        beside = baseline_logits(arguments, task, splits, source, texts)
+        sweeps.append(sweep_lag(arguments, lag, task, source, random_sources[lag], beside, metadata, start_runs, device,
+                                seconds))
+    return sweeps
 
 
 def load_model(arguments, splits):
@@ -99,80 +162,62 @@ def load_model(arguments, splits):
     return language_model
 
 
-def save(arguments, sweeps, splits, language_model, owner, strangers, seconds):
-    """The probes and the tables that speak of them, all or none; only then what they replace is deleted."""
-    from importlib.metadata import version
+def texts_of(splits, language_model) -> dict[str, list[str]]:
+    """{split: the text of each sequence, without special tokens}"""
+    from utils.tokenizer import load_tokenizer
 
-    from utils.files import WriteTogether
-    from utils.results import COLUMNS, probe_path, save_probe, write_tables
-    from utils.sweep import best_layer
+    tokenizer = load_tokenizer(language_model.name)
+    return {name: [tokenizer.decode(ids[sequences.text_start:end].tolist())
+                   for ids, end in zip(sequences.input_ids, sequences.text_ends, strict=True)]
+            for name, sequences in splits.items()}
 
-    metadata = splits["train"].metadata
-    probe_rows, baseline_rows, written = [], [], []
-    with WriteTogether() as files:
-        for sweep in sweeps:
-            common = {"target": sweep["target"], "lag": sweep["lag"], "seed": arguments.seed, **owner}
-            for index, layer in enumerate(sweep["layers"]):
-                trained, by_split = sweep["trained"], sweep["probes"][index]
-                path = probe_path(arguments.output_dir, layer, sweep["lag"], arguments.seed)
-                save_probe(files, path, trained.probes.weight[index], trained.probes.bias[index], {
-                    **common, "kind": "linear", "layer": layer, "token": metadata["targets"][0]["token"],
-                    "threshold": trained.threshold[index], "epoch": trained.epoch[index],
-                    "pos_weight": trained.pos_weight, "training": vars(sweep["settings"]),
-                    "hidden_size": language_model.anatomy.hidden_size, "causal": language_model.anatomy.causal,
-                    "model_dtype": str(language_model.dtype).removeprefix("torch."),
-                    "tokenizer_fingerprint": metadata["tokenizer"]["fingerprint"],
-                    "prevalence": metadata["prevalence"], "source": metadata["source"],
-                    "context_length": metadata["context_length"], "texts": text_hashes(splits),
-                    "metrics": by_split, "baselines": sweep["baselines"]})
-                written.append(path)
-                probe_rows += [{**common, "layer_idx": layer, "probe": "linear", "l2": arguments.weight_decay,
-                                "split": name, **scores} for name, scores in by_split.items()]
-            baseline_rows += [{**common, "baseline": name, "split": split, **scores}
-                              for name, by_split in sweep["baselines"].items() for split, scores in (by_split or {}).items()]
-        record = {"command": sys.argv, "arguments": vars(arguments), **owner, "seconds": seconds,
-                  "selected_on_validation": {str(sweep["lag"]): {"layer": sweep["layers"][best_layer(sweep)],
-                                                                 "epochs": sweep["trained"].epoch} for sweep in sweeps},
-                  "versions": {name: version(name) for name in ("torch", "transformers", "numpy", "scipy")}}
-        write_tables(files, arguments.results_dir, probe_rows, baseline_rows, record, replaced=strangers)
-    for path in set(strangers) - {*written, *(Path(arguments.results_dir) / name for name in COLUMNS)}:
-        path.unlink(missing_ok=True)
-    print(f"wrote {len(written)} probes: {written[0]}" + (f" ... {written[-1].name}" if len(written) > 1 else "")
+
+def tell_what_was_written(arguments, written):
+    first, last = written[0][0], written[-1][0]
+    print(f"wrote {len(written)} probes: {first}" + (f" ... {last.name}" if len(written) > 1 else "")
           + f"; tables: {Path(arguments.results_dir) / 'probe_results.csv'}, probe_metrics.csv, baselines.csv, "
           "run_record.json")
 
 
-def text_hashes(splits) -> dict[str, list[str]]:
-    """{split: the hashes of its documents}, by which a text is known that was trained on, chosen by, or kept apart."""
-    hashes = splits["train"].metadata.get("document_hashes")
-    return {} if hashes is None else {name: [hashes[document] for document in sorted(set(sequences.documents.tolist()))]
-                                      for name, sequences in splits.items()}
+def say_more(arguments, splits, language_model, sweeps, sources, owner, written):
+    """What the directions say, and what was asked for beside the tables."""
+    from utils.after_sweep import tell_directions, write_export, write_learning_curve
+    from utils.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(language_model.name)
+    for line in tell_directions(arguments, sweeps, sources, splits, language_model, tokenizer, owner):
+        print(line)
+    if arguments.learning_curve:
+        print(write_learning_curve(arguments, sweeps, sources, owner))
+    if arguments.export:
+        print(write_export(arguments, [path for path, _ in written]))
 
 
 def show(sweep):
-    from utils.readings import lag_name, layer_name
-    from utils.report import one_sided, sweep_table
-    from utils.sweep import best_layer
+    """The tables of one lag: every layer where there is one probe a layer, else the best layer of each kind."""
+    from utils.readings import lag_name
+    from utils.report import gap, one_sided, sweep_table
+    from utils.sweep import table_layer
 
-    names = [layer_name(layer) for layer in sweep["layers"]]
-    print(f"\n{sweep['target']!r}, lag {sweep['lag']} ({lag_name(sweep['lag'])}); {sweep['prevalence']:.2%} of all tokens "
+    print(f"\n{sweep.target!r}, lag {sweep.lag} ({lag_name(sweep.lag)}); {sweep.prevalence:.2%} of all tokens "
           "are the target; thresholds from validation, intervals over groups")
-    for split in [name for name in ("val", "test") if name in sweep["probes"][0]]:
-        entries = [(name, by_split[split]) for name, by_split in zip(names, sweep["probes"], strict=True)]
-        entries += [(f"({name})", by_split and by_split[split]) for name, by_split in sweep["baselines"].items()]
+    probes = sweep.shown
+    kinds = len({probe.kind for probe in sweep.chosen}) > 1
+    names = [table_layer(probe.layer) + (f" {probe.kind}" if kinds else "") for probe in probes]
+    for split in [name for name in ("val", "test") if name in probes[0].metrics]:
+        entries = [(name, probe.metrics[split]) for name, probe in zip(names, probes, strict=True)]
+        entries += [(f"({name})", by_split and by_split[split]) for name, by_split in sweep.baselines.items()]
         print(f"\n{sweep_table(entries, split)}")
         if entries[0][1]["groups"] < 3:
             print(f"no intervals: {entries[0][1]['groups']} group(s) in {split}, an interval over groups needs 3")
     print()
-    for name, by_split in zip(names, sweep["probes"], strict=True):
+    for name, probe in zip(names, probes, strict=True):
         for split in ("val", "test"):
-            warning = split in by_split and one_sided(f"{name} on {split}", by_split[split])
+            warning = split in probe.metrics and one_sided(f"{name} on {split}", probe.metrics[split])
             if warning:
                 print(warning, file=sys.stderr)
-    best = best_layer(sweep)
-    chosen = sweep["probes"][best]
-    print(f"best on validation: {names[best]}, balanced accuracy {chosen['val']['balanced_accuracy']:.3f}"
-          + (f" (test {chosen['test']['balanced_accuracy']:.3f})" if "test" in chosen else ""))
+    for line in (*sweep.warnings, gap(sweep.winner, sweep.best)):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 from utils.command_line import Parser, Progress, one_lag, quiet_libraries, run, whole_number
 from utils.errors import UsageError, UserError
 from utils.files import require_writable_folder
-from utils.probe_flags import add_model_flags
+from utils.probe_flags import PAGE_KINDS, add_model_flags
 
 GUTENBERG = "manu/project_gutenberg"
 KNOWN = {"test": "of the test split", "val": "seen when epochs and thresholds were chosen", "train": "seen in training",
@@ -26,6 +26,7 @@ def parse(argv):
                                                 "token, if it is there)")
     probes.add_argument("--target_token", help="... several targets (default: the one of most probes)")
     probes.add_argument("--seed", type=whole_number(0), help="... several seeds (default: 0 if it is there)")
+    probes.add_argument("--probe", choices=PAGE_KINDS, help="... several kinds (default: linear if it is there)")
     add_model_flags(parser, "that the probes were trained on", "the probes' own", "windows", batch_size=8)
     text = parser.add_argument_group("text")
     text.add_argument("--num_tokens", type=whole_number(1), default=4000, help="tokens of text to show")
@@ -99,7 +100,7 @@ def load(arguments):
 
     found = load_folder(arguments.probe_dir)
     for key, wanted, flag in (("lag", arguments.lag, "lag"), ("target", arguments.target_token, "target_token"),
-                              ("seed", arguments.seed, "seed")):
+                              ("seed", arguments.seed, "seed"), ("kind", arguments.probe, "probe")):
         require(found, key, wanted, flag)
     name = arguments.model_name or most_common(found, "model")
     tokenizer = load_tokenizer(name)
@@ -107,7 +108,8 @@ def load(arguments):
     from utils.readings import parse_layers
 
     language_model = load_language_model(name, choose_dtype(arguments, found), arguments.device)
-    probes, left_out = choose(found, language_model.fingerprint, arguments.lag, arguments.target_token, arguments.seed)
+    probes, left_out = choose(found, language_model.fingerprint, arguments.lag, arguments.target_token, arguments.seed,
+                              arguments.probe)
     if probes is None:
         why = "; ".join(f"{len(paths)} are {reason}" for reason, paths in left_out.items())
         raise UserError(f"--probe_dir {arguments.probe_dir} has no probe of --model_name {name} "

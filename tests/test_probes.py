@@ -86,16 +86,6 @@ def test_pos_weight_is_the_ratio_of_classes_and_capped():
         assert trained.pos_weight == expected
 
 
-def test_training_draws_negatives_per_seed_and_keeps_every_positive():
-    from utils.readings import Examples, sample_for_training
-
-    n = np.arange(1000)
-    examples = Examples(n, n, n, (n < 10).astype(np.int8), n, n)
-    drawn = [sample_for_training(examples, 5.0, seed) for seed in (0, 0, 1)]
-    assert all((found.labels == 1).sum() == 10 and len(found) == 60 for found in drawn)
-    assert np.array_equal(drawn[0].sequence, drawn[1].sequence) and not np.array_equal(drawn[0].sequence, drawn[2].sequence)
-
-
 def test_threshold_by_hand():
     assert choose_threshold([-3.0, -1.0, 2.0, 5.0], [0, 0, 1, 1]) == 0.5
     assert choose_threshold([1.0, 1.0, 1.0], [0, 1, 1]) == 0.0

@@ -172,7 +172,7 @@ def test_colour_lies_on_the_token_that_is_asked_for(lag, where, tiny_model, trai
     weight = 10 * table[known] / table[known].square().sum()
     metadata = {**load_probe(trained / "probe_embed_next.pth")["metadata"], "lag": lag, "threshold": 0.0}
     with WriteTogether() as files:
-        save_probe(files, tmp_path / "own" / "probe_embed.pth", weight, -8.0, metadata)
+        save_probe(files, tmp_path / "own" / "probe_embed.pth", {"weight": weight, "bias": -8.0}, metadata)
     ids = np.array(tokenizer(essay.read_text(), add_special_tokens=False)["input_ids"][:300])
     clear = (table[ids] @ weight > 8).numpy()
     assert (clear == (ids == known)).all() and clear.sum() > 3
@@ -262,8 +262,7 @@ def test_probes_of_another_model_lag_target_or_seed_are_named_and_left_out(train
             ("probe_layer1_next.pth", {"kind": "mlp"})]):
         probe = load_probe(trained / name)
         with WriteTogether() as files:
-            save_probe(files, folder / f"probe_{index}.pth", probe["state_dict"]["weight"], probe["state_dict"]["bias"],
-                       {**probe["metadata"], **changes})
+            save_probe(files, folder / f"probe_{index}.pth", probe["state_dict"], {**probe["metadata"], **changes})
     page, result = show(folder, essay, "--num_tokens", "50")
     assert page.names == ["layer0"]
     lines = [line for line in result.stdout.splitlines() if line.startswith("left out")]
@@ -348,7 +347,7 @@ def test_a_damaged_probe_is_named(change, said, trained, essay, tmp_path):
     else:
         metadata[name] = value
     with WriteTogether() as files:
-        save_probe(files, tmp_path / "m" / "probe_layer1_next.pth", state["weight"], state["bias"], metadata)
+        save_probe(files, tmp_path / "m" / "probe_layer1_next.pth", state, metadata)
     output = tmp_path / "page.html"
     assert_one_line_error(call("visualize_probe", "--probe_dir", tmp_path / "m", "--text_file", essay, "--output", output),
                           said)
@@ -454,7 +453,7 @@ def test_a_model_that_overflows_is_an_error_that_names_the_precision(tmp_path, t
     def page_in(dtype):
         own = load_language_model(str(tmp_path / "hot"), dtype, "cpu").fingerprint
         with WriteTogether() as files:
-            save_probe(files, tmp_path / dtype / "probe_layer0_next.pth", *probe["state_dict"].values(),
+            save_probe(files, tmp_path / dtype / "probe_layer0_next.pth", probe["state_dict"],
                        {**probe["metadata"], "model": str(tmp_path / "hot"), "model_fingerprint": own})
         return call("visualize_probe", "--probe_dir", tmp_path / dtype, "--text_file", essay, "--model_dtype", dtype,
                     "--output", output)

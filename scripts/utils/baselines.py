@@ -1,8 +1,21 @@
-"""What a probe must beat: the majority class, the identity of the token that is read, the model's own probability."""
+"""What a probe must beat: the majority class, the token that is read and those before it, length, words, and for a
+next-token task the model's own probability. Each knows train's labels only; what is chosen is chosen on validation.
+"""
+
+import math
 
 import numpy as np
 
+from utils.metrics import auroc
+
 SMOOTHING = 1.0  # examples of the average token that each token is thought to have had
+INVERSE_PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # scikit-learn's C
+ITERATIONS = 1000  # of L-BFGS, at most; it needs some hundred where the penalty is weak
+TOKENS_SEEN = 4  # the token that is read and its predecessors, for `neighbours`
+RARE = 2  # a run of tokens or characters that train has less often is left out: it would be learnt by heart
+WORDS = {"token_pattern": r"\w+|[^\w\s]"}  # a word, however short, or a punctuation mark
+CHARACTERS = {"analyzer": "char_wb", "ngram_range": (2, 4), "lowercase": False, "max_features": 2**18}
+SUSPICIOUS = 0.4  # AUROC of a baseline; chance is 0.5
 
 
 def majority_logits(train_labels, n) -> np.ndarray:
@@ -24,3 +37,136 @@ def read_token_logits(train_tokens, train_labels, tokens) -> np.ndarray:
     positives, negatives = (np.bincount(train_tokens[mask], minlength=size) for mask in (true, ~true))
     share = true.mean()
     return np.log((positives + SMOOTHING * share) / (negatives + SMOOTHING * (1 - share)))[tokens]
+
+
+def logistic_logits(features, labels, inverse_penalties=INVERSE_PENALTIES) -> dict[str, np.ndarray]:
+    """Logits of scikit-learn's logistic regression on train, its C (the smoothing) the best on validation by AUROC, the
+    smallest of equally good ones. features: {split: [n, features], sparse or not}; labels: {split: [n]}.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    best, found = -math.inf, {}
+    model = LogisticRegression(max_iter=ITERATIONS, warm_start=True)
+    for inverse_penalty in inverse_penalties:
+        model.set_params(C=inverse_penalty).fit(features["train"], labels["train"])
+        logits = {split: model.decision_function(those) for split, those in features.items()}
+        score = np.nan_to_num(auroc(logits["val"], labels["val"]))
+        if score > best:
+            best, found = score, logits
+    return found
+
+
+def runs_read(examples_by_split, sequences_by_split) -> np.ndarray:
+    """Which run of 1, 2, ... TOKENS_SEEN tokens ends at each read position: int64 [TOKENS_SEEN, n of all splits].
+
+    Equal numbers in one row: equal runs. Special tokens before the text count as its beginning, whatever their ids.
+    """
+    codes = []
+    for back in range(TOKENS_SEEN):
+        tokens = []
+        for split, examples in examples_by_split.items():
+            sequences, position = sequences_by_split[split], examples.read - back
+            inside = position >= sequences.text_start
+            tokens.append(np.where(inside, sequences.input_ids[examples.sequence, np.maximum(position, 0)], -1))
+        token = 1 + np.concatenate(tokens).astype(np.int64)
+        shorter = codes[-1] if codes else np.zeros_like(token)
+        codes.append(np.unique(shorter * (token.max() + 1) + token, return_inverse=True)[1])
+    return np.stack(codes)
+
+
+def neighbour_logits(examples_by_split, sequences_by_split) -> dict[str, np.ndarray]:
+    """Log-odds of the label given the token that is read and the three before it, and nothing else.
+
+    Logistic regression on which runs of one to four tokens end there (one-hot). Its penalty smooths: a rare run moves little
+    and leaves the word to the shorter ones; one that train has once or never is left out.
+    """
+    from scipy.sparse import csr_array
+
+    runs = runs_read(examples_by_split, sequences_by_split)
+    sizes = np.cumsum([len(examples) for examples in examples_by_split.values()])
+    parts = dict(zip(examples_by_split, np.split(runs, sizes[:-1], axis=1), strict=True))
+    columns, count = np.full((TOKENS_SEEN, runs.max() + 1), -1), 0
+    for column, codes in zip(columns, parts["train"], strict=True):
+        known = np.flatnonzero(np.bincount(codes, minlength=len(column)) >= RARE)
+        column[known] = count + np.arange(len(known))
+        count += len(known)
+    features = {}
+    for split, codes in parts.items():
+        found = columns[np.arange(TOKENS_SEEN)[:, None], codes].T  # [n, TOKENS_SEEN]
+        there = found >= 0
+        features[split] = csr_array((np.ones(there.sum()), found[there], np.concatenate([[0], np.cumsum(there.sum(1))])),
+                                    shape=(len(found), max(count, 1)))
+    return logistic_logits(features, labels_of(examples_by_split))
+
+
+def length_logits(examples_by_split, sequences_by_split) -> dict[str, np.ndarray]:
+    """Logistic regression on how many text tokens the sequence has, and at which of them the state is read (C is 1)."""
+    from sklearn.preprocessing import StandardScaler
+
+    counts = {}
+    for split, examples in examples_by_split.items():
+        sequences = sequences_by_split[split]
+        ends = np.stack([sequences.text_ends[examples.sequence], examples.read], axis=1)
+        counts[split] = (ends - sequences.text_start).astype(np.float64)
+    scaler = StandardScaler().fit(counts["train"])
+    return logistic_logits({split: scaler.transform(values) for split, values in counts.items()},
+                           labels_of(examples_by_split), inverse_penalties=(1.0,))
+
+
+def tf_idf_logits(texts_by_split, labels_by_split, **options) -> dict[str, np.ndarray]:
+    """Logistic regression on TF-IDF of what `options` of scikit-learn's TfidfVectorizer say; idf and terms from train."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(sublinear_tf=True, **options).fit(texts_by_split["train"])
+    return logistic_logits({split: vectorizer.transform(texts) for split, texts in texts_by_split.items()}, labels_by_split)
+
+
+def labels_of(examples_by_split) -> dict[str, np.ndarray]:
+    return {split: examples.labels for split, examples in examples_by_split.items()}
+
+
+def all_token_baselines(examples_by_split, sequences_by_split, own_logits_by_split=None) -> dict[str, dict[str, np.ndarray]]:
+    """{baseline: {split: logits float64 [n]}}, in the order of the tables. "train" holds the examples to fit on."""
+    train = examples_by_split["train"]
+    found = {"majority": {split: majority_logits(train.labels, len(those)) for split, those in examples_by_split.items()},
+             "read token": {split: read_token_logits(train.tokens, train.labels, those.tokens)
+                            for split, those in examples_by_split.items()},
+             "neighbours": neighbour_logits(examples_by_split, sequences_by_split),
+             "length": length_logits(examples_by_split, sequences_by_split)}
+    if own_logits_by_split is not None:
+        found["own probability"] = {split: np.asarray(logits, dtype=np.float64)
+                                    for split, logits in own_logits_by_split.items()}
+    return found
+
+
+def all_sequence_baselines(examples_by_split, sequences_by_split, texts_by_split) -> dict[str, dict[str, np.ndarray]]:
+    """The same for labels of whole sequences, and a bag of words and of characters; texts: {split: [text of a sequence]}."""
+    texts = {split: [texts_by_split[split][index] for index in examples.sequence]
+             for split, examples in examples_by_split.items()}
+    labels = labels_of(examples_by_split)
+    return {**all_token_baselines(examples_by_split, sequences_by_split),
+            "tf-idf words": tf_idf_logits(texts, labels, **WORDS),
+            "tf-idf characters": tf_idf_logits(texts, labels, **CHARACTERS)}
+
+
+def is_sequence_task(sequences) -> bool:
+    """Whether a label speaks of its whole sequence: each has exactly one, on its last text token, read there (lag 0)."""
+    sequence, position, _ = sequences.labelled()
+    return (sequences.metadata["default_lag"] == 0 and np.array_equal(sequence, np.arange(len(sequences)))
+            and np.array_equal(position, sequences.text_ends - 1))
+
+
+def best_baseline(val_scores) -> str:
+    """The name with the greatest of {baseline: AUROC on validation}; the first of equal ones; NaN is less than any."""
+    return max(val_scores, key=lambda name: -math.inf if math.isnan(val_scores[name]) else val_scores[name])
+
+
+def suspicious(name, auc) -> str | None:
+    """What to say of a baseline that ranks the wrong way round on validation or test; None where it does not.
+
+    A town that stands in one true and one false sentence, one of them in train, teaches the words the opposite of the truth.
+    """
+    if not auc < SUSPICIOUS:
+        return None
+    return (f"the baseline {name!r} has AUROC {auc:.3f}, where chance is 0.5: what train taught it is turned round here, so "
+            "the split is not independent (the same things stand on both sides with opposite labels); split by group")

@@ -123,6 +123,40 @@ def lag_list(text) -> list[int]:
     return lags
 
 
+def number_list(minimum, whole=False):
+    """An argparse type: '0,1e-3' -> [0.0, 0.001]; at least one number, none twice, each at least `minimum`."""
+    one = whole_number(minimum) if whole else number(minimum)
+
+    def parse(text):
+        try:
+            values = [one(part.strip()) for part in text.split(",")]
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list such as {'0,1,2' if whole else '0.1,0.01'}: "
+                                             f"{error}") from None
+        if len(set(values)) < len(values):
+            raise argparse.ArgumentTypeError(f"{text!r} names a number twice")
+        return values
+
+    return parse
+
+
+def name_list(names):
+    """An argparse type: 'a,b' -> ['a', 'b'], each one of `names`, none twice."""
+
+    def parse(text):
+        found = [part.strip() for part in text.split(",")]
+        for part in found:
+            if part not in names:
+                near = difflib.get_close_matches(part, names, n=1)
+                raise argparse.ArgumentTypeError(f"{part!r} is none of {', '.join(names)}"
+                                                 + (f"; did you mean {near[0]}?" if near else ""))
+        if len(set(found)) < len(found):
+            raise argparse.ArgumentTypeError(f"{text!r} names one twice")
+        return found
+
+    return parse
+
+
 def run(main, argv=None):
     """Run a script's `main` and turn what a user can mend into one line on standard error and an exit status."""
     name = Path(sys.argv[0]).name

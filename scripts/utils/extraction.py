@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import torch
 
 from utils.command_line import Progress, readable_time
 from utils.errors import UserError
 from utils.hidden_states import hook_free_rate
-from utils.readings import ReadPlan
+from utils.readings import ReadPlan, ragged, whole_sequences
 from utils.state_store import collect_in_memory, collect_on_disk, table_bytes
 
 LONG_RUN = 20  # batches: from here on one batch is first run without hooks, for an estimate of time
@@ -18,10 +19,12 @@ MOST_NON_FINITE = 0.01  # of the states: more than this is no accident
 
 
 def run_pass(arguments, language_model, splits, layers, examples, seconds):
-    """The one pass over all splits. Returns {split: StateTable} and {lag: {split: the rows of its examples}}."""
-    plans = {name: ReadPlan.union([found[name] for found in examples.values()]) for name in splits}
+    """The one pass over all splits. Returns {split: StateTable}, {lag: {split: the rows of its examples}} and
+    {split: ReadPlan}, the rows of each table.
+    """
+    plans, segments = choose_plans(arguments, splits, examples), segments_of(arguments)
     rows = {lag: {name: plans[name].rows(found[name]) for name in splits} for lag, found in examples.items()}
-    needed = sum(table_bytes(language_model, len(plan), layers) for plan in plans.values())
+    needed = sum(table_bytes(language_model, len(plan), layers, segments) for plan in plans.values())
     budget, folder = where_kept(arguments, needed)
     tokens = sum(int(sequences.lengths.sum()) for sequences in splits.values())
     print(f"one pass over {tokens:,} tokens reads {sum(map(len, plans.values())):,} states in {len(layers)} layers: "
@@ -41,13 +44,28 @@ def run_pass(arguments, language_model, splits, layers, examples, seconds):
 
         for name, sequences in splits.items():
             own = None if name == "train" else own_targets(language_model, sequences, layers, examples, rows, plans, name)
-            common = (language_model, sequences, plans[name], layers, arguments.batch_size, own, tick)
+            common = (language_model, sequences, plans[name], layers, arguments.batch_size, own, tick, segments)
             tables[name] = collect_on_disk(folder, *common) if folder else collect_in_memory(*common)
             if folder and needed <= budget:
                 tables[name] = tables[name].in_memory()
     seconds["pass"] = time.monotonic() - began
     print(f"pass: {readable_time(seconds['pass'])}, {tokens / seconds['pass']:,.0f} tokens/s", flush=True)
-    return tables, rows
+    return tables, rows, plans
+
+
+def choose_plans(arguments, splits, examples) -> dict[str, ReadPlan]:
+    """{split: what is read of it}: the positions of all lags, pooled as `arguments.pool` says; for an attention probe the
+    whole text up to them.
+    """
+    by_split = {name: [found[name] for found in examples.values()] for name in splits}
+    if "attention" in getattr(arguments, "kinds", ()):
+        return {name: whole_sequences(sequences, *by_split[name]) for name, sequences in splits.items()}
+    return {name: ReadPlan.union(by_split[name], getattr(arguments, "pool", "last")) for name in splits}
+
+
+def segments_of(arguments) -> int:
+    """Into how many segments attention rows are cut; 0 where no probe reads them."""
+    return arguments.attention_segments if "attention_features" in getattr(arguments, "kinds", ()) else 0
 
 
 def where_kept(arguments, needed) -> tuple[float, str | None]:
@@ -70,23 +88,26 @@ def estimate(arguments, language_model, splits, layers, tokens) -> float | None:
     sequences = splits["train"]
     if sum(map(len, splits.values())) < LONG_RUN * arguments.batch_size:
         return None
-    rate = hook_free_rate(language_model, sequences, arguments.batch_size)
+    attention = segments_of(arguments) > 0
+    rate = hook_free_rate(language_model, sequences, arguments.batch_size, eager=attention)
     if rate is None:
         return None
     deepest = max((layer if isinstance(layer, int) else -1 if layer == "embed" else len(language_model.anatomy.blocks) - 1)
                   for layer in layers)
-    share = (deepest + 1) / len(language_model.anatomy.blocks)
+    share = 1.0 if attention else (deepest + 1) / len(language_model.anatomy.blocks)
     print(f"the pass will take about {readable_time(tokens / rate * share)} (one batch without hooks: {rate:,.0f} "
           f"tokens/s; {share:.0%} of the layers are run)", flush=True)
     return rate
 
 
 def own_targets(language_model, sequences, layers, examples, rows, plans, split):
-    """The target's id at each row from which the next token is predicted; None where the pass ends before the head."""
+    """The target's id at each row from which the next token is predicted; None where the pass ends before the head,
+    and where states are pooled.
+    """
     last = len(language_model.anatomy.blocks) - 1
     reaches_the_end = "final_norm" in layers or last in layers
     possible = language_model.has_head and language_model.anatomy.causal and language_model.anatomy.final_norm is not None
-    if not (reaches_the_end and possible and -1 in examples):
+    if not (reaches_the_end and possible and -1 in examples and plans[split].pool == "last"):
         return None
     token_of_task = np.array([target["token"] for target in sequences.metadata["targets"]])
     asked = np.full(len(plans[split]), -1)
@@ -94,18 +115,30 @@ def own_targets(language_model, sequences, layers, examples, rows, plans, split)
     return asked
 
 
-def drop_non_finite(tables, rows, examples, layers, language_model):
-    """Leave out the examples whose state overflowed in any layer; many of them are an error."""
+def drop_non_finite(tables, rows, examples, layers, language_model, plans=None, samples=None):
+    """Leave out the examples whose state overflowed in any layer; many of them are an error.
+
+    plans: as run_pass gives them, where a probe attends over whole sequences: an overflow at any row of its text then
+    counts. samples: {lag: bool [n_train, seeds]}, cut as the examples of train are.
+    """
     for split, table in tables.items():
-        wrong = table.non_finite()
+        wrong, names = table.non_finite(), layers
+        if "attention" in table.parts[0]:
+            finite = torch.cat([part["attention"].isfinite().all(-1) for part in table.parts])
+            wrong, names = torch.cat([wrong, ~finite[None]]), [*layers, "attention"]
         share = wrong.double().mean(1)
         if share.max() > MOST_NON_FINITE:
-            worst = layers[int(share.argmax())]
+            worst = names[int(share.argmax())]
             raise UserError(f"{share.max():.1%} of the {split} states of layer {worst} are not finite in "
                             f"{str(language_model.dtype).removeprefix('torch.')}; use --model_dtype bfloat16 or float32")
         if wrong.any():
             fine = ~wrong.any(0).numpy()
             print(f"{split}: {int((~fine).sum())} of {len(fine)} states are not finite and were dropped", flush=True)
+            before = np.concatenate([[0], np.cumsum(~fine)])
             for lag, found in examples.items():
-                keep = fine[rows[lag][split]]
+                start, end = ((rows[lag][split], rows[lag][split] + 1) if plans is None else
+                              ragged(plans[split], found[split]))
+                keep = before[end] == before[start]
                 found[split], rows[lag][split] = found[split][keep], rows[lag][split][keep]
+                if split == "train" and samples is not None:
+                    samples[lag] = samples[lag][keep]

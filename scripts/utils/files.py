@@ -118,7 +118,9 @@ def save_tensors(file, format_name, version, payload):
 
 
 def load_tensors(path, format_name, version, made_by) -> dict:
-    """Read what `save_tensors` wrote. `made_by` names the command that makes such a file, for the error's remedy."""
+    """Read what `save_tensors` wrote, of this format or one of several. `made_by` names the command that makes such a file,
+    for the error's remedy.
+    """
     import torch
 
     path = Path(path)
@@ -145,10 +147,11 @@ def load_tensors(path, format_name, version, made_by) -> dict:
         raise UserError(f"{path} is not a plain file of tensors (it is damaged, or would run code when loaded) and "
                         f"was not opened; {remedy}") from error
     found = payload.get("format") if isinstance(payload, dict) else None
-    if found != format_name:
-        raise UserError(f"{path} has format {found!r}, not {format_name!r}; {remedy}")
+    wanted = (format_name,) if isinstance(format_name, str) else format_name
+    if found not in wanted:
+        raise UserError(f"{path} has format {found!r}, not {' or '.join(map(repr, wanted))}; {remedy}")
     if payload.get("version") != version:
-        raise UserError(f"{path} has version {payload.get('version')!r} of format {format_name!r}, this suite reads "
+        raise UserError(f"{path} has version {payload.get('version')!r} of format {found!r}, this suite reads "
                         f"version {version}; {remedy}")
     return payload
 

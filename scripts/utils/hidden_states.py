@@ -1,17 +1,19 @@
 """The one pass: hidden states of many layers from one forward of the model's body, stopped after the deepest."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from time import perf_counter
 
 import numpy as np
 import torch
 
 from utils.anatomy import state_of, stream_before
+from utils.attention_rows import ATTENTION, by_segment, eager_attention, watching_attention
 from utils.errors import UserError
 from utils.language_model import is_out_of_memory, own_logits
 
 LONG_BATCH = 5  # seconds
+POOL_BYTES = 2**28  # of one layer's states pooled together
 OWN_LOGITS = "own_logits"  # the reading that is no layer: the model's own log-odds of the target
 
 
@@ -72,14 +74,23 @@ def forward(language_model, input_ids, attention_mask, layers, take):
 
 
 def read_states(language_model, sequences, plan, layers, batch_size, own_targets=None,
-                first=0, last=None) -> Iterator[tuple[str | int, slice, torch.Tensor]]:
+                first=0, last=None, attention_segments=0) -> Iterator[tuple[str | int, slice, torch.Tensor]]:
     """Yield (reading, rows of the plan, values [rows, hidden_size]) batch by batch for sequences first to last - 1.
 
     layers: the readings; with `own_targets` (int64 [rows of the plan], -1: not asked) the reading OWN_LOGITS follows
-    each batch, values float32 [rows] with NaN where it was not asked. When memory runs out, the batch is halved.
+    each batch, values float32 [rows] with NaN where it was not asked; a plan that pools has none. With
+    `attention_segments` the reading ATTENTION follows, values float32 [rows, layers * heads * segments]
+    (attention_rows); the model then runs with eager attention, whose states differ by rounding. When memory runs out,
+    the batch is halved.
     """
     last = len(sequences) if last is None else last
+    if plan.pool != "last":
+        own_targets = None  # asked of a token's own state only
+        if plan.position.min(initial=sequences.text_start) < sequences.text_start:
+            raise ValueError(f"the plan pools up to position {plan.position.min()}, before the first text token")
     wanted = list(layers)
+    if attention_segments and "final_norm" not in wanted:  # every block must be run
+        wanted.append(len(language_model.anatomy.blocks) - 1)
     if own_targets is not None and "final_norm" not in wanted:
         wanted.append("final_norm")
     read_at = np.searchsorted(plan.sequence, np.arange(len(sequences) + 1))
@@ -89,7 +100,7 @@ def read_states(language_model, sequences, plan, layers, batch_size, own_targets
         size = min(batch_size, language_model.largest_batch or batch_size)
         chosen = with_reads[start:start + size]
         try:
-            rows, found = read_batch(language_model, sequences, plan, chosen, read_at, wanted)
+            rows, found = read_batch(language_model, sequences, plan, chosen, read_at, wanted, attention_segments)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -99,6 +110,8 @@ def read_states(language_model, sequences, plan, layers, batch_size, own_targets
             yield layer, rows, found[layer]
         if own_targets is not None:
             yield OWN_LOGITS, rows, own_where_asked(language_model, found["final_norm"], own_targets[rows])
+        if attention_segments:
+            yield ATTENTION, rows, found[ATTENTION]
         start += len(chosen)
 
 
@@ -112,8 +125,10 @@ def halve(batch_size, error) -> int:
     return batch_size // 2
 
 
-def read_batch(language_model, sequences, plan, chosen, read_at, layers):
-    """The rows of the plan that these sequences hold, and {layer: their states [rows, hidden_size]} in main memory."""
+def read_batch(language_model, sequences, plan, chosen, read_at, layers, attention_segments=0):
+    """The rows of the plan that these sequences hold, and {layer: their states [rows, hidden_size]} in main memory; with
+    `attention_segments` also {ATTENTION: float32 [rows, layers * heads * segments]}.
+    """
     rows = slice(int(read_at[chosen[0]]), int(read_at[chosen[-1] + 1]))
     positions = plan.position[rows]
     batch_row = torch.from_numpy(np.searchsorted(chosen, plan.sequence[rows])).to(language_model.device)
@@ -124,13 +139,35 @@ def read_batch(language_model, sequences, plan, chosen, read_at, layers):
         width = int(positions.max()) + 1
     input_ids = torch.from_numpy(sequences.input_ids[chosen, :width].astype(np.int64))
     mask = torch.from_numpy((np.arange(width) < lengths[:, None]).astype(np.int64))
-    found = {}
+    found, looked = {}, []
 
     def take(layer, state):
-        found[layer] = state[batch_row, position]
+        found[layer] = pooled(state, batch_row, position, plan.pool, 0 if plan.pool == "last" else sequences.text_start)
 
-    forward(language_model, input_ids, mask, layers, take)
+    def take_attention(layer, weights):
+        looked.append(by_segment(weights, batch_row, position, sequences.text_start, layer.window, attention_segments))
+
+    with watching_attention(language_model, take_attention) if attention_segments else nullcontext():
+        forward(language_model, input_ids, mask, layers, take)
+    if attention_segments:
+        found[ATTENTION] = torch.cat(looked, dim=1).flatten(1)
     return rows, {layer: state.cpu() for layer, state in found.items()}
+
+
+def pooled(state, batch_row, position, pool, text_start) -> torch.Tensor:
+    """[rows, hidden_size] in the state's dtype: at each (batch_row, position) the state, or the mean or the maximum of the
+    states from text_start on up to it. state: [batch, tokens, hidden_size]; sums are taken in float32.
+    """
+    if pool == "last":
+        return state[batch_row, position]
+    text, count = state[:, text_start:], position - text_start + 1
+    dimensions = max(1, POOL_BYTES // (12 * text.shape[0] * text.shape[1]))  # 8 bytes an index of cummax, 4 a value
+    parts = []
+    for part in text.split(dimensions, dim=2):
+        running = part.cummax(1).values if pool == "max" else part.cumsum(1, dtype=torch.float32)
+        parts.append(running[batch_row, count - 1])
+    result = torch.cat(parts, dim=1)
+    return result if pool == "max" else (result / count[:, None]).to(state.dtype)
 
 
 def own_where_asked(language_model, states, targets) -> torch.Tensor:
@@ -142,8 +179,11 @@ def own_where_asked(language_model, states, targets) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def hook_free_rate(language_model, sequences, batch_size) -> float | None:
-    """Tokens/s of the whole body on one batch without any hook; None where the batch does not fit into memory."""
+def hook_free_rate(language_model, sequences, batch_size, eager=False) -> float | None:
+    """Tokens/s of the whole body on one batch without any hook; None where the batch does not fit into memory.
+
+    eager: with the attention that gives weights.
+    """
     lengths = sequences.lengths[:batch_size]
     width = int(lengths.max())
     input_ids = torch.from_numpy(sequences.input_ids[:batch_size, :width].astype(np.int64)).to(language_model.device)
@@ -151,7 +191,8 @@ def hook_free_rate(language_model, sequences, batch_size) -> float | None:
     for _ in range(2):  # the first run of a shape is slow: the second counts, unless the first was long
         start = perf_counter()
         try:
-            output = language_model.body(input_ids=input_ids, attention_mask=mask)
+            with eager_attention(language_model.body) if eager else nullcontext():
+                output = language_model.body(input_ids=input_ids, attention_mask=mask)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -1,72 +1,285 @@
-"""95 % intervals over groups, for whole groups are what is independent.
+"""95 % intervals over groups, for whole groups are what is independent; many probes at once.
 
-From 30 groups on a percentile bootstrap over groups; from 3 to 29 a delete-one-group jackknife with Student's t of G - 1
-degrees (Efron and Tibshirani 1993, chapters 11 and 13; percentile bootstraps of so few groups cover far less than they
-claim); below 3 groups, or where a group alone holds a class, none: NaN.
+The standard error is, from 3 groups on, that of the delete-one-group jackknife; from 30 to 300 groups that of a bootstrap
+over groups, times sqrt(G / (G - 1)); above, the jackknife's again, which the bootstrap's tends to and which needs no draws
+(Efron and Tibshirani 1993, chapters 6, 11 and 20). The interval is the score plus and minus Student's t times that error,
+taken on the logit scale by the delta method: a score near 1 is skewed, and no end leaves [0, 1]. The degrees of freedom
+are one less than the number of groups, of those that hold the class which fewer groups hold. Below 3 such groups, none: NaN.
+
+Measured coverage of the population's value, groups of 20 to 60 examples with shifts, slopes and shares of positives of their
+own (tests/test_intervals.py measures it again; 4000 samples, standard error .003; of 200 groups 2000, .005):
+
+    groups                            3     5    10    20    50   200
+    balanced accuracy (.715)       .953  .948  .957  .947  .948  .942
+    AUROC (.789)                   .951  .952  .954  .946  .949  .940
+    difference of the former       .951  .961  .943  .953  .946  .947
+    difference of the latter       .958  .964  .948  .953  .948  .947
+
+There percentile bootstraps cover .91 of 20 groups (AUROC .89, where groups differ in their shift alone), BCa no more. Where
+the sizes of groups are very unequal (log-normal, sigma .8) these cover .92 to .96, where a group holds one class .94 to .98.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 LEVEL = 0.95
-FEWEST_FOR_BOOTSTRAP = 30
-DRAWS = 2000
+FEWEST, FEWEST_FOR_BOOTSTRAP, MOST_FOR_BOOTSTRAP = 3, 30, 300
+DRAWS = 1000  # a standard error is then known to 2 %
+BLOCK = 16  # negatives that pairs_before counts together
+
+
+@lru_cache(maxsize=4)
+def draw_weights(groups) -> np.ndarray:
+    """float64 [draws, groups]: how often each group is in a sample of as many groups, drawn with replacement."""
+    weights = np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), size=DRAWS).astype(float)
+    weights.flags.writeable = False
+    return weights
+
+
+def divide(part, whole) -> np.ndarray:
+    """NaN where whole is 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(whole == 0, np.nan, np.divide(part, whole))
+
+
+def jackknife_error(left_out) -> np.ndarray:
+    """[..., groups], the score without each group, to [...]; NaN where one of them is undefined."""
+    groups = left_out.shape[-1]
+    spread = left_out - left_out.mean(-1, keepdims=True)
+    return np.sqrt((groups - 1) / groups * (spread**2).sum(-1))
+
+
+def bootstrap_error(drawn, groups) -> np.ndarray:
+    """[..., draws] to [...]; draws without one of the classes are left out."""
+    defined = ~np.isnan(drawn)
+    count = defined.sum(-1)
+    mean = divide(np.where(defined, drawn, 0).sum(-1), count)
+    squares = np.where(defined, drawn - mean[..., None], 0) ** 2
+    return np.sqrt(divide(squares.sum(-1), count - 1) * groups / (groups - 1))
+
+
+def standard_error(statistic, groups) -> np.ndarray:
+    """float64 [probes]; NaN where there is none. statistic: `left_out` () -> [probes, groups], `drawn` (weights [draws,
+    groups]) -> [probes, draws].
+    """
+    if groups < FEWEST:
+        return np.full(len(statistic.value), np.nan)
+    if not FEWEST_FOR_BOOTSTRAP <= groups <= MOST_FOR_BOOTSTRAP:
+        return jackknife_error(statistic.left_out())
+    return bootstrap_error(statistic.drawn(draw_weights(groups)), groups)
+
+
+def reach(holders) -> np.ndarray:
+    """Student's t for as many groups; NaN below FEWEST."""
+    from scipy.stats import t
+
+    return np.where(holders < FEWEST, np.nan, t.ppf((1 + LEVEL) / 2, np.maximum(holders - 1, 1)))
+
+
+def share_bounds(statistic, groups) -> tuple[np.ndarray, np.ndarray]:
+    """(low, high), each [probes], of scores within [0, 1].
+
+    A score of 0 or 1 has no spread to measure; its other end is Clopper and Pearson's for as many groups of as many.
+    """
+    value, far = statistic.value, reach(statistic.holders)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        logit = np.log(value / (1 - value))
+        wide = far * standard_error(statistic, groups) / (value * (1 - value))
+        low, high = 1 / (1 + np.exp(wide - logit)), 1 / (1 + np.exp(-wide - logit))
+    alone = np.where(np.isnan(far), np.nan, ((1 - LEVEL) / 2) ** (1 / np.maximum(statistic.holders, 1)))
+    perfect, none = value == 1, value == 0
+    low = np.where(perfect, alone, np.where(none & ~np.isnan(far), 0.0, low))
+    high = np.where(none, 1 - alone, np.where(perfect & ~np.isnan(far), 1.0, high))
+    return low, high
 
 
 def interval(statistic: Callable[[np.ndarray], np.ndarray], groups: int) -> tuple[float, float]:
-    """statistic: weights [draws, groups] -> values [draws]; the weight says how often a group is in the sample."""
-    if groups < 3:
+    """Of any statistic within [0, 1], symmetric about it and clipped: weights [draws, groups] -> values [draws]; the weight
+    says how often a group is in the sample.
+    """
+    if groups < FEWEST:
         return float("nan"), float("nan")
-    if groups >= FEWEST_FOR_BOOTSTRAP:
-        weights = np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), size=DRAWS)
-        low, high = np.nanquantile(statistic(weights), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    centre = float(statistic(np.ones((1, groups)))[0])
+    if FEWEST_FOR_BOOTSTRAP <= groups <= MOST_FOR_BOOTSTRAP:
+        error = bootstrap_error(statistic(draw_weights(groups)), groups)
     else:
-        from scipy.stats import t
-
-        left_out = statistic(1 - np.eye(groups, dtype=int))
-        centre = statistic(np.ones((1, groups), dtype=int))[0]
-        error = np.sqrt((groups - 1) / groups * np.sum((left_out - left_out.mean()) ** 2))
-        reach = t.ppf((1 + LEVEL) / 2, groups - 1) * error
-        low, high = centre - reach, centre + reach
-    return float(np.clip(low, 0, 1)), float(np.clip(high, 0, 1))
+        error = jackknife_error(statistic(1 - np.eye(groups)))
+    wide = float(reach(np.array(groups)) * error)
+    return float(np.clip(centre - wide, 0, 1)), float(np.clip(centre + wide, 0, 1))
 
 
-def balanced_accuracy_interval(logits, labels, groups, threshold) -> tuple[float, float]:
-    names, group = np.unique(groups, return_inverse=True)
-    said, true = np.asarray(logits) > threshold, np.asarray(labels) == 1
-    tp, positives, tn, negatives = (np.bincount(group[mask], minlength=len(names)) for mask in
-                                    (said & true, true, ~said & ~true, ~true))
+class Groups:
+    """Which group each of n examples is in; sums over groups of [probes, n] go through one fixed order of the examples."""
 
-    def statistic(weights):
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return (weights @ tp / (weights @ positives) + weights @ tn / (weights @ negatives)) / 2
+    def __init__(self, groups):
+        names, self.index = np.unique(groups, return_inverse=True)
+        self.count = len(names)
+        self.index = self.index.astype(np.uint16 if self.count < 2**16 else np.int64)  # NumPy sorts 16 bits by radix
+        self.order = np.argsort(self.index, kind="stable")
+        self.starts = np.searchsorted(self.index[self.order], np.arange(self.count))
 
-    return interval(statistic, len(names))
+    def sums(self, values) -> np.ndarray:
+        """[probes, n] in the examples' own order to float64 [probes, groups]."""
+        return self.sums_in_order(values[:, self.order])
+
+    def sums_in_order(self, values) -> np.ndarray:
+        """The same of values whose columns are in group order already."""
+        return np.add.reduceat(values, self.starts, axis=1, dtype=np.float64)
 
 
-def auroc_interval(logits, labels, groups) -> tuple[float, float]:
-    """AUROC of a weighted sample of groups is a ratio of two forms in the weights, so the data are sorted only once."""
-    names, group = np.unique(groups, return_inverse=True)
-    true = np.asarray(labels) == 1
-    won = pair_wins(np.asarray(logits), true, group, len(names))
-    positives, negatives = (np.bincount(group[mask], minlength=len(names)) for mask in (true, ~true))
+def holders(positives, negatives) -> np.ndarray:
+    """[probes]: groups that hold the class which fewer groups hold."""
+    return np.minimum((positives > 0).sum(1), (negatives > 0).sum(1))
 
-    def statistic(weights):
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return ((weights @ won) * weights).sum(1) / ((weights @ positives) * (weights @ negatives))
 
-    return interval(statistic, len(names))
+class BalancedAccuracy:
+    """Of logits [probes, n] at thresholds [probes], as a function of which groups are in the sample; true: bool."""
+
+    def __init__(self, logits, true, groups, thresholds):
+        said = logits > thresholds[:, None]
+        self.parts = [groups.sums(mask) for mask in (said & true, true, ~said & ~true, ~true)]
+        self.holders = holders(self.parts[1], self.parts[3])
+        self.value = self._of(*(part.sum(1) for part in self.parts))
+
+    @staticmethod
+    def _of(tp, positives, tn, negatives) -> np.ndarray:
+        return (divide(tp, positives) + divide(tn, negatives)) / 2
+
+    def left_out(self) -> np.ndarray:
+        return self._of(*(part.sum(1, keepdims=True) - part for part in self.parts))
+
+    def drawn(self, weights) -> np.ndarray:
+        return self._of(*(part @ weights.T for part in self.parts))
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Rows of logits in rising order. All arrays [probes, n], column k for the k-th smallest logit of the row."""
+
+    order: np.ndarray  # which example it is
+    logits: np.ndarray
+    positive: np.ndarray  # bool
+    negatives_below: np.ndarray  # how many negatives have a smaller logit
+    negatives_through: np.ndarray  # a logit no greater
+    first: np.ndarray  # the first column of the run of equal logits that the column is in
+    last: np.ndarray  # the last
+
+    @classmethod
+    def of(cls, logits, true) -> "Ranked":
+        order = np.argsort(logits, axis=1)
+        values, positive = (np.take_along_axis(matrix, order, axis=1) for matrix in (logits, true))
+        return cls(order, values, positive, *counted(positive, values[:, 1:] > values[:, :-1]))
+
+    def wins(self) -> np.ndarray:
+        """float64 [probes, n]: examples of the other class that rank on the right side of this one; ties half."""
+        negatives = (self.negatives_below + self.negatives_through) / 2
+        positives = (self.first + self.last + 1) / 2 - negatives
+        return np.where(self.positive, negatives, self.positive.sum(1, keepdims=True) - positives)
+
+
+def counted(positive, rises) -> tuple[np.ndarray, ...]:
+    """(negatives before the run, negatives to its end, first column of it, last), each [probes, n], of the run of equal
+    values that each column is in. rises: bool [probes, n - 1], where the next column begins another run.
+    """
+    probes, n = positive.shape
+    columns = np.broadcast_to(np.arange(n), (probes, n))
+    negatives = np.zeros((probes, n + 1), dtype=np.int64)
+    np.cumsum(~positive, axis=1, out=negatives[:, 1:])
+    if rises.all():
+        return negatives[:, :-1], negatives[:, 1:], columns, columns
+    edge = np.ones((probes, 1), dtype=bool)
+    first = np.maximum.accumulate(np.where(np.hstack([edge, rises]), columns, 0), axis=1)
+    last = np.minimum.accumulate(np.where(np.hstack([rises, edge]), columns, n)[:, ::-1], axis=1)[:, ::-1]
+    return (np.take_along_axis(negatives, first, axis=1), np.take_along_axis(negatives, last + 1, axis=1), first, last)
+
+
+class AUROC:
+    """Of ranked logits, as a function of which groups are in the sample: wins of the pairs (positive, negative) over pairs.
+
+    Without group g the wins are all wins, less those of g's examples, plus those within g (which were taken off twice): n
+    log n whatever the number of groups. A weighted sample's are a quadratic form in the weights.
+    """
+
+    def __init__(self, ranked, groups):
+        self.ranked, self.groups = ranked, groups
+        by_group = np.argsort(groups.index[ranked.order], axis=1, kind="stable")
+        self.positive, self.wins, self.logits = (np.take_along_axis(matrix, by_group, axis=1) for matrix in
+                                                 (ranked.positive, ranked.wins(), ranked.logits))
+        self.positives, self.negatives = (groups.sums_in_order(mask) for mask in (self.positive, ~self.positive))
+        self.holders = holders(self.positives, self.negatives)
+        self.total = (self.wins * self.positive).sum(1)
+        self.value = divide(self.total, self.positives.sum(1) * self.negatives.sum(1))
+
+    def left_out(self) -> np.ndarray:
+        rises = self.logits[:, 1:] != self.logits[:, :-1]
+        rises[:, self.groups.starts[1:] - 1] = True
+        below, through, _, _ = counted(self.positive, rises)
+        before = np.cumsum(self.negatives, axis=1) - self.negatives  # negatives of earlier groups
+        within = self.groups.sums_in_order((below + through) / 2 * self.positive) - self.positives * before
+        wins = self.total[:, None] - self.groups.sums_in_order(self.wins) + within
+        positives, negatives = (part.sum(1, keepdims=True) - part for part in (self.positives, self.negatives))
+        return divide(wins, positives * negatives)
+
+    def drawn(self, weights) -> np.ndarray:
+        """In float32, but of the deviations from the value: exact to 1e-6 of them."""
+        result = np.full((len(self.value), len(weights)), np.nan, dtype=np.float32)
+        single_weights, ranked, groups = weights.astype(np.float32), self.ranked, self.groups
+        for row in np.flatnonzero(~np.isnan(self.value)):
+            won = pair_wins(ranked.logits[row], ranked.positive[row], groups.index[ranked.order[row]], groups.count)
+            above = won - self.value[row] * np.outer(self.positives[row], self.negatives[row])
+            result[row] = np.einsum("dg,dg->d", single_weights @ above.astype(np.float32), single_weights)
+        return self.value[:, None] + divide(result, (self.positives @ weights.T) * (self.negatives @ weights.T))
 
 
 def pair_wins(logits, true, group, count) -> np.ndarray:
     """[groups, groups]: of the pairs (positive of group g, negative of group h), how many rank right; ties half."""
-    result = np.zeros((count, count))
-    positives, owners = logits[true], group[true]
-    for other in range(count):
-        won = wins(positives, logits[~true & (group == other)])
-        result[:, other] = np.bincount(owners, won, minlength=count)
-    return result
+    order, group = np.argsort(logits[~true]), np.asarray(group, dtype=np.int64)
+    ordered, losers = logits[~true][order], group[~true][order]
+    below, through = (np.searchsorted(ordered, logits[true], side) for side in ("left", "right"))
+    found = pairs_before(below, group[true], losers, count)
+    return found if (below == through).all() else (found + pairs_before(through, group[true], losers, count)) / 2
+
+
+def pairs_before(reached, owners, losers, count) -> np.ndarray:
+    """float64 [count, count]: entry [g, h] is how many of the first reached[i] of `losers` are h, over all i of owner g.
+
+    Whole blocks of losers are counted by a product of two histograms, the rest of each i's last block one by one.
+    """
+    blocks = len(losers) // BLOCK + 1
+    full = reached // BLOCK
+    heads = np.bincount(owners * blocks + full, minlength=count * blocks).reshape(count, blocks)
+    each = np.bincount(np.arange(len(losers)) // BLOCK * count + losers, minlength=blocks * count).reshape(blocks, count)
+    before = np.cumsum(each, axis=0) - each
+    rest = np.arange(BLOCK) < (reached - full * BLOCK)[:, None]
+    columns = losers[np.minimum(full[:, None] * BLOCK + np.arange(BLOCK), len(losers) - 1)]
+    singles = np.bincount((owners[:, None] * count + columns)[rest], minlength=count * count).reshape(count, count)
+    return heads.astype(np.float64) @ before + singles
+
+
+def balanced_accuracy_interval(logits, labels, groups, threshold) -> tuple[float, float]:
+    """Of one probe: logits, labels and groups [n]."""
+    groups, rows = Groups(groups), as_rows(logits, labels)
+    return single(share_bounds(BalancedAccuracy(*rows, groups, np.array([threshold])), groups.count))
+
+
+def auroc_interval(logits, labels, groups) -> tuple[float, float]:
+    """Of one probe: logits, labels and groups [n]."""
+    groups, rows = Groups(groups), as_rows(logits, labels)
+    return single(share_bounds(AUROC(Ranked.of(*rows), groups), groups.count))
+
+
+def as_rows(logits, labels) -> tuple[np.ndarray, np.ndarray]:
+    """float64 logits [probes, n], bool [probes, n]; a vector becomes a row, and labels [n] are those of every row."""
+    logits = np.atleast_2d(np.asarray(logits, dtype=np.float64))
+    return logits, np.broadcast_to(np.asarray(labels) == 1, logits.shape)
+
+
+def single(bounds) -> tuple[float, float]:
+    low, high = bounds
+    return float(low[0]), float(high[0])
 
 
 def wins(positives, negatives) -> np.ndarray:

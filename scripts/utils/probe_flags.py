@@ -4,8 +4,13 @@ model are visualize_probe.py's too.
 
 from os.path import expanduser
 
-from utils.command_line import lag_list, number, whole_number
+from utils.command_line import lag_list, name_list, number, number_list, whole_number
 from utils.errors import UsageError
+
+KINDS = ("linear", "logistic", "mass_mean", "mass_mean_tilted", "mlp", "attention", "attention_features")
+PAGE_KINDS = ("linear", "logistic", "mass_mean", "mass_mean_tilted")  # a weight and a bias: a page can show them
+PENALISED = {"logistic", "attention_features"}  # those that --l2_grid is for
+L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
 
 def add_model_flags(parser, what="to probe", default="the data's own", read="sequences", batch_size=48):
@@ -45,27 +50,71 @@ def add_reading_flags(parser):
     what.add_argument("--lags", type=lag_list, help="where the state lies that is read, in tokens from the labelled "
                                                     "one, such as -4,-1,0; negative: before it (default: the data's)")
     what.add_argument("--common_positions", action="store_true", help="keep only tokens that every one of --lags has")
+    what.add_argument("--pool", choices=("last", "mean", "max"), default="last",
+                      help="of the states up to the one that is read: itself, their mean or their maximum")
+    what.add_argument("--attention_segments", type=whole_number(1), default=4,
+                      help="parts of the text, over each of which --probe attention_features averages")
     what.add_argument("--allow_bidirectional", action="store_true",
                       help="read before the labelled token in a model that sees what comes after: no prediction")
 
 
 def add_training_flags(parser):
-    """How the probes are trained."""
+    """Which examples the probes are trained on, and how."""
+    sample = parser.add_argument_group("training examples, drawn anew for each seed; validation and test keep all")
+    sample.add_argument("--class_balance", choices=("weighted", "downsample", "none"), default="weighted",
+                        help="weighted: positives count as much as negatives; downsample: the larger class is cut")
+    sample.add_argument("--pos_weight_cap", type=number(0, exclusive=True), default=5.0,
+                        help="the most that a positive counts more than a negative; training draws at most this many "
+                             "negatives for each positive (only where tokens are labelled, not whole sequences)")
+    sample.add_argument("--negatives_per_doc", type=whole_number(1), help="the most negatives of one document")
+    sample.add_argument("--token_matched_negatives", action="store_true",
+                        help="prefer negatives whose token is one that positives have too, at most two of a token and "
+                             "document: a probe cannot win by knowing tokens then")
+    sample.add_argument("--max_train_docs", type=whole_number(1), help="the most documents, drawn evenly")
+    sample.add_argument("--max_train_tokens", type=whole_number(2), help="the most labelled tokens, drawn evenly")
     training = parser.add_argument_group("training")
+    training.add_argument("--probe", dest="kinds", type=name_list(KINDS), default=["linear"],
+                          help=f"kinds of probe, a list of {', '.join(KINDS)}")
     training.add_argument("--epochs", type=whole_number(1), default=10, help="visits of the training examples")
     training.add_argument("--learning_rate", type=number(0, 1e6, exclusive=True), default=1e-3,
                           help="AdamW's at the start; it falls to 0 along a cosine")
     training.add_argument("--weight_decay", type=number(0, 1e6), default=1e-4, help="AdamW's, on standardised states")
+    training.add_argument("--l2_grid", type=number_list(0), help="penalties of logistic regression, the mean loss plus "
+                          f"l2 / 2 |w|^2; validation chooses (default: {','.join(f'{l2:g}' for l2 in L2_GRID)})")
     training.add_argument("--probe_batch_size", type=whole_number(1),
                           help="examples per training step (default: from 8 to 1024, so that about 5000 steps are made)")
-    training.add_argument("--pos_weight_cap", type=number(0, exclusive=True), default=5.0,
-                          help="the most that a positive counts more than a negative; training draws at most this many "
-                               "negatives for each positive")
-    training.add_argument("--seed", type=whole_number(0), default=0, help="draws negatives, first weights and batches")
+    training.add_argument("--seed", type=whole_number(0), help="draws negatives, first weights and batches (default: 0)")
+    training.add_argument("--train_seeds", type=number_list(0, whole=True), help="several seeds, such as 0,1,2")
+
+
+def add_comparison_flags(parser):
+    """What stands beside the probes."""
+    beside = parser.add_argument_group("what stands beside the probes")
+    beside.add_argument("--control", type=whole_number(5), nargs="?", const=5, default=0, metavar="DRAWS",
+                        help="also train on random labels, fixed for each type of the token that is read, so many times "
+                             "(5 without a number): selectivity is what the real labels do better")
+    beside.add_argument("--random_weights", action="store_true", help="also probe the same model with random weights")
+    beside.add_argument("--learning_curve", action="store_true", help="also train on fewer and fewer examples")
+
+
+def check_flags(arguments):
+    """Refuse flags that contradict each other; sets `layers` (the text that names them), `seeds` and `l2_grid`."""
+    check_reading(arguments)
+    if arguments.seed is not None and arguments.train_seeds is not None:
+        raise UsageError("--seed and --train_seeds contradict each other; give one of them")
+    if arguments.l2_grid is not None and not PENALISED & set(arguments.kinds):
+        raise UsageError(f"--l2_grid is for {' and '.join(sorted(PENALISED))}; add one of them to --probe "
+                         f"{','.join(arguments.kinds)}, or leave it out")
+    if arguments.pool != "last" and "attention" in arguments.kinds:
+        raise UsageError(f"--pool {arguments.pool} and --probe attention contradict each other: the probe pools by itself; "
+                         "train it in a run of its own")
+    arguments.seeds = arguments.train_seeds or [arguments.seed or 0]
+    arguments.l2_grid = sorted(arguments.l2_grid or L2_GRID, reverse=True)
+    return arguments
 
 
 def check_reading(arguments):
-    """Refuse wrong usage of the flags of `add_reading_flags`; sets `layers`, the text that names the layers."""
+    """Refuse wrong usage of the flags of `add_reading_flags`; sets `layers`."""
     from utils.readings import check_layer_text
 
     if arguments.layer is not None and arguments.layer_sweep is not None:
@@ -81,4 +130,3 @@ def check_reading(arguments):
     given = getattr(arguments, flag)
     arguments.layers = "auto" if given is None else given
     check_layer_text(arguments.layers, f"--{flag}")
-    return arguments

@@ -57,7 +57,8 @@ def question(target, lag) -> str:
 
 def about(probes, texts, truth) -> str:
     tokens, targets = sum(len(ids) for _, _, ids, _ in texts), sum(int(of_text.sum()) for of_text in truth)
-    kind = f"{len(probes.layers)} linear probe{'s' if len(probes.layers) > 1 else ''}"
+    name = probes.common["kind"].replace("_", "-")
+    kind = f"{len(probes.layers)} {name} probe{'s' if len(probes.layers) > 1 else ''}"
     return (f"{kind} on the hidden states of {probes.common['model']}; {tokens:,} tokens, {targets:,} of them the target")
 
 

@@ -1,4 +1,4 @@
-"""Which of the probes in a folder belong together: one model, target, lag and seed, a probe for each layer."""
+"""Which of the probes in a folder belong together: one model, target, kind, lag and seed, a probe for each layer."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -7,10 +7,13 @@ from pathlib import Path
 import torch
 
 from utils.errors import UserError
+from utils.probe_flags import PAGE_KINDS
 from utils.readings import Layer, layer_name
 from utils.results import load_probe
 
-PREFERRED = {"lag": -1, "seed": 0}  # what is shown first where a folder has several
+PREFERRED = {"kind": "linear", "lag": -1, "seed": 0}  # what is shown first where a folder has several
+
+FLAGS = {"target": "target_token", "lag": "lag", "seed": "seed", "kind": "probe"}
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,22 @@ def require(probes, key, wanted, flag):
                         f"{', '.join(map(repr, there))}")
 
 
-def choose(probes, model_fingerprint, lag=None, target=None, seed=None) -> tuple[ProbeSet | None, dict[str, list[Path]]]:
-    """The probes of this model, and of one target, lag, seed and dataset: those asked for, else the next token, seed 0 and
-    else what most files are of. Returns them and the others, {why they are left out: their paths}.
+def choose(probes, model_fingerprint, lag=None, target=None, seed=None,
+           kind=None) -> tuple[ProbeSet | None, dict[str, list[Path]]]:
+    """The probes of this model, and of one target, kind, lag, seed and dataset: those asked for, else linear ones, the next
+    token, seed 0 and else what most files are of. Returns them and the others, {why they are left out: their paths}.
     """
     left_out: dict[str, list[Path]] = {}
     kept = dict(probes)
+    for path, probe in probes.items():
+        metadata = probe["metadata"]
+        if metadata["kind"] not in PAGE_KINDS or metadata.get("pool", "last") != "last":
+            why = f"of kind {metadata['kind']!r}" if metadata["kind"] not in PAGE_KINDS else f"of --pool {metadata['pool']}"
+            left_out.setdefault(f"{why}, which has no page yet", []).append(path)
+            del kept[path]
     for key, wanted, why in (
             ("model_fingerprint", model_fingerprint, "of another model, {model} ({model_fingerprint})"),
-            ("kind", "linear", "of kind {kind!r}, which has no page yet"),
+            ("kind", kind, "of kind {kind}; show them with --probe {kind}"),
             ("target", target, "of target {target!r}; show them with --target_token {target!r}"),
             ("lag", lag, "of lag {lag}; show them with --lag {lag}"),
             ("seed", seed, "of seed {seed}; show them with --seed {seed}"),
@@ -80,8 +90,8 @@ def choose(probes, model_fingerprint, lag=None, target=None, seed=None) -> tuple
             first = PREFERRED.get(key)
             there = {probe["metadata"][key] for probe in kept.values()}
             wanted = first if first in there else most_common(kept, key)
-        elif kept and key in ("target", "lag", "seed"):
-            require(kept, key, wanted, "target_token" if key == "target" else key)
+        elif kept and key in FLAGS:
+            require(kept, key, wanted, FLAGS[key])
         for path, probe in list(kept.items()):
             if probe["metadata"][key] != wanted:
                 left_out.setdefault(why.format(**probe["metadata"]), []).append(path)

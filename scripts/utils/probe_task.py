@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.baselines import is_sequence_task
 from utils.errors import UserError
-from utils.readings import examples_at, sample_for_training
+from utils.readings import examples_at
+from utils.sampling import Sampling, draw_sample
 from utils.sequences import load_sequences
 
 
@@ -47,16 +49,33 @@ def choose_lags(arguments, metadata, causal) -> list[int]:
 
 
 def draw_examples(arguments, splits, lags):
-    """{lag: {split: Examples}}; train is sampled, val and test keep every labelled token."""
-    examples = {}
+    """{lag: {split: Examples}} and {lag: bool [n_train, seeds]}, which of train each seed has in its sample. Train holds
+    what any seed has drawn; val and test keep every labelled token.
+    """
+    examples, samples = {}, {}
     for lag in lags:
-        examples[lag] = {name: examples_at(sequences, lag, lags if arguments.common_positions else ())
-                         for name, sequences in splits.items()}
-        for name, found in examples[lag].items():
-            if len(set(found.labels.tolist())) < 2:
-                raise UserError(f"lag {lag}: {len(found)} labelled tokens of {name} have a state to read there, and not "
+        found = {name: examples_at(sequences, lag, lags if arguments.common_positions else ())
+                 for name, sequences in splits.items()}
+        for name, those in found.items():
+            if len(set(those.labels.tolist())) < 2:
+                raise UserError(f"lag {lag}: {len(those)} labelled tokens of {name} have a state to read there, and not "
                                 "of both classes; use lags from -context_length to 0, or data of --positions all")
-        examples[lag]["train"] = sample_for_training(examples[lag]["train"], arguments.pos_weight_cap, arguments.seed)
-        if not (examples[lag]["train"].labels == 0).any():
-            raise UserError(f"--pos_weight_cap {arguments.pos_weight_cap:g} leaves no negative to train on; make it larger")
-    return examples
+        in_sample = np.zeros((len(found["train"]), len(arguments.seeds)), dtype=bool)
+        for index, seed in enumerate(arguments.seeds):
+            in_sample[draw_sample(found["train"], splits["train"], sampling_of(arguments), seed), index] = True
+        kept = np.flatnonzero(in_sample.any(1))
+        examples[lag], samples[lag] = found | {"train": found["train"][kept]}, in_sample[kept]
+    return examples, samples
+
+
+def sampling_of(arguments) -> Sampling:
+    return Sampling(arguments.class_balance, arguments.pos_weight_cap, arguments.negatives_per_doc,
+                    arguments.token_matched_negatives, max_documents=arguments.max_train_docs,
+                    max_tokens=arguments.max_train_tokens)
+
+
+def settle_task(arguments, sequences):
+    """Sets sequence_task: are whole sequences labelled? Those have no cap on what a positive counts."""
+    arguments.sequence_task = is_sequence_task(sequences)
+    if arguments.sequence_task:
+        arguments.pos_weight_cap = None

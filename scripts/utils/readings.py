@@ -79,26 +79,22 @@ def examples_at(sequences, lag, all_lags=()) -> Examples:
                     sequences.input_ids[sequence, read])
 
 
-def sample_for_training(examples, most_negatives_per_positive, seed) -> Examples:
-    """All positives, and at most this many negatives a positive, drawn evenly: train only, anew for each seed."""
-    positives, negatives = (np.flatnonzero(examples.labels == label) for label in (1, 0))
-    most = int(min(most_negatives_per_positive * len(positives), len(negatives)))
-    if len(negatives) > most:
-        negatives = np.random.default_rng(seed).choice(negatives, most, replace=False)
-    return examples[np.sort(np.concatenate([positives, negatives]))]
-
-
 @dataclass(frozen=True)
 class ReadPlan:
-    """The rows of a table of states: distinct (sequence, position) pairs in order, whatever lags they serve."""
+    """The rows of a table of states: distinct (sequence, position) pairs in order, whatever lags they serve.
+
+    pool: "last": a row is the state at its position; "mean", "max": the mean, or the largest value of each dimension,
+    over the states of the text tokens up to and including it, special tokens left out.
+    """
 
     sequence: np.ndarray
     position: np.ndarray
+    pool: str = "last"
 
     @classmethod
-    def union(cls, examples) -> "ReadPlan":
+    def union(cls, examples, pool="last") -> "ReadPlan":
         pairs = np.unique(np.concatenate([np.stack([e.sequence, e.read], axis=1) for e in examples]), axis=0)
-        return cls(pairs[:, 0].copy(), pairs[:, 1].copy())
+        return cls(pairs[:, 0].copy(), pairs[:, 1].copy(), pool)
 
     def rows(self, examples) -> np.ndarray:
         """int64 [n]: the row that holds each example's state."""
@@ -107,3 +103,24 @@ class ReadPlan:
 
     def __len__(self):
         return len(self.sequence)
+
+
+def whole_sequences(sequences, *examples) -> ReadPlan:
+    """Every text token from the first up to the last that is read, of each sequence that has an example (of any lag)."""
+    last = np.full(len(sequences), -1, dtype=np.int64)
+    for found in examples:
+        np.maximum.at(last, found.sequence, found.read)
+    counts = np.maximum(last + 1 - sequences.text_start, 0)
+    before = np.cumsum(counts) - counts
+    sequence = np.repeat(np.arange(len(sequences)), counts)
+    return ReadPlan(sequence, np.arange(len(sequence)) - before[sequence] + sequences.text_start)
+
+
+def ragged(plan, examples) -> tuple[np.ndarray, np.ndarray]:
+    """(start, end), int64 [n]: example i attends over rows start[i] to end[i] - 1 of a plan of whole sequences, which are
+    the text tokens of its sequence up to and including the one that is read. Raises ValueError on any other plan.
+    """
+    start, end = np.searchsorted(plan.sequence, examples.sequence), plan.rows(examples) + 1
+    if (plan.position[start] + (end - start) != examples.read + 1).any():
+        raise ValueError("the plan does not hold every token of the sequences up to the one that is read")
+    return start, end

@@ -42,3 +42,35 @@ def one_sided(name, scores) -> str | None:
         return None
     return (f"warning: {name} answers {'positive' if said else 'negative'} for all {total:,} examples (positives "
             f"{scores['pos_accuracy']:.1%} right, negatives {scores['neg_accuracy']:.1%}): it has learnt nothing usable")
+
+
+def gap(winner, best_baseline) -> str:
+    """What validation chose, and how much worse it is on test: the optimism of having chosen."""
+    name = f"{winner.layer if isinstance(winner.layer, str) else f'layer{winner.layer}'}" + (
+        "" if winner.kind == "linear" else f" {winner.kind}")
+    on_val = winner.metrics["val"]["balanced_accuracy"]
+    text = f"best on validation: {name}, balanced accuracy {on_val:.3f}"
+    if "test" not in winner.metrics:
+        return text
+    test = winner.metrics["test"]
+    text += f" (test {test['balanced_accuracy']:.3f}, optimism gap {on_val - test['balanced_accuracy']:+.3f})"
+    if "minus_baseline" in test:
+        text += f"; test AUROC minus {best_baseline}, the best baseline on validation: {signed(test, 'minus_baseline')}"
+    if "minus_random_weights" in test:
+        text += f"; minus random weights: {signed(test, 'minus_random_weights')}"
+    if "selectivity" in test:
+        text += f"; selectivity {test['selectivity']:.3f} (random labels {test['control']:.3f})"
+    return text
+
+
+def signed(scores, name) -> str:
+    """'+0.012 (-0.003 to +0.027)'"""
+    low, high = scores[f"{name}_low"], scores[f"{name}_high"]
+    return f"{scores[name]:+.3f}" + ("" if math.isnan(low) else f" ({low:+.3f} to {high:+.3f})")
+
+
+def direction_line(name, entry, token) -> str | None:
+    """What one direction says of the target token; None where nothing is known."""
+    found = [f"rank {entry[which]['target_rank']:,} of {entry[which]['vocabulary']:,} by its {which}"
+             for which in ("filter", "pattern") if entry[which] and entry[which]["target_rank"]]
+    return f"direction of {name}: the target (token {token}) has {' and '.join(found)}" if found else None

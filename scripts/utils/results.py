@@ -10,36 +10,41 @@ from utils.files import csv_text, json_text, load_tensors, read_csv, save_tensor
 from utils.readings import lag_name, layer_name
 
 FORMAT, VERSION = "linear-probe", 1
-KEY = ("target", "layer_idx", "lag", "probe", "seed", "l2", "split")
+OTHER_FORMATS = {"mlp": "mlp-probe", "attention": "attention-probe"}  # by kind; all others are linear
+PROBE = ("target", "layer_idx", "lag", "probe", "seed")
+KEY = (*PROBE, "l2", "split")
 SCORES = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "pos_accuracy", "neg_accuracy", "auc",
-          "auc_low", "auc_high", "acc", "precision", "f1", "tp", "fp", "tn", "fn", "threshold", "balanced_accuracy_at_0",
-          "n", "pos_ratio", "groups")
+          "auc_low", "auc_high", "acc", "precision", "recall", "f1", "auprc", "brier", "ece", "tpr_at_1_fpr",
+          "fpr_at_95_tpr", "tp", "fp", "tn", "fn", "threshold", "balanced_accuracy_at_0", "n", "pos_ratio", "groups")
+COMPARED = ("control", "selectivity", "best_baseline", "minus_baseline", "minus_baseline_low", "minus_baseline_high",
+            "minus_random_weights", "minus_random_weights_low", "minus_random_weights_high")
 METADATA = {"model": str, "model_fingerprint": str, "dataset_fingerprint": str, "tokenizer_fingerprint": str,
             "target": str, "token": int, "lag": int, "seed": int, "kind": str, "layer": (int, str), "hidden_size": int,
             "threshold": (int, float), "prevalence": (int, float), "causal": bool}
 OWNERS = ("model", "model_fingerprint", "dataset_fingerprint")
-BASELINE_KEY = ("target", "baseline", "lag", "seed", "split")
+BASELINE_KEY = ("target", "baseline", "layer_idx", "lag", "probe", "seed", "split")
 METRICS, SUMMARY, BASELINES, RECORD = "probe_metrics.csv", "probe_results.csv", "baselines.csv", "run_record.json"
-COLUMNS = {METRICS: (*KEY, *SCORES, *OWNERS), BASELINES: (*BASELINE_KEY, *SCORES, *OWNERS)}
-SUMMARY_SCORES = tuple(name for name in SCORES if name not in ("n", "pos_ratio", "threshold", "groups"))
+COLUMNS = {METRICS: (*KEY, "chosen", *SCORES, *COMPARED, *OWNERS), BASELINES: (*BASELINE_KEY, *SCORES, *OWNERS)}
+SUMMARY_SCORES = tuple(name for name in (*SCORES, *COMPARED) if name not in ("n", "pos_ratio", "threshold", "groups"))
 
 
-def probe_path(folder, layer, lag, seed) -> Path:
-    """models/probe_layer5_next.pth; the seed is in the name where it is not 0."""
-    name = f"probe_{layer_name(layer)}_{lag_name(lag)}" + (f"_seed{seed}" if seed else "")
-    return Path(folder) / f"{name}.pth"
+def probe_path(folder, layer, lag, seed, kind="linear") -> Path:
+    """models/probe_layer5_next.pth; the kind is in the name where it is not linear, the seed where it is not 0."""
+    name = f"probe_{layer_name(layer)}_{lag_name(lag)}" + (f"_{kind}" if kind != "linear" else "")
+    return Path(folder) / (name + (f"_seed{seed}" if seed else "") + ".pth")
 
 
-def save_probe(files, path, weight, bias, metadata):
-    """weight float32 [hidden_size], bias a number; both on raw hidden states."""
-    state = {"weight": weight.detach().cpu().clone(), "bias": torch.tensor(float(bias))}
+def save_probe(files, path, state, metadata):
+    """state: tensors by name; of a linear probe weight float32 [hidden_size] and bias [], both on raw hidden states."""
+    state = {name: torch.as_tensor(value).detach().cpu().float().clone() for name, value in state.items()}
     with files.open(path) as file:
-        save_tensors(file, FORMAT, VERSION, {"state_dict": state, "metadata": metadata})
+        save_tensors(file, OTHER_FORMATS.get(metadata["kind"], FORMAT), VERSION,
+                     {"state_dict": state, "metadata": metadata})
 
 
 def load_probe(path) -> dict:
-    """{"state_dict": {weight [hidden_size], bias []}, "metadata": ...}"""
-    probe = load_tensors(path, FORMAT, VERSION, made_by="scripts/train_probe.py")
+    """{"state_dict": {weight [hidden_size], bias []} or what its kind has, "metadata": ...}"""
+    probe = load_tensors(path, (FORMAT, *OTHER_FORMATS.values()), VERSION, made_by="scripts/train_probe.py")
     problem = first_problem(probe)
     if problem:
         raise UserError(f"{path} is not a sound probe: {problem}; make it with scripts/train_probe.py, or move it away")
@@ -55,12 +60,14 @@ def first_problem(probe) -> str | None:
         value = metadata.get(name)
         if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
             return f"its {name} is {value!r}"
-    if not (isinstance(metadata["layer"], int) and metadata["layer"] >= 0 or metadata["layer"] in ("embed", "final_norm")):
+    named = ("embed", "final_norm", "attention")
+    if not (isinstance(metadata["layer"], int) and metadata["layer"] >= 0 or metadata["layer"] in named):
         return f"its layer is {metadata['layer']!r}"
-    for name, shape in (("weight", (metadata["hidden_size"],)), ("bias", ())):
+    shapes = {"weight": (metadata["hidden_size"],), "bias": ()} if probe["format"] == FORMAT else dict.fromkeys(state)
+    for name, shape in shapes.items():
         tensor = state.get(name)
-        if not isinstance(tensor, torch.Tensor) or tensor.shape != shape:
-            return f"its {name} is not a tensor of shape {list(shape)}"
+        if not isinstance(tensor, torch.Tensor) or shape not in (None, tensor.shape):
+            return f"its {name} is not a tensor" + (f" of shape {list(shape)}" if shape else "")
         if not tensor.isfinite().all():
             return f"its {name} is not finite"
     if not math.isfinite(metadata["threshold"]):
@@ -111,7 +118,9 @@ def table_rows(path) -> list[dict[str, str]]:
 
 
 def merged(path, rows, key, replaced) -> list[dict]:
-    """The rows of the file at `path`, unless it is one of `replaced`, and these, which replace those of the same key."""
+    """The rows of the file at `path`, unless it is one of `replaced`, and these, which replace those of the same key (all
+    penalties and splits of a probe at once).
+    """
     kept = [] if path in replaced else read_csv(path)
     new = {tuple(str(row[name]) for name in key) for row in rows}
     return [row for row in kept if tuple(row[name] for name in key) not in new] + list(rows)
@@ -122,8 +131,8 @@ def write_tables(files, results_dir, probe_rows, baseline_rows, record, replaced
     tables whose old rows are dropped.
     """
     folder = Path(results_dir)
-    metrics = merged(folder / METRICS, probe_rows, KEY, replaced)
-    baselines = merged(folder / BASELINES, baseline_rows, BASELINE_KEY, replaced)
+    metrics = merged(folder / METRICS, probe_rows, PROBE, replaced)
+    baselines = merged(folder / BASELINES, baseline_rows, BASELINE_KEY[:-1], replaced)
     texts = {METRICS: csv_text(COLUMNS[METRICS], metrics), SUMMARY: csv_text(*summary(metrics)),
              BASELINES: csv_text(COLUMNS[BASELINES], baselines), RECORD: json_text(record)}
     for name, text in texts.items():
@@ -132,13 +141,15 @@ def write_tables(files, results_dir, probe_rows, baseline_rows, record, replaced
 
 
 def summary(metrics) -> tuple[list[str], list[dict]]:
-    """One row a probe, each score with its split before it."""
+    """One row a chosen probe, each score with its split before it."""
     splits = ("train", "val", "test")
     columns = ["target", "layer", "lag", "probe", "seed", "l2",
                *(f"{split}_{name}" for split in splits for name in SUMMARY_SCORES),
                *(f"n_{split}" for split in splits), *(f"pos_ratio_{split}" for split in splits)]
     rows = {}
     for row in metrics:
+        if str(row["chosen"]) != "1":
+            continue
         key = tuple(str(row[name]) for name in KEY[:-1])
         one = rows.setdefault(key, dict(zip(("target", "layer", "lag", "probe", "seed", "l2"), key, strict=True)))
         split = row["split"]

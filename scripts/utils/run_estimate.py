@@ -11,7 +11,7 @@ import psutil
 import torch
 from scipy.stats import trim_mean
 
-from utils.extraction import LONG_RUN, own_targets, where_kept
+from utils.extraction import LONG_RUN, choose_plans, own_targets, segments_of, where_kept
 from utils.hidden_states import read_batch
 from utils.language_model import is_out_of_memory
 from utils.metrics import scores
@@ -35,13 +35,16 @@ BASELINES = 3
 
 @dataclass(frozen=True)
 class Run:
-    """What is read and trained, counted as train_probe counts it. bytes: of the states; folder: None in memory."""
+    """What is read and trained, counted as train_probe counts it. segments: of attention rows; bytes: of all that is read;
+    folder: None in memory.
+    """
 
     layers: list
     lags: list[int]
     examples: dict
     plans: dict
     rows: dict
+    segments: int
     bytes: int
     budget: float
     folder: str | None
@@ -55,11 +58,11 @@ def count_run(arguments, language_model, splits) -> Run:
     anatomy = language_model.anatomy
     layers = parse_layers(arguments.layers, len(anatomy.blocks), anatomy.final_norm is not None)
     lags = choose_lags(arguments, splits["train"].metadata, anatomy.causal)
-    examples = draw_examples(arguments, splits, lags)
-    plans = {name: ReadPlan.union([found[name] for found in examples.values()]) for name in splits}
+    examples, _ = draw_examples(arguments, splits, lags)
+    plans, segments = choose_plans(arguments, splits, examples), segments_of(arguments)
     rows = {lag: {name: plans[name].rows(found[name]) for name in splits} for lag, found in examples.items()}
-    needed = sum(table_bytes(language_model, len(plan), layers) for plan in plans.values())
-    return Run(layers, lags, examples, plans, rows, needed, *where_kept(arguments, needed))
+    needed = sum(table_bytes(language_model, len(plan), layers, segments) for plan in plans.values())
+    return Run(layers, lags, examples, plans, rows, segments, needed, *where_kept(arguments, needed))
 
 
 class PeakMemory:
@@ -89,22 +92,23 @@ def timed(seconds, name):
     seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
 
 
-def largest_batch(language_model, splits, plan, layers, batch_size) -> tuple[int, str]:
+def largest_batch(language_model, splits, run, batch_size) -> tuple[int, str]:
     """How many of the longest sequences of train fit into memory together, and how that is known: on a GPU batches are
     doubled until one does not fit; elsewhere (where that would bring the machine down) one batch's memory is measured. No
-    batch is tried that the data could not fill. plan: of train.
+    batch is tried that the data could not fill.
     """
-    anatomy, sequences = language_model.anatomy, splits["train"]
+    anatomy, sequences, plan = language_model.anatomy, splits["train"], run.plans["train"]
     batch_size = min(batch_size, max(map(len, splits.values())))
     longest = int(plan.sequence[plan.position.argmax()] if anatomy.causal else sequences.lengths.argmax())
     positions, ids = plan.position[plan.sequence == longest], sequences.input_ids[longest, :sequences.lengths[longest]]
 
     def fits(size) -> bool:
         batch = as_sequences([ids.tolist()] * size)
-        rows = ReadPlan(np.repeat(np.arange(size), len(positions)), np.tile(positions, size))
+        batch.metadata = {"tokenizer": sequences.metadata["tokenizer"]}
+        rows = ReadPlan(np.repeat(np.arange(size), len(positions)), np.tile(positions, size), plan.pool)
         read_at = np.arange(size + 1) * len(positions)
         try:
-            read_batch(language_model, batch, rows, np.arange(size), read_at, layers)
+            read_batch(language_model, batch, rows, np.arange(size), read_at, run.layers, run.segments)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -132,7 +136,7 @@ def share_in_cache(arguments, run, language_model, splits) -> float:
             break
         own = None if name == "train" else own_targets(language_model, sequences, run.layers, run.examples, run.rows,
                                                        run.plans, name)
-        folder = find_folder(Path(run.folder), language_model, sequences, run.plans[name], run.layers, own)
+        folder = find_folder(Path(run.folder), language_model, sequences, run.plans[name], run.layers, own, run.segments)
         index = read_index(folder)
         for first, last in index["shards"] if index else ():
             if (folder / f"states_{first:08d}_{last:08d}.safetensors").exists():
@@ -185,8 +189,9 @@ def read_range(arguments, run, language_model, sequences, name, own, first):
     last = min(first + arguments.batch_size, len(sequences))
     plan = run.plans[name]
     start, end = np.searchsorted(plan.sequence, [first, last])
-    fill(empty_part(language_model, end - start, run.layers), start, language_model, sequences, plan, run.layers,
-         arguments.batch_size, own, first, last, lambda tokens: None)
+    part = empty_part(language_model, end - start, run.layers, run.segments)
+    fill(part, start, language_model, sequences, plan, run.layers, arguments.batch_size, own, first, last,
+         lambda tokens: None, run.segments)
 
 
 def seconds_of_training(arguments, run, language_model, tick) -> float:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from utils.attention_rows import ATTENTION, attention_features
 from utils.errors import UserError
 from utils.files import fingerprint, require_writable_folder, write_json
 from utils.hidden_states import OWN_LOGITS, read_states
@@ -18,7 +19,8 @@ SHARD_BYTES = 2**27  # large enough for speed, small enough that a killed run lo
 
 @dataclass
 class StateTable:
-    """Rows of several layers. parts: of consecutive rows, each {"states" [layers, rows, hidden_size], "own" [rows]}.
+    """Rows of several layers. parts: of consecutive rows, each {"states" [layers, rows, hidden_size], "own" [rows]}, and
+    "attention" [rows, layers * heads * segments] where it was asked for.
 
     In memory there is one part; from disk there are many, mapped into memory and read when touched. `held` names the
     layers of the parts where they hold more than `layers`.
@@ -52,18 +54,33 @@ class StateTable:
         if len(self.parts) == 1:
             return self._take(0, index)
         result = torch.empty(len(self.layers), len(index), self.hidden_size)
-        part_of = np.searchsorted(self._ends, index.numpy(), side="right")
-        for part in np.unique(part_of):
-            here = torch.from_numpy(np.flatnonzero(part_of == part))
-            start = int(self._ends[part - 1]) if part else 0
-            result[:, here] = self._take(part, index[here] - start)
+        for part, here, inside in self._by_part(index):
+            result[:, here] = self._take(part, inside)
+        return result
+
+    def attention_rows(self, index) -> torch.Tensor:
+        """float32 [len(index), layers * heads * segments], as `attention_rows.by_segment` says; index as in `rows`."""
+        index = torch.as_tensor(index)
+        result = torch.empty(len(index), self.parts[0]["attention"].shape[1])
+        for part, here, inside in self._by_part(index):
+            result[here] = self.parts[part]["attention"][inside]
         return result
 
     def in_memory(self) -> "StateTable":
         """The same rows in one part: quicker to draw from, for a table from disk that fits into memory after all."""
         chosen = slice(None) if self._chosen is None else self._chosen[:, 0]
-        states = torch.cat([part["states"][chosen] for part in self.parts], dim=1)
-        return StateTable(self.layers, [{"states": states, "own": torch.from_numpy(self.own_logits)}])
+        part = {"states": torch.cat([part["states"][chosen] for part in self.parts], dim=1),
+                "own": torch.from_numpy(self.own_logits)}
+        if "attention" in self.parts[0]:
+            part["attention"] = torch.cat([part["attention"] for part in self.parts])
+        return StateTable(self.layers, [part])
+
+    def _by_part(self, index):
+        """(part, which of index lie in it, their rows inside it) of each part that holds some."""
+        part_of = np.searchsorted(self._ends, index.numpy(), side="right")
+        for part in np.unique(part_of):
+            here = torch.from_numpy(np.flatnonzero(part_of == part))
+            yield part, here, index[here] - (int(self._ends[part - 1]) if part else 0)
 
     def _take(self, part, index) -> torch.Tensor:
         states = self.parts[part]["states"]
@@ -80,34 +97,40 @@ class StateTable:
         return wrong
 
 
-def table_bytes(language_model, rows, layers) -> int:
-    return rows * (len(layers) * language_model.anatomy.hidden_size * language_model.dtype.itemsize + 4)
+def table_bytes(language_model, rows, layers, attention_segments=0) -> int:
+    return rows * (len(layers) * language_model.anatomy.hidden_size * language_model.dtype.itemsize + 4
+                   + 4 * attention_features(language_model, attention_segments))
 
 
-def collect_in_memory(language_model, sequences, plan, layers, batch_size, own_targets, tick) -> StateTable:
+def collect_in_memory(language_model, sequences, plan, layers, batch_size, own_targets, tick,
+                      attention_segments=0) -> StateTable:
     """The whole pass into one part. tick(tokens) is called as sequences are done."""
-    part = empty_part(language_model, len(plan), layers)
-    for first, last in ranges(language_model, sequences, plan, layers, batch_size):
-        fill(part, 0, language_model, sequences, plan, layers, batch_size, own_targets, first, last, tick)
+    part = empty_part(language_model, len(plan), layers, attention_segments)
+    for first, last in ranges(language_model, sequences, plan, layers, batch_size, attention_segments):
+        fill(part, 0, language_model, sequences, plan, layers, batch_size, own_targets, first, last, tick,
+             attention_segments)
     return StateTable(list(layers), [part])
 
 
-def collect_on_disk(folder, language_model, sequences, plan, layers, batch_size, own_targets, tick) -> StateTable:
+def collect_on_disk(folder, language_model, sequences, plan, layers, batch_size, own_targets, tick,
+                    attention_segments=0) -> StateTable:
     """The pass into shards of one folder named by what they hold; shards that are there already are used."""
-    folder = find_folder(Path(folder), language_model, sequences, plan, layers, own_targets)
+    folder = find_folder(Path(folder), language_model, sequences, plan, layers, own_targets, attention_segments)
     require_writable_folder(folder, "--cache_dir")
     index = read_index(folder)
     if index is None:
         index = {"format": FORMAT, "version": VERSION, "layers": list(layers), "rows": len(plan),
-                 "own": hash_of(own_targets), "shards": ranges(language_model, sequences, plan, layers, batch_size)}
+                 "own": hash_of(own_targets),
+                 "shards": ranges(language_model, sequences, plan, layers, batch_size, attention_segments)}
         write_json(folder / "index.json", index)
     held = index["layers"]  # perhaps more than is asked: a damaged shard is made again with all of them
     for first, last in index["shards"]:
         path = folder / f"states_{first:08d}_{last:08d}.safetensors"
         if read_shard(path) is None:
             start, end = np.searchsorted(plan.sequence, [first, last])
-            part = empty_part(language_model, end - start, held)
-            fill(part, start, language_model, sequences, plan, held, batch_size, own_targets, first, last, tick)
+            part = empty_part(language_model, end - start, held, attention_segments)
+            fill(part, start, language_model, sequences, plan, held, batch_size, own_targets, first, last, tick,
+                 attention_segments)
             write_shard(path, part)
         else:
             tick(int(sequences.lengths[first:last].sum()))
@@ -115,25 +138,31 @@ def collect_on_disk(folder, language_model, sequences, plan, layers, batch_size,
     return StateTable(list(layers), parts, held=held)
 
 
-def ranges(language_model, sequences, plan, layers, batch_size) -> list[list[int]]:
+def ranges(language_model, sequences, plan, layers, batch_size, attention_segments=0) -> list[list[int]]:
     """[first, last) of sequences, whole batches each: so batches are the same in memory, on disk and after a restart."""
-    per_sequence = max(1, table_bytes(language_model, len(plan), layers) // len(sequences))
+    per_sequence = max(1, table_bytes(language_model, len(plan), layers, attention_segments) // len(sequences))
     step = max(1, SHARD_BYTES // (per_sequence * batch_size)) * batch_size
     return [[first, min(first + step, len(sequences))] for first in range(0, len(sequences), step)]
 
 
-def empty_part(language_model, rows, layers) -> dict[str, torch.Tensor]:
-    return {"states": torch.empty(len(layers), rows, language_model.anatomy.hidden_size, dtype=language_model.dtype),
+def empty_part(language_model, rows, layers, attention_segments=0) -> dict[str, torch.Tensor]:
+    part = {"states": torch.empty(len(layers), rows, language_model.anatomy.hidden_size, dtype=language_model.dtype),
             "own": torch.full((rows,), torch.nan)}
+    if attention_segments:
+        part["attention"] = torch.empty(rows, attention_features(language_model, attention_segments))
+    return part
 
 
-def fill(part, offset, language_model, sequences, plan, layers, batch_size, own_targets, first, last, tick):
+def fill(part, offset, language_model, sequences, plan, layers, batch_size, own_targets, first, last, tick,
+         attention_segments=0):
     where = {layer: index for index, layer in enumerate(layers)}
     for reading, rows, values in read_states(language_model, sequences, plan, layers, batch_size, own_targets,
-                                             first, last):
+                                             first, last, attention_segments):
         rows = slice(rows.start - offset, rows.stop - offset)
         if reading == OWN_LOGITS:
             part["own"][rows] = values
+        elif reading == ATTENTION:
+            part["attention"][rows] = values
         else:
             part["states"][where[reading], rows] = values
         if reading == layers[-1]:
@@ -141,10 +170,11 @@ def fill(part, offset, language_model, sequences, plan, layers, batch_size, own_
             tick(int(sequences.lengths[done].sum()))
 
 
-def find_folder(cache, language_model, sequences, plan, layers, own_targets) -> Path:
+def find_folder(cache, language_model, sequences, plan, layers, own_targets, attention_segments=0) -> Path:
     """The folder of these rows that holds at least what is asked, whole; else the one to fill with just this."""
+    text = [sequences.text_start, plan.pool, attention_segments] if plan.pool != "last" or attention_segments else []
     key = fingerprint(language_model.fingerprint, str(language_model.dtype), sequences.content_hash(),
-                      plan.sequence, plan.position)
+                      plan.sequence, plan.position, *text)
     own = hash_of(own_targets)
     for folder in sorted(cache.glob(f"{key}-*")):
         index = read_index(folder)
@@ -177,7 +207,7 @@ def read_shard(path) -> dict[str, torch.Tensor] | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in ("states", "own")}
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  a file is no dict
     except (SafetensorError, OSError) as error:
         print(f"{path} is damaged ({error}); its states are computed again", flush=True)
         return None

@@ -1,71 +1,215 @@
-"""Every layer's probe at one lag: trained together, scored on every split, beside what it must beat."""
+"""All probes of one lag: fitted together, chosen on validation, scored beside what they must beat."""
 
 import time
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from utils.baselines import majority_logits, read_token_logits
+from utils.baselines import all_sequence_baselines, all_token_baselines, best_baseline, suspicious
 from utils.command_line import Progress
-from utils.metrics import choose_threshold, scores
-from utils.probes import Matrices
-from utils.probes.linear import Settings, train
+from utils.controls import control_labels, selectivity, shuffled_labels
+from utils.differences import paired_difference
+from utils.kinds import ATTENTION_LAYER, Fits, Task, fit
+from utils.metrics import all_scores, at_threshold, auroc, choose_threshold, scores
 from utils.readings import lag_name, layer_name
 
 
-def train_lag(arguments, language_model, splits, layers, lag, examples, tables, rows, owner, tracking, seconds):
-    """Train every layer's probe at one lag and score it, and its baselines, on every split."""
+@dataclass
+class Probe:
+    """One probe and what is known of it. logits and metrics by split; chosen: its penalty is the best on validation;
+    differences: {what it is compared with: {split: (of AUROC, low, high)}}.
+    """
 
+    kind: str
+    layer: object
+    lag: int
+    seed: int
+    l2: float | None
+    threshold: float
+    logits: dict
+    metrics: dict
+    chosen: bool
+    tensors: dict | None = None
+    notes: dict = field(default_factory=dict)
+
+
+@dataclass
+class Sweep:
+    """What one lag gave. baselines: {name: {split: scores}, or None where not computed}; best: the name of the one that
+    probes are compared with, chosen on validation; random_weights: probes of the model with random weights.
+    """
+
+    lag: int
+    target: str
+    prevalence: float
+    layers: list
+    probes: list[Probe]
+    baselines: dict
+    best: str
+    task: Task
+    random_weights: list[Probe] = field(default_factory=list)
+
+    @property
+    def chosen(self) -> list[Probe]:
+        return [probe for probe in self.probes if probe.chosen]
+
+    @property
+    def shown(self) -> list[Probe]:
+        """Every layer's probe where there is one kind (of the first seed), else the best layer of each kind."""
+        first = [probe for probe in self.chosen if probe.seed == self.task.seeds[0]]
+        kinds = {probe.kind: [other for other in first if other.kind == probe.kind] for probe in first}
+        return first if len(kinds) == 1 else [max(probes, key=on_validation) for probes in kinds.values()]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Baselines that do worse than guessing: the split is not independent then."""
+        return [warning for name, by_split in self.baselines.items() if by_split for split in ("val", "test")
+                if split in by_split and (warning := suspicious(f"{name} on {split}", by_split[split]["auc"]))]
+
+    @property
+    def winner(self) -> Probe:
+        """The chosen probe with the best balanced accuracy on validation; of equal ones the first."""
+        return max(self.chosen, key=on_validation)
+
+
+def on_validation(probe) -> float:
+    return probe.metrics["val"]["balanced_accuracy"]
+
+
+def make_task(arguments, examples, in_sample) -> Task:
+    labels = {name: found.labels[None] for name, found in examples.items()}
+    if arguments.control:
+        truth = {name: found.labels for name, found in examples.items()}
+        tokens = {name: found.tokens for name, found in examples.items()}
+        drawn = (shuffled_labels(truth, arguments.control) if arguments.sequence_task
+                 else control_labels(tokens, truth["train"], arguments.control))
+        labels = {name: np.concatenate([labels[name], drawn[name]]) for name in labels}
+    return Task(examples, labels, in_sample, arguments.seeds)
+
+
+def sweep_lag(arguments, lag, task, source, random_source, beside, metadata, start_runs, device, seconds) -> Sweep:
+    """Fit every kind at one lag and score it. beside: logits of the baselines, {name: {split: logits}}, or None where not
+    computed; start_runs(kind, lag): what logs.
+    """
     began = time.monotonic()
-    matrices = {name: Matrices(table, rows[name]) for name, table in tables.items()}
-    settings = Settings(arguments.epochs, arguments.learning_rate, arguments.weight_decay, arguments.probe_batch_size,
-                        arguments.pos_weight_cap, arguments.seed)
-    target = splits["train"].metadata["targets"][0]["name"]
-    group = arguments.wandb_group or f"layer-sweep-{lag_name(lag)}"
-    runs = [tracking.start(f"{layer_name(layer)}_{lag_name(lag)}", group,
-                           {**vars(settings), **owner, "layer": layer, "lag": lag, "target": target}) for layer in layers]
-    with Progress(f"train {len(layers)} probes", "epoch", arguments.epochs) as progress:
+    target, prevalence, layers = metadata["targets"][0]["name"], metadata["prevalence"], source.tables["train"].layers
+    probes, random_probes = [], []
+    for kind in arguments.kinds:
+        runs = start_runs(kind, lag)
+        with Progress(f"train {kind}", "epoch", arguments.epochs * len(arguments.seeds)) as progress:
 
-        def on_epoch(epoch, scores_by_layer):
-            best = max(score["val_balanced_accuracy"] for score in scores_by_layer)
-            progress.update(1, f"best validation balanced accuracy {best:.3f}")
-            for one, score in zip(runs, scores_by_layer, strict=True):
-                one.log({"epoch": epoch, **score})
+            def on_epoch(seed, epoch, scores, runs=runs, progress=progress):
+                truth = [by_column[0] for by_column in scores]
+                best = max(score["val_balanced_accuracy"] for score in truth)
+                progress.update(1, f"best validation balanced accuracy {best:.3f}")
+                runs.log(seed, epoch, truth)
 
-        device = language_model.device if language_model.device.type == "cuda" else "cpu"
-        trained = train(matrices["train"], examples["train"].labels, matrices["val"], examples["val"].labels, settings,
-                        on_epoch, device)
-    logits = {name: trained.probes.logits(matrices[name]) for name in matrices}
-    probes = [{name: scores(logits[name][index], found.labels, found.groups, trained.threshold[index])
-               for name, found in examples.items()} for index in range(len(layers))]
-    for one, by_split, epoch in zip(runs, probes, trained.epoch, strict=True):
-        one.finish({"best_epoch": epoch, **{f"{name}_{key}": value for name, found in by_split.items()
-                                            for key, value in found.items()}})
+            fits = fit(kind, arguments, task, source, layers, on_epoch, device)
+        found = judge(fits, task, lag, prevalence)
+        runs.finish(found)
+        probes += found
+        if random_source is not None:
+            twins = fit(kind, arguments, task.truth_only(), random_source, layers, lambda *_: None, device)
+            random_probes += judge(twins, task, lag, prevalence)
+    baselines = score_baselines(beside, task.examples, prevalence)
+    best = best_baseline({name: found["val"]["auc"] for name, found in baselines.items() if found})
+    sweep = Sweep(lag, target, prevalence, layers, probes, baselines, best, task, random_probes)
+    compare(sweep, beside[best])
     seconds[f"train_lag_{lag}"] = time.monotonic() - began
-    return {"lag": lag, "layers": layers, "target": target, "trained": trained, "settings": settings, "probes": probes,
-            "baselines": score_baselines(examples, tables, rows), "prevalence": splits["train"].metadata["prevalence"]}
+    return sweep
 
 
-def score_baselines(examples, tables, rows):
+def judge(fits: Fits, task, lag, prevalence) -> list[Probe]:
+    """Every probe's scores; the penalty is chosen by AUROC on validation, and only what is chosen has intervals."""
+    layers, seeds, _, penalties, _ = fits.logits["val"].shape
+    grid = layers, seeds, penalties
+    of_truth = {name: values[:, :, 0].reshape(-1, values.shape[-1]) for name, values in fits.logits.items()}
+    thresholds = [choose_threshold(values, task.labels["val"][0]) for values in of_truth["val"]]
+    chosen = choose_penalties(of_truth["val"], task.labels["val"][0], grid)
+    metrics = {}
+    for name, values in of_truth.items():
+        examples = task.examples[name]
+        common = examples.labels, examples.groups
+        metrics[name] = all_scores(values, *common, thresholds, prevalence, intervals=False)
+        which = np.flatnonzero(chosen)
+        for index, found in zip(which, all_scores(values[which], *common, [thresholds[one] for one in which], prevalence),
+                                strict=True):
+            metrics[name][index] = found
+    probes = []
+    for index, (layer, seed, penalty) in enumerate(np.ndindex(*grid)):
+        probe = Probe(fits.kind, fits.layers[layer], lag, task.seeds[fits.seeds[seed]], fits.penalties[penalty],
+                      thresholds[index], {name: values[index] for name, values in of_truth.items()},
+                      {name: found[index] for name, found in metrics.items()}, bool(chosen[index]))
+        if probe.chosen:
+            probe.tensors, probe.notes = fits.tensors(layer, seed, penalty), fits.notes(layer, seed, penalty)
+            add_selectivity(probe, {name: values[layer, seed, 1:, penalty] for name, values in fits.logits.items()}, task)
+        probes.append(probe)
+    return probes
+
+
+def choose_penalties(logits, labels, grid) -> np.ndarray:
+    """bool [layers * seeds * penalties]: of each layer and seed the penalty of the best AUROC, of equal ones the largest."""
+    found = np.array([auroc(values, labels) for values in logits]).reshape(grid)
+    best = np.nan_to_num(found, nan=-1.0).argmax(-1)
+    return (np.arange(grid[-1]) == best[..., None]).reshape(-1)
+
+
+def add_selectivity(probe, control_logits, task):
+    """control: mean balanced accuracy over the random labels, each with its own threshold from validation."""
+    for name, values in control_logits.items():
+        if not len(values):
+            return
+        found = [at_threshold(logits, labels, choose_threshold(of_val, val_labels))["balanced_accuracy"]
+                 for logits, labels, of_val, val_labels in zip(values, task.labels[name][1:], control_logits["val"],
+                                                               task.labels["val"][1:], strict=True)]
+        probe.metrics[name] |= {"control": float(np.mean(found)),
+                                "selectivity": selectivity(probe.metrics[name]["balanced_accuracy"], found)}
+
+
+def score_baselines(logits, examples, prevalence) -> dict:
     """{baseline: {split: scores}, or None where not computed}; each with its threshold from validation."""
-
-    train = examples["train"]
-    logits = {"majority": {name: majority_logits(train.labels, len(found)) for name, found in examples.items()},
-              "read token": {name: read_token_logits(train.tokens, train.labels, found.tokens)
-                             for name, found in examples.items()},
-              "own probability": {name: tables[name].own_logits[rows[name]]
-                                  for name in examples if name != "train"}}
     result = {}
     for baseline, by_split in logits.items():
-        if np.isnan(by_split["val"]).any():
+        if by_split is None or np.isnan(by_split["val"]).any():
             result[baseline] = None
             continue
         threshold = choose_threshold(by_split["val"], examples["val"].labels)
-        result[baseline] = {name: scores(values, examples[name].labels, examples[name].groups, threshold)
+        result[baseline] = {name: scores(values, examples[name].labels, examples[name].groups, threshold, prevalence)
                             for name, values in by_split.items()}
     return result
 
 
-def best_layer(sweep) -> int:
-    """The index of the layer with the best balanced accuracy on validation."""
-    found = [by_split["val"]["balanced_accuracy"] for by_split in sweep["probes"]]
-    return found.index(max(found))
+def compare(sweep, baseline):
+    """How much better each chosen probe ranks than the best baseline, and than its twin on random weights: paired."""
+    twins = {(probe.kind, probe.layer, probe.seed): probe.logits for probe in sweep.random_weights if probe.chosen}
+    for probe in sweep.chosen:
+        twin = twins.get((probe.kind, probe.layer, probe.seed))
+        for name, values in probe.logits.items():
+            examples = sweep.task.examples[name]
+            probe.metrics[name]["best_baseline"] = sweep.best
+            for what, other in (("baseline", baseline), ("random_weights", twin)):
+                if other is None or name not in other:
+                    continue
+                difference, low, high = paired_difference(values, other[name], examples.labels, examples.groups, 0.0, 0.0,
+                                                          "auc")
+                probe.metrics[name] |= {f"minus_{what}": difference, f"minus_{what}_low": low, f"minus_{what}_high": high}
+
+
+def baseline_logits(arguments, task, splits, source, texts=None) -> dict:
+    """{name: {split: logits}, or None where not computed}, each fitted on the sample of the first seed."""
+    examples = task.examples | {"train": task.examples["train"][task.in_sample[:, 0]]}
+    if arguments.sequence_task:
+        return all_sequence_baselines(examples, splits, texts)
+    own = {name: table.own_logits[source.rows[name]] for name, table in source.tables.items() if name != "train"}
+    own = None if any(np.isnan(values).any() for values in own.values()) else own
+    return {**all_token_baselines(examples, splits, own), **({} if own else {"own probability": None})}
+
+
+def table_layer(layer) -> str:
+    return ATTENTION_LAYER if layer == ATTENTION_LAYER else layer_name(layer)
+
+
+def run_name(kind, layer, lag, seed) -> str:
+    """layer5_next, and what sets it apart where that is not the usual"""
+    apart = ([] if kind == "linear" else [kind]) + ([f"seed{seed}"] if seed else [])
+    return "_".join([table_layer(layer), lag_name(lag), *apart])

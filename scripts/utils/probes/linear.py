@@ -1,8 +1,8 @@
-"""Linear probes of many layers trained at once: AdamW on standardised states, the best epoch's weights kept."""
+"""Linear probes of many layers and label columns trained at once: AdamW on standardised states, the best epoch kept."""
 
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -21,15 +21,17 @@ CHUNK_BYTES = 2**26  # of states handled at a time where all rows are visited
 class Settings:
     """epochs, learning_rate (falls to 0 along a cosine), weight_decay (AdamW's, on the weights of standardised states),
     batch_size in examples (None: so that about STEPS steps are made in all, for a step moves a weight by no more than the
-    learning rate), pos_weight_cap: the most that a positive counts more than a negative.
+    learning rate), balance: a positive counts as much more than a negative as there are fewer of them, at most
+    pos_weight_cap (None: no cap); without it both count alike.
     """
 
     epochs: int = 10
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     batch_size: int | None = None
-    pos_weight_cap: float = 5.0
+    pos_weight_cap: float | None = 5.0
     seed: int = 0
+    balance: bool = True
 
     def batch_size_for(self, examples) -> int:
         return self.batch_size or min(max(self.epochs * examples // STEPS, SMALLEST_BATCH), LARGEST_BATCH)
@@ -37,75 +39,160 @@ class Settings:
 
 @dataclass
 class LinearProbes:
-    """One probe a layer, on raw states: logits = states @ weight + bias. weight float32 [layers, hidden_size]."""
+    """Probes on raw states: logits = states @ weight + bias. weight float32 [layers, columns, hidden_size], bias
+    [layers, columns]; both without `columns` where there was one column of labels, [n].
+    """
 
     weight: torch.Tensor
     bias: torch.Tensor
 
     def logits(self, matrices) -> np.ndarray:
-        """float32 [layers, n]"""
-        result = torch.empty(len(self.weight), len(matrices))
-        for which in chunks(matrices, len(self.weight)):
-            rows = matrices.rows(which).to(self.weight.device)
-            result[:, which] = torch.baddbmm(self.bias[:, None, None], rows, self.weight[:, :, None])[:, :, 0].cpu()
-        return result.numpy()
+        """float32 [layers, columns, n], or [layers, n]"""
+        weight = self.weight if self.weight.ndim == 3 else self.weight[:, None]
+        bias = self.bias.reshape(weight.shape[:2])[:, None]
+        result = torch.empty(*weight.shape[:2], len(matrices))
+        for which in chunks(matrices, len(weight), weight.shape[1]):
+            rows = matrices.rows(which).to(weight.device)
+            result[:, :, which] = transposed(torch.baddbmm(bias, rows, transposed(weight))).cpu()
+        return result.reshape(*self.bias.shape, -1).numpy()
+
+    def tensors(self, layer, column=None) -> dict[str, torch.Tensor]:
+        """{"weight": [hidden_size], "bias": []} of one probe, as it is saved. column: None where there was one, [n]."""
+        which = layer if column is None else (layer, column)
+        return {"weight": self.weight[which], "bias": self.bias[which]}
 
 
 @dataclass
 class Training:
-    """What `train` returns. epoch, threshold: [layers], of the weights kept; history[epoch][layer]: scores by name."""
+    """What training returns: the probes of the best epochs. epoch, threshold: [layers][columns], of the weights kept;
+    pos_weight: [columns]; history[epoch][layer][column]: scores by name. No `columns` where labels were [n].
+    """
 
     probes: LinearProbes
-    epoch: list[int]
-    threshold: list[float]
-    pos_weight: float
-    history: list[list[dict]] = field(default_factory=list)
+    epoch: list
+    threshold: list
+    pos_weight: float | list[float]
+    history: list = field(default_factory=list)
 
 
-def train(matrices, labels, val_matrices, val_labels, settings,
-          on_epoch: Callable[[int, list[dict]], None] = lambda epoch, scores: None, device="cpu") -> Training:
-    """Train every layer's probe on the same minibatches and keep, for each, the epoch with the best balanced accuracy on
-    validation at its best threshold. labels: int [n] of 0 and 1. A layer's result is the same in any company.
+def train(matrices, labels, val_matrices, val_labels, settings, on_epoch: Callable[[int, list], None] | None = None,
+          device="cpu", row_weights=None, val_row_weights=None) -> Training:
+    """A linear probe for every layer and label column; arguments and errors as in `train_together`."""
+    return train_together(LinearInTraining, matrices, labels, val_matrices, val_labels, settings, on_epoch, device,
+                          row_weights, val_row_weights)
+
+
+def train_together(kind, matrices, labels, val_matrices, val_labels, settings, on_epoch=None, device="cpu",
+                   row_weights=None, val_row_weights=None) -> Training:
+    """Train every probe on the same minibatches and keep, for each, the epoch with the best balanced accuracy on validation
+    at its best threshold. A layer's or column's result is the same in any company, up to rounding.
+    labels: 0 and 1, [n] or [n, columns]; row_weights: >= 0, likewise (0: the row is not in that column's loss, though in the
+    mean and scale of the states and in the minibatches, which all columns share; the mean weight of a column is made 1);
+    val_row_weights: of 0 where a row is not in that column. on_epoch(epoch, scores[layer][column]). kind(layers, columns,
+    hidden_size, generator, device): the weights in training, such as LinearInTraining.
+
+    Raises UserError for labels that are not 0 or 1 or of one class, for wrong shapes, and for weights that overflow.
     """
-    labels = torch.as_tensor(np.asarray(labels), dtype=torch.float32)
-    positives = float(labels.sum())
-    pos_weight = min((len(labels) - positives) / positives, settings.pos_weight_cap)
-    row_weight = torch.where(labels > 0, pos_weight, 1.0)
+    squeeze = np.ndim(labels) == 1
+    labels, weights = label_columns(labels, row_weights, len(matrices))
+    val_labels, val_weights = label_columns(val_labels, val_row_weights, len(val_matrices), "validation", labels.shape[1])
+    pos_weight, row_weight = class_weights(labels, weights, settings)
     mean, inverse_std = standardisation(matrices)
     layers, hidden_size = mean.shape
     generator = torch.Generator().manual_seed(settings.seed)
-    start = torch.randn(hidden_size, generator=generator) * FIRST_WEIGHTS / hidden_size**0.5
-    weight = start.repeat(layers, 1).to(device)
-    bias = torch.zeros(layers, device=device)
+    probes = kind(layers, labels.shape[1], hidden_size, generator, device)
     on_device = mean.float().to(device)[:, None], inverse_std.float().to(device)[:, None]
-    optimizer = torch.optim.AdamW([{"params": [weight], "weight_decay": settings.weight_decay},
-                                   {"params": [bias], "weight_decay": 0.0}], lr=settings.learning_rate)
+    optimizer = torch.optim.AdamW([{"params": probes.decayed, "weight_decay": settings.weight_decay},
+                                   {"params": probes.free, "weight_decay": 0.0}], lr=settings.learning_rate)
     batch_size = settings.batch_size_for(len(labels))
     steps = settings.epochs * -(-len(labels) // batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
-    best = Training(LinearProbes(torch.zeros(layers, hidden_size, device=device), torch.zeros(layers, device=device)),
-                    [0] * layers, [0.0] * layers, pos_weight)
-    best_scores = [-1.0] * layers
+    best = Best(pos_weight, layers)
     for epoch in range(1, settings.epochs + 1):
-        loss = torch.zeros(layers, device=device)
-        with threads_for(layers * batch_size * hidden_size):
+        loss = torch.zeros(layers, labels.shape[1], device=device)
+        with threads_for(layers * batch_size * hidden_size * probes.outputs):
             for which in torch.randperm(len(labels), generator=generator).split(batch_size):
                 rows = matrices.rows(which.numpy()).to(device).sub_(on_device[0]).mul_(on_device[1])
-                loss += step(optimizer, weight, bias, rows, labels[which].to(device), row_weight[which].to(device))
+                loss += probes.step(optimizer, rows, labels[which].to(device), row_weight[which].to(device))
                 schedule.step()
-        now = folded(weight, bias, mean, inverse_std)
-        if not (now.weight.isfinite().all() and now.bias.isfinite().all()):
+        now = probes.folded(mean, inverse_std)
+        if not all(bool(part.isfinite().all()) for part in parts(now)):
             raise UserError(f"a probe's weights are not finite after epoch {epoch}; use a smaller --learning_rate than "
                             f"{settings.learning_rate:g}, or a smaller --weight_decay than {settings.weight_decay:g}")
-        scores = validate(now.logits(val_matrices), val_labels, pos_weight, (loss / len(labels)).tolist())
-        for layer, score in enumerate(scores):
-            if score["val_balanced_accuracy"] > best_scores[layer]:
-                best_scores[layer] = score["val_balanced_accuracy"]
-                best.epoch[layer], best.threshold[layer] = epoch, score["threshold"]
-                best.probes.weight[layer], best.probes.bias[layer] = now.weight[layer], now.bias[layer]
-        best.history.append(scores)
-        on_epoch(epoch, scores)
-    return best
+        found = validate_columns(now.logits(val_matrices), val_labels, val_weights > 0, pos_weight, loss / len(labels))
+        best.take(epoch, now, found)
+        if on_epoch is not None:
+            on_epoch(epoch, first_columns(found) if squeeze else found)
+    return best.training(squeeze)
+
+
+class LinearInTraining:
+    """Weights [layers, columns, hidden_size] and biases on standardised states; the same at the start for all."""
+
+    def __init__(self, layers, columns, hidden_size, generator, device):
+        start = torch.randn(hidden_size, generator=generator) * FIRST_WEIGHTS / hidden_size**0.5
+        self.weight, self.bias = start.repeat(layers, columns, 1).to(device), torch.zeros(layers, columns, device=device)
+        self.decayed, self.free, self.outputs = [self.weight], [self.bias], columns
+
+    def step(self, optimizer, rows, labels, row_weight) -> torch.Tensor:
+        """One AdamW step on the mean weighted cross-entropy of each probe; returns its sum over the rows [layers, columns].
+
+        rows: standardised [layers, b, hidden_size]; labels, row_weight [b, columns]. The gradient of a logit is
+        row_weight * (sigmoid(logit) - label) / b.
+        """
+        logits = transposed(torch.baddbmm(self.bias[:, None], rows, transposed(self.weight)))
+        labels, row_weight = transposed(labels), transposed(row_weight)
+        slope = row_weight * (torch.sigmoid(logits) - labels) / labels.shape[1]
+        self.weight.grad = torch.bmm(slope, rows)
+        self.bias.grad = slope.sum(2)
+        optimizer.step()
+        entropy = binary_cross_entropy_with_logits(logits, labels.expand_as(logits), reduction="none")
+        return (entropy * row_weight).sum(2)
+
+    def folded(self, mean, inverse_std) -> LinearProbes:
+        return folded(self.weight, self.bias, mean[:, None], inverse_std[:, None])
+
+
+class Best:
+    """Of each probe, the epoch with the best balanced accuracy on validation so far; the first of equal ones."""
+
+    def __init__(self, pos_weight, layers):
+        self.probes, self.pos_weight, self.history = None, pos_weight, []
+        self.score, self.epoch, self.threshold = (np.full((layers, len(pos_weight)), fill) for fill in (-1.0, 0, 0.0))
+
+    def take(self, epoch, probes, scores):
+        """scores[layer][column], by name."""
+        score, threshold = (np.array([[one[name] for one in layer] for layer in scores])
+                            for name in ("val_balanced_accuracy", "threshold"))
+        better = score > self.score
+        self.score[better], self.epoch[better], self.threshold[better] = score[better], epoch, threshold[better]
+        if self.probes is None:
+            self.probes = probes
+        for kept, new in zip(parts(self.probes), parts(probes), strict=True):
+            kept[better] = new[better]
+        self.history.append(scores)
+
+    def training(self, squeeze) -> Training:
+        epoch, threshold = self.epoch.tolist(), self.threshold.tolist()
+        if not squeeze:
+            return Training(self.probes, epoch, threshold, self.pos_weight, self.history)
+        probes = type(self.probes)(*(part[:, 0] for part in parts(self.probes)))
+        return Training(probes, first_columns(epoch), first_columns(threshold), self.pos_weight[0],
+                        [first_columns(scores) for scores in self.history])
+
+
+def transposed(matrices) -> torch.Tensor:
+    """[..., a, b] -> [..., b, a]. A single column is laid out as a vector is, for which products are quicker."""
+    *others, height, width = matrices.shape
+    return matrices.reshape(*others, width, height) if 1 in (height, width) else matrices.mT
+
+
+def parts(probes) -> list[torch.Tensor]:
+    return [getattr(probes, part.name) for part in fields(probes)]
+
+
+def first_columns(nested) -> list:
+    return [row[0] for row in nested]
 
 
 @contextmanager
@@ -119,18 +206,50 @@ def threads_for(size):
         torch.set_num_threads(before)
 
 
-def step(optimizer, weight, bias, rows, labels, row_weight) -> torch.Tensor:
-    """One AdamW step on the mean weighted cross-entropy of each layer; returns its sum over the rows, [layers].
-
-    rows: standardised [layers, b, hidden_size]. The gradient of a logit is row_weight * (sigmoid(logit) - label) / b.
+def label_columns(labels, row_weights, examples, split="train", columns=None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labels float32 (0 in rows of weight 0) and row weights (float64 where given so, else float32), both [n, columns],
+    checked. Where all columns have the same weights, they share one column of memory.
     """
-    logits = torch.baddbmm(bias[:, None, None], rows, weight[:, :, None])[:, :, 0]
-    slope = row_weight * (torch.sigmoid(logits) - labels) / len(labels)
-    weight.grad = torch.bmm(slope[:, None], rows)[:, 0]
-    bias.grad = slope.sum(1)
-    optimizer.step()
-    entropy = binary_cross_entropy_with_logits(logits, labels.expand_as(logits), reduction="none")
-    return (entropy * row_weight).sum(1)
+    labels = torch.as_tensor(np.asarray(labels), dtype=torch.float32)
+    labels = labels[:, None] if labels.ndim == 1 else labels
+    if labels.ndim != 2 or labels.shape != (examples, columns or labels.shape[1]):
+        raise UserError(f"{split} has {examples} states and labels of shape {list(labels.shape)}; give [n] or [n, columns]"
+                        + (f" of {columns} columns" if columns else ""))
+    weights = torch.ones(examples) if row_weights is None else torch.as_tensor(np.asarray(row_weights))
+    weights = weights if weights.dtype == torch.float64 else weights.float()
+    weights = weights[:, None] if weights.ndim == 1 else weights
+    if weights.shape not in (labels.shape, (examples, 1)):
+        raise UserError(f"{split} has row weights of shape {list(weights.shape)}, labels of {list(labels.shape)}; give [n] "
+                        "or one for each label")
+    if not (weights.isfinite().all() and (weights >= 0).all()):
+        raise UserError(f"row weights of {split} are negative or not finite; give numbers of at least 0")
+    weights = weights.expand_as(labels)
+    labels = torch.where(weights > 0, labels, 0.0)
+    if not ((labels == 0) | (labels == 1)).all():
+        raise UserError(f"labels of {split} are not all 0 or 1; leave out rows of unknown truth, or give them weight 0")
+    rows, positives = (weights > 0).sum(0).tolist(), (labels > 0).sum(0).tolist()
+    for column, (count, positive) in enumerate(zip(rows, positives, strict=True)):
+        if positive in (0, count):
+            raise UserError(f"label column {column} holds one class only in its {count} rows of {split}; a probe needs both")
+    return labels, weights
+
+
+def class_weights(labels, row_weights, settings) -> tuple[list[float], torch.Tensor]:
+    """What a positive counts beside a negative in each column, and each row's weight in its loss, float32 [n, columns]."""
+    total = row_weights.sum(0, dtype=torch.float64)
+    positives = (row_weights * labels).sum(0, dtype=torch.float64)
+    pos_weight = (total - positives) / positives if settings.balance else torch.ones_like(total)
+    if settings.balance and settings.pos_weight_cap is not None:
+        pos_weight = pos_weight.clamp(max=settings.pos_weight_cap)
+    of_mean_1 = (row_weights / (total / len(labels))).float()
+    return pos_weight.tolist(), torch.where(labels > 0, pos_weight.float(), 1.0) * of_mean_1
+
+
+def validate_columns(logits, labels, there, pos_weight, train_loss) -> list[list[dict]]:
+    """scores[layer][column]. logits [layers, columns, n]; labels, there: [n, columns]; train_loss [layers, columns]."""
+    by_column = [validate(logits[:, column][:, here], labels[here, column].numpy(), weight, train_loss[:, column].tolist())
+                 for column, (weight, here) in enumerate(zip(pos_weight, there.mT.numpy(), strict=True))]
+    return [list(of_layer) for of_layer in zip(*by_column, strict=True)]
 
 
 def validate(logits, labels, pos_weight, train_loss) -> list[dict]:
@@ -166,15 +285,22 @@ def standardisation(matrices) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def folded(weight, bias, mean, inverse_std) -> LinearProbes:
-    """The probe on raw states: weight / std, and bias - weight . mean / std with the weight as it is rounded to float32."""
-    raw = (weight.double().cpu() * inverse_std).float()
-    return LinearProbes(raw.to(weight.device), (bias.double().cpu() - (raw.double() * mean).sum(1)).float().to(bias.device))
+    return LinearProbes(*fold(weight, bias, mean, inverse_std))
 
 
-def chunks(matrices, layers):
-    """Index arrays of consecutive rows, each small enough to be handled at once."""
+def fold(weight, bias, mean, inverse_std) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights [..., hidden_size] and bias [...] for raw states: weight / std, and bias - weight . mean / std with the
+    weight as it is rounded to float32. mean and inverse_std: float64, of a shape that broadcasts to weight's.
+    """
+    raw = (weight.detach().double().cpu() * inverse_std).float()
+    shifted = bias.detach().double().cpu() - (raw.double() * mean).sum(-1)
+    return raw.to(weight.device), shifted.float().to(bias.device)
+
+
+def chunks(matrices, layers, columns=1):
+    """Index arrays of consecutive rows, each small enough to be handled at once, with `columns` results a row."""
     if layers is None:
         layers = matrices.rows(np.arange(1)).shape[0]
-    size = max(1, CHUNK_BYTES // (4 * layers * matrices.hidden_size))
+    size = max(1, CHUNK_BYTES // (4 * layers * max(columns, matrices.hidden_size)))
     for start in range(0, len(matrices), size):
         yield np.arange(start, min(start + size, len(matrices)))

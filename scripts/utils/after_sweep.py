@@ -1,0 +1,94 @@
+"""What follows from finished sweeps: what the directions say, how many labels are enough, all probes in one file."""
+
+from pathlib import Path
+
+import numpy as np
+
+from utils.directions import cosines, direction_entries, pattern, write_directions
+from utils.files import WriteTogether, csv_text
+from utils.kinds import ATTENTION_LAYER
+from utils.learning_curve import COLUMNS, curve_rows, learning_curve_weights
+from utils.learning_curve import FILE as CURVE
+from utils.probe_export import export
+from utils.probes import Matrices
+from utils.probes.logistic import solve
+from utils.report import direction_line
+from utils.results import load_probe
+from utils.sampling import class_weights
+from utils.sweep import on_validation, run_name
+from utils.sweep_files import shared_metadata
+
+DIRECTIONS = "directions.json"
+
+
+def tell_directions(arguments, sweeps, sources, splits, language_model, tokenizer, owner) -> list[str]:
+    """Writes results/directions.json; returns the lines that say what is in it."""
+    shared = shared_metadata(splits, language_model, owner)
+    entries, names, weights, lines = [], [], [], []
+    for sweep in sweeps:
+        linear = [probe for probe in sweep.chosen if "weight" in probe.tensors and probe.layer != ATTENTION_LAYER]
+        patterns = patterns_of(linear, sources[sweep.lag], sweep)
+        metadata = [{**shared, "target": sweep.target, "layer": probe.layer, "lag": probe.lag, "kind": probe.kind,
+                     "seed": probe.seed} for probe in linear]
+        weight = np.stack([probe.tensors["weight"].numpy() for probe in linear]) if linear else None
+        if weight is None:
+            continue
+        found = direction_entries(language_model, tokenizer, metadata, weight, patterns)
+        names += [run_name(probe.kind, probe.layer, probe.lag, probe.seed) for probe in linear]
+        entries += found
+        weights.append(weight)
+        if sweep.winner in linear:
+            lines.append(direction_line(names[len(names) - len(linear) + linear.index(sweep.winner)],
+                                        found[linear.index(sweep.winner)], shared["token"]))
+    if not entries:
+        return []
+    path = Path(arguments.results_dir) / DIRECTIONS
+    with WriteTogether() as files:
+        write_directions(files, path, entries, cosines(names, np.concatenate(weights)))
+    return [*filter(None, lines), f"wrote {path}: the tokens that {len(entries)} directions promote and suppress, and their "
+            "cosines"]
+
+
+def patterns_of(probes, source, sweep) -> np.ndarray:
+    """float32 [probes, hidden_size]; the covariance is that of the train states of each probe's layer."""
+    result = []
+    layers = source.tables["train"].layers
+    for kind, seed in dict.fromkeys((probe.kind, probe.seed) for probe in probes):
+        some = [probe for probe in probes if (probe.kind, probe.seed) == (kind, seed)]
+        weight = np.stack([probe.tensors["weight"].numpy() for probe in some])
+        assert [probe.layer for probe in some] == list(layers)
+        result.append(pattern(source.matrices("train"), weight).numpy())
+    order = [probes.index(probe) for kind, seed in dict.fromkeys((probe.kind, probe.seed) for probe in probes)
+             for probe in probes if (probe.kind, probe.seed) == (kind, seed)]
+    return np.concatenate(result)[np.argsort(order)] if result else np.zeros((0, 0))
+
+
+def write_learning_curve(arguments, sweeps, sources, owner) -> str:
+    """Logistic probes of each lag's best layer on validation, of more and more of the first seed's examples."""
+    rows = []
+    for sweep in sweeps:
+        best = max((probe for probe in sweep.chosen if probe.layer != ATTENTION_LAYER), key=on_validation)
+        source, examples = sources[sweep.lag], sweep.task.examples
+        weights, columns = learning_curve_weights(examples["train"].groups, examples["train"].labels,
+                                                  sweep.task.in_sample[:, 0].astype(np.float64))
+        labels = np.repeat(examples["train"].labels[:, None], weights.shape[1], axis=1).astype(np.float32)
+        weights = class_weights(weights, labels, arguments.class_balance, arguments.pos_weight_cap)
+        solutions = solve(source.of_layer("train", best.layer), labels, weights, arguments.l2_grid)
+        states = {name: all_rows(source.of_layer(name, best.layer)) for name in source.tables if name != "train"}
+        common = {"target": sweep.target, "layer": best.layer, "lag": sweep.lag, "seed": arguments.seeds[0], **owner}
+        rows += curve_rows(common, columns, solutions, states, examples)
+    path = Path(arguments.results_dir) / CURVE
+    with WriteTogether() as files, files.open(path) as file:
+        file.write(csv_text(COLUMNS, rows).encode("utf-8"))
+    return f"wrote {path}: {len(rows)} logistic probes on 1/16 to all of the training examples"
+
+
+def all_rows(matrices: Matrices):
+    return matrices.rows(np.arange(len(matrices)))[0]
+
+
+def write_export(arguments, written) -> str:
+    """written: the paths of the saved probes."""
+    with WriteTogether() as files:
+        path = export(files, arguments.export, [load_probe(path) for path in written], arguments.overwrite)
+    return f"wrote {path}: {len(written)} probes in one file"

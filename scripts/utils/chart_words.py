@@ -1,0 +1,125 @@
+"""What the pages of a sweep say of a number: its name, interval, examples and seeds."""
+
+from html import escape
+
+from utils.chart_tables import SCORES, interval, known, layer_name, mean, values
+from utils.tokenizer import shown_text
+
+DIFFERENCES = {"minus_baseline": "AUROC minus best baseline", "selectivity": "selectivity"}
+DASH = "\u2013"
+
+
+def plain(text) -> str:
+    """Text that Plotly shows as it is: its own markup (<b>, <a href>, &lt;) and templates mean nothing in it."""
+    return escape(shown_text(str(text)), quote=False)
+
+
+def quoted(target) -> str:
+    return f"“{shown_text(target).replace(' ', '␣')}”" if target else "the label"
+
+
+def lag_label(lag) -> str:
+    return f"{lag:+d}".replace("-", "\u2212") if lag else "0"
+
+
+def number(value, digits=3) -> str:
+    return f"{value:.{digits}f}".replace("-", "\u2212") if known(value) else DASH
+
+
+def signed(value, digits=3) -> str:
+    return f"{value:+.{digits}f}".replace("-", "\u2212") if known(value) else DASH
+
+
+def bounds(rows, column, show=number) -> str:
+    low, high = interval(rows, column)
+    return f"{show(low)} to {show(high)}" if known(low) and known(high) else ""
+
+
+def scored(rows, column, show=number) -> str:
+    """0.853 (0.832 to 0.870)"""
+    inside = bounds(rows, column, show)
+    return show(mean(rows, column)) + (f" ({inside})" if inside else "")
+
+
+def span(found, show="{:,.0f}".format) -> str:
+    low, high = (show(min(found)), show(max(found))) if found else (DASH, DASH)
+    return low if low == high else f"{low} to {high}"
+
+
+def seed_name(row) -> str:
+    return DASH if row.get("seed") is None else str(row["seed"])
+
+
+def layer_label(layer) -> str:
+    """'layer 5', 'embed': as Plotly shows it."""
+    return plain(layer_name(layer))
+
+
+def kind_name(probe) -> str:
+    return shown_text(probe).replace("_", " ")
+
+
+def title(results, target, what, lags) -> str:
+    """Probes of which model, target, split, and how much they are tested on."""
+    rows = [row for (of, _, lag), layers in results.cells.items() if of == target and lag in lags
+            for found in layers.values() for row in found]
+    groups = [results.groups[key] for lag in lags if (key := (target, lag, results.split)) in results.groups]
+    counted = [f"{span(numbers)} {name}" for name, numbers in
+               (("examples", values(rows, f"n_{results.split}")), ("groups", groups)) if numbers]
+    return f"{what}; target {quoted(target)}, model {results.model}, split {results.split}" + (
+        f": {', '.join(counted)}" if counted else "")
+
+
+def describe(results, target, probe, lag, layer, rows) -> str:
+    """The text of one cell: scores with their intervals, what they are of, each seed."""
+    split = results.split
+    lines = [f"{layer_label(layer)}, lag {lag_label(lag)}, {plain(kind_name(probe))}; {split}"
+             + (f", mean of {len(rows)} seeds" if len(rows) > 1 else "")]
+    lines += [f"{label} {scored(rows, f'{split}_{name}')}" for name, label in SCORES.items()
+              if known(mean(rows, f"{split}_{name}"))]
+    lines += [f"{label} {scored(rows, f'{split}_{name}', signed)}" for name, label in DIFFERENCES.items()
+              if known(mean(rows, f"{split}_{name}"))]
+    if n := values(rows, f"n_{split}"):
+        share = span(values(rows, f"pos_ratio_{split}"), "{:.1%}".format)
+        lines.append(f"n {span(n)}, positives {span(positives(rows, split))} ({share})")
+    for row in rows:
+        each = f": {number(row.get(f'{split}_{results.metric}'))}" if len(rows) > 1 else ""
+        lines.append(f"seed {seed_name(row)}{each}" + (f", l2 {row['l2']:g}" if known(row["l2"]) else ""))
+    if results.chosen:
+        label = SCORES[results.metric]
+        lines.append(f"validation {label} {number(mean(rows, f'val_{results.metric}'))}"
+                     + (", chosen by it" if results.chosen.get((target, probe, lag)) == layer else ""))
+    return "<br>".join(lines)
+
+
+def beside_text(results, name, lag, rows) -> str:
+    lines = [f"baseline {plain(name)}, lag {lag_label(lag)}; {results.split}"]
+    lines += [f"{label} {scored(rows, score)}" for score, label in SCORES.items() if values(rows, score)]
+    n = values(rows, "n")
+    return "<br>".join([*lines, f"n {span(n)}"] if n else lines)
+
+
+def mark_note(results, mark) -> str:
+    if not results.chosen:
+        return "The table has no validation scores: nothing was chosen, and the best of these is no finding."
+    best = f"The best of many {results.split} scores is no finding" if results.split == "test" else \
+        "The best of many validation scores is flattered by having been picked"
+    return f"{best}: {mark} the layer that validation chose, by mean {SCORES[results.metric]} over the seeds, at each lag."
+
+
+def balance_text(split, lag, rows, groups) -> str:
+    n, share = span(values(rows, f"n_{split}")), span(values(rows, f"pos_ratio_{split}"), "{:.2%}".format)
+    return (f"{split}, lag {lag_label(lag)}<br>n {n}<br>positives {span(positives(rows, split))} ({share})"
+            + (f"<br>{groups:,} groups" if groups else ""))
+
+
+def positives(rows, split) -> list[int]:
+    """How many examples of each row are positive, as far as the table knows."""
+    found = ((row.get(f"n_{split}"), row.get(f"pos_ratio_{split}")) for row in rows)
+    return [round(n * ratio) for n, ratio in found if known(n) and known(ratio)]
+
+
+def curve_text(name, label, rows, column) -> str:
+    """name: already plain; label: of the score."""
+    seeds = ", ".join(seed_name(row) for row in rows)
+    return f"{name}<br>{rows[0]['size_name']} {rows[0]['size']:,g}<br>{label} {scored(rows, column)}<br>seed {seeds}"

@@ -1,0 +1,67 @@
+"""Control tasks: random labels of the same shares, which a probe can learn by heart only (Hewitt and Liang 2019).
+
+Selectivity is what a probe scores on its task beyond what it scores on them: a probe that does as well on labels without
+meaning says nothing about what the states encode (Designing and Interpreting Probes with Control Tasks, EMNLP 2019).
+"""
+
+import numpy as np
+
+from utils.errors import UserError
+
+
+def control_labels(tokens_by_split, train_labels, draws=5, seed=0) -> dict[str, np.ndarray]:
+    """Each token type's random label, the same wherever it is read: {split: int8 [draws, n]}.
+
+    tokens_by_split: {split: int [n], ids of the tokens that are read}, "train" among them. Types are taken in random order
+    and called positive as long as train holds no more positives than its real labels do, so the classes have the same
+    shares there, or nearly so where few types are read (a type that is more than all positives is never one). A type
+    that train lacks is positive with the probability of that share. A draw depends on nothing but the seed, its number and
+    train's counts: not on the order of rows, nor on which other splits and draws there are.
+    """
+    types, counts = np.unique(np.asarray(tokens_by_split["train"]), return_counts=True)
+    positives = int((np.asarray(train_labels) == 1).sum())
+    if counts.min() > positives:
+        raise UserError(f"no control task: each of the {len(types)} different token(s) that train reads is read more often "
+                        f"than there are positive labels ({positives}), so none can be positive; leave the control out")
+    size = 1 + max(int(np.max(tokens, initial=0)) for tokens in tokens_by_split.values())
+    table = np.empty((draws, size), dtype=np.int8)
+    for draw, labels in enumerate(table):
+        lot = np.random.default_rng([seed, draw]).random(size)
+        labels[:] = lot < positives / len(train_labels)
+        order = np.argsort(lot[types], kind="stable")
+        labels[types[order]] = fill(counts[order], positives)
+    return {split: table[:, np.asarray(tokens)] for split, tokens in tokens_by_split.items()}
+
+
+def fill(counts, most) -> np.ndarray:
+    """Which of the counts, taken in their order, add up to at most `most`: one that does not fit is passed over.
+
+        fill([2, 5, 1, 3], 6) -> [True, False, True, True]
+    """
+    taken, total = np.zeros(len(counts), dtype=bool), 0
+    for index, count in enumerate(np.asarray(counts).tolist()):
+        if total + count <= most:
+            taken[index], total = True, total + count
+    return taken
+
+
+def shuffled_labels(labels_by_split, draws=5, seed=0, keys_by_split=None) -> dict[str, np.ndarray]:
+    """The labels of each split dealt out anew among its rows: {split: int8 [draws, n]}; for tasks with a label a sequence.
+
+    keys_by_split: {split: [n], distinct}, what names each row (its document); with them the draws do not depend on the
+    order of the rows, without them a row is known by its place.
+    """
+    result = {}
+    for split, labels in labels_by_split.items():
+        labels = np.asarray(labels, dtype=np.int8)
+        order = np.arange(len(labels)) if keys_by_split is None else np.argsort(keys_by_split[split], kind="stable")
+        dealt = np.sort(labels)
+        result[split] = np.empty((draws, len(labels)), dtype=np.int8)
+        for draw, row in enumerate(result[split]):
+            row[order] = np.random.default_rng([seed, draw, *split.encode()]).permutation(dealt)
+    return result
+
+
+def selectivity(task_score, control_scores) -> float:
+    """The score on the task minus the mean of those on the control tasks; NaN where one of them is undefined."""
+    return float(task_score - np.mean(control_scores))

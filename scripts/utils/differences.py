@@ -1,0 +1,67 @@
+"""The difference of two probes' scores on the same examples, with its 95 % interval over groups."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from utils.intervals import AUROC, BalancedAccuracy, Groups, Ranked, as_rows, reach, standard_error
+from utils.metrics import chunks
+
+METRICS = ("balanced_accuracy", "auc")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of two statistics of utils.intervals, as a function of which groups are in the sample: the same for both."""
+
+    one: BalancedAccuracy | AUROC
+    other: BalancedAccuracy | AUROC
+
+    @property
+    def value(self) -> np.ndarray:
+        return self.one.value - self.other.value
+
+    @property
+    def holders(self) -> np.ndarray:
+        return self.one.holders
+
+    def left_out(self) -> np.ndarray:
+        return self.one.left_out() - self.other.left_out()
+
+    def drawn(self, weights) -> np.ndarray:
+        return self.one.drawn(weights) - self.other.drawn(weights)
+
+
+def paired_difference(logits_a, logits_b, labels, groups, threshold_a, threshold_b, metric) -> tuple[float, float, float]:
+    """(difference, low, high) of probe a's score less probe b's: logits, labels and groups [n], metric one of METRICS.
+
+    Both are scored on the same groups, so that what makes a group easy for both cancels. Standard error and degrees of
+    freedom as in utils.intervals; the interval is symmetric about the difference and clipped to [-1, 1]. NaN where
+    undefined; (0, 0, 0) for two probes that score the same in every sample of groups. Thresholds play no part in "auc".
+    """
+    found = paired_differences(logits_a, logits_b, labels, groups, [threshold_a], [threshold_b], metric)
+    return tuple(float(values[0]) for values in found)
+
+
+def paired_differences(logits_a, logits_b, labels, groups, thresholds_a, thresholds_b, metric) -> tuple[np.ndarray, ...]:
+    """(differences, lows, highs), each [pairs], of many pairs at once: logits [pairs, n], labels [n] or [pairs, n], groups
+    [n], thresholds [pairs].
+    """
+    if metric not in METRICS:
+        raise ValueError(f"no paired difference of {metric!r}: the metrics are {', '.join(METRICS)}")
+    groups, labels = Groups(groups), np.asarray(labels)
+    sides = [(np.atleast_2d(np.asarray(logits)), np.asarray(thresholds, dtype=np.float64))
+             for logits, thresholds in ((logits_a, thresholds_a), (logits_b, thresholds_b))]
+    result = np.empty((3, len(sides[0][0])))
+    for start, stop in chunks(*sides[0][0].shape):
+        of_chunk = labels if labels.ndim == 1 else labels[start:stop]
+        difference = Difference(*(statistic(metric, logits[start:stop], of_chunk, groups, thresholds[start:stop])
+                                  for logits, thresholds in sides))
+        wide = reach(difference.holders) * standard_error(difference, groups.count)
+        result[:, start:stop] = difference.value + np.stack([np.zeros_like(wide), -wide, wide])
+    return result[0], *np.clip(result[1:], -1, 1)
+
+
+def statistic(metric, logits, labels, groups, thresholds) -> BalancedAccuracy | AUROC:
+    logits, true = as_rows(logits, labels)
+    return AUROC(Ranked.of(logits, true), groups) if metric == "auc" else BalancedAccuracy(logits, true, groups, thresholds)

@@ -1,0 +1,156 @@
+"""What a linear probe's direction says: the tokens that it promotes through the model's own head, and how it lies to others.
+
+Through the head: a step v of the state before the last norm N(h) = gain * centred(h) / size(h) + shift moves the logits,
+while the size stays as it is, by W_U (gain * centred(v)) / size: the logit lens (nostalgebraist 2020) on a direction, the
+direct logit attribution of Elhage et al. (2021). Centred takes the mean away in a LayerNorm and nothing in an RMSNorm.
+What the norm does is read from the norm itself, as its odd part: (N(v) - N(-v)) / 2 = gain * centred(v) / size(v).
+
+Filter and pattern: a probe's weight w is a filter. It says how to read the label off a state and may lean on features
+that only cancel noise, so that its entries (and W_U w) need not say what the label looks like. Its pattern does: the
+covariance of the states times w, how the state moves as the probe's logit does (Haufe et al. 2014, equation 6). Through
+the head, W_U (gain * pattern) is the covariance of each token's logit with the probe's logit, the size of the states held.
+But the logits of frequent tokens vary most, so they lead the lists of many a pattern, at either end: probes of shuffled
+labels had " the" among a pattern's first 1 % of tokens in 21 of 160 cases, among a filter's in 1 (two small models, their
+four last layers). A high rank says more of a filter; of a pattern, hold it against one of shuffled labels.
+
+    promoted_tokens(language_model, tokenizer, weight, token, layers=[3, 4, "final_norm"])
+    promoted_tokens(language_model, tokenizer, pattern(matrices, weight), token, layers=[3, 4, "final_norm"])
+"""
+
+import copy
+import math
+
+import numpy as np
+import torch
+
+from utils.files import json_text
+from utils.language_model import LOGIT_BYTES
+from utils.probes.linear import chunks
+from utils.tokenizer import token_text
+
+FORMAT, VERSION = "probe-directions", 1
+DIGITS = 6  # significant ones, in the file
+
+
+@torch.inference_mode()
+def promoted_tokens(language_model, tokenizer, directions, target_token, top=10, layers=None) -> list[dict] | None:
+    """Of each direction, the tokens whose logits a step along it raises and lowers most; None for a model without a head,
+    or with one that reads something else than the states (a projection between them).
+
+    directions: [m, hidden_size] on raw states, of any length, for each is given the length sqrt(hidden_size) of a state
+    whose entries have size 1; target_token: an id, or None; layers: of each direction, by which those on final_norm are
+    known, which pass the head alone (default: all are before the last norm). Bias, soft-cap and logit scale of the head
+    are left out: none of them changes the order, nor what the direction itself does.
+
+    A dict a direction: promoted and suppressed: `top` of [token's text, logit], the furthest first; target_rank: 1 if no
+    token is promoted more; target_score: its logit in standard deviations from the vocabulary's mean; vocabulary: how many
+    tokens were ranked, those with a name in the tokenizer. A direction of length 0 promotes nothing: no tokens, no rank.
+    """
+    unembedding = language_model.model.get_output_embeddings().weight if language_model.has_head else None
+    if unembedding is None or unembedding.shape[1] != directions.shape[1]:
+        return None
+    known = torch.tensor(sorted({token for token in tokenizer.get_vocab().values() if token < len(unembedding)}))
+    states = before_head(language_model, directions, layers)
+    result = []
+    for part in states.split(max(1, LOGIT_BYTES // (4 * len(known)))):
+        result += [told(tokenizer, row, known, target_token, top) for row in head_logits(unembedding, part, known)]
+    return result
+
+
+def before_head(language_model, directions, layers=None) -> torch.Tensor:
+    """[m, hidden_size] float32: the directions at root mean square 1, those before the last norm as it passes them on."""
+    norm = language_model.anatomy.final_norm
+    states = torch.as_tensor(directions).to(language_model.device, torch.float32)
+    states = states / states.square().mean(1, keepdim=True).sqrt().clamp(min=torch.finfo(torch.float32).tiny)
+    if norm is None:
+        return states
+    norm = copy.deepcopy(norm).float()
+    passed = (norm(states) - norm(-states)) / 2
+    after = torch.tensor([layer == "final_norm" for layer in layers or [None] * len(states)], device=states.device)
+    return torch.where(after[:, None], states, passed)
+
+
+def head_logits(unembedding, states, tokens) -> torch.Tensor:
+    """states @ unembedding[tokens].T in float32, [m, tokens] in main memory; no second copy of a large head is made."""
+    size = max(1, LOGIT_BYTES // (4 * unembedding.shape[1]))
+    return torch.cat([(states @ unembedding[part.to(unembedding.device)].to(states.device, torch.float32).mT).cpu()
+                      for part in tokens.split(size)], dim=1)
+
+
+def told(tokenizer, logits, tokens, target_token, top) -> dict:
+    """One direction's entry. logits: float32 [tokens], of the tokens of these ids."""
+    result = {"promoted": [], "suppressed": [], "target_rank": None, "target_score": None, "vocabulary": len(tokens)}
+    if not logits.any():
+        return result
+    for name, largest in (("promoted", True), ("suppressed", False)):
+        values, index = logits.topk(min(top, len(logits)), largest=largest)
+        result[name] = [[token_text(tokenizer, token), value]
+                        for token, value in zip(tokens[index].tolist(), values.tolist(), strict=True)]
+    there = torch.nonzero(tokens == target_token)[:, 0] if target_token is not None else ()
+    if len(there):
+        target = logits[there[0]]
+        result["target_rank"] = 1 + int((logits > target).sum())
+        result["target_score"] = float((target - logits.mean()) / logits.std(correction=0))
+    return result
+
+
+@torch.inference_mode()
+def pattern(matrices, weight) -> torch.Tensor:
+    """float32 [layers, hidden_size]: covariance @ weight / (weight @ covariance @ weight), the covariance that of each
+    layer's examples. It is how far the state moves, on average, when the probe's logit rises by 1 (Haufe et al. 2014).
+
+    matrices: a Matrices of n examples in these layers, Matrices.of(states) for plain states [layers, n, hidden_size];
+    weight: [layers, hidden_size] on raw states. No covariance matrix is made. 0 where the logit does not vary.
+    """
+    weight = torch.as_tensor(weight).cpu().double()
+    parts = list(chunks(matrices, len(weight)))
+    logits = torch.cat([torch.bmm(matrices.rows(which).double(), weight[:, :, None])[:, :, 0] for which in parts], dim=1)
+    logits -= logits.mean(1, keepdim=True)
+    moved = sum(torch.bmm(logits[:, None, which], matrices.rows(which).double())[:, 0] for which in parts)
+    variance = logits.square().sum(1, keepdim=True)
+    return torch.where(variance > 0, moved / variance, 0.0).float()
+
+
+def direction_entries(language_model, tokenizer, metadata, weight, patterns, top=10) -> list[dict]:
+    """One dict a probe: which it is, and its `filter` and `pattern` as `promoted_tokens` tells them.
+
+    metadata: of each probe, as saved with it, all of one target; weight, patterns: [probes, hidden_size].
+    """
+    layers = [one["layer"] for one in metadata]
+    told_of = {name: promoted_tokens(language_model, tokenizer, directions, metadata[0]["token"], top, layers)
+               or [None] * len(layers) for name, directions in (("filter", weight), ("pattern", patterns))}
+    return [{**{name: one[name] for name in ("target", "layer", "lag", "kind", "seed")},
+             **{name: found[index] for name, found in told_of.items()}} for index, one in enumerate(metadata)]
+
+
+def cosines(names, directions, covariance=None) -> dict:
+    """{"names", "matrix": [[cosine]]} between directions [m, hidden_size], of whatever layers, lags, seeds and kinds; NaN
+    beside a direction of length 0.
+
+    covariance: [hidden_size, hidden_size] of the states of one layer, for weights of probes on it. Their cosine is then
+    that in the whitened space, w @ covariance @ v / (|.| |.|): the correlation of the two probes' logits on those states.
+    In raw space two probes that say the same may be at right angles: a weight is free where the states do not vary.
+    """
+    rows = np.asarray(directions, dtype=np.float64)
+    inner = rows @ (rows.T if covariance is None else np.asarray(covariance, dtype=np.float64) @ rows.T)
+    lengths = np.sqrt(np.diag(inner).clip(min=0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {"names": list(names), "matrix": (inner / np.outer(lengths, lengths)).clip(-1, 1).tolist()}
+
+
+def write_directions(files, path, entries, cosines):
+    """JSON: {"format", "version", "entries", "cosines"}, numbers of 6 significant digits, null for what is undefined."""
+    value = plain({"format": FORMAT, "version": VERSION, "entries": entries, "cosines": cosines})
+    with files.open(path) as file:
+        file.write(json_text(value).encode("utf-8"))
+
+
+def plain(value):
+    """The same value with every number rounded as it goes into the file."""
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(part) for part in value]
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
+    return value

@@ -1,0 +1,185 @@
+"""Every kind of probe at one lag: all layers, seeds, penalties and control labels from the same matrices, one interface."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from utils.probes import Matrices
+from utils.probes.attention import Ragged, train_attention
+from utils.probes.linear import Settings, chunks, train
+from utils.probes.logistic import solve
+from utils.probes.mass_mean import mass_mean
+from utils.probes.mlp import train_mlp
+from utils.sampling import class_weights
+from utils.state_store import StateTable
+
+ATTENTION_LAYER = "attention"  # in tables, where a probe reads attention rows of all layers
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the probes of one lag learn. labels: {split: int8 [1 + draws, n]}, the truth and then control labels; in_sample:
+    bool [n_train, seeds], which examples a seed trains on; examples: {split: Examples}.
+    """
+
+    examples: dict
+    labels: dict
+    in_sample: np.ndarray
+    seeds: list[int]
+
+    @property
+    def columns(self) -> int:
+        return len(self.labels["train"])
+
+    def truth_only(self) -> "Task":
+        return replace(self, labels={name: labels[:1] for name, labels in self.labels.items()})
+
+    def distinct_seeds(self) -> list[int]:
+        """Indices of the seeds whose samples differ from those of all seeds before."""
+        samples = [self.in_sample[:, index].tobytes() for index in range(len(self.seeds))]
+        return [index for index, sample in enumerate(samples) if sample not in samples[:index]]
+
+
+@dataclass(frozen=True)
+class Fits:
+    """All probes of one kind at one lag.
+
+    seeds: indices into those of the task, without those that would change nothing; penalties: None where the kind has
+    none; logits: {split: float32 [layers, seeds, 1 + draws, penalties, n]}; tensors(layer, seed, penalty): what is
+    saved, by indices; notes(layer, seed, penalty): what else is known of the fit, such as its gradient.
+    """
+
+    kind: str
+    layers: list
+    seeds: list[int]
+    penalties: list[float]
+    logits: dict
+    tensors: Callable[[int, int, int], dict]
+    notes: Callable[[int, int, int], dict] = lambda layer, seed, penalty: {}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the probes of one lag read: the tables of the pass, and which of their rows belong to which example."""
+
+    tables: dict
+    rows: dict
+    ragged: dict | None = None  # {split: (start, end)}, where whole sequences were read
+
+    def matrices(self, split, keep=slice(None)) -> Matrices:
+        return Matrices(self.tables[split], self.rows[split][keep])
+
+    def of_layer(self, split, layer) -> Matrices:
+        table = self.tables[split]
+        return Matrices(StateTable([layer], table.parts, table.held or table.layers), self.rows[split])
+
+    def attention(self, split) -> Matrices:
+        return Matrices(AttentionTable(self.tables[split]), self.rows[split])
+
+
+@dataclass(frozen=True)
+class AttentionTable:
+    """The attention rows of a StateTable in the place of a layer's states."""
+
+    table: StateTable
+
+    def rows(self, index) -> torch.Tensor:
+        return self.table.attention_rows(index)[None]
+
+    @property
+    def hidden_size(self) -> int:
+        return self.table.parts[0]["attention"].shape[1]
+
+
+def fit(kind, arguments, task, source, layers, on_epoch=None, device="cpu") -> Fits:
+    """The probes of one kind; layers: those of the tables."""
+    if kind in ("linear", "mlp", "attention"):
+        return fit_by_descent(kind, arguments, task, source, layers, on_epoch, device)
+    if kind == "attention_features":
+        rows = {name: source.attention(name) for name in source.tables}
+        return fit_exactly(kind, arguments, task, {ATTENTION_LAYER: rows})
+    return fit_exactly(kind, arguments, task, {layer: {name: source.of_layer(name, layer) for name in source.tables}
+                                               for layer in layers})
+
+
+def fit_by_descent(kind, arguments, task, source, layers, on_epoch, device) -> Fits:
+    """By AdamW, one seed after the other, each on its own sample; the labels of all draws together."""
+    trained = []
+    for index, seed in enumerate(task.seeds):
+        def tell(epoch, scores, seed=seed):
+            on_epoch(seed, epoch, scores)
+
+        kept = np.flatnonzero(task.in_sample[:, index])
+        settings = settings_of(arguments, seed)
+        labels, val_labels = task.labels["train"][:, kept].T, task.labels["val"].T
+        if kind == "attention":
+            ragged = {name: Ragged(table, *source.ragged[name]) for name, table in source.tables.items()}
+            found = train_attention(Ragged(ragged["train"].table, *(ends[kept] for ends in source.ragged["train"])), labels,
+                                    ragged["val"], val_labels, settings, on_epoch=tell, device=device)
+            data = ragged
+        else:
+            run = train if kind == "linear" else train_mlp
+            found = run(source.matrices("train", kept), labels, source.matrices("val"), val_labels, settings,
+                        on_epoch=tell, device=device)
+            data = {name: source.matrices(name) for name in source.tables}
+        trained.append((found, {name: found.probes.logits(matrices) for name, matrices in data.items()}))
+    logits = {name: np.stack([by_split[name] for _, by_split in trained], axis=1)[:, :, :, None] for name in source.tables}
+    return Fits(kind, layers, list(range(len(task.seeds))), [arguments.weight_decay], logits,
+                lambda layer, seed, penalty: trained[seed][0].probes.tensors(layer, 0),
+                lambda layer, seed, penalty: {"epoch": trained[seed][0].epoch[layer][0],
+                                              "training": vars(settings_of(arguments, task.seeds[seed]))})
+
+
+def settings_of(arguments, seed) -> Settings:
+    return Settings(arguments.epochs, arguments.learning_rate, arguments.weight_decay, arguments.probe_batch_size,
+                    arguments.pos_weight_cap, seed, balance=arguments.class_balance == "weighted")
+
+
+def fit_exactly(kind, arguments, task, matrices) -> Fits:
+    """In closed form or to the exact minimum: every seed and draw is a column of labels and weights on one matrix a layer.
+
+    matrices: {layer: {split: Matrices of that layer alone}}
+    """
+    seeds, columns = task.distinct_seeds(), task.columns
+    labels = np.tile(task.labels["train"], (len(seeds), 1)).T.astype(np.float32)
+    weights = class_weights(np.repeat(task.in_sample[:, seeds], columns, axis=1), labels, arguments.class_balance,
+                            arguments.pos_weight_cap)
+    penalties = arguments.l2_grid if kind in ("logistic", "attention_features") else [None]
+    weight, bias, notes = [], [], []
+    for by_split in matrices.values():
+        if kind.startswith("mass_mean"):
+            found_weight, found_bias = mass_mean(by_split["train"], labels, weights, tilted=kind.endswith("tilted"))
+            found_weight, found_bias, note = found_weight[:, None], found_bias[:, None], None
+        else:
+            note = solve(by_split["train"], labels, weights, penalties)
+            found_weight, found_bias = note.weight, note.bias
+        shape = len(seeds), columns, len(penalties)
+        weight.append(found_weight.reshape(*shape, -1))
+        bias.append(found_bias.reshape(shape))
+        notes.append(note)
+    weight, bias = np.stack(weight), np.stack(bias)
+    splits = next(iter(matrices.values()))
+    logits = {name: np.stack([linear_logits(by_split[name], weight[index], bias[index])
+                              for index, by_split in enumerate(matrices.values())]) for name in splits}
+
+    def told(layer, seed, penalty):
+        note = notes[layer]
+        return {} if note is None else {"gradient": float(note.gradient[seed * columns, penalty]),
+                                        "converged": bool(note.converged[seed * columns, penalty]),
+                                        "separable": bool(note.separable[seed * columns, penalty])}
+
+    return Fits(kind, list(matrices), seeds, list(penalties), logits,
+                lambda layer, seed, penalty: {"weight": torch.from_numpy(weight[layer, seed, 0, penalty]).float(),
+                                              "bias": torch.tensor(bias[layer, seed, 0, penalty]).float()}, told)
+
+
+def linear_logits(matrices, weight, bias) -> np.ndarray:
+    """float32 [..., n]; weight [..., hidden_size], bias [...]; the matrices hold one layer."""
+    flat = torch.from_numpy(weight.reshape(-1, weight.shape[-1])).float()
+    offsets = torch.from_numpy(bias.reshape(-1)).float()
+    result = torch.empty(len(flat), len(matrices))
+    for which in chunks(matrices, 1):
+        result[:, which] = torch.addmm(offsets[:, None], flat, matrices.rows(which)[0].mT)
+    return result.numpy().reshape(*bias.shape, len(matrices))

@@ -1,0 +1,104 @@
+"""How many labels are enough: probes trained on growing parts of the training examples, scored on the same others.
+
+Of each draw the parts are nested, so that within it a longer line of examples only adds to a shorter one. With enough
+groups, whole groups are taken in random order, the last in part, as more data would come: n_train and the groups grow
+together (unit "group"). Where the smallest share would hold fewer than two groups, examples are drawn from all of them
+(unit "example"): such a curve says what more labels in the same texts would bring, not what other texts would.
+
+All parts are row weights of one `solve`, whose mean and scale are those of all training states (their labels stay unseen):
+
+    row_weights, columns = learning_curve_weights(train.groups, train.labels, None)
+    found = solve(states, np.repeat(train.labels[:, None], len(columns), axis=1), row_weights, penalties)
+    rows = curve_rows(common, columns, found, {"val": val_states, "test": test_states}, {"val": val, "test": test})
+    csv_text(COLUMNS, rows)
+"""
+
+from fractions import Fraction
+
+import numpy as np
+import torch
+
+from utils.errors import UserError
+from utils.metrics import at_threshold, choose_threshold, scores
+
+SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
+FEWEST_GROUPS = 2  # in the smallest share, on average: with fewer a curve of groups says which group was drawn
+SCORES = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "auc", "auc_low", "auc_high", "n",
+          "groups")
+FILE = "learning_curve.csv"
+CHUNK = 2**22  # numbers of the states that are turned into float64 at a time
+# One row a share and draw. share: of the training examples; draw: which random order; unit: what was drawn, "group" or
+# "example"; n_train, positives, groups: examples trained on, those of label 1, the groups they come from; l2: chosen on
+# validation; converged: whether the solver says so; then the scores of each split with their intervals over groups.
+COLUMNS = ("target", "layer", "lag", "seed", "share", "draw", "unit", "n_train", "positives", "groups", "l2", "converged",
+           *(f"{split}_{name}" for split in ("val", "test") for name in SCORES), "model", "model_fingerprint",
+           "dataset_fingerprint")
+
+
+def learning_curve_weights(groups, labels, row_weights=None, shares=SHARES, draws=3, seed=0):
+    """Row weights [n, columns] and, of each column, {"share", "draw", "unit", "n_train", "positives", "groups"}.
+
+    groups, labels: [n] of the training examples; row_weights: >= 0, [n] (default 1), kept where a row is in the part; rows
+    of weight 0 are in none, nor counted. The largest share is drawn once if it is 1: every draw is the same. A part of one
+    class only is left out, and said. Raises UserError if none is left.
+    """
+    groups, labels = np.asarray(groups), np.asarray(labels)
+    row_weights = np.ones(len(labels)) if row_weights is None else np.asarray(row_weights, dtype=np.float64)
+    there = np.flatnonzero(row_weights > 0)
+    names, group = np.unique(groups[there], return_inverse=True)
+    by_group = len(names) * min(shares) >= FEWEST_GROUPS
+    weights, columns, lost = [], [], []
+    for draw in range(draws):
+        random = np.random.default_rng([seed, draw])
+        order = random.permutation(len(there))
+        if by_group:
+            order = order[np.argsort(random.permutation(len(names))[group[order]], kind="stable")]
+        for share in sorted(shares):
+            if share == 1 and draw:
+                continue
+            part = there[order[:max(1, round(share * len(there)))]]
+            positives = int((labels[part] == 1).sum())
+            if positives in (0, len(part)):
+                lost.append(f"{Fraction(share).limit_denominator(1000)} (draw {draw}, {len(part)} examples)")
+                continue
+            weights.append(np.zeros(len(labels)))
+            weights[-1][part] = row_weights[part]
+            columns.append({"share": share, "draw": draw, "unit": "group" if by_group else "example", "n_train": len(part),
+                            "positives": positives, "groups": len(np.unique(groups[part]))})
+    if not columns:
+        raise UserError(f"no part of the {len(there)} training examples holds both classes; give more of them")
+    if lost:
+        print(f"note: the learning curve leaves out shares that hold one class only: {', '.join(lost)}", flush=True)
+    return np.stack(weights, axis=1), columns
+
+
+def curve_rows(common, columns, solutions, states, examples) -> list[dict]:
+    """One row of learning_curve.csv for each column: its penalty and threshold chosen on validation, every split scored.
+
+    common: what all rows share (target, layer, lag, seed, model, fingerprints); columns: as `learning_curve_weights` gives
+    them; solutions: what `solve` gives for these columns; states: {"val", "test" if there: [n, hidden_size]}; examples:
+    {split: anything with labels and groups [n]}. Of penalties, the best balanced accuracy on validation at the threshold
+    that suits it best, of equals the largest penalty.
+    """
+    logits = {split: all_logits(solutions, rows) for split, rows in states.items()}
+    truth = examples["val"].labels
+    result = []
+    for index, column in enumerate(columns):
+        thresholds = [choose_threshold(values, truth) for values in logits["val"][index]]
+        best = int(np.argmax([at_threshold(values, truth, threshold)["balanced_accuracy"]
+                              for values, threshold in zip(logits["val"][index], thresholds, strict=True)]))
+        row = {**common, **column, "l2": solutions.penalties[best], "converged": bool(solutions.converged[index, best])}
+        for split, values in logits.items():
+            found = scores(values[index, best], examples[split].labels, examples[split].groups, thresholds[best])
+            row.update({f"{split}_{name}": found[name] for name in SCORES})
+        result.append(row)
+    return result
+
+
+def all_logits(solutions, states) -> np.ndarray:
+    """float64 [columns, penalties, n]"""
+    columns, penalties, hidden_size = solutions.weight.shape
+    weight = torch.as_tensor(solutions.weight).reshape(-1, hidden_size)
+    parts = torch.as_tensor(states).split(max(1, CHUNK // hidden_size))
+    found = torch.cat([part.double() @ weight.mT for part in parts])
+    return found.mT.reshape(columns, penalties, -1).numpy() + solutions.bias[:, :, None]

@@ -1,0 +1,217 @@
+"""The families of probes on one matrix of states [n, hidden_size], numpy or torch, with scikit-learn's method names.
+
+>>> import numpy as np
+>>> from utils.probes.estimators import Logistic, MassMean
+>>> states = np.random.default_rng(0).normal(size=(400, 16))
+>>> labels = (states[:, 0] + states[:, 1] > 0).astype(int)
+>>> [round(probe.fit(states, labels).score(states, labels), 1) for probe in (Logistic(), MassMean(tilted=True))]
+[1.0, 1.0]
+"""
+
+import numpy as np
+import torch
+from scipy.special import expit
+
+from utils.errors import UserError
+from utils.probes import Matrices, logistic, mass_mean
+from utils.probes.linear import SMALLEST_BATCH, STEPS, Settings, train
+from utils.probes.mlp import WIDTH, train_mlp
+
+FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
+HELD_OUT = 5  # of so many examples of a class one is held out to validate by
+AT_ONCE = 2**24  # numbers of the states that are turned into float64 at a time
+
+
+class Estimator:
+    """What the families share. A subclass gives `learn(states, labels, weights)` and `logits(states)`.
+
+    After fit: threshold, the logit above which `predict` says 1: 0, or the best on validation where the family has one.
+    Raises UserError for states that are not finite or not [n, hidden_size], labels that are not 0 and 1 or of one class.
+    """
+
+    threshold = 0.0
+    features = None
+
+    def fit(self, X, y, sample_weight=None) -> "Estimator":
+        """X: [n, hidden_size]; y: 0 and 1, [n]; sample_weight: >= 0, [n]; a row of weight 0 is as good as left out."""
+        states, labels, weights = checked(X, y, sample_weight)
+        self.features = states.shape[1]
+        self.learn(states, labels, weights)
+        return self
+
+    def decision_function(self, X) -> np.ndarray:
+        """Logits float64 [n]."""
+        if self.features is None:
+            raise UserError(f"this {type(self).__name__} is not fitted; call fit(X, y) first")
+        states = matrix(X)
+        if states.shape[1] != self.features:
+            raise UserError(f"X has {states.shape[1]} features, the probe was fitted on {self.features}; give states of the "
+                            "same model and layer")
+        return self.logits(states)
+
+    def predict(self, X) -> np.ndarray:
+        """int64 [n] of 0 and 1: logits above `threshold`."""
+        return (self.decision_function(X) > self.threshold).astype(np.int64)
+
+    def predict_proba(self, X) -> np.ndarray:
+        """float64 [n, 2]: of label 0 and of 1, the sigmoid of the logits."""
+        positive = expit(self.decision_function(X))
+        return np.stack([1 - positive, positive], axis=1)
+
+    def score(self, X, y) -> float:
+        """Accuracy of `predict`."""
+        predicted = self.predict(X)
+        return float((predicted == label_array(y, len(predicted))).mean())
+
+
+class Affine(Estimator):
+    """After fit: weight float64 [hidden_size] and bias, on raw states; the logit is states @ weight + bias."""
+
+    def logits(self, states) -> np.ndarray:
+        weight = torch.from_numpy(self.weight)
+        parts = [part.double() @ weight for part in states.split(max(1, AT_ONCE // self.features))]
+        return torch.cat(parts).numpy() + self.bias
+
+
+class Logistic(Affine):
+    """Logistic regression at its exact minimum, of mean loss + l2 / 2 * |weight|^2 on standardised states: see
+    `logistic.solve`.
+
+    After fit: gradient, its largest entry; converged; separable: without a penalty there is no minimum.
+    """
+
+    def __init__(self, l2=1e-3):
+        self.l2 = l2
+
+    def learn(self, states, labels, weights):
+        found = logistic.solve(states, labels, weights, [self.l2])
+        self.weight, self.bias = np.asarray(found.weight[0, 0], dtype=np.float64), float(found.bias[0, 0])
+        self.gradient, self.converged, self.separable = (float(found.gradient[0, 0]), bool(found.converged[0, 0]),
+                                                         bool(found.separable[0, 0]))
+
+
+class MassMean(Affine):
+    """The difference of the classes' means; tilted: times the inverse covariance within them: see `mass_mean.solve`.
+
+    The plain form's logit has no scale, so that its probabilities rank and part the classes but are not calibrated; the
+    tilted form's are those of normal classes that are equally frequent. After fit: shrinkage of the covariance, 0 where none
+    was needed; with fewer rows than features there is some.
+    """
+
+    def __init__(self, tilted=False):
+        self.tilted = tilted
+
+    def learn(self, states, labels, weights):
+        found = mass_mean.solve(states, labels, weights, self.tilted)
+        self.weight, self.bias, self.shrinkage = found.weight[0], float(found.bias[0]), float(found.shrinkage[0])
+
+
+class Descended(Estimator):
+    """Families trained by AdamW, of which the epoch with the best balanced accuracy on validation is kept.
+
+    epochs: None for about STEPS steps, from FEWEST_EPOCHS to MOST_EPOCHS; balance: both classes weigh the same in all;
+    others as in `linear.Settings`. After fit: epoch, threshold (the best on validation), history[epoch]: scores by name.
+    """
+
+    def __init__(self, epochs=None, learning_rate=1e-3, weight_decay=1e-4, batch_size=None, balance=False, seed=0,
+                 device="cpu"):
+        self.epochs, self.learning_rate, self.weight_decay, self.batch_size = epochs, learning_rate, weight_decay, batch_size
+        self.balance, self.seed, self.device = balance, seed, device
+
+    def fit(self, X, y, sample_weight=None, validation=None) -> "Estimator":
+        """validation: (X, y). Without it a fifth of the rows of each class, drawn at random by the seed, is held out."""
+        states, labels, weights = checked(X, y, sample_weight)
+        if validation is None:
+            held_out = self.held_out(labels)
+            val_states, val_labels = states[held_out], labels[held_out]
+            states, labels, weights = states[~held_out], labels[~held_out], weights[~held_out]
+        else:
+            val_states, val_labels, _ = checked(*validation, None)
+            if val_states.shape[1] != states.shape[1]:
+                raise UserError(f"validation has {val_states.shape[1]} features, X {states.shape[1]}; give the same")
+        self.features = states.shape[1]
+        found = self.train(Matrices.of(states[None]), labels, Matrices.of(val_states[None]), val_labels,
+                           self.settings(len(labels)), row_weights=weights, device=self.device)
+        self.epoch, self.threshold = found.epoch[0], found.threshold[0]
+        self.history = [scores[0] for scores in found.history]
+        self.take(found.probes)
+        return self
+
+    def held_out(self, labels) -> np.ndarray:
+        """bool [n]"""
+        random, result = np.random.default_rng(self.seed), np.zeros(len(labels), dtype=bool)
+        for label in (0, 1):
+            rows = random.permutation(np.flatnonzero(labels == label))
+            if len(rows) < 2:
+                raise UserError(f"label {label} has {len(rows)} row, of which none can be held out; give validation=(X, y)")
+            result[rows[:-(-len(rows) // HELD_OUT)]] = True
+        return result
+
+    def settings(self, examples) -> Settings:
+        enough = -(-STEPS * SMALLEST_BATCH // examples)
+        epochs = self.epochs or min(max(enough, FEWEST_EPOCHS), MOST_EPOCHS)
+        return Settings(epochs, self.learning_rate, self.weight_decay, self.batch_size, None, self.seed, self.balance)
+
+
+class Linear(Descended, Affine):
+    """See `linear.train`."""
+
+    train = staticmethod(train)
+
+    def take(self, probes):
+        self.weight, self.bias = probes.weight[0].double().cpu().numpy(), float(probes.bias[0])
+
+
+class MLP(Descended):
+    """One hidden layer of `width` units max(0, .): see `mlp.train_mlp`. After fit: probes, an MLPProbes of one layer."""
+
+    def __init__(self, width=WIDTH, **settings):
+        super().__init__(**settings)
+        self.width = width
+
+    def train(self, *arguments, **more):
+        return train_mlp(*arguments, **more, width=self.width)
+
+    def take(self, probes):
+        self.probes = probes
+
+    def logits(self, states) -> np.ndarray:
+        return self.probes.logits(Matrices.of(states[None]))[0].astype(np.float64)
+
+
+def checked(X, y, sample_weight) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """States [n, hidden_size], labels int64 [n] and weights float64 [n], without the rows of weight 0."""
+    states = matrix(X)
+    labels = label_array(y, len(states))
+    weights = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != labels.shape or not np.isfinite(weights).all() or (weights < 0).any():
+        raise UserError(f"sample_weight has shape {list(weights.shape)}, or numbers that are negative or not finite; give "
+                        f"{len(labels)} numbers of at least 0")
+    if (weights == 0).any():
+        kept = np.flatnonzero(weights)
+        states, labels, weights = states[torch.from_numpy(kept)], labels[kept], weights[kept]
+    if len(np.unique(labels)) < 2:
+        raise UserError(f"y holds one class only in its {len(labels)} rows; a probe needs both")
+    return states, labels, weights
+
+
+def matrix(X) -> torch.Tensor:
+    """float32 or float64 [n, hidden_size], on the processor."""
+    states = X.detach().cpu() if isinstance(X, torch.Tensor) else torch.as_tensor(np.asarray(X))
+    if states.ndim != 2 or states.is_complex():
+        raise UserError(f"X has shape {list(states.shape)} and type {states.dtype}; give real numbers [n, hidden_size]")
+    if states.dtype != torch.float64:
+        states = states.float()
+    wrong = int((~states.isfinite()).any(1).sum())
+    if wrong:
+        raise UserError(f"{wrong} of {len(states)} rows of X are not finite; drop them, or read bfloat16 or float32 states")
+    return states
+
+
+def label_array(y, examples) -> np.ndarray:
+    labels = y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else np.asarray(y)
+    if labels.shape != (examples,):
+        raise UserError(f"y has shape {list(labels.shape)} for {examples} rows of X; give one label a row")
+    if not np.isin(labels, (0, 1)).all():
+        raise UserError("y is not all 0 or 1; leave out rows of unknown truth")
+    return labels.astype(np.int64)

@@ -1,0 +1,225 @@
+"""Mass-mean probes: the direction from the negatives' mean to the positives', as it is or tilted by the covariance.
+
+    weight, bias = mass_mean(states, labels)                      # states [n, hidden_size]; weight [1, hidden_size]
+    weight, bias = mass_mean(states, labels_of_7_tasks, tilted=True)        # weight [7, hidden_size], bias [7]
+
+Two positives (3, 0), (3, 2) and two negatives (-1, 0), (-1, 2): means (3, 1) and (-1, 1), so that weight = (4, 0), and
+bias = -4, for the logit is 0 midway, at (1, 1).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.linalg import lapack
+
+from utils.errors import UserError
+from utils.probes.linear import label_columns
+
+BLOCK = 2**22  # numbers of the states that are handled at a time, in float64
+COVARIANCE_BYTES = 2**29  # of the covariances that one visit of the states sums up
+FLAT = 1e-7  # a standard deviation below this part of the mean is rounding of a constant feature
+WORST_CONDITION = 1e-10  # reciprocal condition number of the correlations, below which they are shrunk
+LEAST_WITHIN = 1e-6  # part of the variance along the direction that is within the classes, below which they are shrunk
+LEAST_SHRINKAGE = 1e-3  # where the covariance is singular and Ledoit and Wolf's formula says 0
+
+
+@dataclass(frozen=True)
+class Solutions:
+    """weight float64 [columns, hidden_size] and bias [columns], on raw states: logits = states @ weight + bias; shrinkage
+    [columns], 0 where none was needed.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    shrinkage: np.ndarray
+
+
+def mass_mean(states, labels, row_weights=None, tilted=False) -> tuple[np.ndarray, np.ndarray]:
+    """weight float64 [columns, hidden_size] and bias [columns]; see `solve`."""
+    found = solve(states, labels, row_weights, tilted)
+    return found.weight, found.bias
+
+
+def solve(states, labels, row_weights=None, tilted=False) -> Solutions:
+    """The difference of the means of the classes, delta = mean+ - mean-, of each label column (Marks and Tegmark 2024).
+
+    Plain: weight = delta. Tilted: weight = S^-1 delta, S the covariance within the classes, pooled (divided by the sum of
+    weights): linear discriminant analysis of equally frequent classes. The bias puts logit 0 midway between the means. The
+    logit of a tilted probe is in nats where classes are normal with that covariance; that of a plain one has no scale.
+
+    states: [n, hidden_size] of any float type, or an object with len, hidden_size and rows(index) -> [1, k, hidden_size];
+    labels: 0 and 1, [n] or [n, columns]; row_weights: >= 0, likewise (0: the row is not in that column). States are visited
+    once in blocks, for all columns, and tilted again for every COVARIANCE_BYTES of covariances, one for each different
+    column of weights. A constant feature has weight 0.
+
+    A singular or ill-conditioned S becomes (1 - a) S + a D: D the variances of the features, both classes together, and a
+    the shrinkage of Ledoit and Wolf (2004) for standardised states toward the identity, which costs one visit more.
+
+    Raises UserError for states that are not finite, columns of one class, and labels or weights of a wrong kind.
+    """
+    states = Blocks(states)
+    labels, weights = label_columns(labels, row_weights, len(states))
+    means = class_means(states, labels, weights)
+    delta = means.positive - means.negative
+    weight, shrinkage = tilt(states, weights, means, delta) if tilted else (delta, np.zeros(len(delta)))
+    bias = -(weight * (means.positive + means.negative)).sum(1) / 2 - weight @ states.origin.numpy()
+    return Solutions(weight, bias, shrinkage)
+
+
+class Blocks:
+    """States, float64, a block of rows at a time, less `origin`: a point near their mean, exact for constant features."""
+
+    def __init__(self, states):
+        self.streamed = hasattr(states, "rows")
+        self.states = states if self.streamed else torch.as_tensor(states).detach()
+        if not len(states) or not self.streamed and self.states.ndim != 2:
+            shape = [len(states), states.hidden_size] if self.streamed else list(self.states.shape)
+            raise UserError(f"states have shape {shape}; give [n, hidden_size] with n of at least 2")
+        self.hidden_size = states.hidden_size if self.streamed else self.states.shape[1]
+        self.size = max(1, BLOCK // self.hidden_size)
+        first = self.read(0)
+        self.origin = torch.where(first.amin(0) == first.amax(0), first[0], first.mean(0))
+
+    def __len__(self):
+        return len(self.states)
+
+    def read(self, start) -> torch.Tensor:
+        stop = min(start + self.size, len(self))
+        part = self.states.rows(np.arange(start, stop))[0] if self.streamed else self.states[start:stop].cpu()
+        if not part.isfinite().all():
+            wrong = int((~part.isfinite()).any(1).sum())
+            raise UserError(f"{wrong} of states {start} to {stop - 1} are not finite; drop them, or read them in bfloat16 "
+                            "or float32")
+        return part.double()
+
+    def __iter__(self):
+        """(slice of rows, [rows, hidden_size])"""
+        for start in range(0, len(self), self.size):
+            part = self.read(start) - self.origin
+            yield slice(start, start + len(part)), part
+
+
+@dataclass(frozen=True)
+class Means:
+    """positive, negative: means less the origin, float64 [columns, hidden_size]; share: of positives in the weights
+    [columns].
+    """
+
+    positive: np.ndarray
+    negative: np.ndarray
+    share: np.ndarray
+
+    @property
+    def overall(self) -> np.ndarray:
+        return self.share[:, None] * self.positive + (1 - self.share[:, None]) * self.negative
+
+
+def class_means(states, labels, weights) -> Means:
+    sums, totals = 0.0, 0.0
+    for rows, part in states:
+        weight, label = weights[rows].double(), labels[rows].double()
+        each = torch.stack([weight * label, weight * (1 - label)])
+        sums, totals = sums + each.mT @ part, totals + each.sum(1)
+    positive, negative = (sums / totals[..., None]).numpy()
+    return Means(positive, negative, (totals[0] / totals.sum(0)).numpy())
+
+
+def tilt(states, weights, means, delta) -> tuple[np.ndarray, np.ndarray]:
+    """weight [columns, hidden_size] and shrinkage [columns]. Columns with the same weights share their total covariance T,
+    and one factorisation does for all: S = T - spread delta delta^T with spread = share (1 - share), so that
+    S^-1 delta = T^-1 delta / (1 - spread delta . T^-1 delta) (Sherman and Morrison 1950), and with shrinkage likewise.
+    """
+    distinct, owner = distinct_columns(weights)
+    weight, shrinkage = np.zeros_like(delta), np.zeros(len(delta))
+    at_once = max(1, COVARIANCE_BYTES // (8 * states.hidden_size**2))
+    for start in range(0, len(distinct), at_once):
+        kinds = np.arange(start, min(start + at_once, len(distinct)))
+        moments = second_moments(states, weights[:, distinct[kinds]])
+        for kind, moment in zip(kinds, moments, strict=True):
+            columns = np.flatnonzero(owner == kind)
+            centre = means.overall[columns[0]]
+            spread = means.share[columns] * (1 - means.share[columns])
+            total = Total.of(moment - np.outer(centre, centre), np.abs(centre + states.origin.numpy()), np.abs(centre))
+            row_weights = weights[:, distinct[kind]]
+            weight[columns], shrinkage[columns] = total.directions(
+                delta[columns], spread, lambda total, row_weights=row_weights, centre=centre:
+                ledoit_wolf(states, row_weights, centre, total))
+    return weight, shrinkage
+
+
+def distinct_columns(weights) -> tuple[np.ndarray, np.ndarray]:
+    """Which columns differ from all before, and for each column the number of the one that it equals."""
+    if weights.stride(1) == 0:
+        return np.zeros(1, dtype=int), np.zeros(weights.shape[1], dtype=int)
+    _, first, owner = np.unique(weights.numpy(), axis=1, return_index=True, return_inverse=True)
+    return first, owner.reshape(-1)
+
+
+def second_moments(states, weights) -> list[np.ndarray]:
+    """Of the states less their origin, weighted by each column: [hidden_size, hidden_size] each."""
+    sums, totals = [0.0] * weights.shape[1], weights.sum(0, dtype=torch.float64)
+    for rows, part in states:
+        for column, weight in enumerate(weights[rows].double().mT):
+            there = weight > 0
+            kept, weight = (part, weight) if there.all() else (part[there], weight[there])
+            sums[column] = sums[column] + (kept * weight[:, None]).mT @ kept
+    return [(each / total).numpy() for each, total in zip(sums, totals, strict=True)]
+
+
+@dataclass(frozen=True)
+class Total:
+    """A covariance as correlations [k, k] of the k features that vary, their standard deviations [k], and which they are."""
+
+    correlations: np.ndarray
+    deviation: np.ndarray
+    varies: np.ndarray
+
+    @classmethod
+    def of(cls, covariance, *sizes) -> "Total":
+        """sizes: [hidden_size] each, the numbers beside which a deviation may be rounding alone."""
+        deviation = np.sqrt(np.diag(covariance).clip(min=0))
+        varies = np.flatnonzero(deviation > FLAT * np.maximum(*sizes).clip(min=1e-30))
+        deviation = deviation[varies]
+        return cls(covariance[np.ix_(varies, varies)] / np.outer(deviation, deviation), deviation, varies)
+
+    def directions(self, delta, spread, shrinkage_of) -> tuple[np.ndarray, np.ndarray]:
+        """S^-1 delta [columns, hidden_size], and the shrinkage [columns], which shrinkage_of(self) gives where needed."""
+        weight, shrinkage = np.zeros_like(delta), np.zeros(len(delta))
+        if not len(self.varies):
+            return weight, shrinkage
+        scaled = (delta[:, self.varies] / self.deviation).T
+        found, within = self.solved(scaled, spread, 0.0)
+        poor = ~(within > LEAST_WITHIN)
+        if poor.any():
+            shrinkage[poor] = shrinkage_of(self)
+            found[:, poor], within[poor] = self.solved(scaled[:, poor], spread[poor], shrinkage[poor][0])
+        weight[:, self.varies] = (found / within).T / self.deviation
+        return weight, shrinkage
+
+    def solved(self, scaled, spread, shrinkage) -> tuple[np.ndarray, np.ndarray]:
+        """((1 - shrinkage) correlations + shrinkage)^-1 scaled [k, columns], and 1 - spread * their product (1 - shrinkage)
+        [columns]; NaN where the matrix is ill-conditioned.
+        """
+        matrix = (1 - shrinkage) * self.correlations
+        np.fill_diagonal(matrix, 1.0)
+        factor, failed = lapack.dpotrf(matrix, lower=1)
+        condition = 0.0 if failed else lapack.dpocon(factor, np.abs(matrix).sum(0).max(), uplo="L")[0]
+        if condition < WORST_CONDITION:
+            return np.full_like(scaled, np.nan), np.full(len(spread), np.nan)
+        found = lapack.dpotrs(factor, scaled, lower=1)[0]
+        return found, 1 - (1 - shrinkage) * spread * (scaled * found).sum(0)
+
+
+def ledoit_wolf(states, weights, centre, total) -> float:
+    """The shrinkage of standardised states toward the identity (Ledoit and Wolf 2004, section 3), with n the effective
+    number of rows, (sum of weights)^2 / sum of their squares.
+    """
+    fourth, share = 0.0, weights.double() / weights.sum(dtype=torch.float64)
+    for rows, part in states:
+        standard = (part.numpy() - centre)[:, total.varies] / total.deviation
+        fourth += float(share[rows].numpy() @ (standard**2).sum(1) ** 2)
+    squares = (total.correlations**2).sum()
+    noise = (fourth - squares) * float(share.square().sum())
+    distance = squares - len(total.varies)
+    return max(min(noise / distance, 1.0), LEAST_SHRINKAGE) if distance > 0 else 1.0

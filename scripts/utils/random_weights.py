@@ -1,0 +1,42 @@
+"""A language model that has learnt nothing: the same architecture with the weights that training would start from."""
+
+import copy
+from dataclasses import replace
+
+import torch
+
+from utils.language_model import LanguageModel, wrap
+
+
+def with_random_weights(language_model, seed=0) -> LanguageModel:
+    """A second model of the same class, configuration, dtype and device, its weights and buffers drawn and computed by the
+    model's own initialisation, as transformers does before training. The first stays as it is.
+
+    What a probe finds in its states is in the architecture and the tokens, not learnt. The weights are drawn in float32 on
+    the processor, so that one seed gives the same model on every device, rounded to its dtype; it takes that memory.
+    """
+    model = language_model.model
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        drawn = type(model)._from_config(copy.deepcopy(model.config), dtype=torch.float32)
+    take_dtypes(drawn, model)
+    wrapped = wrap(drawn.to(language_model.device), f"{language_model.name} (random weights)")
+    return replace(wrapped, largest_batch=language_model.largest_batch)
+
+
+def take_dtypes(model, other):
+    """Give each parameter, buffer and configuration the dtype that it has in another model of the same class."""
+    theirs = {**dict(other.named_parameters()), **dict(other.named_buffers())}
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        tensor.data = tensor.data.to(theirs[name].dtype)
+    for part, counterpart in zip(model.modules(), other.modules(), strict=True):
+        if hasattr(part, "config"):
+            name_dtype(part.config, counterpart.config)
+
+
+def name_dtype(config, other):
+    """Write into a configuration, and into those inside it, the dtype that another of the same class names."""
+    config.dtype = other.dtype
+    for name in config.sub_configs:
+        if getattr(config, name) is not None:
+            name_dtype(getattr(config, name), getattr(other, name))

@@ -1,0 +1,32 @@
+"""What Weights & Biases sees of a sweep: linear probes a run each, with their epochs; of other kinds a run a lag."""
+
+from utils.readings import lag_name
+from utils.sweep import run_name, table_layer
+
+
+class Runs:
+    """The runs of one kind at one lag."""
+
+    def __init__(self, arguments, tracking, common, kind, lag, layers):
+        group = arguments.wandb_group or f"layer-sweep-{lag_name(lag)}"
+        self._arguments, self._single = arguments, kind == "linear"
+        names = [(layer, seed) for seed in arguments.seeds for layer in layers] if self._single else [None]
+        self._runs = {key: tracking.start(run_name(kind, key[0], lag, key[1]) if key else f"{kind}_{lag_name(lag)}", group, {
+            **common, "kind": kind, "lag": lag, **({"layer": key[0], "seed": key[1]} if key else {}),
+            **{name: getattr(arguments, name) for name in ("epochs", "learning_rate", "weight_decay", "pos_weight_cap")}})
+            for key in names}
+
+    def log(self, seed, epoch, scores_by_layer):
+        if self._single:
+            for run, scores in zip((run for key, run in self._runs.items() if key[1] == seed), scores_by_layer, strict=True):
+                run.log({"epoch": epoch, **scores})
+
+    def finish(self, probes):
+        chosen = [probe for probe in probes if probe.chosen]
+        if not self._single:
+            self._runs[None].finish({f"{table_layer(probe.layer)}_seed{probe.seed}_{name}_{key}": value for probe in chosen
+                                     for name, found in probe.metrics.items() for key, value in found.items()})
+            return
+        for probe in chosen:
+            self._runs[probe.layer, probe.seed].finish({"best_epoch": probe.notes["epoch"], **{
+                f"{name}_{key}": value for name, found in probe.metrics.items() for key, value in found.items()}})

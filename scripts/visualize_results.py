@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""The tables of a sweep -> charts: HTML pages that any browser shows, without a network."""
+
+from os.path import expanduser
+from pathlib import Path
+
+from utils.command_line import Parser, quiet_libraries, run
+from utils.files import require_writable_folder
+
+METRICS = ("balanced_accuracy", "acc", "f1", "auc", "auprc")
+
+
+def parse(argv):
+    parser = Parser(__doc__, epilog="next: python scripts/visualize_probe.py, to see what the probes say of every token of "
+                                    "a text")
+    tables = parser.add_argument_group("tables")
+    tables.add_argument("--results_dir", type=expanduser, default="results",
+                        help="folder of probe_results.csv, and of baselines.csv, run_record.json and learning_curve.csv "
+                             "where there are some")
+    tables.add_argument("--split", choices=("val", "test"), help="the split whose scores are shown (default: test where the "
+                                                                 "table has it, else val)")
+    tables.add_argument("--metric", choices=METRICS,
+                        help="the score by which layers are chosen on validation, and which the overview shows (default: "
+                             "balanced_accuracy)")
+    output = parser.add_argument_group("output")
+    output.add_argument("--output_dir", type=expanduser, default="results",
+                        help="folder of the pages: index.html, a page for each chart and plotly.min.js, which they share")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    arguments = parse(argv)
+    quiet_libraries()
+    from utils.chart_tables import read_results
+
+    results = read_results(arguments.results_dir, arguments.split, arguments.metric)
+    require_writable_folder(arguments.output_dir, "--output_dir")
+    charts = draw(results)
+    from utils.chart_pages import write_pages
+
+    paths = write_pages(arguments.output_dir, results, charts)
+    pages = ", ".join(path.name for path in paths[:-1])
+    print(f"wrote {Path(arguments.output_dir) / ''}: {pages}; {len(results.chosen)} probes chosen on validation, scores of "
+          f"{results.split}\nnext: open {(Path(arguments.output_dir) / 'index.html').resolve().as_uri()} in a browser")
+    return 0
+
+
+def draw(results) -> list:
+    """The charts that these tables have the numbers for."""
+    from utils.chart_comparisons import class_balance, comparison
+    from utils.chart_lines import learning_curve, lineplot
+    from utils.chart_tables import SCORES
+    from utils.chart_words import DIFFERENCES
+    from utils.charts import heatmap
+
+    accuracies = {name: SCORES[name] for name in ("balanced_accuracy", "acc", "auc")}
+    charts = [heatmap(results, "heatmap_accuracy", "Accuracy heatmap", {**accuracies, **DIFFERENCES}),
+              heatmap(results, "heatmap_f1", "F1 heatmap", {"f1": SCORES["f1"]}),
+              lineplot(results), comparison(results), class_balance(results), learning_curve(results)]
+    return [chart for chart in charts if chart]
+
+
+if __name__ == "__main__":
+    run(main)
