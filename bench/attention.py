@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Attention probes of many layers and label columns at once, against one probe at a time by the same code and in plain torch.
+"""Attention probes of many layers and label columns at once, against one at a time by the same code and in plain torch.
 
-7 layers x 27 columns (each reads up to its own position, as lags do) x hidden size 64, 5,000 sequences of 100 tokens. Seconds
-of one epoch of training steps, without validation. One at a time: the median of --single probes, times all of them; plain:
-padded states [b, T, hidden_size], torch's softmax and autograd, one probe, the same batches.
+7 layers x 27 columns (each reads up to its own position, as lags do) x hidden size 64, 5,000 sequences of 100 tokens.
+Seconds of one epoch of training steps, without validation. One at a time: the median of --single probes, times all of
+them; plain: padded states [b, T, hidden_size], torch's softmax and autograd, one probe, batches of the same size.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def plain_epoch(states, start, end, labels, batch_size) -> float:
     rows, width = states[0], int((end[:, 0] - start).max())
     lengths, starts = torch.from_numpy(end[:, 0] - start), torch.from_numpy(start)
     labels = torch.from_numpy(labels[:, 0]).float()
-    query, value, bias = (torch.zeros(*shape, requires_grad=True) for shape in ((rows.shape[1],), (rows.shape[1],), ()))
+    query, value, bias = (torch.zeros(shape, requires_grad=True) for shape in ((rows.shape[1],), (rows.shape[1],), ()))
     optimizer = torch.optim.AdamW([query, value, bias], lr=1e-3)
     places, began = torch.arange(width), time.perf_counter()
     for which in torch.randperm(len(start)).split(batch_size):

@@ -76,8 +76,9 @@ def test_readouts_and_gradients_are_those_of_the_definition(most, columns, queri
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
-def test_a_step_follows_the_loss_on_states_standardised_for_each_column():
-    """Against autograd on each column's own standardised rows, taken with numpy; a constant feature, weights of 0, both."""
+def test_a_step_follows_the_loss_on_states_standardised_for_each_column(monkeypatch):
+    """Against autograd on each column's own standardised rows, taken with numpy; a constant feature, weights of 0, parts."""
+    monkeypatch.setattr("utils.probes.ragged.PART_NUMBERS", {"cpu": 500})
     states, ragged = ranges(1, columns=2, most=4, sequences=8, dtype=torch.float32)
     states[:, :, 1], states[:, :, 3] = 2.5, 40 * states[:, :, 3] + 1000
     n = len(ragged)
@@ -241,6 +242,8 @@ def test_what_has_weight_0_does_not_matter_to_its_column():
     found = train_attention(train, unknown, val, val_unknown, settings, weights, val_row_weights=val_weights)
     assert torch.equal(known.probes.query, found.probes.query) and known.threshold == found.threshold
     positives = (weights * labels).sum(0)
+    counted = [sum(found.history[0][1][column][f"val_{name}"] for name in ("tp", "fp", "tn", "fn")) for column in range(3)]
+    assert counted == val_weights.sum(0).tolist()
     np.testing.assert_allclose(found.pos_weight, (weights.sum(0) - positives) / positives)
     capped = train_attention(train, labels, val, truth, Settings(epochs=1, pos_weight_cap=0.1))
     assert capped.pos_weight == [0.1] * 3

@@ -87,8 +87,9 @@ def heatmap(results, name, heading, scores) -> Chart | None:
         if not any(known(mean(rows, column)) for row in grid for rows in row):
             return None
         key = f"{results.targets.index(target)}/{results.kinds.index(probe)}/{seed}"
-        hover[key] = [[describe(results, target, probe, lag, layer, rows) if rows else "not computed"
-                       for lag, rows in zip(lags, row, strict=True)] for layer, row in zip(layers, grid, strict=True)]
+        if key not in hover:
+            hover[key] = [[describe(results, target, probe, lag, layer, rows) if rows else "not computed"
+                           for lag, rows in zip(lags, row, strict=True)] for layer, row in zip(layers, grid, strict=True)]
         z = [[mean(rows, column) for rows in row] for row in grid]
         marks = [(layers.index(results.chosen[at]), index) for index, lag in enumerate(lags)
                  if (at := (target, probe, lag)) in results.chosen]

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,18 @@ def choose_plans(arguments, splits, examples) -> dict[str, ReadPlan]:
     """
     by_split = {name: [found[name] for found in examples.values()] for name in splits}
     if "attention" in getattr(arguments, "kinds", ()):
-        return {name: whole_sequences(sequences, *by_split[name]) for name, sequences in splits.items()}
+        whole = {name: whole_sequences(sequences, *by_split[name]) for name, sequences in splits.items()}
+        return {name: with_attention_at(plan, by_split[name]) if segments_of(arguments) else plan
+                for name, plan in whole.items()}
     return {name: ReadPlan.union(by_split[name], getattr(arguments, "pool", "last")) for name in splits}
+
+
+def with_attention_at(plan, examples) -> ReadPlan:
+    """The same plan, with attention rows at the examples' positions only."""
+    attended = np.zeros(len(plan), dtype=bool)
+    for found in examples:
+        attended[plan.rows(found)] = True
+    return replace(plan, attended=attended)
 
 
 def segments_of(arguments) -> int:

@@ -139,18 +139,22 @@ def read_batch(language_model, sequences, plan, chosen, read_at, layers, attenti
         width = int(positions.max()) + 1
     input_ids = torch.from_numpy(sequences.input_ids[chosen, :width].astype(np.int64))
     mask = torch.from_numpy((np.arange(width) < lengths[:, None]).astype(np.int64))
+    asked = slice(None) if plan.attended is None else torch.from_numpy(np.flatnonzero(plan.attended[rows]))
     found, looked = {}, []
 
     def take(layer, state):
         found[layer] = pooled(state, batch_row, position, plan.pool, 0 if plan.pool == "last" else sequences.text_start)
 
     def take_attention(layer, weights):
-        looked.append(by_segment(weights, batch_row, position, sequences.text_start, layer.window, attention_segments))
+        looked.append(by_segment(weights, batch_row[asked], position[asked], sequences.text_start, layer.window,
+                                 attention_segments))
 
     with watching_attention(language_model, take_attention) if attention_segments else nullcontext():
         forward(language_model, input_ids, mask, layers, take)
     if attention_segments:
-        found[ATTENTION] = torch.cat(looked, dim=1).flatten(1)
+        of_asked = torch.cat(looked, dim=1).flatten(1)
+        found[ATTENTION] = of_asked.new_zeros(len(positions), of_asked.shape[1])
+        found[ATTENTION][asked] = of_asked
     return rows, {layer: state.cpu() for layer, state in found.items()}
 
 

@@ -69,7 +69,16 @@ def standard_error(statistic, groups) -> np.ndarray:
         return np.full(len(statistic.value), np.nan)
     if not FEWEST_FOR_BOOTSTRAP <= groups <= MOST_FOR_BOOTSTRAP:
         return jackknife_error(statistic.left_out())
-    return bootstrap_error(statistic.drawn(draw_weights(groups)), groups)
+    with blas_threads().limit(limits=1, user_api="blas"):
+        return bootstrap_error(statistic.drawn(draw_weights(groups)), groups)
+
+
+@lru_cache(maxsize=1)
+def blas_threads():
+    """Products of small matrices take ten times as long where threads share them on a busy machine."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def reach(holders) -> np.ndarray:

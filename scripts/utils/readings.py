@@ -84,12 +84,14 @@ class ReadPlan:
     """The rows of a table of states: distinct (sequence, position) pairs in order, whatever lags they serve.
 
     pool: "last": a row is the state at its position; "mean", "max": the mean, or the largest value of each dimension,
-    over the states of the text tokens up to and including it, special tokens left out.
+    over the states of the text tokens up to and including it, special tokens left out. attended: bool, of which rows
+    attention rows are read where they are asked for (None: of all); those of the others are 0.
     """
 
     sequence: np.ndarray
     position: np.ndarray
     pool: str = "last"
+    attended: np.ndarray | None = None
 
     @classmethod
     def union(cls, examples, pool="last") -> "ReadPlan":

@@ -173,6 +173,7 @@ def fill(part, offset, language_model, sequences, plan, layers, batch_size, own_
 def find_folder(cache, language_model, sequences, plan, layers, own_targets, attention_segments=0) -> Path:
     """The folder of these rows that holds at least what is asked, whole; else the one to fill with just this."""
     text = [sequences.text_start, plan.pool, attention_segments] if plan.pool != "last" or attention_segments else []
+    text += [] if plan.attended is None else [plan.attended]
     key = fingerprint(language_model.fingerprint, str(language_model.dtype), sequences.content_hash(),
                       plan.sequence, plan.position, *text)
     own = hash_of(own_targets)

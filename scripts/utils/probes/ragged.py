@@ -228,7 +228,8 @@ def standardisation(ragged, there) -> Scales:
     layers, shift, count, total, squares, wrong = len(ragged.table.rows(of.first[:1])), None, 0.0, 0.0, 0.0, 0
     for part in ragged.parts(layers, 1, "cpu"):
         rows = ragged.table.rows(part.index).double()
-        wrong += int((~rows.isfinite()).any(2).any(0).sum())
+        if not rows.sum().isfinite():
+            wrong += int((~rows.isfinite()).any(2).any(0).sum())
         shift = rows.mean(1, keepdim=True) if shift is None else shift
         rows -= shift
         read = torch.from_numpy(kinds[part.chosen[part.owner]] > part.place[:, None]).double().mT
