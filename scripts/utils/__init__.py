@@ -4,6 +4,6 @@ errors, checks, files, command_line, experiments, hub, tracking, tokenizer, read
 anatomy, language_model, random_weights, machine_checks, tokenizer_checks, readings, attention_rows, hidden_states,
 state_checks, intervals, calibration, metrics, differences, baselines, controls, sampling, probe_flags, probe_task,
 state_store, extraction, probes, directions, learning_curve, kinds, shortcuts, sweep, tracked_runs, run_estimate, results,
-probe_export, report, sweep_files, after_sweep, chart_words, chart_tables, charts, chart_comparisons, pages, chart_pages,
+probe_export, report, sweep_files, after_sweep, pages, charts,
 probe_sets, running_text, probe_page
 """

@@ -33,6 +33,11 @@ class Task:
     def columns(self) -> int:
         return len(self.labels["train"])
 
+    @property
+    def first_sample(self) -> dict:
+        """The examples, of train those that the first seed trains on."""
+        return self.examples | {"train": self.examples["train"][self.in_sample[:, 0]]}
+
     def truth_only(self) -> "Task":
         return replace(self, labels={name: labels[:1] for name, labels in self.labels.items()})
 

@@ -10,7 +10,8 @@ from utils.command_line import Progress
 from utils.controls import control_labels, selectivity, shuffled_labels
 from utils.differences import paired_difference
 from utils.kinds import ATTENTION_LAYER, Fits, Task, fit
-from utils.metrics import all_scores, at_threshold, auroc, choose_threshold, scores
+from utils.metrics import all_scores, at_threshold, auroc, choose_threshold, choose_thresholds, scores
+from utils.probe_flags import KINDS
 from utils.readings import lag_name, layer_name
 
 
@@ -105,13 +106,13 @@ def sweep_lag(arguments, lag, task, source, random_source, beside, metadata, sta
                 runs.log(seed, epoch, truth)
 
             fits = fit(kind, arguments, task, source, layers, on_epoch, device)
-        found = judge(fits, task, lag, prevalence)
+        found = judge(arguments, fits, task, lag, prevalence)
         runs.finish(found)
         probes += found
         if random_source is not None:
             twins = fit(kind, arguments, task.truth_only(), random_source, layers, lambda *_: None, device)
-            random_probes += judge(twins, task, lag, prevalence)
-    baselines = score_baselines(beside, task.examples, prevalence)
+            random_probes += judge(arguments, twins, task, lag, prevalence)
+    baselines = score_baselines(arguments, beside, task, prevalence)
     best = best_baseline({name: found["val"]["auc"] for name, found in baselines.items() if found})
     sweep = Sweep(lag, target, prevalence, layers, probes, baselines, best, task, random_probes)
     compare(sweep, beside[best])
@@ -119,32 +120,41 @@ def sweep_lag(arguments, lag, task, source, random_source, beside, metadata, sta
     return sweep
 
 
-def judge(fits: Fits, task, lag, prevalence) -> list[Probe]:
+def judge(arguments, fits: Fits, task, lag, prevalence) -> list[Probe]:
     """Every probe's scores; the penalty is chosen by AUROC on validation, and only what is chosen has intervals."""
     layers, seeds, _, penalties, _ = fits.logits["val"].shape
     grid = layers, seeds, penalties
     of_truth = {name: values[:, :, 0].reshape(-1, values.shape[-1]) for name, values in fits.logits.items()}
-    thresholds = [choose_threshold(values, task.labels["val"][0]) for values in of_truth["val"]]
+    thresholds = choose_thresholds(of_truth["val"], task.labels["val"][0])
+    trained = share_in_training(arguments, task, fits.kind)  # the same for all seeds: the sample's size is
     chosen = choose_penalties(of_truth["val"], task.labels["val"][0], grid)
-    metrics = {}
-    for name, values in of_truth.items():
-        examples = task.examples[name]
-        common = examples.labels, examples.groups
-        metrics[name] = all_scores(values, *common, thresholds, prevalence, intervals=False)
-        which = np.flatnonzero(chosen)
-        for index, found in zip(which, all_scores(values[which], *common, [thresholds[one] for one in which], prevalence),
-                                strict=True):
-            metrics[name][index] = found
+    metrics = {name: scored(values, task, name, fits.seeds, grid, thresholds, chosen, prevalence, trained)
+               for name, values in of_truth.items()}
     probes = []
     for index, (layer, seed, penalty) in enumerate(np.ndindex(*grid)):
         probe = Probe(fits.kind, fits.layers[layer], lag, task.seeds[fits.seeds[seed]], fits.penalties[penalty],
-                      thresholds[index], {name: values[index] for name, values in of_truth.items()},
+                      float(thresholds[index]), {name: values[index] for name, values in of_truth.items()},
                       {name: found[index] for name, found in metrics.items()}, bool(chosen[index]))
         if probe.chosen:
             probe.tensors, probe.notes = fits.tensors(layer, seed, penalty), fits.notes(layer, seed, penalty)
             add_selectivity(probe, {name: values[layer, seed, 1:, penalty] for name, values in fits.logits.items()}, task)
         probes.append(probe)
     return probes
+
+
+def scored(logits, task, split, seeds, grid, thresholds, chosen, prevalence, trained) -> list[dict]:
+    """The scores of one split: of train each seed's own sample, intervals for what is chosen only."""
+    examples, result = task.examples[split], [None] * len(logits)
+    seed_of = np.broadcast_to(np.asarray(seeds)[None, :, None], grid).reshape(-1)
+    for seed in np.unique(seed_of):
+        kept = task.in_sample[:, seed] if split == "train" else slice(None)
+        for intervals in (False, True):
+            which = np.flatnonzero((seed_of == seed) & (chosen == intervals))
+            found = all_scores(logits[which][:, kept], examples.labels[kept], examples.groups[kept], thresholds[which],
+                               prevalence, intervals, trained) if len(which) else []
+            for index, scores_of_one in zip(which, found, strict=True):
+                result[index] = scores_of_one
+    return result
 
 
 def choose_penalties(logits, labels, grid) -> np.ndarray:
@@ -159,23 +169,24 @@ def add_selectivity(probe, control_logits, task):
     for name, values in control_logits.items():
         if not len(values):
             return
-        found = [at_threshold(logits, labels, choose_threshold(of_val, val_labels))["balanced_accuracy"]
-                 for logits, labels, of_val, val_labels in zip(values, task.labels[name][1:], control_logits["val"],
-                                                               task.labels["val"][1:], strict=True)]
+        thresholds = choose_thresholds(control_logits["val"], task.labels["val"][1:])
+        found = [at_threshold(logits, labels, threshold)["balanced_accuracy"]
+                 for logits, labels, threshold in zip(values, task.labels[name][1:], thresholds, strict=True)]
         probe.metrics[name] |= {"control": float(np.mean(found)),
                                 "selectivity": selectivity(probe.metrics[name]["balanced_accuracy"], found)}
 
 
-def score_baselines(logits, examples, prevalence) -> dict:
+def score_baselines(arguments, logits, task, prevalence) -> dict:
     """{baseline: {split: scores}, or None where not computed}; each with its threshold from validation."""
-    result = {}
+    result, examples = {}, task.first_sample
     for baseline, by_split in logits.items():
         if by_split is None or np.isnan(by_split["val"]).any():
             result[baseline] = None
             continue
         threshold = choose_threshold(by_split["val"], examples["val"].labels)
-        result[baseline] = {name: scores(values, examples[name].labels, examples[name].groups, threshold, prevalence)
-                            for name, values in by_split.items()}
+        trained = prevalence if baseline == "own probability" else share_in_training(arguments, task, baseline)
+        result[baseline] = {name: scores(values, examples[name].labels, examples[name].groups, threshold, prevalence,
+                                         trained) for name, values in by_split.items()}
     return result
 
 
@@ -188,7 +199,7 @@ def compare(sweep, baseline):
             examples = sweep.task.examples[name]
             probe.metrics[name]["best_baseline"] = sweep.best
             for what, other in (("baseline", baseline), ("random_weights", twin)):
-                if other is None or name not in other:
+                if other is None or name == "train":
                     continue
                 difference, low, high = paired_difference(values, other[name], examples.labels, examples.groups, 0.0, 0.0,
                                                           "auc")
@@ -197,12 +208,23 @@ def compare(sweep, baseline):
 
 def baseline_logits(arguments, task, splits, source, texts=None) -> dict:
     """{name: {split: logits}, or None where not computed}, each fitted on the sample of the first seed."""
-    examples = task.examples | {"train": task.examples["train"][task.in_sample[:, 0]]}
+    examples = task.first_sample
     if arguments.sequence_task:
         return all_sequence_baselines(examples, splits, texts)
     own = {name: table.own_logits[source.rows[name]] for name, table in source.tables.items() if name != "train"}
     own = None if any(np.isnan(values).any() for values in own.values()) else own
     return {**all_token_baselines(examples, splits, own), **({} if own else {"own probability": None})}
+
+
+def share_in_training(arguments, task, kind) -> float:
+    """The share of positives, as they count in the loss, that the logits of a kind of probe (or a baseline) speak of."""
+    labels = task.first_sample["train"].labels
+    positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())
+    if kind.startswith("mass_mean"):
+        return 0.5  # the bias lies midway between the classes, whatever their numbers
+    if kind in KINDS and arguments.class_balance == "weighted":
+        positives *= min(negatives / positives, arguments.pos_weight_cap or np.inf)
+    return positives / (positives + negatives)
 
 
 def table_layer(layer) -> str:

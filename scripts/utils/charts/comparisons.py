@@ -1,7 +1,8 @@
 """The charts beside the sweep's own: metrics side by side, and the classes."""
 
-from utils.chart_tables import SCORES, SPLITS, baselines_at, interval, known, mean
-from utils.chart_words import (
+from utils.charts.figures import CHOSEN, COLOURS, SYMBOLS, Chart, compose, figure, options
+from utils.charts.tables import SCORES, SPLITS, baselines_at, interval, known, mean
+from utils.charts.words import (
     balance_text,
     beside_text,
     describe,
@@ -13,7 +14,6 @@ from utils.chart_words import (
     quoted,
     title,
 )
-from utils.charts import CHOSEN, COLOURS, SYMBOLS, Chart, compose, figure, options
 
 SHADES, PATTERNS = ["#8a8a90", "#c3c3c8"], ["", "/", "x", ".", "-", "\\", "|"]  # of the baselines' bars
 

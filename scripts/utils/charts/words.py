@@ -2,7 +2,7 @@
 
 from html import escape
 
-from utils.chart_tables import SCORES, interval, known, layer_name, mean, values
+from utils.charts.tables import SCORES, interval, known, layer_name, mean, values
 from utils.tokenizer import shown_text
 
 DIFFERENCES = {"minus_baseline": "AUROC minus best baseline", "selectivity": "selectivity"}

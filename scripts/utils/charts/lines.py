@@ -2,8 +2,9 @@
 
 import math
 
-from utils.chart_tables import SCORES, baselines_at, known, mean, values
-from utils.chart_words import (
+from utils.charts.figures import CHOSEN, COLOURS, LAG_NOTE, RANGES, SYMBOLS, Chart, compose, figure, options
+from utils.charts.tables import SCORES, baselines_at, known, mean, values
+from utils.charts.words import (
     beside_text,
     curve_text,
     describe,
@@ -15,7 +16,6 @@ from utils.chart_words import (
     quoted,
     title,
 )
-from utils.charts import CHOSEN, COLOURS, LAG_NOTE, RANGES, SYMBOLS, Chart, compose, figure, options
 
 DEPTHS = ["#fdae61", "#d7703c", "#a83e5c", "#6b2a7c", "#2b1a5a"]  # of layers, first to last: dark enough on white
 DASHES = ["dash", "dot", "dashdot", "longdash", "longdashdot"]
