@@ -367,10 +367,10 @@ def test_a_device_that_is_not_there(prepared, train, tmp_path):
 
 def numeric_flags():
     return [(name, action.option_strings[0]) for name in SCRIPTS_WITH_NUMBERS for action in parser_of(name)._actions
-            if action.type not in (None, os.path.expanduser)]
+            if action.type not in (None, os.path.expanduser) and action.dest != "probe"]
 
 
-ZERO_IS_FINE = {"--seed", "--num_samples", "--weight_decay", "--lags", "--lag", "--overlap"}
+ZERO_IS_FINE = {"--seed", "--train_seeds", "--num_samples", "--weight_decay", "--l2_grid", "--lags", "--lag", "--overlap"}
 BELOW_ZERO_IS_FINE = {"--lags", "--lag"}
 
 
@@ -389,7 +389,7 @@ def test_zero_negative_and_endless_numbers(tmp_path, script, flag):
     refused = ["nan", "-nan", "inf", "-inf", "1e999", "", " ", "five", "1,5x", "0x10", "9" * 30 + "e500", "1_0e"]
     refused += [] if flag in ZERO_IS_FINE else ["0"]
     refused += [] if flag in BELOW_ZERO_IS_FINE else ["-1", "-0.5", "-1e-9"]
-    if flag not in ("--train_ratio", "--learning_rate", "--weight_decay", "--pos_weight_cap", "--memory_gb"):
+    if flag not in ("--train_ratio", "--learning_rate", "--weight_decay", "--pos_weight_cap", "--memory_gb", "--l2_grid"):
         refused += ["1.5", "9" * 30, "-" + "9" * 30, "9" * 5000]
     for value in refused:
         result = call(script, flag, value, cwd=tmp_path)
@@ -724,7 +724,7 @@ def long_training(prepared, tmp_path):
     (signal.SIGINT, 130, ["train_probe.py: interrupted; nothing half written was left"]), (signal.SIGKILL, -9, [])])
 def test_a_training_that_is_cut_off_leaves_the_earlier_results_as_they_were(long_training, tmp_path, sent, status, lines):
     before = snapshot(tmp_path)
-    assert len(before) == 5
+    assert len(before) == 6
     long_training.send_signal(sent)
     _, errors = long_training.communicate(timeout=30)
     assert (long_training.returncode, errors.splitlines()) == (status, lines)

@@ -35,6 +35,7 @@ def made(folder):
     scores = {"balanced_accuracy": 0.8, "balanced_accuracy_low": 0.7, "balanced_accuracy_high": 0.9, "auc": 0.9, "n": 500,
               "groups": 12}
     common = {"target": " the", "token": the, "lag": -1, "model": f"a/{ATTACK}", "prevalence": 0.03, "causal": True,
+              "kind": "linear",
               "baselines": {"read token": {"test": {**scores, "balanced_accuracy": 0.75}}, "own probability": None}}
     metadata = [{**common, "threshold": threshold, "metrics": {"test": scores}}
                 for threshold in (-0.5, 0.0, 0.25, 1.0, -2.0, 0.7)]

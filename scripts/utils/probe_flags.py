@@ -73,7 +73,7 @@ def add_training_flags(parser):
     sample.add_argument("--max_train_docs", type=whole_number(1), help="the most documents, drawn evenly")
     sample.add_argument("--max_train_tokens", type=whole_number(2), help="the most labelled tokens, drawn evenly")
     training = parser.add_argument_group("training")
-    training.add_argument("--probe", dest="kinds", type=name_list(KINDS), default=["linear"],
+    training.add_argument("--probe", type=name_list(KINDS), default="linear",
                           help=f"kinds of probe, a list of {', '.join(KINDS)}")
     training.add_argument("--epochs", type=whole_number(1), default=10, help="visits of the training examples")
     training.add_argument("--learning_rate", type=number(0, 1e6, exclusive=True), default=1e-3,
@@ -98,8 +98,11 @@ def add_comparison_flags(parser):
 
 
 def check_flags(arguments):
-    """Refuse flags that contradict each other; sets `layers` (the text that names them), `seeds` and `l2_grid`."""
+    """Refuse flags that contradict each other; sets `layers` (the text that names them), `kinds`, `seeds` and
+    `l2_grid`.
+    """
     check_reading(arguments)
+    arguments.kinds = arguments.probe
     if arguments.seed is not None and arguments.train_seeds is not None:
         raise UsageError("--seed and --train_seeds contradict each other; give one of them")
     if arguments.l2_grid is not None and not PENALISED & set(arguments.kinds):
