@@ -150,18 +150,16 @@ def test_reported_scores_follow_from_the_saved_probe(trained, outputs, kind):
     layers, seeds = 1 if kind == "attention_features" else len(LAYERS), 2 if kind in OF_SEEDS else 1
     assert len(probes) == layers * seeds * len(LAGS)
     for probe in probes:
-        metadata = probe["metadata"]
-        for split in ("val", "test"):
-            labels, reported = outputs[split].labels, metadata["metrics"][split]
+        metadata, found = probe["metadata"], [outputs[split] for split in ("val", "test")]
 
-            def scores(lag, probe=probe, split=split, labels=labels):
-                logits = logits_of(probe, outputs[split], lag)
-                return (balanced_accuracy_score(labels, logits > probe["metadata"]["threshold"]),
-                        roc_auc_score(labels, logits))
+        def scores(lag, probe=probe, found=found):
+            logits = [logits_of(probe, one, lag) for one in found]
+            return [score for one, values in zip(found, logits, strict=True) for score in (
+                balanced_accuracy_score(one.labels, values > probe["metadata"]["threshold"]), roc_auc_score(one.labels, values))]
 
-            expected = reported["balanced_accuracy"], reported["auc"]
-            assert scores(metadata["lag"]) == pytest.approx(expected, abs=1e-9)
-            assert scores(metadata["lag"] - 3) != pytest.approx(expected, abs=1e-9), "any state would do"
+        reported = [metadata["metrics"][split][name] for split in ("val", "test") for name in ("balanced_accuracy", "auc")]
+        assert scores(metadata["lag"]) == pytest.approx(reported, abs=1e-9)
+        assert scores(metadata["lag"] - 3) != pytest.approx(reported, abs=1e-9), "any state would do"
 
 
 def test_one_penalty_is_chosen_of_each_fit_and_it_ranks_best_on_validation(trained):

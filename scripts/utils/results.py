@@ -150,7 +150,7 @@ def summary(metrics) -> tuple[list[str], list[dict]]:
     for row in metrics:
         if str(row["chosen"]) != "1":
             continue
-        key = tuple(str(row[name]) for name in KEY[:-1])
+        key = tuple("" if row[name] is None else str(row[name]) for name in KEY[:-1])
         one = rows.setdefault(key, dict(zip(("target", "layer", "lag", "probe", "seed", "l2"), key, strict=True)))
         split = row["split"]
         one.update({f"{split}_{name}": row.get(name, "") for name in SUMMARY_SCORES})

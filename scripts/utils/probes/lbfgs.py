@@ -1,85 +1,156 @@
-"""L-BFGS for many logistic problems that share their states, all columns at once (Nocedal and Wright 2006, chapter 7)."""
+"""L-BFGS for many logistic problems on the same states, each along its own path of penalties (Nocedal and Wright 2006, ch. 7).
 
-from dataclasses import dataclass
+All columns share one visit of the states an iteration, whatever penalty each is at: a column that has reached its tolerance
+goes on to its next penalty at once. What a column has learnt of its Hessian goes along: the loss's part of a change of
+gradient is kept without the penalty's, and in proportion to the curvature, mean(p (1 - p)), which shrinks along the path.
+"""
+
+from dataclasses import dataclass, fields, replace
 
 import torch
 
-MEMORY = 10  # steps and changes of gradient that L-BFGS remembers
-MOST_ITERATIONS = 300  # of one penalty and precision
-SLOPE_LEFT = 0.4  # of a step's slope at its start: a line search that leaves no more is done
-LINE_STEPS = 8
+MEMORY = 10  # steps and changes of gradient that are remembered
+MOST_ITERATIONS = 300  # of one column at one penalty
+PATIENCE = 30  # iterations in which the gradient must shrink to SHRINK of its best, or the column goes on unsolved
+SHRINK = 0.8
+LEFT, PAST = 0.9, 0.4  # of the slope at a step's start: how much of it may be left, or be there with the other sign
+TRIES = 8  # step lengths along one direction
 TINY = 1e-38
 
 
 @dataclass(frozen=True)
-class Point:
-    """Where a descent stands. coefficients [d + 1, columns]: weights in the eigenbasis, then bias; logits [n, columns]."""
+class Found:
+    """coefficients float64 [penalties, columns, d + 1]: weights, then bias; size [penalties, columns]: of the gradient, its
+    largest entry; iterations int64 [penalties, columns].
+    """
 
     coefficients: torch.Tensor
-    logits: torch.Tensor
+    size: torch.Tensor
+    iterations: torch.Tensor
 
 
-def descend(problem, l2, point, tolerance) -> tuple[Point, int]:
-    """L-BFGS until every column's gradient is within the tolerance, or does not shrink any more."""
-    probability = torch.sigmoid(point.logits)
-    curvature = (problem.weights * probability * (1 - probability)).sum(0).clamp(min=TINY)
-    first_inverse = torch.cat([1 / (curvature * problem.variance[:, None] + l2), 1 / curvature[None]])
-    gradient, history = problem.gradient(point, l2), []
-    for iteration in range(MOST_ITERATIONS):
-        size = problem.size(gradient)
-        if bool((size <= tolerance).all()):
-            return point, iteration
-        direction = -two_loops(gradient, history, first_inverse)
-        step, logits, residual = line_search(problem, l2, point, gradient, direction, size > tolerance)
-        moved = Point(point.coefficients + step * direction, logits)
-        new = problem.gradient(moved, l2, residual)
-        if not bool(moved.coefficients.isfinite().all()):
-            return point, iteration
-        change, length = new - gradient, step * direction
-        product = (length * change).sum(0)
-        history = [*history, (length, change, torch.where(product > TINY, 1 / product.clamp(min=TINY), 0.0))][-MEMORY:]
-        point, gradient = moved, new
-    return point, MOST_ITERATIONS
+@dataclass
+class Columns:
+    """Those that are under way. base [columns, d + 1]: where each stands, loss_gradient and curvature there; direction, slope
+    (at the base), step, lower, upper, tries: its line search; lengths and changes [columns, remembered, d + 1].
+    """
+
+    column: torch.Tensor
+    stage: torch.Tensor
+    base: torch.Tensor
+    loss_gradient: torch.Tensor
+    curvature: torch.Tensor
+    direction: torch.Tensor
+    slope: torch.Tensor
+    step: torch.Tensor
+    lower: torch.Tensor
+    upper: torch.Tensor
+    tries: torch.Tensor
+    best: torch.Tensor
+    age: torch.Tensor
+    iterations: torch.Tensor
+    lengths: torch.Tensor
+    changes: torch.Tensor
+
+    @classmethod
+    def at(cls, base, loss_gradient, curvature) -> "Columns":
+        zeros = torch.zeros(len(base), dtype=torch.float64)
+        counts, none = torch.zeros(len(base), dtype=torch.int64), base[:, None][:, :0]
+        return cls(torch.arange(len(base)), counts, base, loss_gradient, curvature, base, zeros, zeros, zeros, zeros, counts,
+                   zeros + torch.inf, counts, counts, none, none)
+
+    def only(self, which) -> "Columns":
+        return Columns(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
-def two_loops(gradient, history, first_inverse) -> torch.Tensor:
-    """The inverse Hessian that L-BFGS remembers, times the gradient, column by column."""
+def descend(problem, hessians, l2, start, tolerance) -> Found:
+    """From start [columns, d + 1] along l2 [penalties, columns] until every gradient is within the tolerance, or shrinks no more."""
+    found = Found(torch.zeros(*l2.shape, start.shape[1], dtype=torch.float64), torch.full(l2.shape, torch.inf, dtype=torch.float64),
+                  torch.zeros(l2.shape, dtype=torch.int64))
+    now = Columns.at(start, *problem.gradient(start))
+    while True:
+        going = settle(now, l2, found, tolerance)
+        if not bool(going.any()):
+            return found
+        if not bool(going.all()):
+            now, problem = now.only(going), problem.columns(going)
+        if int(now.iterations.max()) >= hessians.patience:
+            hessians.learn()
+        aim(now, hessians, l2[now.stage, now.column])
+        trial = now.base + now.step[:, None] * now.direction
+        take(now, trial, *problem.gradient(trial), l2[now.stage, now.column])
+
+
+def with_penalty(loss_gradient, coefficients, l2):
+    return torch.cat([loss_gradient[:, :-1] + l2[:, None] * coefficients[:, :-1], loss_gradient[:, -1:]], dim=1)
+
+
+def settle(now, l2, found, tolerance) -> torch.Tensor:
+    """Write down the columns that are done at their penalty, and move them to the next one. bool: which have one left."""
+    going = torch.ones_like(now.stage, dtype=torch.bool)
+    while True:
+        size = with_penalty(now.loss_gradient, now.base, l2[now.stage, now.column]).abs().amax(1)
+        over = (now.age >= PATIENCE) | (now.iterations >= MOST_ITERATIONS)
+        done = going & (now.tries == 0) & ((size <= tolerance) | over)
+        if not bool(done.any()):
+            break
+        where = now.stage[done], now.column[done]
+        found.coefficients[where], found.size[where] = now.base[done], size[done]
+        found.iterations[where] = now.iterations[done]
+        now.best, now.age = torch.where(done, torch.inf, now.best), torch.where(done, 0, now.age)
+        now.iterations = torch.where(done, 0, now.iterations)
+        going = going & ~(done & (now.stage == len(l2) - 1))
+        now.stage = torch.where(done & going, now.stage + 1, now.stage)
+    better = size < SHRINK * now.best
+    now.best, now.age = torch.where(better, size, now.best), torch.where(better, 0, now.age + 1)
+    return going
+
+
+def aim(now, hessians, l2):
+    """A new direction, with step 1, for the columns that took their last step."""
+    gradient = with_penalty(now.loss_gradient, now.base, l2)
+    direction = -two_loops(now, hessians, gradient, l2)
+    fresh = now.tries == 0
+    now.direction = torch.where(fresh[:, None], direction, now.direction)
+    now.slope = torch.where(fresh, (gradient * direction).sum(1), now.slope)
+    now.step, now.lower = torch.where(fresh, 1.0, now.step), torch.where(fresh, 0.0, now.lower)
+    now.upper = torch.where(fresh, torch.inf, now.upper)
+
+
+def two_loops(now, hessians, gradient, l2) -> torch.Tensor:
+    """The inverse Hessians that L-BFGS remembers, times the gradient."""
+    changes = now.curvature[:, None, None] * now.changes
+    changes[..., :-1] += l2[:, None, None] * now.lengths[..., :-1]
+    product = (now.lengths * changes).sum(-1)
+    inverse = torch.where(product > TINY, 1 / product.clamp(min=TINY), 0.0)
     result, alphas = gradient, []
-    for length, change, inverse in reversed(history):
-        alpha = inverse * (length * result).sum(0)
-        result = result - alpha * change
-        alphas.append(alpha)
-    result = first_inverse * result
-    if history:
-        length, change, _ = history[-1]
-        scale = (length * change).sum(0) / (change * first_inverse * change).sum(0).clamp(min=TINY)
-        result = torch.where(scale > 0, scale, 1.0) * result
-    for (length, change, inverse), alpha in zip(history, reversed(alphas), strict=True):
-        result = result + length * (alpha - inverse * (change * result).sum(0))
+    for i in reversed(range(inverse.shape[1])):
+        alphas.append((inverse[:, i] * (now.lengths[:, i] * result).sum(1))[:, None])
+        result = result - alphas[-1] * changes[:, i]
+    result = hessians.solve(result, now.curvature, l2)
+    for i, alpha in enumerate(reversed(alphas)):
+        result = result + now.lengths[:, i] * (alpha - (inverse[:, i] * (changes[:, i] * result).sum(1))[:, None])
     return result
 
 
-def line_search(problem, l2, point, gradient, direction, active):
-    """Step lengths [columns] by safeguarded Newton steps; 0 where a column is not active. Logits are linear in the step, so
-    that a trial costs no product with the states. Returns them, the logits there, and weight * (probability - label).
+def take(now, trial, loss_gradient, curvature, l2):
+    """The step to where the trial is, for the columns whose slope it has levelled; a better length for the others, by secants
+    within what is known of where the slope changes its sign.
     """
-    along = problem.logits(direction)
-    slope_at_0 = (gradient * direction).sum(0)
-    steepness = l2 * (point.coefficients[:-1] * direction[:-1]).sum(0), l2 * direction[:-1].square().sum(0)
-    step = torch.where(active, 1.0, 0.0).to(problem.dtype)
-    below, above = torch.zeros_like(step), torch.full_like(step, torch.inf)
-    for trial in range(LINE_STEPS):
-        logits = point.logits + step * along
-        probability = torch.sigmoid(logits)
-        residual = problem.weights * (probability - problem.labels)
-        slope = (residual * along).sum(0) + steepness[0] + step * steepness[1]
-        poor = active & (slope.abs() > SLOPE_LEFT * slope_at_0.abs())
-        if trial == LINE_STEPS - 1 or not bool(poor.any()):
-            return step, logits, residual
-        bend = (problem.weights * probability * (1 - probability) * along.square()).sum(0) + steepness[1]
-        below, above = torch.where(slope < 0, step, below), torch.where(slope > 0, step, above)
-        wanted = step - slope / bend.clamp(min=TINY)
-        inside = (wanted > below) & (wanted < above)
-        middle = torch.where(above.isinf(), 2 * step, (below + above) / 2)
-        step = torch.where(poor, torch.where(inside, wanted, middle), step)
-    raise AssertionError("the last trial returns")
+    slope = (with_penalty(loss_gradient, trial, l2) * now.direction).sum(1)
+    left = slope / now.slope
+    now.tries = now.tries + 1
+    good = ((left <= LEFT) & (left >= -PAST)) | ((now.tries == TRIES) & left.isfinite())
+    now.lower, now.upper = torch.where(left > 0, now.step, now.lower), torch.where(left > 0, now.upper, now.step)
+    wanted = now.step / (1 - left)
+    inside = (wanted > now.lower) & (wanted < now.upper)
+    middle = torch.where(now.upper.isinf(), 2 * now.step, (now.lower + now.upper) / 2)
+    now.step = torch.where(inside, wanted, middle)
+    moved = good[:, None]
+    length = torch.where(moved, trial - now.base, 0.0)
+    change = torch.where(moved, loss_gradient - now.loss_gradient, 0.0) / (now.curvature * curvature).sqrt()[:, None]
+    now.lengths = torch.cat([now.lengths, length[:, None]], dim=1)[:, -MEMORY:]
+    now.changes = torch.cat([now.changes, change[:, None]], dim=1)[:, -MEMORY:]
+    now.base, now.loss_gradient = torch.where(moved, trial, now.base), torch.where(moved, loss_gradient, now.loss_gradient)
+    now.curvature = torch.where(good, curvature, now.curvature)
+    now.tries, now.iterations = torch.where(good, 0, now.tries), now.iterations + 1
