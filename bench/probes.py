@@ -6,11 +6,16 @@ scikit-learn solver a path over the penalties, warm-started, of --paths of the 2
 paths, and said so), at the loosest of its tolerances with which every fit's largest gradient / n is at most 1e-6 in float64;
 as one process on all cores and as one process a core, the better of the two counts. liblinear is left out: it penalises the
 bias, which is another problem. Ours: the whole call, set-up included; its gradients are checked here too, by other code.
+
+--from_disk, in place of this: 35 probes at hidden size 4096 on 50,000 rows, 7 label columns on each of 5 matrices, which are
+read from bfloat16 files in a temporary folder (2 GB) as the solver goes; its time, and the peak memory of the process.
 """
 
 import argparse
 import os
+import resource
 import sys
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -35,7 +40,12 @@ def main(argv=None) -> int:
     parser.add_argument("--solvers", default="lbfgs,newton-cholesky", help="of scikit-learn: " + ", ".join(TOLERANCES))
     parser.add_argument("--paths", type=int, default=2, help="of the 21 problems that scikit-learn solves")
     parser.add_argument("--rounds", type=int, default=3, help="of ours, the median counts")
+    parser.add_argument("--from_disk", action="store_true", help="35 probes on states that are read from files")
     arguments = parser.parse_args(argv)
+    if arguments.from_disk:
+        with tempfile.TemporaryDirectory() as folder:
+            time_from_disk(Path(folder))
+        return 0
     for spectrum in ("isotropic", "power law"):
         print(f"\n{spectrum}: states [{arguments.rows:,}, {arguments.hidden_size}], "
               f"{LABELS * SAMPLES * len(PENALTIES)} fits", flush=True)
@@ -155,6 +165,70 @@ def time_one_fit(states, labels, weights) -> tuple[float, float]:
             seconds[name].append(time.perf_counter() - start)
     medians = {name: float(np.median(values)) for name, values in seconds.items()}
     return medians.pop("ours"), min(medians.values())
+
+
+def time_from_disk(folder, matrices=5, rows=50_000, hidden_size=4096, l2=1e-3):
+    import torch
+
+    from utils.probes import Matrices
+    from utils.probes.logistic import solve
+
+    torch.manual_seed(0)
+    files = [folder / f"states_{index}.bin" for index in range(matrices)]
+    labels = [write_states(file, rows, hidden_size) for file in files]
+    before, seconds, processor, found = peak_memory(), [], 0.0, []
+    for file, columns in zip(files, labels, strict=True):
+        states = torch.from_file(str(file), shared=True, size=rows * hidden_size, dtype=torch.bfloat16).view(1, rows, -1)
+        start, started = time.perf_counter(), time.process_time()
+        found.append(solve(Matrices.of(states), columns, None, [l2]))
+        seconds.append(time.perf_counter() - start)
+        processor += time.process_time() - started
+        del states
+    peak, worst = peak_memory(), 0.0
+    for file, columns, each in zip(files, labels, found, strict=True):
+        states = torch.from_file(str(file), shared=True, size=rows * hidden_size, dtype=torch.bfloat16).view(rows, -1)
+        worst = max(worst, worst_gradient_in_blocks(states, columns, each, l2))
+    print(f"{matrices * LABELS} probes at hidden size {hidden_size} on {rows:,} rows: {sum(seconds):.1f} s "
+          f"({', '.join(f'{one:.1f}' for one in seconds)} s a matrix; {processor:.1f} s of processor time), "
+          f"iterations {[int(each.iterations.max()) for each in found]}, largest gradient {worst:.1e}, converged "
+          f"{all(each.converged.all() for each in found)}; peak memory {peak:.2f} GB, with the mapped pages of a file "
+          f"({files[0].stat().st_size / 2**30:.2f} GB); {before:.2f} GB before")
+
+
+def peak_memory() -> float:
+    """GB of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def write_states(file, rows, hidden_size, strong=64, at_once=2000):
+    """bfloat16 states: `strong` directions, noise of 1, features with means of about 3. Returns labels [rows, 7]."""
+    import torch
+
+    directions = torch.randn(strong, hidden_size) / hidden_size**0.5 * torch.logspace(3.3, 1.5, strong)[:, None].sqrt() * 8
+    mean, teacher = 3 * torch.randn(hidden_size), torch.randn(hidden_size, LABELS) / hidden_size**0.5
+    labels = []
+    with open(file, "wb") as out:
+        for start in range(0, rows, at_once):
+            count = min(at_once, rows - start)
+            states = torch.randn(count, strong) @ directions + torch.randn(count, hidden_size)
+            labels.append((torch.rand(count, LABELS) < torch.sigmoid(states @ teacher)).float())
+            out.write((states + mean).bfloat16().view(torch.int16).numpy().tobytes())
+    return torch.cat(labels).numpy()
+
+
+def worst_gradient_in_blocks(states, labels, found, l2) -> float:
+    """Of the mean loss on standardised states, in float64, 2,000 rows at a time."""
+    blocks = [slice(start, start + 2000) for start in range(0, len(states), 2000)]
+    mean = sum(states[rows].double().sum(0) for rows in blocks).numpy() / len(states)
+    variance = sum(np.square(states[rows].double().numpy() - mean).sum(0) for rows in blocks) / len(states)
+    product = 0.0
+    for rows in blocks:
+        block = states[rows].double().numpy()
+        residual = 1 / (1 + np.exp(-(block @ found.weight[:, 0].T + found.bias[:, 0]))) - labels[rows]
+        product = product + np.concatenate([((block - mean) / np.sqrt(variance)).T @ residual, residual.sum(0)[None]])
+    product[:-1] = product[:-1] / len(states) + l2 * found.weight[:, 0].T * np.sqrt(variance)[:, None]
+    product[-1] /= len(states)
+    return float(np.abs(product).max())
 
 
 if __name__ == "__main__":

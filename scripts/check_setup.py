@@ -180,6 +180,7 @@ def estimate(arguments, checks, splits, language_model, seconds):
         return
     checks.show(Check("time", True, f"{readable_time(sum(seconds.values()))} in all: "
                       + ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
+                      + ("" if arguments.kinds == ["linear"] else "; of the training, linear probes only are timed")
                       + (f"; {cached:.0%} of the states are in {planned.folder} already" if cached else "")))
     free = psutil.virtual_memory().available + memory.before
     checks.show(Check("memory", peak <= free, f"{peak / 1e9:.2f} GB at most, {free / 1e9:.1f} GB can be had",

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from utils.command_line import Parser, quiet_libraries, run
-from utils.errors import UserError
+from utils.errors import UsageError, UserError
 from utils.files import require_writable_folder
 from utils.probe_flags import (
     add_comparison_flags,
@@ -36,7 +36,11 @@ def parse(argv):
     output.add_argument("--wandb_project", default="probe-training", help="Weights & Biases project")
     output.add_argument("--wandb_group", help="name that the runs of this sweep share (default: layer-sweep-LAG)")
     output.add_argument("--no_wandb", action="store_true", help="log nothing to Weights & Biases")
-    return check_flags(parser.parse_args(argv))
+    arguments = check_flags(parser.parse_args(argv))
+    if arguments.learning_curve and arguments.kinds == ["attention_features"]:
+        raise UsageError("--learning_curve is of the states of a layer, which --probe attention_features does not read; add "
+                         "another kind, or leave it out")
+    return arguments
 
 
 def main(argv=None):
@@ -63,7 +67,8 @@ def sweep(arguments, splits, language_model, seconds):
     """From loaded data and model to saved probes and tables, and what is shown of them. Returns the sweeps, what they read
     from, whose they are, and the paths of the probes.
     """
-    from utils.probe_task import choose_lags, draw_examples
+    from utils.probe_export import refuse_export
+    from utils.probe_task import choose_lags, draw_examples, settings_text
     from utils.readings import parse_layers
     from utils.results import refuse_to_mix
     from utils.sweep_files import save_sweeps
@@ -73,8 +78,9 @@ def sweep(arguments, splits, language_model, seconds):
     layers = parse_layers(arguments.layers, len(anatomy.blocks), anatomy.final_norm is not None)
     lags = choose_lags(arguments, splits["train"].metadata, anatomy.causal)
     owner = {"model": language_model.name, "model_fingerprint": language_model.fingerprint,
-             "dataset_fingerprint": splits["train"].metadata["dataset_fingerprint"]}
+             "dataset_fingerprint": splits["train"].metadata["dataset_fingerprint"], "settings": settings_text(arguments)}
     strangers = refuse_to_mix(arguments.output_dir, arguments.results_dir, owner, arguments.overwrite)
+    refuse_export(arguments, owner)
     tracking = tracker(not arguments.no_wandb, arguments.wandb_project)
     examples, samples = draw_examples(arguments, splits, lags)
     sources, random_sources = read(arguments, splits, language_model, layers, examples, samples, seconds)
@@ -99,7 +105,10 @@ def read(arguments, splits, language_model, layers, examples, samples, seconds):
         return sources, dict.fromkeys(sources)
     print("the same with random weights", flush=True)
     without = with_random_weights(language_model)
-    tables, _, plans = run_pass(arguments, without, splits, layers, examples, {})
+    tables, _, plans = run_pass(arguments, without, splits, layers, examples, {}, own_probability=False)
+    if any(table.non_finite().any() for table in tables.values()):
+        raise UserError(f"--random_weights: states of the random model are not finite in {language_model.dtype}; use "
+                        "--model_dtype float32, or leave it out")
     rows = {lag: {name: plans[name].rows(found[name]) for name in splits} for lag, found in examples.items()}
     return sources, sources_of(arguments, tables, rows, plans, examples)
 
@@ -128,7 +137,7 @@ def train(arguments, splits, language_model, examples, samples, sources, random_
         def start_runs(kind, lag, layers=source.tables["train"].layers):
             return Runs(arguments, tracking, common, kind, lag, layers)
 
-        beside = baseline_logits(arguments, task, splits, source, texts)
+        beside = baseline_logits(arguments, lag, task, splits, source, texts)
         sweeps.append(sweep_lag(arguments, lag, task, source, random_sources[lag], beside, metadata, start_runs, device,
                                 seconds))
     return sweeps
@@ -199,8 +208,9 @@ def show(sweep):
     from utils.report import gap, one_sided, sweep_table
     from utils.sweep import table_layer
 
-    print(f"\n{sweep.target!r}, lag {sweep.lag} ({lag_name(sweep.lag)}); {sweep.prevalence:.2%} of all tokens "
-          "are the target; thresholds from validation, intervals over groups")
+    what = "sequences are positive" if sweep.of_sequences else "tokens are the target"
+    print(f"\n{sweep.target!r}, lag {sweep.lag} ({lag_name(sweep.lag)}); {sweep.prevalence:.2%} of all {what}; "
+          "thresholds from validation, intervals over groups")
     probes = sweep.shown
     kinds = len({probe.kind for probe in sweep.chosen}) > 1
     names = [table_layer(probe.layer) + (f" {probe.kind}" if kinds else "") for probe in probes]
@@ -216,7 +226,7 @@ def show(sweep):
             warning = split in probe.metrics and one_sided(f"{name} on {split}", probe.metrics[split])
             if warning:
                 print(warning, file=sys.stderr)
-    for line in (*sweep.warnings, gap(sweep.winner, sweep.best)):
+    for line in (*sweep.warnings, gap(sweep.winner, sweep.others, sweep.best)):
         print(line)
 
 

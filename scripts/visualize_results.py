@@ -23,9 +23,12 @@ def parse(argv):
                         help="the score by which layers are chosen on validation, and which the overview shows (default: "
                              "balanced_accuracy)")
     output = parser.add_argument_group("output")
-    output.add_argument("--output_dir", type=expanduser, default="results",
-                        help="folder of the pages: index.html, a page for each chart and plotly.min.js, which they share")
-    return parser.parse_args(argv)
+    output.add_argument("--output_dir", type=expanduser,
+                        help="folder of the pages: index.html, a page for each chart and plotly.min.js, which they share "
+                             "(default: --results_dir)")
+    arguments = parser.parse_args(argv)
+    arguments.output_dir = arguments.output_dir or arguments.results_dir
+    return arguments
 
 
 def main(argv=None):

@@ -8,7 +8,7 @@ import torch
 
 import tiny_models
 from helpers import make_tokenizer
-from utils.directions import cosines, direction_entries, pattern, promoted_tokens, write_directions
+from utils.directions import cosines, direction_entries, pattern, promoted_tokens, read_entries, write_directions
 from utils.files import WriteTogether
 from utils.language_model import wrap
 from utils.probes import Matrices
@@ -191,7 +191,7 @@ def test_the_file_is_plain_json_of_short_numbers(tmp_path):
     matrix = cosines(["a", "nothing"], torch.tensor([[1.0, 2.0], [0.0, 0.0]]))
     with WriteTogether() as files:
         entries = [{"layer": 3, "filter": {"promoted": [[" the", 1 / 3]]}}]
-        write_directions(files, tmp_path / "directions.json", entries, matrix)
+        write_directions(files, tmp_path / "directions.json", {"model": "m"}, entries, matrix)
 
     def refuse(name):
         raise AssertionError(f"{name} is no JSON")
@@ -200,3 +200,5 @@ def test_the_file_is_plain_json_of_short_numbers(tmp_path):
     assert found["entries"] == [{"layer": 3, "filter": {"promoted": [[" the", 0.333333]]}}]
     assert found["cosines"] == {"names": ["a", "nothing"], "matrix": [[1.0, None], [None, None]]}
     assert (found["format"], found["version"]) == ("probe-directions", 1)
+    assert read_entries(tmp_path / "directions.json", {"model": "m"}) == found["entries"]
+    assert read_entries(tmp_path / "directions.json", {"model": "other"}) == []

@@ -1,12 +1,18 @@
 """The logistic solver beside scikit-learn's, both to tight tolerance; and what it says where there is no answer."""
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
 from utils.errors import UserError
+from utils.probes import Matrices
 from utils.probes.logistic import Logistic, solve
+from utils.probes.logistic_problem import Problem
+from utils.probes.logistic_rows import Rows, Scale, threads
+from utils.probes.newton import Hessians
 
 
 def made(n, d, seed=0, columns=1, spread=0.0, strength=2.0, offset=0.0):
@@ -140,6 +146,90 @@ def test_a_fit_that_was_stopped_does_not_call_itself_converged(monkeypatch):
     assert found.gradient[0, 0] > 1e-9 and not found.converged[0, 0]
 
 
+@dataclass(frozen=True)
+class Recorded(Matrices):
+    """Notes how many rows are read at a time."""
+
+    reads: list = field(default_factory=list)
+
+    def rows(self, which):
+        self.reads.append(len(which))
+        return super().rows(which)
+
+
+@pytest.mark.parametrize("spread, offset", [(0, 0.0), (6, 0.0), (3, 50.0)], ids=["alike", "ill-conditioned", "large means"])
+def test_states_that_are_read_block_by_block_give_the_same_probes(monkeypatch, spread, offset):
+    states, labels = made(3000, 16, columns=3, spread=spread, offset=offset)
+    states = torch.from_numpy(states).float()
+    order = np.random.default_rng(4).permutation(3000)[:2500]
+    penalties = [1e-1, 1e-2, 1e-3]
+    inside = solve(states[order], labels[order], None, penalties)
+    monkeypatch.setattr("utils.probes.logistic_rows.READ", 16 * 400)
+    matrices = Recorded(Matrices.of(states[None]).table, order)
+    read = solve(matrices, labels[order], None, penalties)
+    assert inside.converged.all() and read.converged.all()
+    assert max(matrices.reads) <= 400 and sum(matrices.reads) > 2 * 2500
+    logits = [states.double().numpy() @ found.weight.transpose(0, 2, 1) + found.bias[:, None] for found in (inside, read)]
+    assert np.abs(logits[0]).max() > 1
+    np.testing.assert_allclose(logits[1], logits[0], atol=1e-5 * np.abs(logits[0]).max())
+    assert np.abs(logits[0][:, :, 0] - logits[0][:, :, 2]).max() > 1e-2  # penalties differ by more than that
+
+
+def test_a_table_of_two_layers_is_refused():
+    states, labels = made(100, 4)
+    with pytest.raises(UserError, match="more than one layer"):
+        solve(Matrices.of(np.stack([states, states])), labels, None, [1e-2])
+
+
+def test_several_threads_give_what_one_gives_and_torch_keeps_its_own():
+    states, labels = made(5000, 32, columns=2, spread=2)
+    states, before = torch.from_numpy(states).float(), torch.get_num_threads()
+    found = {}
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            found[count] = solve(states.repeat(8, 1), np.tile(labels, (8, 1)), None, [1e-2, 1e-3])
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(before)
+    assert found[3].converged.all()
+    np.testing.assert_allclose(found[3].weight, found[1].weight, atol=1e-5 * np.abs(found[1].weight).max())
+
+
+@pytest.mark.parametrize("strength", [1, 300])
+def test_the_rounding_that_is_reported_covers_float32s_error(strength):
+    states, labels = made(4000, 64, columns=2, spread=3, offset=2.0)
+    random, single = np.random.default_rng(5), torch.from_numpy(states).float()
+    coefficients = torch.from_numpy(random.standard_normal((6, 65)) * strength)
+    with threads() as pool:
+        rows = Rows.of(single, *pool)
+        column = torch.tensor([0, 1, 0, 1, 0, 1])
+        labels = torch.from_numpy(labels.T).float()
+        problem = Problem(rows, Scale.of(rows), labels, torch.ones_like(labels))
+        some = problem.columns(column)
+        error = (some.gradient(coefficients)[0] - some.exact().gradient(coefficients)[0]).abs().amax(1)
+        said = problem.rounding(coefficients, column)
+    assert (error > 0).all() and (error <= said).all() and (said < 1e-6 * strength).all()
+    assert (problem.exact().rounding(coefficients, column) == 0).all()
+
+
+def test_steps_that_are_far_too_long_or_short_are_found_out(monkeypatch):
+    states, labels = made(1000, 8, columns=2)
+    expected = solve(states, labels, None, [1e-3], tolerance=1e-9)
+    right = Hessians.solve
+    for factor in (30.0, 0.02):
+        monkeypatch.setattr(Hessians, "solve", lambda *given, factor=factor: factor * right(*given))
+        found = solve(states, labels, None, [1e-3], tolerance=1e-9)
+        assert found.converged.all() and (found.iterations > expected.iterations).all()
+        np.testing.assert_allclose(found.weight, expected.weight, atol=1e-6)
+
+
+def test_a_penalty_that_the_one_before_has_solved_costs_no_visit():
+    states, labels = made(1000, 8)
+    found = solve(states, labels, None, [1e-3 * (1 + 1e-9), 1e-3, 1e-5])
+    assert found.converged.all() and found.iterations[0, 1] == 0 and found.iterations[0, [0, 2]].min() > 0
+
+
 def test_the_interface_of_one_probe():
     states, labels = made(800, 10)
     probe = Logistic(l2=1e-2).fit(torch.from_numpy(states).float(), labels[:, 0])
@@ -153,6 +243,7 @@ def test_the_interface_of_one_probe():
 @pytest.mark.parametrize("change, said", [
     ({"states": np.full((10, 2), np.nan)}, "10 of 10 states are not finite"),
     ({"states": np.array([[np.inf, 0]] + [[0.0, 1]] * 9)}, "1 of 10 states"),
+    ({"states": np.float32([[1e30, 1], [-1e30, 0]] * 5)}, "too large to be squared"),
     ({"states": np.zeros(10)}, "shape [10]"), ({"states": np.zeros((9, 2))}, "shape [9, 2]"),
     ({"labels": np.ones(10)}, "column 0 holds one class only in its 10 rows"),
     ({"labels": np.arange(10) - 1}, "not all 0 or 1"),

@@ -327,7 +327,7 @@ def test_a_page_asks_for_nothing_and_runs_no_script_but_its_own(trained, essay):
 
 DAMAGE = [  # (what is changed, to what), and what is said of it
     *[((name, None), f"its {name} is None") for name in (
-        "model", "model_fingerprint", "dataset_fingerprint", "target", "token", "lag", "seed", "kind", "layer", "threshold",
+        "model", "model_fingerprint", "dataset_fingerprint", "target", "lag", "seed", "kind", "layer", "threshold",
         "prevalence", "causal", "tokenizer_fingerprint", "hidden_size")],
     (("lag", "-1"), "its lag is '-1'"), (("target", ["x"]), "its target is ['x']"), (("layer", "foo"), "its layer is 'foo'"),
     (("layer", -2), "its layer is -2"), (("layer", 99), "layer 99: this model has layers 0 to 2"),

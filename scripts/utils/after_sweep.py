@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.directions import cosines, direction_entries, pattern, write_directions
+from utils.directions import cosines, direction_entries, pattern, read_entries, write_directions
 from utils.files import WriteTogether, csv_text
 from utils.kinds import ATTENTION_LAYER
 from utils.learning_curve import COLUMNS, curve_rows, learning_curve_weights
@@ -19,48 +19,52 @@ from utils.sweep import on_validation, run_name
 from utils.sweep_files import shared_metadata
 
 DIRECTIONS = "directions.json"
+MOST_COSINES = 500  # directions: their table grows with the square
 
 
 def tell_directions(arguments, sweeps, sources, splits, language_model, tokenizer, owner) -> list[str]:
-    """Writes results/directions.json; returns the lines that say what is in it."""
+    """Writes results/directions.json, entries of other lags and kinds kept; returns the lines that say what is in it."""
     shared = shared_metadata(splits, language_model, owner)
     entries, names, weights, lines = [], [], [], []
     for sweep in sweeps:
         linear = [probe for probe in sweep.chosen if "weight" in probe.tensors and probe.layer != ATTENTION_LAYER]
-        patterns = patterns_of(linear, sources[sweep.lag], sweep)
+        if not linear:
+            continue
         metadata = [{**shared, "target": sweep.target, "layer": probe.layer, "lag": probe.lag, "kind": probe.kind,
                      "seed": probe.seed} for probe in linear]
-        weight = np.stack([probe.tensors["weight"].numpy() for probe in linear]) if linear else None
-        if weight is None:
-            continue
-        found = direction_entries(language_model, tokenizer, metadata, weight, patterns)
-        names += [run_name(probe.kind, probe.layer, probe.lag, probe.seed) for probe in linear]
+        weight = np.stack([probe.tensors["weight"].numpy() for probe in linear])
+        found = direction_entries(language_model, tokenizer, metadata, weight, patterns_of(linear, sources[sweep.lag]))
         entries += found
-        weights.append(weight)
+        weights += list(weight)
+        names += [run_name(probe.kind, probe.layer, probe.lag, probe.seed) for probe in linear]
         if sweep.winner in linear:
-            lines.append(direction_line(names[len(names) - len(linear) + linear.index(sweep.winner)],
-                                        found[linear.index(sweep.winner)], shared["token"]))
+            winner = linear.index(sweep.winner)
+            lines.append(direction_line(names[winner - len(linear)], found[winner], shared["token"]))
     if not entries:
         return []
     path = Path(arguments.results_dir) / DIRECTIONS
+    new = {entry_key(entry) for entry in entries}
+    kept = [entry for entry in read_entries(path, owner) if entry_key(entry) not in new]
     with WriteTogether() as files:
-        write_directions(files, path, entries, cosines(names, np.concatenate(weights)))
-    return [*filter(None, lines), f"wrote {path}: the tokens that {len(entries)} directions promote and suppress, and their "
-            "cosines"]
+        write_directions(files, path, owner, kept + entries, cosines(names[:MOST_COSINES], weights[:MOST_COSINES]))
+    return [*filter(None, lines), f"wrote {path}: the tokens that {len(kept + entries)} directions promote and suppress, "
+            f"and the cosines of {min(len(names), MOST_COSINES)} of this run"]
 
 
-def patterns_of(probes, source, sweep) -> np.ndarray:
+def entry_key(entry) -> tuple:
+    return tuple(entry[name] for name in ("target", "layer", "lag", "kind", "seed"))
+
+
+def patterns_of(probes, source) -> np.ndarray:
     """float32 [probes, hidden_size]; the covariance is that of the train states of each probe's layer."""
-    result = []
-    layers = source.tables["train"].layers
-    for kind, seed in dict.fromkeys((probe.kind, probe.seed) for probe in probes):
-        some = [probe for probe in probes if (probe.kind, probe.seed) == (kind, seed)]
-        weight = np.stack([probe.tensors["weight"].numpy() for probe in some])
-        assert [probe.layer for probe in some] == list(layers)
-        result.append(pattern(source.matrices("train"), weight).numpy())
-    order = [probes.index(probe) for kind, seed in dict.fromkeys((probe.kind, probe.seed) for probe in probes)
-             for probe in probes if (probe.kind, probe.seed) == (kind, seed)]
-    return np.concatenate(result)[np.argsort(order)] if result else np.zeros((0, 0))
+    layers, by_probe = list(source.tables["train"].layers), {}
+    for some in {(probe.kind, probe.seed): None for probe in probes}:
+        ordered = sorted((probe for probe in probes if (probe.kind, probe.seed) == some),
+                         key=lambda probe: layers.index(probe.layer))
+        weight = np.stack([probe.tensors["weight"].numpy() for probe in ordered])
+        by_probe |= {id(probe): one for probe, one in zip(ordered, pattern(source.matrices("train"), weight).numpy(),
+                                                          strict=True)}
+    return np.stack([by_probe[id(probe)] for probe in probes])
 
 
 def write_learning_curve(arguments, sweeps, sources, owner) -> str:

@@ -14,6 +14,7 @@ from utils.errors import UsageError, UserError
 
 MOST = 2**63 - 1  # what islice, torch's generators and numpy's indices can hold
 MOST_LAG = 2**31 - 1  # tokens
+MOST_LAGS = 10_000  # in one range
 SECONDS_BETWEEN_LINES = 30  # where standard error is no terminal, a line of progress this often instead of a bar
 
 
@@ -112,10 +113,17 @@ def one_lag(text) -> int:
     return lag
 
 
+def lag_range(text) -> list[int]:
+    ends = [one_lag(part) for part in text.split("..", 1)]
+    if ends[-1] - ends[0] > MOST_LAGS:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {MOST_LAGS} lags")
+    return list(range(ends[0], ends[-1] + 1))
+
+
 def lag_list(text) -> list[int]:
-    """An argparse type: '-4,-1,0' -> [-4, -1, 0]"""
+    """An argparse type: '-4,-1,0' -> [-4, -1, 0]; '-4..-1' -> [-4, -3, -2, -1]"""
     try:
-        lags = [one_lag(part) for part in text.split(",")]
+        lags = [lag for part in text.split(",") for lag in lag_range(part)]
     except argparse.ArgumentTypeError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of lags such as -4,-1,0: {error}") from None
     if len(set(lags)) < len(lags):

@@ -18,12 +18,13 @@ four last layers). A high rank says more of a filter; of a pattern, hold it agai
 """
 
 import copy
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from utils.files import json_text
 from utils.language_model import LOGIT_BYTES
 from utils.probes.linear import chunks
 from utils.tokenizer import token_text
@@ -138,11 +139,27 @@ def cosines(names, directions, covariance=None) -> dict:
         return {"names": list(names), "matrix": (inner / np.outer(lengths, lengths)).clip(-1, 1).tolist()}
 
 
-def write_directions(files, path, entries, cosines):
-    """JSON: {"format", "version", "entries", "cosines"}, numbers of 6 significant digits, null for what is undefined."""
-    value = plain({"format": FORMAT, "version": VERSION, "entries": entries, "cosines": cosines})
+def read_entries(path, owner) -> list[dict]:
+    """The entries of an earlier file of the same owner; [] where there is none."""
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return []
+    ours = isinstance(value, dict) and value.get("format") == FORMAT and value.get("owner") == owner
+    return value["entries"] if ours else []
+
+
+def write_directions(files, path, owner, entries, cosines):
+    """JSON: {"format", "version", "owner", "entries", "cosines"}, an entry or a row of cosines a line; numbers of 6
+    significant digits, cosines of 3 digits after the point, null for what is undefined.
+    """
+    rows = [[None if math.isnan(one) else round(one, 3) for one in row] for row in cosines["matrix"]]
+    lines = [f'{{"format": {json.dumps(FORMAT)}, "version": {VERSION}, "owner": {json.dumps(owner)}, "entries": [',
+             ",\n".join(json.dumps(plain(entry)) for entry in entries),
+             f'], "cosines": {{"names": {json.dumps(cosines["names"])}, "matrix": [',
+             ",\n".join(map(json.dumps, rows)), "]}}"]
     with files.open(path) as file:
-        file.write(json_text(value).encode("utf-8"))
+        file.write(("\n".join(lines) + "\n").encode("utf-8"))
 
 
 def plain(value):

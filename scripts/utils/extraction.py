@@ -19,9 +19,9 @@ LONG_RUN = 20  # batches: from here on one batch is first run without hooks, for
 MOST_NON_FINITE = 0.01  # of the states: more than this is no accident
 
 
-def run_pass(arguments, language_model, splits, layers, examples, seconds):
+def run_pass(arguments, language_model, splits, layers, examples, seconds, own_probability=True):
     """The one pass over all splits. Returns {split: StateTable}, {lag: {split: the rows of its examples}} and
-    {split: ReadPlan}, the rows of each table.
+    {split: ReadPlan}, the rows of each table. own_probability: read the model's own too, where it can be.
     """
     plans, segments = choose_plans(arguments, splits, examples), segments_of(arguments)
     rows = {lag: {name: plans[name].rows(found[name]) for name in splits} for lag, found in examples.items()}
@@ -44,7 +44,9 @@ def run_pass(arguments, language_model, splits, layers, examples, seconds):
             progress.update(count, f"{rate / reference:.2f} x hook-free" if reference else "")
 
         for name, sequences in splits.items():
-            own = None if name == "train" else own_targets(language_model, sequences, layers, examples, rows, plans, name)
+            own = None
+            if own_probability and name != "train":
+                own = own_targets(language_model, sequences, layers, examples, rows, plans, name)
             common = (language_model, sequences, plans[name], layers, arguments.batch_size, own, tick, segments)
             tables[name] = collect_on_disk(folder, *common) if folder else collect_in_memory(*common)
             if folder and needed <= budget:

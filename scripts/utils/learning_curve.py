@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from utils.errors import UserError
-from utils.metrics import at_threshold, choose_threshold, scores
+from utils.metrics import auroc, choose_threshold, scores
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 FEWEST_GROUPS = 2  # in the smallest share, on average: with fewer a curve of groups says which group was drawn
@@ -32,7 +32,7 @@ CHUNK = 2**22  # numbers of the states that are turned into float64 at a time
 # validation; converged: whether the solver says so; then the scores of each split with their intervals over groups.
 COLUMNS = ("target", "layer", "lag", "seed", "share", "draw", "unit", "n_train", "positives", "groups", "l2", "converged",
            *(f"{split}_{name}" for split in ("val", "test") for name in SCORES), "model", "model_fingerprint",
-           "dataset_fingerprint")
+           "dataset_fingerprint", "settings")
 
 
 def learning_curve_weights(groups, labels, row_weights=None, shares=SHARES, draws=3, seed=0):
@@ -77,16 +77,14 @@ def curve_rows(common, columns, solutions, states, examples) -> list[dict]:
 
     common: what all rows share (target, layer, lag, seed, model, fingerprints); columns: as `learning_curve_weights` gives
     them; solutions: what `solve` gives for these columns; states: {"val", "test" if there: [n, hidden_size]}; examples:
-    {split: anything with labels and groups [n]}. Of penalties, the best balanced accuracy on validation at the threshold
-    that suits it best, of equals the largest penalty.
+    {split: anything with labels and groups [n]}. Of penalties, the best AUROC on validation, of equals the largest penalty.
     """
     logits = {split: all_logits(solutions, rows) for split, rows in states.items()}
     truth = examples["val"].labels
     result = []
     for index, column in enumerate(columns):
         thresholds = [choose_threshold(values, truth) for values in logits["val"][index]]
-        best = int(np.argmax([at_threshold(values, truth, threshold)["balanced_accuracy"]
-                              for values, threshold in zip(logits["val"][index], thresholds, strict=True)]))
+        best = int(np.argmax([auroc(values, truth) for values in logits["val"][index]]))
         row = {**common, **column, "l2": solutions.penalties[best], "converged": bool(solutions.converged[index, best])}
         for split, values in logits.items():
             found = scores(values[index, best], examples[split].labels, examples[split].groups, thresholds[best])

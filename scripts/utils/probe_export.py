@@ -32,6 +32,19 @@ def probe_name(metadata) -> str:
     return "/".join(quote(str(metadata[name]), safe="") for name in ("target", "layer", "lag", "kind", "seed"))
 
 
+def refuse_export(arguments, owner):
+    """Stop before the pass where an export that is asked for could not be written at the end."""
+    if arguments.export:
+        refuse_other(Path(arguments.export) / FILE, owner, arguments.overwrite)
+
+
+def refuse_other(path, owner, overwrite):
+    """Raise UserError where the file is an export of another model or dataset, or none."""
+    problem = stranger(path, lambda there: [read_header(there)["common"]] if there.exists() else [], owner)
+    if problem and not overwrite:
+        raise UserError(f"{path} {problem}: export to another folder, or replace it with --overwrite")
+
+
 def export(files, folder, probes, overwrite=False) -> Path:
     """Write the probes, each as `load_probe` gives it, to probes.safetensors in the folder.
 
@@ -55,9 +68,7 @@ def export(files, folder, probes, overwrite=False) -> Path:
         if any(probe["metadata"].get(key) != owner[key] for key in OWNERS[1:]):
             raise UserError(f"the probes to export are of several models or datasets: {next(iter(named))} and {name}; "
                             "export each on its own")
-    problem = stranger(path, lambda there: [read_header(there)["common"]] if there.exists() else [], owner)
-    if problem and not overwrite:
-        raise UserError(f"{path} {problem}: export to another folder, or replace it with --overwrite")
+    refuse_other(path, owner, overwrite)
     tensors = {f"{name}/{key}": tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
                for name, probe in named.items() for key, tensor in probe["state_dict"].items()}
     common = {key: value for key, value in everything[0].items()

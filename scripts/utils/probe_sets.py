@@ -75,8 +75,10 @@ def choose(probes, model_fingerprint, lag=None, target=None, seed=None,
     kept = dict(probes)
     for path, probe in probes.items():
         metadata = probe["metadata"]
-        if metadata["kind"] not in PAGE_KINDS or metadata.get("pool", "last") != "last":
-            why = f"of kind {metadata['kind']!r}" if metadata["kind"] not in PAGE_KINDS else f"of --pool {metadata['pool']}"
+        why = (f"of kind {metadata['kind']!r}" if metadata["kind"] not in PAGE_KINDS else
+               f"of --pool {metadata['pool']}" if metadata.get("pool", "last") != "last" else
+               "of whole sequences" if metadata["token"] is None else None)
+        if why:
             left_out.setdefault(f"{why}, which has no page yet", []).append(path)
             del kept[path]
     for key, wanted, why in (

@@ -74,6 +74,16 @@ def sampling_of(arguments) -> Sampling:
                     max_tokens=arguments.max_train_tokens)
 
 
+def settings_text(arguments) -> str:
+    """What is read and sampled otherwise than usual, by which results are told apart: 'pool mean, max_documents 10'."""
+    usual = {**vars(Sampling()), "pool": "last", "attention_segments": 4, "common_positions": False}
+    if arguments.sequence_task:
+        usual["pos_weight_cap"] = None
+    chosen = {**vars(sampling_of(arguments)), "pool": arguments.pool, "common_positions": arguments.common_positions,
+              "attention_segments": arguments.attention_segments}
+    return ", ".join(f"{name} {value}" for name, value in chosen.items() if value != usual[name]) or "the usual ones"
+
+
 def settle_task(arguments, sequences):
     """Sets sequence_task: are whole sequences labelled? Those have no cap on what a positive counts."""
     arguments.sequence_task = is_sequence_task(sequences)

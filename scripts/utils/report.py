@@ -44,16 +44,19 @@ def one_sided(name, scores) -> str | None:
             f"{scores['pos_accuracy']:.1%} right, negatives {scores['neg_accuracy']:.1%}): it has learnt nothing usable")
 
 
-def gap(winner, best_baseline) -> str:
-    """What validation chose, and how much worse it is on test: the optimism of having chosen."""
+def gap(winner, others, best_baseline) -> str:
+    """What validation chose, and how much worse it is on test: the optimism of choosing. others: the same of other seeds."""
     name = f"{winner.layer if isinstance(winner.layer, str) else f'layer{winner.layer}'}" + (
-        "" if winner.kind == "linear" else f" {winner.kind}")
+        "" if winner.kind == "linear" else f" {winner.kind}") + (f", seed {winner.seed}" if others else "")
     on_val = winner.metrics["val"]["balanced_accuracy"]
     text = f"best on validation: {name}, balanced accuracy {on_val:.3f}"
     if "test" not in winner.metrics:
         return text
     test = winner.metrics["test"]
     text += f" (test {test['balanced_accuracy']:.3f}, optimism gap {on_val - test['balanced_accuracy']:+.3f})"
+    if others:
+        found = [probe.metrics["test"]["balanced_accuracy"] for probe in (winner, *others)]
+        text += f"; test over its {len(found)} seeds {min(found):.3f} to {max(found):.3f}"
     if "minus_baseline" in test:
         text += f"; test AUROC minus {best_baseline}, the best baseline on validation: {signed(test, 'minus_baseline')}"
     if "minus_random_weights" in test:

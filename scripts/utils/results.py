@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import NoneType
 
 import torch
 
@@ -10,7 +11,8 @@ from utils.files import csv_text, json_text, load_tensors, read_csv, save_tensor
 from utils.readings import lag_name, layer_name
 
 FORMAT, VERSION = "linear-probe", 1
-OTHER_FORMATS = {"mlp": "mlp-probe", "attention": "attention-probe"}  # by kind; all others are linear
+OTHER_FORMATS = {"mlp": "mlp-probe", "attention": "attention-probe",  # by kind; all others are linear
+                 "attention_features": "attention-features-probe"}
 PROBE = ("target", "layer_idx", "lag", "probe", "seed")
 KEY = (*PROBE, "l2", "split")
 SCORES = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "pos_accuracy", "neg_accuracy", "auc",
@@ -18,13 +20,14 @@ SCORES = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high"
           "fpr_at_95_tpr", "tp", "fp", "tn", "fn", "threshold", "balanced_accuracy_at_0", "n", "pos_ratio", "groups")
 COMPARED = ("control", "selectivity", "best_baseline", "minus_baseline", "minus_baseline_low", "minus_baseline_high",
             "minus_random_weights", "minus_random_weights_low", "minus_random_weights_high")
+SOLVED = ("gradient", "converged", "separable")  # of exact fits
 METADATA = {"model": str, "model_fingerprint": str, "dataset_fingerprint": str, "tokenizer_fingerprint": str,
-            "target": str, "token": int, "lag": int, "seed": int, "kind": str, "layer": (int, str), "hidden_size": int,
-            "threshold": (int, float), "prevalence": (int, float), "causal": bool}
-OWNERS = ("model", "model_fingerprint", "dataset_fingerprint")
+            "target": str, "token": (int, NoneType), "lag": int, "seed": int, "kind": str, "layer": (int, str),
+            "hidden_size": int, "threshold": (int, float), "prevalence": (int, float), "causal": bool}
+OWNERS = ("model", "model_fingerprint", "dataset_fingerprint", "settings")
 BASELINE_KEY = ("target", "baseline", "layer_idx", "lag", "probe", "seed", "split")
 METRICS, SUMMARY, BASELINES, RECORD = "probe_metrics.csv", "probe_results.csv", "baselines.csv", "run_record.json"
-COLUMNS = {METRICS: (*KEY, "chosen", *SCORES, *COMPARED, *OWNERS), BASELINES: (*BASELINE_KEY, *SCORES, *OWNERS)}
+COLUMNS = {METRICS: (*KEY, "chosen", *SCORES, *COMPARED, *SOLVED, *OWNERS), BASELINES: (*BASELINE_KEY, *SCORES, *OWNERS)}
 SUMMARY_SCORES = tuple(name for name in (*SCORES, *COMPARED) if name not in ("n", "pos_ratio", "threshold", "groups"))
 
 
@@ -97,10 +100,12 @@ def stranger(path, read, owner) -> str | None:
     except UserError as error:
         return f"cannot be kept beside the new results ({error})"
     for other in found:
-        if any(other.get(name) != owner[name] for name in OWNERS[1:]):
+        if any(other.get(name) != owner[name] for name in OWNERS[1:3]):
             return (f"is of model {other.get('model')!r} ({other.get('model_fingerprint')}) and dataset "
                     f"{other.get('dataset_fingerprint')}, this run is of model {owner['model']!r} "
                     f"({owner['model_fingerprint']}) and dataset {owner['dataset_fingerprint']}")
+        if other.get("settings") != owner["settings"]:
+            return f"was read or sampled by other flags ({other.get('settings')}; this run: {owner['settings']})"
     return None
 
 

@@ -218,7 +218,8 @@ def seconds_of_training(arguments, run, language_model, tick) -> float:
         each_row + seconds["validate"] / len(validated)))
     once = count["train"] * seconds["standardisation"] + sum(count.values()) * each_row
     scoring = seconds_of_scoring(examples, len(run.layers) + BASELINES)
-    return (of_epochs + once + scoring) * sum(len(found["train"]) for found in run.examples.values()) / count["train"]
+    lags = sum(len(found["train"]) for found in run.examples.values()) / count["train"]
+    return (of_epochs + once + scoring) * len(arguments.seeds) * lags
 
 
 def time_training(table, count, batch_size, device) -> dict[str, float]:

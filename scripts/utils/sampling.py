@@ -151,7 +151,8 @@ def same_share(labels, most, seed) -> np.ndarray:
 def class_weights(in_sample, labels, class_balance, pos_weight_cap) -> np.ndarray:
     """What each example counts in the loss, float32 [n, columns]: of a positive negatives / positives where "weighted".
 
-    in_sample: [n, columns], which examples a column trains on; labels: [n, columns] of 0 and 1.
+    in_sample: [n, columns], which examples a column trains on: all others have the weight 0; labels: [n, columns] of 0
+    and 1.
     """
     weights = np.ones(labels.shape, dtype=np.float32)
     if class_balance == "weighted":
@@ -159,4 +160,4 @@ def class_weights(in_sample, labels, class_balance, pos_weight_cap) -> np.ndarra
         positives, negatives = ((in_sample * mask).sum(0) for mask in (true, ~true))
         ratio = np.minimum(negatives / np.maximum(positives, 1), np.inf if pos_weight_cap is None else pos_weight_cap)
         weights[:] = np.where(true, ratio, 1)
-    return weights
+    return weights * np.asarray(in_sample, dtype=np.float32)

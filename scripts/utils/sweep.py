@@ -8,7 +8,8 @@ import numpy as np
 from utils.baselines import all_sequence_baselines, all_token_baselines, best_baseline, suspicious
 from utils.command_line import Progress
 from utils.controls import control_labels, selectivity, shuffled_labels
-from utils.differences import paired_difference
+from utils.differences import paired_differences
+from utils.errors import UserError
 from utils.kinds import ATTENTION_LAYER, Fits, Task, fit
 from utils.metrics import all_scores, at_threshold, auroc, choose_threshold, choose_thresholds, scores
 from utils.probe_flags import KINDS
@@ -48,6 +49,7 @@ class Sweep:
     baselines: dict
     best: str
     task: Task
+    of_sequences: bool
     random_weights: list[Probe] = field(default_factory=list)
 
     @property
@@ -63,14 +65,32 @@ class Sweep:
 
     @property
     def warnings(self) -> list[str]:
-        """Baselines that do worse than guessing: the split is not independent then."""
-        return [warning for name, by_split in self.baselines.items() if by_split for split in ("val", "test")
-                if split in by_split and (warning := suspicious(f"{name} on {split}", by_split[split]["auc"]))]
+        """Baselines that do worse than guessing, for the split is not independent then; fits that are no minimum."""
+        found = [warning for name, by_split in self.baselines.items() if by_split for split in ("val", "test")
+                 if split in by_split and (warning := suspicious(f"{name} on {split}", by_split[split]["auc"]))]
+        for kind in dict.fromkeys(probe.kind for probe in self.probes):
+            for problem, why in (("separable", "have no minimum, for without a penalty their classes can be parted"),
+                                 ("unsolved", "did not reach the tolerance of their gradient; see probe_metrics.csv")):
+                count = sum(probe.kind == kind and is_so(probe.notes, problem) for probe in self.probes)
+                if count:
+                    found.append(f"warning: {count} of {sum(probe.kind == kind for probe in self.probes)} {kind} fits {why}")
+        return found
 
     @property
     def winner(self) -> Probe:
         """The chosen probe with the best balanced accuracy on validation; of equal ones the first."""
         return max(self.chosen, key=on_validation)
+
+    @property
+    def others(self) -> list[Probe]:
+        """The winner's like of other seeds."""
+        best = self.winner
+        return [probe for probe in self.chosen if (probe.kind, probe.layer) == (best.kind, best.layer) and probe is not best]
+
+
+def is_so(notes, problem) -> bool:
+    separable = notes.get("separable", False)
+    return separable if problem == "separable" else not (separable or notes.get("converged", True))
 
 
 def on_validation(probe) -> float:
@@ -79,12 +99,19 @@ def on_validation(probe) -> float:
 
 def make_task(arguments, examples, in_sample) -> Task:
     labels = {name: found.labels[None] for name, found in examples.items()}
+    if arguments.control and arguments.sequence_task:
+        drawn = shuffled_labels({name: found.labels for name, found in examples.items()}, arguments.control)
+    elif arguments.control:  # matched to the first seed's sample, whatever other seeds there are
+        first = examples["train"][in_sample[:, 0]]
+        everywhere = {f"all of {name}": found.tokens for name, found in examples.items()}
+        drawn = control_labels({"train": first.tokens, **everywhere}, first.labels, arguments.control)
+        drawn = {name: drawn[f"all of {name}"] for name in examples}
     if arguments.control:
-        truth = {name: found.labels for name, found in examples.items()}
-        tokens = {name: found.tokens for name, found in examples.items()}
-        drawn = (shuffled_labels(truth, arguments.control) if arguments.sequence_task
-                 else control_labels(tokens, truth["train"], arguments.control))
         labels = {name: np.concatenate([labels[name], drawn[name]]) for name in labels}
+        for seed, sample in zip(arguments.seeds, in_sample.T, strict=True):
+            if any(len(set(column[sample].tolist())) < 2 for column in drawn["train"]):
+                raise UserError(f"--control: the {int(sample.sum())} training examples of seed {seed} hold random labels of "
+                                "one class only; train on more of them, or leave --control out")
     return Task(examples, labels, in_sample, arguments.seeds)
 
 
@@ -94,7 +121,7 @@ def sweep_lag(arguments, lag, task, source, random_source, beside, metadata, sta
     """
     began = time.monotonic()
     target, prevalence, layers = metadata["targets"][0]["name"], metadata["prevalence"], source.tables["train"].layers
-    probes, random_probes = [], []
+    probes, random_probes, logged = [], [], []
     for kind in arguments.kinds:
         runs = start_runs(kind, lag)
         with Progress(f"train {kind}", "epoch", arguments.epochs * len(arguments.seeds)) as progress:
@@ -106,16 +133,17 @@ def sweep_lag(arguments, lag, task, source, random_source, beside, metadata, sta
                 runs.log(seed, epoch, truth)
 
             fits = fit(kind, arguments, task, source, layers, on_epoch, device)
-        found = judge(arguments, fits, task, lag, prevalence)
-        runs.finish(found)
-        probes += found
+        probes += judge(arguments, fits, task, lag, prevalence)
+        logged.append((runs, kind))
         if random_source is not None:
             twins = fit(kind, arguments, task.truth_only(), random_source, layers, lambda *_: None, device)
             random_probes += judge(arguments, twins, task, lag, prevalence)
     baselines = score_baselines(arguments, beside, task, prevalence)
     best = best_baseline({name: found["val"]["auc"] for name, found in baselines.items() if found})
-    sweep = Sweep(lag, target, prevalence, layers, probes, baselines, best, task, random_probes)
+    sweep = Sweep(lag, target, prevalence, layers, probes, baselines, best, task, arguments.sequence_task, random_probes)
     compare(sweep, beside[best])
+    for runs, kind in logged:
+        runs.finish([probe for probe in sweep.chosen if probe.kind == kind])
     seconds[f"train_lag_{lag}"] = time.monotonic() - began
     return sweep
 
@@ -126,28 +154,30 @@ def judge(arguments, fits: Fits, task, lag, prevalence) -> list[Probe]:
     grid = layers, seeds, penalties
     of_truth = {name: values[:, :, 0].reshape(-1, values.shape[-1]) for name, values in fits.logits.items()}
     thresholds = choose_thresholds(of_truth["val"], task.labels["val"][0])
-    trained = share_in_training(arguments, task, fits.kind)  # the same for all seeds: the sample's size is
     chosen = choose_penalties(of_truth["val"], task.labels["val"][0], grid)
-    metrics = {name: scored(values, task, name, fits.seeds, grid, thresholds, chosen, prevalence, trained)
+    metrics = {name: scored(arguments, fits, values, task, name, grid, thresholds, chosen, prevalence)
                for name, values in of_truth.items()}
     probes = []
     for index, (layer, seed, penalty) in enumerate(np.ndindex(*grid)):
         probe = Probe(fits.kind, fits.layers[layer], lag, task.seeds[fits.seeds[seed]], fits.penalties[penalty],
-                      float(thresholds[index]), {name: values[index] for name, values in of_truth.items()},
-                      {name: found[index] for name, found in metrics.items()}, bool(chosen[index]))
+                      float(thresholds[index]), {}, {name: found[index] for name, found in metrics.items()},
+                      bool(chosen[index]), notes=fits.notes(layer, seed, penalty))
         if probe.chosen:
-            probe.tensors, probe.notes = fits.tensors(layer, seed, penalty), fits.notes(layer, seed, penalty)
-            add_selectivity(probe, {name: values[layer, seed, 1:, penalty] for name, values in fits.logits.items()}, task)
+            probe.tensors = fits.tensors(layer, seed, penalty)
+            probe.logits = {name: values[index] for name, values in of_truth.items() if name != "train"}
+            add_selectivity(probe, {name: values[layer, seed, 1:, penalty] for name, values in fits.logits.items()}, task,
+                            fits.seeds[seed])
         probes.append(probe)
     return probes
 
 
-def scored(logits, task, split, seeds, grid, thresholds, chosen, prevalence, trained) -> list[dict]:
+def scored(arguments, fits, logits, task, split, grid, thresholds, chosen, prevalence) -> list[dict]:
     """The scores of one split: of train each seed's own sample, intervals for what is chosen only."""
     examples, result = task.examples[split], [None] * len(logits)
-    seed_of = np.broadcast_to(np.asarray(seeds)[None, :, None], grid).reshape(-1)
+    seed_of = np.broadcast_to(np.asarray(fits.seeds)[None, :, None], grid).reshape(-1)
     for seed in np.unique(seed_of):
         kept = task.in_sample[:, seed] if split == "train" else slice(None)
+        trained = share_in_training(arguments, task, fits.kind, seed)
         for intervals in (False, True):
             which = np.flatnonzero((seed_of == seed) & (chosen == intervals))
             found = all_scores(logits[which][:, kept], examples.labels[kept], examples.groups[kept], thresholds[which],
@@ -164,13 +194,14 @@ def choose_penalties(logits, labels, grid) -> np.ndarray:
     return (np.arange(grid[-1]) == best[..., None]).reshape(-1)
 
 
-def add_selectivity(probe, control_logits, task):
-    """control: mean balanced accuracy over the random labels, each with its own threshold from validation."""
+def add_selectivity(probe, control_logits, task, seed):
+    """control: mean balanced accuracy over the random labels, each with its own threshold from validation; seed: index."""
+    if not len(control_logits["val"]):
+        return
+    thresholds = choose_thresholds(control_logits["val"], task.labels["val"][1:])
     for name, values in control_logits.items():
-        if not len(values):
-            return
-        thresholds = choose_thresholds(control_logits["val"], task.labels["val"][1:])
-        found = [at_threshold(logits, labels, threshold)["balanced_accuracy"]
+        kept = task.in_sample[:, seed] if name == "train" else slice(None)
+        found = [at_threshold(logits[kept], labels[kept], threshold)["balanced_accuracy"]
                  for logits, labels, threshold in zip(values, task.labels[name][1:], thresholds, strict=True)]
         probe.metrics[name] |= {"control": float(np.mean(found)),
                                 "selectivity": selectivity(probe.metrics[name]["balanced_accuracy"], found)}
@@ -193,35 +224,44 @@ def score_baselines(arguments, logits, task, prevalence) -> dict:
 def compare(sweep, baseline):
     """How much better each chosen probe ranks than the best baseline, and than its twin on random weights: paired."""
     twins = {(probe.kind, probe.layer, probe.seed): probe.logits for probe in sweep.random_weights if probe.chosen}
+    for name in [name for name in sweep.task.examples if name != "train"]:
+        examples = sweep.task.examples[name]
+        others = {"baseline": [(probe, baseline[name]) for probe in sweep.chosen],
+                  "random_weights": [(probe, twins[probe.kind, probe.layer, probe.seed][name]) for probe in sweep.chosen
+                                     if (probe.kind, probe.layer, probe.seed) in twins]}
+        for what, pairs in others.items():
+            if not pairs:
+                continue
+            nowhere = np.zeros(len(pairs))
+            found = paired_differences(np.stack([probe.logits[name] for probe, _ in pairs]),
+                                       np.stack([other for _, other in pairs]), examples.labels, examples.groups,
+                                       nowhere, nowhere, "auc")
+            for (probe, _), *values in zip(pairs, *found, strict=True):
+                probe.metrics[name] |= dict(zip((f"minus_{what}", f"minus_{what}_low", f"minus_{what}_high"),
+                                                map(float, values), strict=True))
     for probe in sweep.chosen:
-        twin = twins.get((probe.kind, probe.layer, probe.seed))
-        for name, values in probe.logits.items():
-            examples = sweep.task.examples[name]
-            probe.metrics[name]["best_baseline"] = sweep.best
-            for what, other in (("baseline", baseline), ("random_weights", twin)):
-                if other is None or name == "train":
-                    continue
-                difference, low, high = paired_difference(values, other[name], examples.labels, examples.groups, 0.0, 0.0,
-                                                          "auc")
-                probe.metrics[name] |= {f"minus_{what}": difference, f"minus_{what}_low": low, f"minus_{what}_high": high}
+        for scores_of_split in probe.metrics.values():
+            scores_of_split["best_baseline"] = sweep.best
 
 
-def baseline_logits(arguments, task, splits, source, texts=None) -> dict:
+def baseline_logits(arguments, lag, task, splits, source, texts=None) -> dict:
     """{name: {split: logits}, or None where not computed}, each fitted on the sample of the first seed."""
     examples = task.first_sample
     if arguments.sequence_task:
         return all_sequence_baselines(examples, splits, texts)
     own = {name: table.own_logits[source.rows[name]] for name, table in source.tables.items() if name != "train"}
-    own = None if any(np.isnan(values).any() for values in own.values()) else own
+    own = own if lag == -1 and not any(np.isnan(values).any() for values in own.values()) else None
     return {**all_token_baselines(examples, splits, own), **({} if own else {"own probability": None})}
 
 
-def share_in_training(arguments, task, kind) -> float:
-    """The share of positives, as they count in the loss, that the logits of a kind of probe (or a baseline) speak of."""
-    labels = task.first_sample["train"].labels
-    positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())
+def share_in_training(arguments, task, kind, seed=0) -> float:
+    """The share of positives, as they count in the loss, that the logits of a kind of probe (or a baseline) speak of; NaN
+    for those whose logits have no scale. seed: its index.
+    """
     if kind.startswith("mass_mean"):
-        return 0.5  # the bias lies midway between the classes, whatever their numbers
+        return 0.5 if kind == "mass_mean_tilted" else float("nan")  # the bias lies midway between the classes
+    labels = task.labels["train"][0][task.in_sample[:, seed]]
+    positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())
     if kind in KINDS and arguments.class_balance == "weighted":
         positives *= min(negatives / positives, arguments.pos_weight_cap or np.inf)
     return positives / (positives + negatives)

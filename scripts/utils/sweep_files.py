@@ -5,13 +5,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 from utils.files import WriteTogether
-from utils.results import COLUMNS, probe_path, save_probe, write_tables
+from utils.probe_task import sampling_of
+from utils.results import COLUMNS, SOLVED, probe_path, save_probe, write_tables
 from utils.sweep import table_layer
 
 
 def save_sweeps(arguments, sweeps, splits, language_model, owner, strangers, seconds) -> list[tuple[Path, dict]]:
     """Writes everything, and only then deletes what it replaces. Returns each saved probe's path and metadata."""
-    shared = shared_metadata(splits, language_model, owner)
+    shared = {**shared_metadata(splits, language_model, owner), "sampling": vars(sampling_of(arguments))}
     probe_rows, baseline_rows, written = [], [], []
     with WriteTogether() as files:
         for sweep in sweeps:
@@ -19,6 +20,7 @@ def save_sweeps(arguments, sweeps, splits, language_model, owner, strangers, sec
                 path = probe_path(arguments.output_dir, probe.layer, probe.lag, probe.seed, probe.kind)
                 metadata = {**shared, "target": sweep.target, "lag": probe.lag, "seed": probe.seed, "kind": probe.kind,
                             "layer": probe.layer, "l2": probe.l2, "threshold": probe.threshold, "pool": arguments.pool,
+                            "attention_segments": arguments.attention_segments,
                             **probe.notes, "metrics": probe.metrics, "baselines": sweep.baselines}
                 save_probe(files, path, probe.tensors, metadata)
                 written.append((path, metadata))
@@ -53,7 +55,8 @@ def text_hashes(splits) -> dict[str, list[str]]:
 def rows_of_probes(sweep, owner) -> list[dict]:
     """For probe_metrics.csv: one a probe, penalty and split."""
     return [{"target": sweep.target, "layer_idx": probe.layer, "lag": probe.lag, "probe": probe.kind, "seed": probe.seed,
-             "l2": probe.l2, "split": split, "chosen": int(probe.chosen), **scores, **owner}
+             "l2": probe.l2, "split": split, "chosen": int(probe.chosen), **scores,
+             **{name: value for name, value in probe.notes.items() if name in SOLVED}, **owner}
             for probe in sweep.probes for split, scores in probe.metrics.items()]
 
 

@@ -1,4 +1,4 @@
-"""What Weights & Biases sees of a sweep: linear probes a run each, with their epochs; of other kinds a run a lag."""
+"""What Weights & Biases sees of a sweep: a run a probe, with its epochs, where there are some; else a run a kind and lag."""
 
 from utils.readings import lag_name
 from utils.sweep import run_name, table_layer
@@ -9,7 +9,7 @@ class Runs:
 
     def __init__(self, arguments, tracking, common, kind, lag, layers):
         group = arguments.wandb_group or f"layer-sweep-{lag_name(lag)}"
-        self._arguments, self._single = arguments, kind == "linear"
+        self._single = kind in ("linear", "mlp", "attention")
         names = [(layer, seed) for seed in arguments.seeds for layer in layers] if self._single else [None]
         self._runs = {key: tracking.start(run_name(kind, key[0], lag, key[1]) if key else f"{kind}_{lag_name(lag)}", group, {
             **common, "kind": kind, "lag": lag, **({"layer": key[0], "seed": key[1]} if key else {}),
@@ -21,8 +21,7 @@ class Runs:
             for run, scores in zip((run for key, run in self._runs.items() if key[1] == seed), scores_by_layer, strict=True):
                 run.log({"epoch": epoch, **scores})
 
-    def finish(self, probes):
-        chosen = [probe for probe in probes if probe.chosen]
+    def finish(self, chosen):
         if not self._single:
             self._runs[None].finish({f"{table_layer(probe.layer)}_seed{probe.seed}_{name}_{key}": value for probe in chosen
                                      for name, found in probe.metrics.items() for key, value in found.items()})

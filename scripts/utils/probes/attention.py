@@ -173,7 +173,8 @@ class Model:
         self.mean, self.inverse = (part.float().to(device)[:, None] for part in (scales.common_mean, scales.common_inverse))
         self.ratio, self.offset = (part.float().to(device) for part in scales.relative())
         self.optimizer = torch.optim.AdamW([{"params": [self.query, self.value], "weight_decay": settings.weight_decay},
-                                            {"params": [self.bias], "weight_decay": 0.0}], lr=settings.learning_rate)
+                                            {"params": [self.bias], "weight_decay": 0.0}], lr=settings.learning_rate,
+                                       fused=str(device).startswith(("cpu", "cuda")))
 
     def step(self, ragged, chosen, labels, weights) -> torch.Tensor:
         """One AdamW step on the mean weighted cross-entropy of the chosen sequences' examples; its sum [layers, columns].

@@ -1,11 +1,11 @@
-"""L-BFGS for many logistic problems on the same states, each along its own path of penalties (Nocedal and Wright 2006, ch. 7).
+"""L-BFGS for many logistic problems on the same states, each on its own path of penalties (Nocedal and Wright 2006, ch. 7).
 
 All columns share one visit of the states an iteration, whatever penalty each is at: a column that has reached its tolerance
-goes on to its next penalty at once. What a column has learnt of its Hessian goes along: the loss's part of a change of
-gradient is kept without the penalty's, and in proportion to the curvature, mean(p (1 - p)), which shrinks along the path.
+goes on to its next penalty at once. What it has learnt of its Hessian goes along: a change of the gradient is kept without
+the penalty's part, and in proportion to the curvature, mean(p (1 - p)), which shrinks along the path.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 
@@ -31,8 +31,11 @@ class Found:
 
 @dataclass
 class Columns:
-    """Those that are under way. base [columns, d + 1]: where each stands, loss_gradient and curvature there; direction, slope
-    (at the base), step, lower, upper, tries: its line search; lengths and changes [columns, remembered, d + 1].
+    """The columns that are under way: [columns], [columns, d + 1], or [columns, remembered, d + 1].
+
+    column and stage: which column of l2 it is, and at which of its penalties; base: where it stands, with loss_gradient and
+    curvature; direction from there, slope along it at the base, step, lower, upper and tries: its line search; best size of
+    the gradient and its age in iterations, iterations at this penalty; lengths and changes: what it remembers.
     """
 
     column: torch.Tensor
@@ -64,9 +67,11 @@ class Columns:
 
 
 def descend(problem, hessians, l2, start, tolerance) -> Found:
-    """From start [columns, d + 1] along l2 [penalties, columns] until every gradient is within the tolerance, or shrinks no more."""
-    found = Found(torch.zeros(*l2.shape, start.shape[1], dtype=torch.float64), torch.full(l2.shape, torch.inf, dtype=torch.float64),
-                  torch.zeros(l2.shape, dtype=torch.int64))
+    """From start [columns, d + 1] along l2 [penalties, columns], until every gradient is within the tolerance or shrinks no
+    more.
+    """
+    found = Found(torch.zeros(*l2.shape, start.shape[1], dtype=torch.float64), torch.full_like(l2, torch.inf),
+                  torch.zeros_like(l2, dtype=torch.int64))
     now = Columns.at(start, *problem.gradient(start))
     while True:
         going = settle(now, l2, found, tolerance)
@@ -134,7 +139,7 @@ def two_loops(now, hessians, gradient, l2) -> torch.Tensor:
 
 
 def take(now, trial, loss_gradient, curvature, l2):
-    """The step to where the trial is, for the columns whose slope it has levelled; a better length for the others, by secants
+    """The step to the trial, for the columns whose slope is level enough there; a better length for the others, by secants
     within what is known of where the slope changes its sign.
     """
     slope = (with_penalty(loss_gradient, trial, l2) * now.direction).sum(1)

@@ -9,7 +9,8 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from utils.errors import UserError
-from utils.metrics import at_threshold, auroc, choose_threshold
+from utils.metrics import at_threshold, auroc, choose_thresholds
+from utils.probes.labels import label_columns, loss_weights
 
 STEPS, SMALLEST_BATCH, LARGEST_BATCH = 5000, 8, 1024
 FIRST_WEIGHTS = 0.01  # small beside what is learnt: the first steps, not chance, give the direction
@@ -96,14 +97,15 @@ def train_together(kind, matrices, labels, val_matrices, val_labels, settings, o
     squeeze = np.ndim(labels) == 1
     labels, weights = label_columns(labels, row_weights, len(matrices))
     val_labels, val_weights = label_columns(val_labels, val_row_weights, len(val_matrices), "validation", labels.shape[1])
-    pos_weight, row_weight = class_weights(labels, weights, settings)
+    pos_weight, row_weight = loss_weights(labels, weights, settings)
     mean, inverse_std = standardisation(matrices)
     layers, hidden_size = mean.shape
     generator = torch.Generator().manual_seed(settings.seed)
     probes = kind(layers, labels.shape[1], hidden_size, generator, device)
     on_device = mean.float().to(device)[:, None], inverse_std.float().to(device)[:, None]
     optimizer = torch.optim.AdamW([{"params": probes.decayed, "weight_decay": settings.weight_decay},
-                                   {"params": probes.free, "weight_decay": 0.0}], lr=settings.learning_rate)
+                                   {"params": probes.free, "weight_decay": 0.0}], lr=settings.learning_rate,
+                                  fused=str(device).startswith(("cpu", "cuda")))
     batch_size = settings.batch_size_for(len(labels))
     steps = settings.epochs * -(-len(labels) // batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
@@ -206,45 +208,6 @@ def threads_for(size):
         torch.set_num_threads(before)
 
 
-def label_columns(labels, row_weights, examples, split="train", columns=None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Labels float32 (0 in rows of weight 0) and row weights (float64 where given so, else float32), both [n, columns],
-    checked. Where all columns have the same weights, they share one column of memory.
-    """
-    labels = torch.as_tensor(np.asarray(labels), dtype=torch.float32)
-    labels = labels[:, None] if labels.ndim == 1 else labels
-    if labels.ndim != 2 or labels.shape != (examples, columns or labels.shape[1]):
-        raise UserError(f"{split} has {examples} states and labels of shape {list(labels.shape)}; give [n] or [n, columns]"
-                        + (f" of {columns} columns" if columns else ""))
-    weights = torch.ones(examples) if row_weights is None else torch.as_tensor(np.asarray(row_weights))
-    weights = weights if weights.dtype == torch.float64 else weights.float()
-    weights = weights[:, None] if weights.ndim == 1 else weights
-    if weights.shape not in (labels.shape, (examples, 1)):
-        raise UserError(f"{split} has row weights of shape {list(weights.shape)}, labels of {list(labels.shape)}; give [n] "
-                        "or one for each label")
-    if not (weights.isfinite().all() and (weights >= 0).all()):
-        raise UserError(f"row weights of {split} are negative or not finite; give numbers of at least 0")
-    weights = weights.expand_as(labels)
-    labels = torch.where(weights > 0, labels, 0.0)
-    if not ((labels == 0) | (labels == 1)).all():
-        raise UserError(f"labels of {split} are not all 0 or 1; leave out rows of unknown truth, or give them weight 0")
-    rows, positives = (weights > 0).sum(0).tolist(), (labels > 0).sum(0).tolist()
-    for column, (count, positive) in enumerate(zip(rows, positives, strict=True)):
-        if positive in (0, count):
-            raise UserError(f"label column {column} holds one class only in its {count} rows of {split}; a probe needs both")
-    return labels, weights
-
-
-def class_weights(labels, row_weights, settings) -> tuple[list[float], torch.Tensor]:
-    """What a positive counts beside a negative in each column, and each row's weight in its loss, float32 [n, columns]."""
-    total = row_weights.sum(0, dtype=torch.float64)
-    positives = (row_weights * labels).sum(0, dtype=torch.float64)
-    pos_weight = (total - positives) / positives if settings.balance else torch.ones_like(total)
-    if settings.balance and settings.pos_weight_cap is not None:
-        pos_weight = pos_weight.clamp(max=settings.pos_weight_cap)
-    of_mean_1 = (row_weights / (total / len(labels))).float()
-    return pos_weight.tolist(), torch.where(labels > 0, pos_weight.float(), 1.0) * of_mean_1
-
-
 def validate_columns(logits, labels, there, pos_weight, train_loss) -> list[list[dict]]:
     """scores[layer][column]. logits [layers, columns, n]; labels, there: [n, columns]; train_loss [layers, columns]."""
     by_column = [validate(logits[:, column][:, here], labels[here, column].numpy(), weight, train_loss[:, column].tolist())
@@ -256,8 +219,8 @@ def validate(logits, labels, pos_weight, train_loss) -> list[dict]:
     """One dict of scores a layer, at the threshold that suits it best."""
     result = []
     truth = torch.as_tensor(np.asarray(labels), dtype=torch.float32)
-    for layer, values in enumerate(logits):
-        threshold = choose_threshold(values, labels)
+    thresholds = choose_thresholds(logits, labels)
+    for layer, (values, threshold) in enumerate(zip(logits, thresholds.tolist(), strict=True)):
         loss = binary_cross_entropy_with_logits(torch.from_numpy(values), truth, pos_weight=torch.tensor(pos_weight))
         result.append({"train_loss": train_loss[layer], "val_loss": float(loss), "threshold": threshold,
                        "val_auc": auroc(values, labels),

@@ -14,7 +14,7 @@ import torch
 from scipy.linalg import lapack
 
 from utils.errors import UserError
-from utils.probes.linear import label_columns
+from utils.probes.labels import label_columns
 
 BLOCK = 2**22  # numbers of the states that are handled at a time, in float64
 COVARIANCE_BYTES = 2**29  # of the covariances that one visit of the states sums up

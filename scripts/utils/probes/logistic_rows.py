@@ -1,0 +1,152 @@
+"""The states of a logistic problem, visited in blocks of rows: of a matrix in memory, or of one that is read from disk."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from utils.errors import UserError
+
+CACHED = 2**20  # numbers in a block of a matrix in memory: it stays in the cache between the two products with it
+READ = 2**21  # numbers in a block that is read, or multiplied by itself
+SAMPLE = 256  # rows that tell how large means are, and how large rounding is
+LARGE_MEAN = 4  # deviations: beyond, float32 products of states that are not centred lose digits
+FLAT = 1e-7  # of its mean: a feature that varies less is constant
+HELD = 2**27  # numbers of a matrix in memory that are turned into float64 for good, 1 GB; else block by block
+
+
+@dataclass(frozen=True)
+class Rows:
+    """n states. source: a tensor [n, hidden_size], or an object with `rows(index)`, `hidden_size` and `__len__`; shift
+    float64 [hidden_size]: what was taken from a tensor, or is taken from what is read; dtype: of the blocks.
+    """
+
+    source: object
+    shift: torch.Tensor
+    dtype: torch.dtype
+    pool: ThreadPoolExecutor
+    threads: int
+
+    @classmethod
+    def of(cls, states, pool, threads) -> "Rows":
+        """Shifted by the means if some are large beside their deviations; else a tensor is not copied."""
+        held = isinstance(states, torch.Tensor)
+        dtype = torch.float64 if held and states.dtype == torch.float64 else torch.float32
+        shift = torch.zeros(states.shape[1] if held else states.hidden_size, dtype=torch.float64)
+        rows = cls(states, shift, dtype, pool, threads)
+        deviation, mean = torch.std_mean(rows.read(rows.sample()), dim=0, correction=0)
+        if bool((mean.abs() <= LARGE_MEAN * deviation).all()) or not bool(mean.isfinite().all()):
+            return rows
+        return replace(rows, source=states - mean if held else states, shift=mean.double())
+
+    def __len__(self):
+        return len(self.source)
+
+    @property
+    def hidden_size(self) -> int:
+        return len(self.shift)
+
+    @property
+    def held(self) -> bool:
+        return isinstance(self.source, torch.Tensor)
+
+    def sample(self) -> np.ndarray:
+        """Evenly spaced."""
+        return np.linspace(0, len(self) - 1, min(SAMPLE, len(self))).astype(np.int64)
+
+    def read(self, which) -> torch.Tensor:
+        """[rows, hidden_size]; which: a slice or int64 numpy."""
+        if self.held:
+            return self.source[which].to(self.dtype)
+        which = np.arange(which.start, which.stop) if isinstance(which, slice) else which
+        states = self.source.rows(which)
+        if states.numel() != len(which) * self.hidden_size:
+            raise UserError(f"states have shape {list(states.shape)}: more than one layer; give a table of one")
+        return (states.reshape(len(which), -1) - self.shift.to(states.dtype)).to(self.dtype)
+
+    def across(self, worker, numbers=CACHED) -> list[torch.Tensor]:
+        """The sums of the tensors that worker(blocks) gives, called once in each thread for its share of the rows; blocks:
+        (which rows, their states), of about so many numbers.
+        """
+        step = max(16, (numbers if self.held else READ) // self.hidden_size)
+        starts = range(0, len(self), step)
+        share = -(-len(starts) // self.threads)
+        shares = [starts[first:first + share] for first in range(0, len(starts), share)]
+        others = [self.pool.submit(worker, self._blocks(each, step)) for each in shares[1:]]
+        results = [worker(self._blocks(shares[0], step)), *(each.result() for each in others)]
+        return [sum(parts) for parts in zip(*results, strict=True)]
+
+    def _blocks(self, starts, step):
+        for start in starts:
+            rows = slice(start, min(start + step, len(self)))
+            yield rows, self.read(rows)
+
+    def doubled(self) -> "Rows":
+        """The same in float64."""
+        fits = self.held and self.source.numel() <= HELD
+        return replace(self, source=self.source.double() if fits else self.source, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Of the features, after the shift. mean float64 [hidden_size]; inverse: 1 / deviation, 0 for a constant feature."""
+
+    mean: torch.Tensor
+    inverse: torch.Tensor
+
+    @classmethod
+    def of(cls, rows) -> "Scale":
+        """Raises UserError for states that are not finite."""
+        def moments(blocks):
+            total, squares = torch.zeros(2, rows.hidden_size, dtype=torch.float64)
+            for _, block in blocks:
+                total += block.sum(0)
+                squares += block.square().sum(0)
+            return total, squares
+
+        def not_finite(blocks):
+            return [sum((~block.isfinite()).any(1).sum() for _, block in blocks)]
+
+        total, squares = rows.across(moments)
+        if not bool(squares.isfinite().all()):
+            wrong = int(rows.across(not_finite)[0])
+            raise UserError(f"{wrong} of {len(rows)} states are not finite; drop them, or read them in bfloat16 or float32"
+                            if wrong else "states are too large to be squared in float32; divide them by a constant")
+        mean = total / len(rows)
+        deviation = (squares / len(rows) - mean.square()).clamp(min=0).sqrt()
+        constant = deviation <= FLAT * (mean + rows.shift).abs().clamp(min=1e-30)
+        return cls(mean, torch.where(constant, 0.0, 1 / deviation.clamp(min=1e-300)))
+
+    def covariance(self, rows) -> torch.Tensor:
+        """[hidden_size, hidden_size] of the standardised states, in one visit. Products are made for the upper half only."""
+        d = rows.hidden_size
+        width = max(128, -(-d // 8))
+
+        def second(blocks):
+            upper = torch.zeros(d, d, dtype=rows.dtype)
+            for _, block in blocks:
+                for first in range(0, d, width):
+                    last = min(first + width, d)
+                    upper[first:last, first:].addmm_(block[:, first:last].mT, block[:, first:])
+            return [upper]
+
+        upper = rows.across(second, READ)[0].triu_()
+        mean, inverse = self.mean.to(rows.dtype), self.inverse.to(rows.dtype)
+        covariance = upper.add_(upper.triu(1).mT).div_(len(rows)).sub_(mean[:, None] * mean)
+        return covariance.mul_(inverse[:, None]).mul_(inverse)
+
+
+@contextmanager
+def threads():
+    """(pool, how many): torch's own, each at its share of the rows, in place of all at each product. So they meet once a
+    visit of the states; to meet at each product costs far more than the product where others share the cores.
+    """
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(count) as pool:
+            yield pool, count
+    finally:
+        torch.set_num_threads(count)

@@ -1,0 +1,54 @@
+"""An approximate Hessian for each of many logistic problems on the same states, and its inverse."""
+
+import math
+
+import torch
+
+STEP = 2.0  # between the ratios of penalty to curvature that have a Cholesky factor
+FLOOR = {torch.float32: 1e-6, torch.float64: 1e-12}  # of the sum of the variances: the least ratio, for a stable factor
+SPREAD = 2  # of the variances (`spread`): with more, gradients without the covariance are not worth their time
+BESIDE_HELD, BESIDE_READ = 20, 60  # a visit of the states takes as long as the products of so many columns
+
+
+class Hessians:
+    """Column k's is curvature_k * covariance of the standardised states + l2_k, with curvature_k = mean(p (1 - p)).
+
+    `learn` computes the covariance, in the time of about `patience` gradients. Until then it is taken for 1: that saves
+    time where the states vary much alike in all directions, and `patience` gradients are enough at each penalty.
+    """
+
+    def __init__(self, rows, scale, columns):
+        self.rows, self.scale, self.covariance, self.factors = rows, scale, None, {}
+        self.patience = rows.hidden_size / (2 * (columns + (BESIDE_HELD if rows.held else BESIDE_READ)))
+        if spread(rows, scale) > SPREAD:
+            self.patience = 0
+
+    def learn(self):
+        self.covariance, self.patience = self.scale.covariance(self.rows), math.inf
+        self.floor = FLOOR[self.covariance.dtype] * float(self.covariance.diagonal().sum().clamp(min=1))
+
+    def solve(self, vectors, curvature, l2) -> torch.Tensor:
+        """Their inverses times vectors [columns, d + 1]: weights, then bias."""
+        vectors, ratio = vectors / curvature[:, None], l2 / curvature
+        if self.covariance is None:
+            return torch.cat([vectors[:, :-1] / (1 + ratio[:, None]), vectors[:, -1:]], dim=1)
+        powers = (ratio.clamp(min=self.floor).log() / math.log(STEP)).round()
+        self.factors = {power: self.factors.get(power) for power in powers.tolist()}
+        for power in self.factors:
+            if self.factors[power] is None:
+                self.factors[power] = torch.linalg.cholesky(self.covariance + STEP**power * torch.eye(
+                    len(self.covariance), dtype=self.covariance.dtype))
+            which = powers == power
+            weights = vectors[which, :-1].to(self.covariance.dtype).mT
+            vectors[which, :-1] = torch.cholesky_solve(weights, self.factors[power]).mT.to(vectors.dtype)
+        return vectors
+
+
+def spread(rows, scale) -> float:
+    """The sum of the squared variances in all directions / their sum: 1 if the states vary alike in each. From the products
+    of the rows of a sample with one another, whose mean square is the sum of the squared variances.
+    """
+    sample = (rows.read(rows.sample()) - scale.mean) * scale.inverse
+    products = sample @ sample.mT
+    squares = products.square().sum() - products.diagonal().square().sum()
+    return float(squares / (len(sample) * (len(sample) - 1)) / (scale.inverse > 0).sum().clamp(min=1))
