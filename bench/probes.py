@@ -50,10 +50,13 @@ def main(argv=None) -> int:
         print(f"\n{spectrum}: states [{arguments.rows:,}, {arguments.hidden_size}], "
               f"{LABELS * SAMPLES * len(PENALTIES)} fits", flush=True)
         states, labels, weights = make(arguments.rows, arguments.hidden_size, spectrum)
-        ours = time_ours(states, labels, weights, arguments.rounds)
+        before = time_ours(states, labels, weights, arguments.rounds)
         single = time_one_fit(states, labels, weights)
-        best = min(time_solver(solver, states, labels, weights, arguments.paths) for solver in arguments.solvers.split(","))
-        print(f"  ours {ours:.1f} s: {best / ours:.0f} times faster than the fastest of them")
+        theirs = [time_solver(solver, states, labels, weights, arguments.paths) for solver in arguments.solvers.split(",")]
+        after = time_ours(states, labels, weights, arguments.rounds)
+        ours, theirs = np.mean([before, after], axis=0), np.min(theirs, axis=0)
+        print(f"  ours {ours[0]:.2f} s, {ours[1]:.2f} s of processor time: {theirs[0] / ours[0]:.0f} times faster than the "
+              f"fastest of them, with {theirs[1] / ours[1]:.0f} times less processor time than the thriftiest")
         print(f"  one single fit (the middle penalty): ours {single[0]:.2f} s, the fastest of them {single[1]:.2f} s")
     return 0
 
@@ -79,26 +82,27 @@ def worst_gradient(states, labels, weights, coefficients, bias, penalty) -> floa
     return max(np.abs(states.T @ residual + penalty * coefficients).max(), abs(residual.sum())) / weights.sum()
 
 
-def time_ours(states, labels, weights, rounds) -> float:
-    """Median seconds."""
+def time_ours(states, labels, weights, rounds) -> tuple[float, float]:
+    """Median seconds, and those of processor time."""
     from utils.probes.logistic import solve
 
     seconds, worst = [], 0.0
     for _ in range(rounds):
-        start = time.perf_counter()
+        start, started = time.perf_counter(), time.process_time()
         found = solve(states, labels, weights, PENALTIES, summed=True)
-        seconds.append(time.perf_counter() - start)
+        seconds.append((time.perf_counter() - start, time.process_time() - started))
     for column in range(LABELS * SAMPLES):
         for index, penalty in enumerate(PENALTIES):
             worst = max(worst, worst_gradient(states, labels[:, column], weights[:, column], found.weight[column, index],
                                               found.bias[column, index], penalty))
-    print(f"  ours: {np.median(seconds):.1f} s (of {', '.join(f'{one:.1f}' for one in seconds)}), largest gradient "
-          f"{worst:.1e}, converged {found.converged.all()}", flush=True)
-    return float(np.median(seconds))
+    median = np.median(seconds, axis=0)
+    print(f"  ours: {median[0]:.2f} s (of {', '.join(f'{one:.2f}' for one, _ in seconds)}; {median[1]:.2f} s of processor "
+          f"time), largest gradient {worst:.1e}, converged {found.converged.all()}", flush=True)
+    return float(median[0]), float(median[1])
 
 
 def path(solver, tolerance, threads, states, labels, weights):
-    """One warm-started path: seconds, and the largest gradient of its fits."""
+    """One warm-started path: seconds, those of processor time, and the largest gradient of its fits."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -111,39 +115,40 @@ def path(solver, tolerance, threads, states, labels, weights):
     fits = []
     with threadpool_limits(threads), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        start = time.perf_counter()
+        start, started = time.perf_counter(), time.process_time()
         for penalty in PENALTIES:
             model.C = 1 / penalty
             model.fit(states, labels)
             fits.append((model.coef_[0].copy(), float(model.intercept_[0]), penalty))
             if time.perf_counter() - start > PATIENCE:
-                return np.inf, np.inf
-        seconds = time.perf_counter() - start
+                return np.inf, np.inf, np.inf
+        seconds, processor = time.perf_counter() - start, time.process_time() - started
     ones = np.ones(len(labels))
-    return seconds, max(worst_gradient(states, labels, ones, *fit) for fit in fits)
+    return seconds, processor, max(worst_gradient(states, labels, ones, *fit) for fit in fits)
 
 
-def time_solver(solver, states, labels, weights, paths) -> float:
-    """Seconds for all 21 paths, from `paths` of them."""
+def time_solver(solver, states, labels, weights, paths) -> tuple[float, float]:
+    """Seconds and processor time for all 21 paths, from `paths` of them."""
     cores, problems = os.cpu_count(), np.linspace(0, LABELS * SAMPLES - 1, paths).round().astype(int)
     for tolerance in TOLERANCES[solver]:
-        seconds, worst = path(solver, tolerance, cores, states, labels[:, 0], weights[:, 0])
+        seconds, _, worst = path(solver, tolerance, cores, states, labels[:, 0], weights[:, 0])
         if worst <= LIMIT:
             break
         print(f"    {solver}, tolerance {tolerance:g}: largest gradient {worst:.1e} after {seconds:.1f} s", flush=True)
     else:
-        return np.inf
+        return np.inf, np.inf
     together = [path(solver, tolerance, cores, states, labels[:, one], weights[:, one]) for one in problems]
     with ProcessPoolExecutor(cores) as pool:
         waiting = [pool.submit(path, solver, tolerance, 1, states, labels[:, one], weights[:, one]) for one in problems]
         apart = [future.result() for future in waiting]
-    ways = {f"1 process x {cores} threads": sum(seconds for seconds, _ in together) / paths,
-            f"{cores} processes x 1 thread": sum(seconds for seconds, _ in apart) / paths / min(cores, paths)}
+    ways = {f"1 process x {cores} threads": sum(seconds for seconds, *_ in together) / paths,
+            f"{cores} processes x 1 thread": sum(seconds for seconds, *_ in apart) / paths / min(cores, paths)}
     name, each = min(ways.items(), key=lambda pair: pair[1])
-    worst = max(gradient for _, gradient in (*together, *apart))
-    print(f"  {solver}, tolerance {tolerance:g}: {each * LABELS * SAMPLES:.1f} s for all ({each:.2f} s a path, {name}, from "
-          f"{paths} paths), largest gradient {worst:.1e}{'' if worst <= LIMIT else ' (too large)'}", flush=True)
-    return each * LABELS * SAMPLES
+    worst = max(gradient for *_, gradient in (*together, *apart))
+    processor = min(sum(spent for _, spent, _ in way) for way in (together, apart)) / paths
+    print(f"  {solver}, tolerance {tolerance:g}: {each * LABELS * SAMPLES:.1f} s for all ({each:.2f} s a path, {name}, {processor:.2f} s of "
+          f"processor time; from {paths} paths), largest gradient {worst:.1e}{'' if worst <= LIMIT else ' (too large)'}", flush=True)
+    return each * LABELS * SAMPLES, processor * LABELS * SAMPLES
 
 
 def time_one_fit(states, labels, weights) -> tuple[float, float]:

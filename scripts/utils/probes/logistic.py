@@ -60,15 +60,15 @@ def solve(states, labels, row_weights=None, penalties=(1e-3,), tolerance=TOLERAN
 
     Raises UserError for states that are not finite, columns of one class, and negative or repeated penalties.
     """
-    states, labels, row_weights, penalties = checked(states, labels, row_weights, penalties)
-    columns = len(labels)
-    total = row_weights.sum(1, dtype=torch.float64) if summed else torch.ones(columns, dtype=torch.float64)
-    l2 = torch.tensor(penalties, dtype=torch.float64)[:, None] / total
     with threads() as (pool, count):
+        states, labels, row_weights, penalties = checked(states, labels, row_weights, penalties)
+        columns = len(labels)
+        total = row_weights.sum(1, dtype=torch.float64) if summed else torch.ones(columns, dtype=torch.float64)
+        l2 = torch.tensor(penalties, dtype=torch.float64)[:, None] / total
         rows = Rows.of(states, pool, count)
+        single = rows.dtype == torch.float32
         problem = Problem(rows, Scale.of(rows), labels, row_weights)
         hessians = Hessians(rows, problem.scale, columns)
-        single = rows.dtype == torch.float32
         found = descend(problem, hessians, l2, problem.start(), max(AIM * tolerance, SINGLE_FLOOR) if single else tolerance)
         column, l2 = torch.arange(columns).repeat(len(penalties)), l2.reshape(-1)
         coefficients, size = found.coefficients.flatten(0, 1), found.size.reshape(-1)
@@ -76,8 +76,7 @@ def solve(states, labels, row_weights=None, penalties=(1e-3,), tolerance=TOLERAN
         if single and not bool((size <= tolerance).all()):
             exact = problem.exact()
             for which in torch.nonzero(~(size <= tolerance))[:, 0].split(PAIRS_AT_ONCE):
-                some = exact.columns(column[which])
-                again = descend(some, hessians, l2[which][None], coefficients[which], tolerance)
+                again = descend(exact.columns(column[which]), hessians, l2[which][None], coefficients[which], tolerance)
                 coefficients[which], size[which] = again.coefficients[0], again.size[0]
         free = l2 == 0
         separable = free.clone()
