@@ -146,8 +146,9 @@ def time_solver(solver, states, labels, weights, paths) -> tuple[float, float]:
     name, each = min(ways.items(), key=lambda pair: pair[1])
     worst = max(gradient for *_, gradient in (*together, *apart))
     processor = min(sum(spent for _, spent, _ in way) for way in (together, apart)) / paths
-    print(f"  {solver}, tolerance {tolerance:g}: {each * LABELS * SAMPLES:.1f} s for all ({each:.2f} s a path, {name}, {processor:.2f} s of "
-          f"processor time; from {paths} paths), largest gradient {worst:.1e}{'' if worst <= LIMIT else ' (too large)'}", flush=True)
+    print(f"  {solver}, tolerance {tolerance:g}: {each * LABELS * SAMPLES:.1f} s for all ({each:.2f} s a path, {name}; "
+          f"{processor:.2f} s of processor time; from {paths} paths), largest gradient {worst:.1e}"
+          f"{'' if worst <= LIMIT else ' (too large)'}", flush=True)
     return each * LABELS * SAMPLES, processor * LABELS * SAMPLES
 
 
