@@ -500,3 +500,12 @@ def test_what_the_data_or_the_model_do_not_have_is_one_line_and_status_1(data, m
     result = train(data, model, tmp_path, *(argument.format(data=data) for argument in arguments))
     assert_one_line_error(result, *needles)
     assert "one pass over" not in result.stdout and snapshot(tmp_path) == {}
+
+
+def test_the_charts_read_every_table_of_the_sweep(trained, tmp_path):
+    result = assert_success(call("visualize_results", "--results_dir", trained / "results", "--output_dir", tmp_path / "pages"))
+    pages = {path.stem for path in (tmp_path / "pages").glob("*.html")}
+    assert pages == {"index", "heatmap_accuracy", "heatmap_f1", "lineplot_f1", "comparison_metrics", "class_balance",
+                     "learning_curve"}
+    index = (tmp_path / "pages" / "index.html").read_text(encoding="utf-8")
+    assert "selectivity" in index and "random weights" in index and result.stderr == ""

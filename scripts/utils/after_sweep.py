@@ -79,7 +79,8 @@ def write_learning_curve(arguments, sweeps, sources, owner) -> str:
         weights = class_weights(weights, labels, arguments.class_balance, arguments.pos_weight_cap)
         solutions = solve(source.of_layer("train", best.layer), labels, weights, arguments.l2_grid)
         states = {name: all_rows(source.of_layer(name, best.layer)) for name in source.tables if name != "train"}
-        common = {"target": sweep.target, "layer": best.layer, "lag": sweep.lag, "seed": arguments.seeds[0], **owner}
+        common = {"target": sweep.target, "layer": best.layer, "lag": sweep.lag, "probe": "logistic",
+                  "seed": arguments.seeds[0], **owner}
         rows += curve_rows(common, columns, solutions, states, examples)
     path = Path(arguments.results_dir) / CURVE
     with WriteTogether() as files, files.open(path) as file:

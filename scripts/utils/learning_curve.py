@@ -30,7 +30,8 @@ CHUNK = 2**22  # numbers of the states that are turned into float64 at a time
 # One row a share and draw. share: of the training examples; draw: which random order; unit: what was drawn, "group" or
 # "example"; n_train, positives, groups: examples trained on, those of label 1, the groups they come from; l2: chosen on
 # validation; converged: whether the solver says so; then the scores of each split with their intervals over groups.
-COLUMNS = ("target", "layer", "lag", "seed", "share", "draw", "unit", "n_train", "positives", "groups", "l2", "converged",
+COLUMNS = ("target", "layer", "lag", "probe", "seed", "share", "draw", "unit", "n_train", "positives", "groups", "l2",
+           "converged",
            *(f"{split}_{name}" for split in ("val", "test") for name in SCORES), "model", "model_fingerprint",
            "dataset_fingerprint", "settings")
 

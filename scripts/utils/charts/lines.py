@@ -157,7 +157,7 @@ def learning_curve(results) -> Chart | None:
         return (title(results, target, f"lag {lag_label(lag)}", [lag]), drawn) if drawn.data else None
 
     return compose("learning_curve", "Learning curve",
-                   ["A line is the mean over the seeds, its band runs from the lowest seed to the highest."],
+                   ["A line is the mean over seeds and draws, its band runs from the lowest to the highest."],
                    [("target", options(list(dict.fromkeys(row["target"] for row in rows)), quoted)),
                     ("lag", options(sorted({row["lag"] for row in rows}), lag_label)), ("score", list(scores.items()))],
                    draw, prefer=(*results.best[::2], results.metric))

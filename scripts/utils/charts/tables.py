@@ -21,7 +21,8 @@ CURVE_SIZES = {"n_train": "training examples", "train_examples": "training examp
                "train_groups": "training groups", "n": "training examples", "groups": "training groups",
                "fraction": "share of the training data"}
 KEY = ("target", "layer", "lag", "probe", "seed")
-WORDS = {"target", "layer", "layer_idx", "probe", "baseline", "split", "model", "model_fingerprint", "dataset_fingerprint"}
+WORDS = {"target", "layer", "layer_idx", "probe", "baseline", "split", "model", "model_fingerprint", "dataset_fingerprint",
+         "settings", "converged", "separable", "unit"}
 WHOLE = {"lag", "seed"}
 MAKE = "make it with scripts/train_probe.py"
 
