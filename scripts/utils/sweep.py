@@ -18,8 +18,8 @@ from utils.readings import lag_name, layer_name
 
 @dataclass
 class Probe:
-    """One probe and what is known of it. logits and metrics by split; chosen: its penalty is the best on validation;
-    differences: {what it is compared with: {split: (of AUROC, low, high)}}.
+    """One probe and what is known of it. metrics by split; chosen: its penalty is the best on validation, and only then are
+    kept logits (of val and test) and tensors, what is saved; notes: epoch, or gradient and convergence.
     """
 
     kind: str
