@@ -503,7 +503,8 @@ def test_what_the_data_or_the_model_do_not_have_is_one_line_and_status_1(data, m
 
 
 def test_the_charts_read_every_table_of_the_sweep(trained, tmp_path):
-    result = assert_success(call("visualize_results", "--results_dir", trained / "results", "--output_dir", tmp_path / "pages"))
+    result = assert_success(call("visualize_results", "--results_dir", trained / "results", "--output_dir",
+                                 tmp_path / "pages"))
     pages = {path.stem for path in (tmp_path / "pages").glob("*.html")}
     assert pages == {"index", "heatmap_accuracy", "heatmap_f1", "lineplot_f1", "comparison_metrics", "class_balance",
                      "learning_curve"}
