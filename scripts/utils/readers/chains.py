@@ -1,0 +1,174 @@
+"""Reasoning chains whose sentences carry marks: `["label"]text["end-section"]`, found again in the original chain."""
+
+import json
+import re
+from bisect import bisect_right
+from collections import Counter
+from pathlib import Path
+
+from utils.errors import UserError
+from utils.readers.annotated import (
+    Annotated,
+    Collection,
+    by_frequency,
+    complement,
+    decode,
+    join_by_keys,
+    json_lines,
+    merge_copies,
+    merged,
+    normalised,
+    read_bytes,
+    require_text,
+)
+
+FIELDS = ("problem", "reasoning_chain", "annotated_chain")
+LABELS = ("initializing", "deduction", "adding-knowledge", "example-testing", "uncertainty-estimation", "backtracking")
+END = "end-section"
+MARK = re.compile(r'\["([^"\[\]\n]{1,60})("?)\]')  # the last quotation mark is missing where an answer was cut and repaired
+
+
+def plain_prompt(problem) -> str:
+    """What stands before a chain where the tokenizer has no chat template."""
+    return f"{problem}\n\n"
+
+
+def read_chains(path, prompt=plain_prompt) -> Collection:
+    """Documents `prompt(problem) + reasoning_chain`, their labelled segments as spans, all else unknown.
+
+    The file: a JSON list (or .jsonl) of {"task_id", "problem", "reasoning_chain", "annotated_chain"}. A segment is searched
+    in the original chain from the end of the one before, kinds of space not counting; the space around it is not part of
+    it. Adjacent segments of one label merge. One that is not closed ends at the next mark. Any label is read; LABELS are
+    those of the published chains. Chains of the same problem are one group; meta["chain_start"] is where the chain begins.
+
+    counts: rows, chains_without_segments, duplicates_merged, conflicting_rows, documents, groups, segments,
+    unmatched_segments, unclosed_segments, empty_segments, broken_marks, stray_end_marks, uncovered_characters (of the
+    chains, space not counted), characters, segments_by_label, spans (after merging, by label).
+    """
+    rows = [(name, check_row(row, where)) for name, where, row in read_rows(path)]
+    if not rows:
+        raise UserError(f"--input {path} holds no chains")
+    counts = Counter()
+    by_label = Counter()
+    documents = []
+    for name, row in rows:
+        segments = find_segments(row["annotated_chain"], row["reasoning_chain"], counts)
+        if not segments:
+            counts["chains_without_segments"] += 1
+            continue
+        by_label.update(label for _, _, label in segments)
+        documents.append(as_document(name, row, segments, prompt, counts))
+    if not documents:
+        raise UserError(f"--input {path}: no segment of any annotated_chain was found in its reasoning_chain; segments are "
+                        '["label"]text["end-section"]')
+    kept, dropped = merge_copies([normalised(document.text) for document in documents],
+                                 [document.spans for document in documents])
+    documents = joined([documents[row] for row in kept])
+    labels = [label for document in documents for _, _, label in document.spans]
+    if len(set(labels)) < 2:
+        raise UserError(f"--input {path}: one class only: every segment is {labels[0]!r}, and what has no label is unknown; "
+                        "mark other segments too")
+    return Collection(documents, by_frequency(labels), {
+        "rows": len(rows), "chains_without_segments": counts["chains_without_segments"], **dropped,
+        "documents": len(documents), "groups": len({document.group for document in documents}),
+        **{name: counts[name] for name in ("segments", "unmatched_segments", "unclosed_segments", "empty_segments",
+                                           "broken_marks", "stray_end_marks", "uncovered_characters", "characters")},
+        "segments_by_label": dict(by_label.most_common()), "spans": dict(Counter(labels).most_common())})
+
+
+def read_rows(path):
+    """(name, where it stands, row) of each chain."""
+    if Path(path).suffix == ".jsonl":
+        found = [(number, f"{path}, line {number}", row) for number, row in json_lines(path)]
+    else:
+        text = decode(read_bytes(path), path)
+        try:
+            chains = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}: not JSON ({error}); give a list of chains") from error
+        if not isinstance(chains, list):
+            raise UserError(f"{path}: a JSON {type(chains).__name__}, not a list of chains")
+        found = [(number, f"{path}, item {number}", row) for number, row in enumerate(chains, 1)]
+    for number, where, row in found:
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: a JSON {type(row).__name__}, not an object with {', '.join(FIELDS)}")
+        yield str(row["task_id"]) if row.get("task_id") is not None else f"{Path(path).name}:{number}", where, row
+
+
+def check_row(row, where) -> dict:
+    for name in FIELDS:
+        if name not in row:
+            raise UserError(f"{where}: no {name!r} (found {', '.join(row)}); a chain has {', '.join(FIELDS)}")
+        require_text(row[name], f"{where}: {name!r}")
+    return row
+
+
+def find_segments(annotated, original, counts) -> list[tuple[int, int, str]]:
+    """(start, end, label) in `original` of every marked segment that is found there, in order."""
+    words = list(re.finditer(r"\S+", original))
+    begins, size = [], 0  # where each word begins in the chain with single spaces
+    for word in words:
+        begins.append(size)
+        size += len(word.group()) + 1
+    squeezed = " ".join(word.group() for word in words)
+
+    def in_original(position) -> int:
+        word = bisect_right(begins, position) - 1
+        return words[word].start() + position - begins[word]
+
+    found, cursor = [], 0
+    for label, text in marked_segments(annotated, original, counts):
+        segment = " ".join(text.split())
+        place = squeezed.find(segment, cursor) if segment else -1
+        if place < 0:
+            counts["unmatched_segments" if segment else "empty_segments"] += 1
+            continue
+        cursor = place + len(segment)
+        found.append((in_original(place), in_original(cursor - 1) + 1, label))
+    return found
+
+
+def marked_segments(annotated, original, counts) -> list[tuple[str, str]]:
+    """(label, text) of each segment, up to the next mark; a mark that the original chain itself holds is text."""
+    marks = [mark for mark in MARK.finditer(annotated) if mark.group() not in original]
+    segments, open_label = [], False
+    ends = [mark.start() for mark in marks[1:]] + [len(annotated)]
+    for mark, end in zip(marks, ends, strict=False):  # without marks one end is left
+        label = mark.group(1)
+        counts["broken_marks"] += not mark.group(2)
+        if label == END:
+            counts["stray_end_marks"] += not open_label
+            open_label = False
+            continue
+        counts["unclosed_segments"] += open_label  # the one before
+        open_label = True
+        segments.append((label, annotated[mark.end():end]))
+    counts["unclosed_segments"] += open_label
+    counts["segments"] += len(segments)
+    return segments
+
+
+def as_document(name, row, segments, prompt, counts) -> Annotated:
+    """The chain after its prompt, adjacent segments of one label merged; the prompt and what no segment covers unknown."""
+    before, chain = prompt(row["problem"]), row["reasoning_chain"]
+    spans = []
+    for label in {label for _, _, label in segments}:
+        own, _ = merged([(start, end) for start, end, other in segments if other == label], chain)
+        spans += [(start, end, label) for start, end in own]
+    gaps = complement(spans, 0, len(chain))
+    counts["characters"] += sum(len(word) for word in chain.split())
+    counts["uncovered_characters"] += sum(len(word) for start, end in gaps for word in chain[start:end].split())
+    offset = len(before)
+    text = before + chain
+    spans = tuple(sorted((start + offset, end + offset, label) for start, end, label in spans))
+    return Annotated(text, name, name, spans, complement(spans, 0, len(text)),
+                     meta={"chain_start": offset, "problem": row["problem"]})
+
+
+def joined(documents) -> list[Annotated]:
+    """The documents with their groups: chains of one problem, and copies of one chain, belong together."""
+    keys = [(("problem", normalised(document.meta["problem"])),
+             ("chain", normalised(document.text[document.meta["chain_start"]:]))) for document in documents]
+    return [Annotated(document.text, document.name, f"problem {first + 1} ({documents[first].name})", document.spans,
+                      document.unknown, meta={"chain_start": document.meta["chain_start"]})
+            for document, first in zip(documents, join_by_keys(keys), strict=True)]
