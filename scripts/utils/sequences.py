@@ -1,6 +1,6 @@
 """Labelled token sequences: what prepare_data writes and everything else reads (`data/{train,val,test}.pth`)."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
@@ -22,6 +22,10 @@ class Sequences:
     groups     int32 [n]     which group (names in metadata["groups"])
     tasks      int32 [n]     which target of metadata["targets"]
     starts     int64 [n]     where in its document's tokens the sequence's text begins
+    texts      list of str   the original text of each document here, in the order of their numbers, as far as its sequences
+                             show it; empty where nothing reads them
+
+    Where a file holds several targets, a window has a row for each target that it has labels of; see `per_target`.
     """
 
     input_ids: np.ndarray
@@ -32,6 +36,7 @@ class Sequences:
     tasks: np.ndarray
     starts: np.ndarray
     metadata: dict = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
 
     def __len__(self):
         return len(self.lengths)
@@ -56,7 +61,34 @@ class Sequences:
 
 
 ARRAYS = {item.name: {"input_ids": np.int32, "labels": np.int8, "starts": np.int64}.get(item.name, np.int32)
-          for item in fields(Sequences) if item.name != "metadata"}
+          for item in fields(Sequences) if item.name not in ("texts", "metadata")}
+
+
+def per_target(sequences) -> list[Sequences]:
+    """Of each target the same windows, each window once, with that target's labels: -1 in windows it has no row for.
+
+    All arrays but the labels are shared, so a window that several targets label is run and stored once. The metadata of
+    each knows its own target only, in "targets", and its "prevalence".
+    """
+    targets = sequences.metadata["targets"]
+    if len(targets) == 1:
+        return [one_target(sequences, sequences.labels, targets[0])]
+    _, first, window = np.unique(np.stack([sequences.documents, sequences.starts]), axis=1, return_index=True,
+                                 return_inverse=True)
+    shared = replace(sequences, **{name: getattr(sequences, name)[first] for name in ARRAYS})
+    result = []
+    for index, target in enumerate(targets):
+        rows = np.flatnonzero(sequences.tasks == index)
+        labels = np.full_like(shared.labels, -1)
+        labels[window.reshape(-1)[rows]] = sequences.labels[rows]
+        result.append(one_target(shared, labels, target))
+    return result
+
+
+def one_target(sequences, labels, target) -> Sequences:
+    prevalence = target.get("prevalence", sequences.metadata.get("prevalence"))
+    return replace(sequences, labels=labels, tasks=np.zeros_like(sequences.tasks),
+                   metadata={**sequences.metadata, "targets": [target], "prevalence": prevalence})
 
 
 def save_sequences(file, sequences):
@@ -65,7 +97,8 @@ def save_sequences(file, sequences):
 
     arrays = {name: torch.from_numpy(np.ascontiguousarray(getattr(sequences, name), dtype=dtype))
               for name, dtype in ARRAYS.items()}
-    save_tensors(file, FORMAT, VERSION, {**arrays, "metadata": sequences.metadata})
+    texts = {"texts": sequences.texts} if sequences.texts else {}
+    save_tensors(file, FORMAT, VERSION, {**arrays, **texts, "metadata": sequences.metadata})
 
 
 def load_sequences(path) -> Sequences:
@@ -73,7 +106,7 @@ def load_sequences(path) -> Sequences:
     payload = load_tensors(path, FORMAT, VERSION, made_by="scripts/prepare_data.py")
     try:
         arrays = {name: payload[name].numpy() for name in ARRAYS}
-        sequences = Sequences(**arrays, metadata=payload["metadata"])
+        sequences = Sequences(**arrays, texts=payload.get("texts", []), metadata=payload["metadata"])
         problem = first_problem(sequences)
     except (KeyError, AttributeError, TypeError, IndexError, ValueError) as error:
         problem = f"it lacks or garbles {error}"
@@ -107,4 +140,7 @@ def first_problem(sequences) -> str | None:
             return f"{name} run from {indices.min()} to {indices.max()}, with {len(sequences.metadata[name])} names"
     if not (sequences.labels >= 0).any():
         return "no token in it has a label"
+    if sequences.texts and (len(sequences.texts) != len(np.unique(sequences.documents))
+                            or not all(isinstance(text, str) for text in sequences.texts)):
+        return f"it holds {len(sequences.texts)} texts of {len(np.unique(sequences.documents))} documents"
     return None
