@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from utils.errors import UserError
 from utils.sequences import Sequences, load_sequences, per_target, save_sequences
 
@@ -14,7 +15,8 @@ def several_targets():
     documents, starts, tasks = np.array(rows).T
     return Sequences(ids, np.full(5, 6, dtype=np.int32), labels, documents.astype(np.int32), documents.astype(np.int32),
                      tasks.astype(np.int32), starts.astype(np.int64),
-                     {"tokenizer": {"before": [], "after": [], "vocabulary": 99}, "documents": ["a", "b"], "groups": ["a", "b"],
+                     {"tokenizer": {"before": [], "after": [], "vocabulary": 99}, "documents": ["a", "b"],
+                      "groups": ["a", "b"],
                       "targets": [{"name": "odd", "prevalence": 0.25}, {"name": "seven", "prevalence": 0.75}]},
                      ["text a", "text b"])
 
