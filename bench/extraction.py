@@ -91,16 +91,25 @@ class Ours:
         import train_probe
         import utils.sweep  # noqa: F401
         from utils.language_model import wrap
-        from utils.probe_task import load_splits
+        from utils.probe_task import load_splits, split_targets
 
         self.train_probe, self.folder = train_probe, folder
         model = make_model(arguments.small)
         self.language_model = wrap(model, "gemma-3-270m's shape")
         write_windows(folder, arguments.windows, 32 if arguments.small else 256, model.config.vocab_size)
-        self.splits = load_splits(self.arguments("all", 1))
+        self.loaded = load_splits(self.parse("all", 1))
+        self.targets = split_targets(self.parse("all", 1), self.loaded)
+        self.splits = self.targets[0]
         self.batch_sizes = [size for size in BATCH_SIZES if size <= arguments.windows]
 
     def arguments(self, layers, batch_size):
+        from utils.probe_task import split_targets
+
+        arguments = self.parse(layers, batch_size)
+        split_targets(arguments, self.loaded)  # settles what the data decide
+        return arguments
+
+    def parse(self, layers, batch_size):
         return self.train_probe.parse([
             "--train_data", str(self.folder / "train.pth"), "--layer_sweep", layers, "--batch_size", str(batch_size),
             "--epochs", str(EPOCHS), "--no_wandb", "--output_dir", str(self.folder / "probes"),
@@ -110,7 +119,7 @@ class Ours:
         """Seconds of train_probe's main from where model and data are loaded."""
         start = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            self.train_probe.sweep(self.arguments(layers, batch_size), self.splits, self.language_model, {})
+            self.train_probe.sweep(self.arguments(layers, batch_size), self.targets, self.language_model, {})
         return time.perf_counter() - start
 
     def tables(self, batch_size):
@@ -121,7 +130,7 @@ class Ours:
 
         arguments, anatomy = self.arguments("all", batch_size), self.language_model.anatomy
         layers = parse_layers("all", len(anatomy.blocks), anatomy.final_norm is not None)
-        examples = draw_examples(arguments, self.splits, [-1])
+        examples, _ = draw_examples(arguments, self.targets, [-1])
         states_only = replace(self.language_model, model=self.language_model.body)  # no head, so no own probability either
         with contextlib.redirect_stdout(io.StringIO()):
             return run_pass(arguments, states_only, self.splits, layers, examples, {})[0]

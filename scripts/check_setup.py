@@ -41,13 +41,14 @@ def main(argv=None):
     from utils.readings import parse_layers
 
     started = time.perf_counter()
-    splits = load_data(arguments)
+    targets = load_data(arguments)
+    splits = targets and targets[0]
     tokenizer, language_model = load_model(arguments, checks)
     seconds["load"] += time.perf_counter() - started
     parse_layers(arguments.layers, len(language_model.anatomy.blocks), language_model.anatomy.final_norm is not None)
     model_is_fit(arguments, checks, language_model, tokenizer, splits)
     if splits and data_fit_the_model(arguments, checks, splits, language_model, tokenizer):
-        estimate(arguments, checks, splits, language_model, seconds)
+        estimate(arguments, checks, targets, language_model, seconds)
     return judge(arguments, checks)
 
 
@@ -66,15 +67,15 @@ def machine_is_fit(arguments, checks, seconds) -> bool:
 
 
 def load_data(arguments):
-    """The splits, or None without --train_data. Settles which model is meant."""
-    splits = None
+    """{split: Sequences} of each target, or None without --train_data. Settles which model is meant."""
+    targets = None
     if arguments.train_data:
-        from utils.probe_task import load_splits, settle_task
+        from utils.probe_task import load_splits, split_targets
 
-        splits = load_splits(arguments)
-        settle_task(arguments, splits["train"])
-    arguments.model_name = arguments.model_name or (splits["train"].metadata["model_name"] if splits else DEFAULT_MODEL)
-    return splits
+        targets = split_targets(arguments, load_splits(arguments))
+    of_the_data = targets[0]["train"].metadata["model_name"] if targets else DEFAULT_MODEL
+    arguments.model_name = arguments.model_name or of_the_data
+    return targets
 
 
 def load_model(arguments, checks):
@@ -143,8 +144,9 @@ def data_fit_the_model(arguments, checks, splits, language_model, tokenizer) -> 
     return same.passed and fits.passed and known.passed
 
 
-def estimate(arguments, checks, splits, language_model, seconds):
+def estimate(arguments, checks, targets, language_model, seconds):
     """Time, memory, disk and the largest batch of the run that the same flags start."""
+    splits = targets[0]
     import psutil
 
     from utils.checks import Check
@@ -159,7 +161,7 @@ def estimate(arguments, checks, splits, language_model, seconds):
     )
 
     try:
-        planned = count_run(arguments, language_model, splits)
+        planned = count_run(arguments, language_model, targets)
     except UserError as error:
         checks.show(Check("run", False, "train_probe.py would refuse it", str(error)))
         return

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Labelled sequences -> probes of every kind, layer, lag, seed and penalty, from one pass of the model, and their scores."""
+"""Labelled sequences -> probes of every target, layer, lag, kind, seed and penalty, from one pass of the model."""
 
 import shlex
 import sys
@@ -17,6 +17,8 @@ from utils.probe_flags import (
     add_training_flags,
     check_flags,
 )
+
+MOST_TABLES = 8  # targets and lags: of more, one line each is shown; the tables hold everything
 
 
 def parse(argv):
@@ -49,13 +51,12 @@ def main(argv=None):
         require_writable_folder(getattr(arguments, flag), f"--{flag}")
     quiet_libraries()
     started = time.monotonic()
-    from utils.probe_task import load_splits, settle_task
+    from utils.probe_task import load_splits, split_targets
 
-    splits = load_splits(arguments)
-    settle_task(arguments, splits["train"])
-    language_model = load_model(arguments, splits)
-    finished = sweep(arguments, splits, language_model, {"load": time.monotonic() - started})
-    say_more(arguments, splits, language_model, *finished)
+    targets = split_targets(arguments, load_splits(arguments))
+    language_model = load_model(arguments, targets[0])
+    finished = sweep(arguments, targets, language_model, {"load": time.monotonic() - started})
+    say_more(arguments, targets, language_model, *finished)
     lags = [found.lag for found in finished[0]]
     shown = "" if lags == [-1] else f" --lag {lags[0]}"
     print(f"next: python scripts/visualize_probe.py --probe_dir {shlex.quote(arguments.output_dir)}{shown}; "
@@ -63,9 +64,9 @@ def main(argv=None):
     return 0
 
 
-def sweep(arguments, splits, language_model, seconds):
+def sweep(arguments, targets, language_model, seconds):
     """From loaded data and model to saved probes and tables, and what is shown of them. Returns the sweeps, what they read
-    from, whose they are, and the paths of the probes.
+    from, whose they are, and the paths of the probes. targets: {split: Sequences} of each, all of the same windows.
     """
     from utils.probe_export import refuse_export
     from utils.probe_task import choose_lags, draw_examples, settings_text
@@ -74,26 +75,28 @@ def sweep(arguments, splits, language_model, seconds):
     from utils.sweep_files import save_sweeps
     from utils.tracking import tracker
 
-    anatomy = language_model.anatomy
+    anatomy, metadata = language_model.anatomy, targets[0]["train"].metadata
     layers = parse_layers(arguments.layers, len(anatomy.blocks), anatomy.final_norm is not None)
-    lags = choose_lags(arguments, splits["train"].metadata, anatomy.causal)
+    lags = choose_lags(arguments, metadata, anatomy.causal)
     owner = {"model": language_model.name, "model_fingerprint": language_model.fingerprint,
-             "dataset_fingerprint": splits["train"].metadata["dataset_fingerprint"], "settings": settings_text(arguments)}
+             "dataset_fingerprint": metadata["dataset_fingerprint"], "settings": settings_text(arguments)}
     strangers = refuse_to_mix(arguments.output_dir, arguments.results_dir, owner, arguments.overwrite)
     refuse_export(arguments, owner)
     tracking = tracker(not arguments.no_wandb, arguments.wandb_project)
-    examples, samples = draw_examples(arguments, splits, lags)
-    sources, random_sources = read(arguments, splits, language_model, layers, examples, samples, seconds)
-    sweeps = train(arguments, splits, language_model, examples, samples, sources, random_sources, owner, tracking, seconds)
-    written = save_sweeps(arguments, sweeps, splits, language_model, owner, strangers, seconds)
+    examples, samples = draw_examples(arguments, targets, lags)
+    sources, random_sources = read(arguments, targets[0], language_model, layers, examples, samples, seconds)
+    sweeps = train(arguments, targets, language_model, examples, samples, sources, random_sources, owner, tracking, seconds)
+    written = save_sweeps(arguments, sweeps, targets, language_model, owner, strangers, seconds)
     tell_what_was_written(arguments, written)
-    for found in sweeps:
+    for found in sweeps if len(sweeps) <= MOST_TABLES else ():
         show(found)
+    if len(sweeps) > 1:
+        show_together(sweeps)
     return sweeps, sources, owner, written
 
 
 def read(arguments, splits, language_model, layers, examples, samples, seconds):
-    """{lag: Source} of the model, and where it is asked for of the same model with random weights, else None."""
+    """{question: Source} of the model, and where it is asked for of the same model with random weights, else None."""
     from utils.extraction import drop_non_finite, run_pass
     from utils.random_weights import with_random_weights
 
@@ -109,7 +112,7 @@ def read(arguments, splits, language_model, layers, examples, samples, seconds):
     if any(table.non_finite().any() for table in tables.values()):
         raise UserError(f"--random_weights: states of the random model are not finite in {language_model.dtype}; use "
                         "--model_dtype float32, or leave it out")
-    rows = {lag: {name: plans[name].rows(found[name]) for name in splits} for lag, found in examples.items()}
+    rows = {question: {name: plans[name].rows(found[name]) for name in splits} for question, found in examples.items()}
     return sources, sources_of(arguments, tables, rows, plans, examples)
 
 
@@ -118,28 +121,33 @@ def sources_of(arguments, tables, rows, plans, examples):
     from utils.readings import ragged
 
     whole = "attention" in arguments.kinds
-    return {lag: Source(tables, rows[lag], {name: ragged(plans[name], those) for name, those in found.items()}
-                        if whole else None) for lag, found in examples.items()}
+    return {question: Source(tables, rows[question], {name: ragged(plans[name], those) for name, those in found.items()}
+                             if whole else None) for question, found in examples.items()}
 
 
-def train(arguments, splits, language_model, examples, samples, sources, random_sources, owner, tracking, seconds):
-    """The sweeps of all lags, each with its baselines."""
-    from utils.sweep import baseline_logits, make_task, sweep_lag
+def train(arguments, targets, language_model, examples, samples, sources, random_sources, owner, tracking, seconds):
+    """A sweep for each question, with its baselines."""
+    from utils.command_line import Progress
+    from utils.sweep import answer, baseline_logits, make_task
     from utils.tracked_runs import Runs
 
-    texts = texts_of(splits, language_model) if arguments.sequence_task else None
+    texts = texts_of(targets[0], language_model) if arguments.sequence_task else None
     device = language_model.device if language_model.device.type == "cuda" else "cpu"
-    metadata, sweeps = splits["train"].metadata, []
-    common = {**owner, "target": metadata["targets"][0]["name"]}
-    for lag, source in sources.items():
-        task = make_task(arguments, examples[lag], samples[lag])
+    sweeps = []
+    with Progress("targets and lags", "question", len(sources)) as progress:
+        for question, source in sources.items():
+            splits, task = targets[question.target], make_task(arguments, examples[question], samples[question])
+            metadata = splits["train"].metadata
+            name = metadata["targets"][0]["name"]
 
-        def start_runs(kind, lag, layers=source.tables["train"].layers):
-            return Runs(arguments, tracking, common, kind, lag, layers)
+            def start_runs(kind, lag=question.lag, name=name, layers=source.tables["train"].layers,
+                           shown=name if metadata["of_several"] else None):
+                return Runs(arguments, tracking, {**owner, "target": name}, kind, lag, layers, shown)
 
-        beside = baseline_logits(arguments, lag, task, splits, source, texts)
-        sweeps.append(sweep_lag(arguments, lag, task, source, random_sources[lag], beside, metadata, start_runs, device,
-                                seconds))
+            beside = baseline_logits(arguments, question.lag, task, splits, source, texts)
+            sweeps.append(answer(arguments, question, task, source, random_sources[question], beside, metadata, start_runs,
+                                 device, seconds))
+            progress.update(1, f"{name} at lag {question.lag}")
     return sweeps
 
 
@@ -172,9 +180,14 @@ def load_model(arguments, splits):
 
 
 def texts_of(splits, language_model) -> dict[str, list[str]]:
-    """{split: the text of each sequence, without special tokens}"""
+    """{split: the text of each sequence: the original one where the data hold it, else its tokens, special ones left out}"""
+    import numpy as np
+
     from utils.tokenizer import load_tokenizer
 
+    if all(sequences.texts for sequences in splits.values()):
+        return {name: [sequences.texts[document] for document in np.unique(sequences.documents, return_inverse=True)[1]]
+                for name, sequences in splits.items()}
     tokenizer = load_tokenizer(language_model.name)
     return {name: [tokenizer.decode(ids[sequences.text_start:end].tolist())
                    for ids, end in zip(sequences.input_ids, sequences.text_ends, strict=True)]
@@ -188,13 +201,13 @@ def tell_what_was_written(arguments, written):
           "run_record.json")
 
 
-def say_more(arguments, splits, language_model, sweeps, sources, owner, written):
+def say_more(arguments, targets, language_model, sweeps, sources, owner, written):
     """What the directions say, and what was asked for beside the tables."""
     from utils.after_sweep import tell_directions, write_export, write_learning_curve
     from utils.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(language_model.name)
-    for line in tell_directions(arguments, sweeps, sources, splits, language_model, tokenizer, owner):
+    for line in tell_directions(arguments, sweeps, sources, targets, language_model, tokenizer, owner):
         print(line)
     if arguments.learning_curve:
         print(write_learning_curve(arguments, sweeps, sources, owner))
@@ -228,6 +241,16 @@ def show(sweep):
                 print(warning, file=sys.stderr)
     for line in (*sweep.warnings, gap(sweep.winner, sweep.others, sweep.best)):
         print(line)
+
+
+def show_together(sweeps):
+    """One line a question: its winner on validation, beside the best baseline there."""
+    from utils.report import sweeps_table
+
+    print(f"\nthe probe that validation chose for each target and lag\n{sweeps_table(sweeps)}")
+    if len(sweeps) > MOST_TABLES:
+        for line in dict.fromkeys(warning for sweep in sweeps for warning in sweep.warnings):
+            print(line)
 
 
 if __name__ == "__main__":

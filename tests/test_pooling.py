@@ -13,7 +13,7 @@ from utils.extraction import drop_non_finite, run_pass
 from utils.files import fingerprint
 from utils.hidden_states import OWN_LOGITS, forward, pooled, read_states
 from utils.language_model import wrap
-from utils.readings import Examples, ReadPlan, examples_at, ragged, whole_sequences
+from utils.readings import Examples, Question, ReadPlan, examples_at, ragged, whole_sequences
 from utils.state_store import collect_in_memory, collect_on_disk, find_folder
 
 LENGTHS = (11, 17, 6, 14)
@@ -158,7 +158,7 @@ def test_whole_sequences_hold_the_text_up_to_the_last_that_is_read():
 def run(kinds, pool, lags=(0, -3)):
     sequences, _ = labelled()
     splits = {"train": sequences, "val": sequences}
-    examples = {lag: {name: labelled(lag)[1] for name in splits} for lag in lags}
+    examples = {Question(0, lag): {name: labelled(lag)[1] for name in splits} for lag in lags}
     arguments = SimpleNamespace(batch_size=2, memory_gb=1, cache_dir=None, kinds=kinds, pool=pool, attention_segments=2)
     language_model = wrap(tiny_models.make("llama"))
     return language_model, sequences, examples, run_pass(arguments, language_model, splits, LAYERS, examples, {})
@@ -167,12 +167,12 @@ def run(kinds, pool, lags=(0, -3)):
 def test_the_pass_reads_what_the_probes_ask_for():
     for kinds, pool in ((["linear"], "mean"), (["linear"], "last"), (["linear", "attention"], "last")):
         language_model, sequences, examples, (tables, rows, plans) = run(kinds, pool)
-        for lag, found in examples.items():
+        for question, found in examples.items():
             wanted = ReadPlan(found["val"].sequence, found["val"].read, pool)
-            close(tables["val"].rows(rows[lag]["val"]), plain(language_model, sequences, wanted, pool))
+            close(tables["val"].rows(rows[question]["val"]), plain(language_model, sequences, wanted, pool))
         assert len(plans["val"]) == (21 if "attention" in kinds else 5) and plans["val"].pool == pool
         assert "attention" not in tables["val"].parts[0]
-    start, end = ragged(plans["val"], examples[0]["val"])
+    start, end = ragged(plans["val"], examples[Question(0, 0)]["val"])
     alone = plain(language_model, sequences, ReadPlan(np.full(14, 1), np.arange(2, 16)), "last")
     close(tables["val"].rows(np.arange(start[2], end[2])), alone)
     assert run(["attention_features"], "last")[-1][0]["val"].parts[0]["attention"].shape == (5, 4 * 4 * 2)
@@ -183,8 +183,8 @@ def test_an_overflow_anywhere_in_its_text_drops_an_example_that_attends_over_it(
     language_model, _, examples, (tables, rows, plans) = run(["attention", "attention_features"], "last", lags=(0,))
 
     def kept(table, given):
-        found, samples = {0: dict(examples[0])}, {0: np.arange(4)[:, None]}
-        drop_non_finite({"train": table}, {0: dict(rows[0])}, found, LAYERS, language_model, given, samples)
+        found, samples = {0: dict(examples[Question(0, 0)])}, {0: np.arange(4)[:, None]}
+        drop_non_finite({"train": table}, {0: dict(rows[Question(0, 0)])}, found, LAYERS, language_model, given, samples)
         assert isinstance(found[0]["train"], Examples) and len(found[0]["train"]) == len(samples[0])
         return samples[0][:, 0].tolist()
 

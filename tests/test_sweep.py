@@ -272,7 +272,8 @@ def synthetic(split, contextual):
     number, first = np.zeros(60, dtype=np.int32), 10 * ["train", "val", "test"].index(split)
     sequences = Sequences(types.astype(np.int32), number + 12, labels, number, (first + np.arange(60) % 10).astype(np.int32),
                           number, number.astype(np.int64),
-                          {"tokenizer": {"before": [], "after": []}, "targets": [{"name": "coin"}], "prevalence": 0.5})
+                          {"tokenizer": {"before": [], "after": []}, "targets": [{"name": "coin"}], "prevalence": 0.5,
+                           "of_several": False})
     return sequences, torch.tensor(np.stack([vectors[types], context])).float().flatten(1, 2)
 
 
@@ -281,9 +282,9 @@ def synthetic_sweep(contextual):
     from train_probe import parse
     from utils.baselines import all_token_baselines
     from utils.kinds import Source
-    from utils.readings import ReadPlan, examples_at
+    from utils.readings import Question, ReadPlan, examples_at
     from utils.state_store import StateTable
-    from utils.sweep import make_task, sweep_lag
+    from utils.sweep import answer, make_task
     from utils.tracked_runs import Runs
     from utils.tracking import NoTracking
 
@@ -296,9 +297,9 @@ def synthetic_sweep(contextual):
               for split, (_, states) in made.items()}
     source = Source(tables, {split: ReadPlan.union([those]).rows(those) for split, those in examples.items()})
     task = make_task(arguments, examples, np.ones((720, 1), dtype=bool))
-    sweep = sweep_lag(arguments, 0, task, source, None, all_token_baselines(examples, splits), splits["train"].metadata,
-                      lambda kind, lag: Runs(arguments, NoTracking(), {}, kind, lag, ["embed", 0]),
-                      "cpu", {})
+    sweep = answer(arguments, Question(0, 0), task, source, None, all_token_baselines(examples, splits),
+                   splits["train"].metadata, lambda kind: Runs(arguments, NoTracking(), {}, kind, 0, ["embed", 0]),
+                   "cpu", {})
     return {(probe.kind, probe.layer): probe.metrics for probe in sweep.chosen}
 
 

@@ -22,21 +22,22 @@ DIRECTIONS = "directions.json"
 MOST_COSINES = 500  # directions: their table grows with the square
 
 
-def tell_directions(arguments, sweeps, sources, splits, language_model, tokenizer, owner) -> list[str]:
+def tell_directions(arguments, sweeps, sources, targets, language_model, tokenizer, owner) -> list[str]:
     """Writes results/directions.json, entries of other lags and kinds kept; returns the lines that say what is in it."""
-    shared = shared_metadata(splits, language_model, owner)
     entries, names, weights, lines = [], [], [], []
     for sweep in sweeps:
         linear = [probe for probe in sweep.chosen if "weight" in probe.tensors and probe.layer != ATTENTION_LAYER]
         if not linear:
             continue
+        shared = shared_metadata(targets[sweep.question.target], language_model, owner)
         metadata = [{**shared, "target": sweep.target, "layer": probe.layer, "lag": probe.lag, "kind": probe.kind,
                      "seed": probe.seed} for probe in linear]
         weight = np.stack([probe.tensors["weight"].numpy() for probe in linear])
-        found = direction_entries(language_model, tokenizer, metadata, weight, patterns_of(linear, sources[sweep.lag]))
+        found = direction_entries(language_model, tokenizer, metadata, weight, patterns_of(linear, sources[sweep.question]))
         entries += found
         weights += list(weight)
-        names += [run_name(probe.kind, probe.layer, probe.lag, probe.seed) for probe in linear]
+        target = sweep.target if sweep.of_several else None
+        names += [run_name(probe.kind, probe.layer, probe.lag, probe.seed, target) for probe in linear]
         if sweep.winner in linear:
             winner = linear.index(sweep.winner)
             lines.append(direction_line(names[winner - len(linear)], found[winner], shared["token"]))
@@ -68,11 +69,11 @@ def patterns_of(probes, source) -> np.ndarray:
 
 
 def write_learning_curve(arguments, sweeps, sources, owner) -> str:
-    """Logistic probes of each lag's best layer on validation, of more and more of the first seed's examples."""
+    """Logistic probes of each question's best layer on validation, of more and more of the first seed's examples."""
     rows = []
     for sweep in sweeps:
         best = max((probe for probe in sweep.chosen if probe.layer != ATTENTION_LAYER), key=on_validation)
-        source, examples = sources[sweep.lag], sweep.task.examples
+        source, examples = sources[sweep.question], sweep.task.examples
         weights, columns = learning_curve_weights(examples["train"].groups, examples["train"].labels,
                                                   sweep.task.in_sample[:, 0].astype(np.float64))
         labels = np.repeat(examples["train"].labels[:, None], weights.shape[1], axis=1).astype(np.float32)

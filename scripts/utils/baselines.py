@@ -150,10 +150,13 @@ def all_sequence_baselines(examples_by_split, sequences_by_split, texts_by_split
 
 
 def is_sequence_task(sequences) -> bool:
-    """Whether a label speaks of its whole sequence: each has exactly one, on its last text token, read there (lag 0)."""
+    """Whether a label speaks of its whole sequence: each that has one has one only, on its last text token, read there
+    (lag 0); a sequence without one is another target's.
+    """
     sequence, position, _ = sequences.labelled()
-    return (sequences.metadata["default_lag"] == 0 and np.array_equal(sequence, np.arange(len(sequences)))
-            and np.array_equal(position, sequences.text_ends - 1))
+    alone = sequences.metadata.get("of_several", False) or len(sequence) == len(sequences)
+    return (alone and sequences.metadata["default_lag"] == 0 and len(np.unique(sequence)) == len(sequence)
+            and np.array_equal(position, sequences.text_ends[sequence] - 1))
 
 
 def best_baseline(val_scores) -> str:

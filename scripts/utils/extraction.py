@@ -20,11 +20,12 @@ MOST_NON_FINITE = 0.01  # of the states: more than this is no accident
 
 
 def run_pass(arguments, language_model, splits, layers, examples, seconds, own_probability=True):
-    """The one pass over all splits. Returns {split: StateTable}, {lag: {split: the rows of its examples}} and
-    {split: ReadPlan}, the rows of each table. own_probability: read the model's own too, where it can be.
+    """The one pass over all splits, for examples {question: {split: Examples}}. Returns {split: StateTable},
+    {question: {split: the rows of its examples}} and {split: ReadPlan}, the rows of each table. own_probability: read the
+    model's own too, where it can be.
     """
     plans, segments = choose_plans(arguments, splits, examples), segments_of(arguments)
-    rows = {lag: {name: plans[name].rows(found[name]) for name in splits} for lag, found in examples.items()}
+    rows = {question: {name: plans[name].rows(found[name]) for name in splits} for question, found in examples.items()}
     needed = sum(table_bytes(language_model, len(plan), layers, segments) for plan in plans.values())
     budget, folder = where_kept(arguments, needed)
     tokens = sum(int(sequences.lengths.sum()) for sequences in splits.values())
@@ -115,16 +116,17 @@ def estimate(arguments, language_model, splits, layers, tokens) -> float | None:
 
 def own_targets(language_model, sequences, layers, examples, rows, plans, split):
     """The target's id at each row from which the next token is predicted; None where the pass ends before the head,
-    and where states are pooled.
+    where states are pooled, and where the target is no token.
     """
+    asked_next = [question for question in examples if question.lag == -1]
+    token = sequences.metadata["targets"][0]["token"] if asked_next else None
     last = len(language_model.anatomy.blocks) - 1
     reaches_the_end = "final_norm" in layers or last in layers
     possible = language_model.has_head and language_model.anatomy.causal and language_model.anatomy.final_norm is not None
-    if not (reaches_the_end and possible and -1 in examples and plans[split].pool == "last"):
+    if not (reaches_the_end and possible and token is not None and plans[split].pool == "last"):
         return None
-    token_of_task = np.array([target["token"] for target in sequences.metadata["targets"]])
     asked = np.full(len(plans[split]), -1)
-    asked[rows[-1][split]] = token_of_task[sequences.tasks[examples[-1][split].sequence]]
+    asked[rows[asked_next[0]][split]] = token  # where the target is a token, it is the only one
     return asked
 
 
@@ -132,7 +134,7 @@ def drop_non_finite(tables, rows, examples, layers, language_model, plans=None, 
     """Leave out the examples whose state overflowed in any layer; many of them are an error.
 
     plans: as run_pass gives them, where a probe attends over whole sequences: an overflow at any row of its text then
-    counts. samples: {lag: bool [n_train, seeds]}, cut as the examples of train are.
+    counts. samples: {question: bool [n_train, seeds]}, cut as the examples of train are.
     """
     for split, table in tables.items():
         wrong, names = table.non_finite(), layers
@@ -148,10 +150,10 @@ def drop_non_finite(tables, rows, examples, layers, language_model, plans=None, 
             fine = ~wrong.any(0).numpy()
             print(f"{split}: {int((~fine).sum())} of {len(fine)} states are not finite and were dropped", flush=True)
             before = np.concatenate([[0], np.cumsum(~fine)])
-            for lag, found in examples.items():
-                start, end = ((rows[lag][split], rows[lag][split] + 1) if plans is None else
-                              ragged(plans[split], found[split]))
+            for question, found in examples.items():
+                own = rows[question]
+                start, end = (own[split], own[split] + 1) if plans is None else ragged(plans[split], found[split])
                 keep = before[end] == before[start]
-                found[split], rows[lag][split] = found[split][keep], rows[lag][split][keep]
+                found[split], own[split] = found[split][keep], own[split][keep]
                 if split == "train" and samples is not None:
-                    samples[lag] = samples[lag][keep]
+                    samples[question] = samples[question][keep]

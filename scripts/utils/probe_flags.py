@@ -32,6 +32,8 @@ def add_data_flags(parser, **train_data):
                                          **train_data})
     data.add_argument("--val_data", help="... to choose by (default: val.pth beside --train_data)")
     data.add_argument("--test_data", help="... to report on (default: test.pth beside --train_data, if there)")
+    data.add_argument("--targets", type=lambda text: text.split(","),
+                      help="of several targets in the data only these, a list of names (default: all)")
     data.add_argument("--cache_dir", help="folder where hidden states are kept, found again by the same model and data "
                                           "and resumed after a crash (default: in memory, nothing kept)")
     data.add_argument("--memory_gb", type=number(0, exclusive=True),
@@ -63,15 +65,17 @@ def add_training_flags(parser):
     sample = parser.add_argument_group("training examples, drawn anew for each seed; validation and test keep all")
     sample.add_argument("--class_balance", choices=("weighted", "downsample", "none"), default="weighted",
                         help="weighted: positives count as much as negatives; downsample: the larger class is cut")
-    sample.add_argument("--pos_weight_cap", type=number(0, exclusive=True), default=5.0,
+    sample.add_argument("--pos_weight_cap", type=number(0, exclusive=True),
                         help="the most that a positive counts more than a negative; training draws at most this many "
-                             "negatives for each positive (only where tokens are labelled, not whole sequences)")
+                             "negatives for each positive (default: 5 for next-token data, else no cap)")
     sample.add_argument("--negatives_per_doc", type=whole_number(1), help="the most negatives of one document")
     sample.add_argument("--token_matched_negatives", action="store_true",
                         help="prefer negatives whose token is one that positives have too, at most two of a token and "
                              "document: a probe cannot win by knowing tokens then")
     sample.add_argument("--max_train_docs", type=whole_number(1), help="the most documents, drawn evenly")
     sample.add_argument("--max_train_tokens", type=whole_number(2), help="the most labelled tokens, drawn evenly")
+    sample.add_argument("--max_val_docs", type=whole_number(1), help="for a quick trial: choose by fewer documents")
+    sample.add_argument("--max_val_tokens", type=whole_number(2), help="for a quick trial: choose by fewer labelled tokens")
     training = parser.add_argument_group("training")
     training.add_argument("--probe", type=name_list(KINDS), default="linear",
                           help=f"kinds of probe, a list of {', '.join(KINDS)}")

@@ -1,4 +1,4 @@
-"""What a probing run is made of: the three files of one preparation, the lags, the examples of each."""
+"""What a probing run is made of: the three files of one preparation, their targets, the lags, the examples of each."""
 
 from itertools import combinations
 from pathlib import Path
@@ -7,9 +7,11 @@ import numpy as np
 
 from utils.baselines import is_sequence_task
 from utils.errors import UserError
-from utils.readings import examples_at
-from utils.sampling import Sampling, draw_sample
-from utils.sequences import load_sequences
+from utils.readings import Question, examples_at
+from utils.sampling import Sampling, draw_sample, same_share, some_documents
+from utils.sequences import load_sequences, per_target
+
+POS_WEIGHT_CAP = 5.0  # of token tasks
 
 
 def load_splits(arguments):
@@ -37,8 +39,30 @@ def load_splits(arguments):
     return splits
 
 
+def split_targets(arguments, splits) -> list[dict]:
+    """Of each target that is wanted {split: Sequences}, the same windows with its labels. Settles `sequence_task` (are whole
+    sequences labelled?) and `pos_weight_cap`, which only token tasks have unless it is given.
+    """
+    names = [target["name"] for target in splits["train"].metadata["targets"]]
+    wanted = getattr(arguments, "targets", None) or names
+    unknown = [name for name in wanted if name not in names]
+    if unknown:
+        raise UserError(f"--targets {unknown[0]!r} is none of {arguments.train_data}; it has {', '.join(map(repr, names))}")
+    made = {name: per_target(sequences) for name, sequences in splits.items()}
+    targets = [{name: made[name][names.index(target)] for name in splits} for target in wanted]
+    arguments.sequence_task = all(is_sequence_task(found["train"]) for found in targets)
+    of_tokens = splits["train"].metadata.get("task", "token") == "token" and not arguments.sequence_task
+    if arguments.pos_weight_cap is None and of_tokens:
+        arguments.pos_weight_cap = POS_WEIGHT_CAP
+    return targets
+
+
 def choose_lags(arguments, metadata, causal) -> list[int]:
     lags = [0] if arguments.predict_current else arguments.lags or [metadata["default_lag"]]
+    overlap = metadata.get("overlap")
+    if overlap is not None and max(map(abs, lags)) > overlap:
+        raise UserError(f"lag {max(lags, key=abs)} reaches beyond what the windows overlap, {overlap} tokens: labels near "
+                        "their edges would be lost; use smaller lags, or prepare the data with a larger --overlap")
     if min(lags) < 0 and not causal:
         if not arguments.allow_bidirectional:
             raise UserError(f"lag {min(lags)} is no prediction here: the model is bidirectional and has seen the token "
@@ -48,24 +72,39 @@ def choose_lags(arguments, metadata, causal) -> list[int]:
     return lags
 
 
-def draw_examples(arguments, splits, lags):
-    """{lag: {split: Examples}} and {lag: bool [n_train, seeds]}, which of train each seed has in its sample. Train holds
-    what any seed has drawn; val and test keep every labelled token.
+def draw_examples(arguments, targets, lags):
+    """{question: {split: Examples}} and {question: bool [n_train, seeds]}, which of train each seed has in its sample. Train
+    holds what any seed has drawn; val and test keep every labelled token, but for the caps on val.
     """
     examples, samples = {}, {}
-    for lag in lags:
+    for question in (Question(target, lag) for target in range(len(targets)) for lag in lags):
+        splits, lag = targets[question.target], question.lag
         found = {name: examples_at(sequences, lag, lags if arguments.common_positions else ())
                  for name, sequences in splits.items()}
+        found["val"] = capped(found["val"], splits["val"], arguments)
         for name, those in found.items():
             if len(set(those.labels.tolist())) < 2:
-                raise UserError(f"lag {lag}: {len(those)} labelled tokens of {name} have a state to read there, and not "
-                                "of both classes; use lags from -context_length to 0, or data of --positions all")
+                raise UserError(f"{of_target(splits)}lag {lag}: {len(those)} labelled tokens of {name} have a state to read "
+                                "there, and not of both classes; use lags from -context_length to 0, or data of "
+                                "--positions all")
         in_sample = np.zeros((len(found["train"]), len(arguments.seeds)), dtype=bool)
         for index, seed in enumerate(arguments.seeds):
             in_sample[draw_sample(found["train"], splits["train"], sampling_of(arguments), seed), index] = True
         kept = np.flatnonzero(in_sample.any(1))
-        examples[lag], samples[lag] = found | {"train": found["train"][kept]}, in_sample[kept]
+        examples[question], samples[question] = found | {"train": found["train"][kept]}, in_sample[kept]
     return examples, samples
+
+
+def of_target(splits) -> str:
+    metadata = splits["train"].metadata
+    return f"target {metadata['targets'][0]['name']!r}, " if metadata["of_several"] else ""
+
+
+def capped(examples, sequences, arguments):
+    """Fewer examples to choose by, for a quick trial: whole documents, then the same share of each class, by seed 0."""
+    caps = Sampling(max_documents=getattr(arguments, "max_val_docs", None))
+    examples = examples[some_documents(sequences.documents[examples.sequence], caps, 0)]
+    return examples[same_share(examples.labels, getattr(arguments, "max_val_tokens", None), 0)]
 
 
 def sampling_of(arguments) -> Sampling:
@@ -76,16 +115,10 @@ def sampling_of(arguments) -> Sampling:
 
 def settings_text(arguments) -> str:
     """What is read and sampled otherwise than usual, by which results are told apart: 'pool mean, max_documents 10'."""
-    usual = {**vars(Sampling()), "pool": "last", "attention_segments": 4, "common_positions": False}
-    if arguments.sequence_task:
+    usual = {**vars(Sampling()), "pool": "last", "attention_segments": 4, "common_positions": False, "max_val_docs": None,
+             "max_val_tokens": None}
+    if arguments.pos_weight_cap is None:
         usual["pos_weight_cap"] = None
-    chosen = {**vars(sampling_of(arguments)), "pool": arguments.pool, "common_positions": arguments.common_positions,
-              "attention_segments": arguments.attention_segments}
+    chosen = {**vars(sampling_of(arguments)), **{name: getattr(arguments, name) for name in (
+        "pool", "common_positions", "attention_segments", "max_val_docs", "max_val_tokens")}}
     return ", ".join(f"{name} {value}" for name, value in chosen.items() if value != usual[name]) or "the usual ones"
-
-
-def settle_task(arguments, sequences):
-    """Sets sequence_task: are whole sequences labelled? Those have no cap on what a positive counts."""
-    arguments.sequence_task = is_sequence_task(sequences)
-    if arguments.sequence_task:
-        arguments.pos_weight_cap = None

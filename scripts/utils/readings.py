@@ -1,6 +1,7 @@
 """What is read where: layers by name, and the positions that lie a lag away from the labelled tokens."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,6 +44,13 @@ def layer_name(layer) -> str:
 def lag_name(lag) -> str:
     """-1 -> 'next', 0 -> 'current', -4 -> 'lag-4'"""
     return {-1: "next", 0: "current"}.get(lag, f"lag{lag}")
+
+
+class Question(NamedTuple):
+    """What probes are asked: which of the data's targets, from a state how far from the labelled token."""
+
+    target: int
+    lag: int
 
 
 @dataclass(frozen=True)

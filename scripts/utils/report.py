@@ -25,6 +25,20 @@ def sweep_table(entries, split) -> str:
     return table(rows)
 
 
+def sweeps_table(sweeps) -> str:
+    """A line for each target and lag: the winner on validation, its scores on test (val, without test), the baseline."""
+    rows = [["target", "lag", "layer", "probe", "balanced acc", "95 % interval", "AUROC", "best baseline", "its AUROC",
+             "AUROC minus it"]]
+    for sweep in sweeps:
+        winner = sweep.winner
+        split = "test" if "test" in winner.metrics else "val"
+        scores, beside = winner.metrics[split], sweep.baselines[sweep.best][split]
+        rows.append([sweep.target, str(sweep.lag), str(winner.layer), winner.kind, share(scores["balanced_accuracy"]),
+                     bounds(scores), share(scores["auc"]), sweep.best, share(beside["auc"]),
+                     signed(scores, "minus_baseline") if "minus_baseline" in scores else "-"])
+    return table(rows)
+
+
 def share(value) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 

@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 from types import NoneType
+from urllib.parse import quote
 
 import torch
 
@@ -31,9 +32,14 @@ COLUMNS = {METRICS: (*KEY, "chosen", *SCORES, *COMPARED, *SOLVED, *OWNERS), BASE
 SUMMARY_SCORES = tuple(name for name in (*SCORES, *COMPARED) if name not in ("n", "pos_ratio", "threshold", "groups"))
 
 
-def probe_path(folder, layer, lag, seed, kind="linear") -> Path:
-    """models/probe_layer5_next.pth; the kind is in the name where it is not linear, the seed where it is not 0."""
-    name = f"probe_{layer_name(layer)}_{lag_name(lag)}" + (f"_{kind}" if kind != "linear" else "")
+def probe_path(folder, layer, lag, seed, kind="linear", target=None) -> Path:
+    """models/probe_layer5_next.pth; the kind is in the name where it is not linear, the seed where it is not 0, the target
+    where it is given: probe_layer5_lag-4_backtracking.pth. Of the target all but letters, digits, - and _ is written =20.
+    """
+    name = f"probe_{layer_name(layer)}_{lag_name(lag)}"
+    if target is not None:
+        name += "_" + quote(target, safe="").replace(".", "%2E").replace("~", "%7E").replace("%", "=")
+    name += f"_{kind}" if kind != "linear" else ""
     return Path(folder) / (name + (f"_seed{seed}" if seed else "") + ".pth")
 
 

@@ -54,13 +54,13 @@ class Run:
         return sum(map(len, self.plans.values()))
 
 
-def count_run(arguments, language_model, splits) -> Run:
-    anatomy = language_model.anatomy
+def count_run(arguments, language_model, targets) -> Run:
+    anatomy, splits = language_model.anatomy, targets[0]
     layers = parse_layers(arguments.layers, len(anatomy.blocks), anatomy.final_norm is not None)
     lags = choose_lags(arguments, splits["train"].metadata, anatomy.causal)
-    examples, _ = draw_examples(arguments, splits, lags)
+    examples, _ = draw_examples(arguments, targets, lags)
     plans, segments = choose_plans(arguments, splits, examples), segments_of(arguments)
-    rows = {lag: {name: plans[name].rows(found[name]) for name in splits} for lag, found in examples.items()}
+    rows = {question: {name: plans[name].rows(found[name]) for name in splits} for question, found in examples.items()}
     needed = sum(table_bytes(language_model, len(plan), layers, segments) for plan in plans.values())
     return Run(layers, lags, examples, plans, rows, segments, needed, *where_kept(arguments, needed))
 
@@ -195,8 +195,8 @@ def read_range(arguments, run, language_model, sequences, name, own, first):
 
 
 def seconds_of_training(arguments, run, language_model, tick) -> float:
-    """Of training and scoring every probe at every lag: the same code on made-up states, by the row and by the epoch."""
-    examples = run.examples[run.lags[0]]
+    """Of training and scoring every probe of every question: the same code on made-up states, by row and epoch."""
+    examples = next(iter(run.examples.values()))
     count = {name: len(found) for name, found in examples.items()}
     batch_size = Settings(arguments.epochs, batch_size=arguments.probe_batch_size).batch_size_for(count["train"])
     hidden_size, dtype = language_model.anatomy.hidden_size, language_model.dtype
@@ -218,8 +218,8 @@ def seconds_of_training(arguments, run, language_model, tick) -> float:
         each_row + seconds["validate"] / len(validated)))
     once = count["train"] * seconds["standardisation"] + sum(count.values()) * each_row
     scoring = seconds_of_scoring(examples, len(run.layers) + BASELINES)
-    lags = sum(len(found["train"]) for found in run.examples.values()) / count["train"]
-    return (of_epochs + once + scoring) * len(arguments.seeds) * lags
+    questions = sum(len(found["train"]) for found in run.examples.values()) / count["train"]
+    return (of_epochs + once + scoring) * len(arguments.seeds) * questions
 
 
 def time_training(table, count, batch_size, device) -> dict[str, float]:

@@ -68,7 +68,7 @@ def per_target(sequences) -> list[Sequences]:
     """Of each target the same windows, each window once, with that target's labels: -1 in windows it has no row for.
 
     All arrays but the labels are shared, so a window that several targets label is run and stored once. The metadata of
-    each knows its own target only, in "targets", and its "prevalence".
+    each knows its own target only, in "targets", its "prevalence", and in "of_several" whether there are others.
     """
     targets = sequences.metadata["targets"]
     if len(targets) == 1:
@@ -88,7 +88,8 @@ def per_target(sequences) -> list[Sequences]:
 def one_target(sequences, labels, target) -> Sequences:
     prevalence = target.get("prevalence", sequences.metadata.get("prevalence"))
     return replace(sequences, labels=labels, tasks=np.zeros_like(sequences.tasks),
-                   metadata={**sequences.metadata, "targets": [target], "prevalence": prevalence})
+                   metadata={**sequences.metadata, "targets": [target], "prevalence": prevalence,
+                             "of_several": len(sequences.metadata["targets"]) > 1})
 
 
 def save_sequences(file, sequences):

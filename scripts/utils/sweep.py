@@ -1,4 +1,4 @@
-"""All probes of one lag: fitted together, chosen on validation, scored beside what they must beat."""
+"""All probes of one question: fitted together, chosen on validation, scored beside what they must beat."""
 
 import time
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from utils.errors import UserError
 from utils.kinds import ATTENTION_LAYER, Fits, Task, fit
 from utils.metrics import all_scores, at_threshold, auroc, choose_threshold, choose_thresholds, scores
 from utils.probe_flags import KINDS
-from utils.readings import lag_name, layer_name
+from utils.readings import Question, lag_name, layer_name
 
 
 @dataclass
@@ -37,12 +37,14 @@ class Probe:
 
 @dataclass
 class Sweep:
-    """What one lag gave. baselines: {name: {split: scores}, or None where not computed}; best: the name of the one that
-    probes are compared with, chosen on validation; random_weights: probes of the model with random weights.
+    """What one question gave. of_several: whether the data have other targets; baselines: {name: {split: scores}, or None
+    where not computed}; best: the name of the one that probes are compared with, chosen on validation; random_weights:
+    probes of the model with random weights.
     """
 
-    lag: int
+    question: Question
     target: str
+    of_several: bool
     prevalence: float
     layers: list
     probes: list[Probe]
@@ -51,6 +53,10 @@ class Sweep:
     task: Task
     of_sequences: bool
     random_weights: list[Probe] = field(default_factory=list)
+
+    @property
+    def lag(self) -> int:
+        return self.question.lag
 
     @property
     def chosen(self) -> list[Probe]:
@@ -115,15 +121,16 @@ def make_task(arguments, examples, in_sample) -> Task:
     return Task(examples, labels, in_sample, arguments.seeds)
 
 
-def sweep_lag(arguments, lag, task, source, random_source, beside, metadata, start_runs, device, seconds) -> Sweep:
-    """Fit every kind at one lag and score it. beside: logits of the baselines, {name: {split: logits}}, or None where not
-    computed; start_runs(kind, lag): what logs.
+def answer(arguments, question, task, source, random_source, beside, metadata, start_runs, device, seconds) -> Sweep:
+    """Fit every kind to one question and score it. beside: logits of the baselines, {name: {split: logits}}, or None where
+    not computed; start_runs(kind): what logs.
     """
     began = time.monotonic()
-    target, prevalence, layers = metadata["targets"][0]["name"], metadata["prevalence"], source.tables["train"].layers
+    target, prevalence, lag = metadata["targets"][0]["name"], metadata["prevalence"], question.lag
+    layers, several = source.tables["train"].layers, metadata["of_several"]
     probes, random_probes, logged = [], [], []
     for kind in arguments.kinds:
-        runs = start_runs(kind, lag)
+        runs = start_runs(kind)
         with Progress(f"train {kind}", "epoch", arguments.epochs * len(arguments.seeds)) as progress:
 
             def on_epoch(seed, epoch, scores, runs=runs, progress=progress):
@@ -140,11 +147,12 @@ def sweep_lag(arguments, lag, task, source, random_source, beside, metadata, sta
             random_probes += judge(arguments, twins, task, lag, prevalence)
     baselines = score_baselines(arguments, beside, task, prevalence)
     best = best_baseline({name: found["val"]["auc"] for name, found in baselines.items() if found})
-    sweep = Sweep(lag, target, prevalence, layers, probes, baselines, best, task, arguments.sequence_task, random_probes)
+    sweep = Sweep(question, target, several, prevalence, layers, probes, baselines, best, task, arguments.sequence_task,
+                  random_probes)
     compare(sweep, beside[best])
     for runs, kind in logged:
         runs.finish([probe for probe in sweep.chosen if probe.kind == kind])
-    seconds[f"train_lag_{lag}"] = time.monotonic() - began
+    seconds["train"] = seconds.get("train", 0.0) + time.monotonic() - began
     return sweep
 
 
@@ -271,7 +279,7 @@ def table_layer(layer) -> str:
     return ATTENTION_LAYER if layer == ATTENTION_LAYER else layer_name(layer)
 
 
-def run_name(kind, layer, lag, seed) -> str:
-    """layer5_next, and what sets it apart where that is not the usual"""
-    apart = ([] if kind == "linear" else [kind]) + ([f"seed{seed}"] if seed else [])
+def run_name(kind, layer, lag, seed, target=None) -> str:
+    """layer5_next, and what sets it apart where that is not the usual; target: where there are several"""
+    apart = ([target] if target else []) + ([] if kind == "linear" else [kind]) + ([f"seed{seed}"] if seed else [])
     return "_".join([table_layer(layer), lag_name(lag), *apart])

@@ -10,24 +10,26 @@ from utils.results import COLUMNS, SOLVED, probe_path, save_probe, write_tables
 from utils.sweep import table_layer
 
 
-def save_sweeps(arguments, sweeps, splits, language_model, owner, strangers, seconds) -> list[tuple[Path, dict]]:
+def save_sweeps(arguments, sweeps, targets, language_model, owner, strangers, seconds) -> list[tuple[Path, dict]]:
     """Writes everything, and only then deletes what it replaces. Returns each saved probe's path and metadata."""
-    shared = {**shared_metadata(splits, language_model, owner), "sampling": vars(sampling_of(arguments))}
+    sampling = vars(sampling_of(arguments))
     probe_rows, baseline_rows, written = [], [], []
     with WriteTogether() as files:
         for sweep in sweeps:
+            shared = shared_metadata(targets[sweep.question.target], language_model, owner)
             for probe in sweep.chosen:
-                path = probe_path(arguments.output_dir, probe.layer, probe.lag, probe.seed, probe.kind)
-                metadata = {**shared, "target": sweep.target, "lag": probe.lag, "seed": probe.seed, "kind": probe.kind,
-                            "layer": probe.layer, "l2": probe.l2, "threshold": probe.threshold, "pool": arguments.pool,
-                            "attention_segments": arguments.attention_segments,
+                path = probe_path(arguments.output_dir, probe.layer, probe.lag, probe.seed, probe.kind,
+                                  sweep.target if sweep.of_several else None)
+                metadata = {**shared, "sampling": sampling, "target": sweep.target, "lag": probe.lag, "seed": probe.seed,
+                            "kind": probe.kind, "layer": probe.layer, "l2": probe.l2, "threshold": probe.threshold,
+                            "pool": arguments.pool, "attention_segments": arguments.attention_segments,
                             **probe.notes, "metrics": probe.metrics, "baselines": sweep.baselines}
                 save_probe(files, path, probe.tensors, metadata)
                 written.append((path, metadata))
             probe_rows += rows_of_probes(sweep, owner)
             baseline_rows += rows_of_baselines(sweep, owner, arguments.seeds[0])
         record = {"command": sys.argv, "arguments": vars(arguments), **owner, "seconds": seconds,
-                  "selected_on_validation": {str(sweep.lag): what_won(sweep) for sweep in sweeps},
+                  "selected_on_validation": selected(sweeps),
                   "versions": {name: version(name) for name in ("torch", "transformers", "numpy", "scipy", "scikit-learn")}}
         write_tables(files, arguments.results_dir, probe_rows, baseline_rows, record, replaced=strangers)
     for path in set(strangers) - {*(path for path, _ in written), *(Path(arguments.results_dir) / name for name in COLUMNS)}:
@@ -36,12 +38,13 @@ def save_sweeps(arguments, sweeps, splits, language_model, owner, strangers, sec
 
 
 def shared_metadata(splits, language_model, owner) -> dict:
-    """What the metadata of all probes of a run have in common."""
+    """What the metadata of all probes of one target have in common. splits: its Sequences."""
     metadata = splits["train"].metadata
     return {**owner, "token": metadata["targets"][0]["token"], "hidden_size": language_model.anatomy.hidden_size,
             "causal": language_model.anatomy.causal,
             "model_dtype": str(language_model.dtype).removeprefix("torch."),
             "tokenizer_fingerprint": metadata["tokenizer"]["fingerprint"], "prevalence": metadata["prevalence"],
+            "task": metadata.get("task", "token"), "label_rule": metadata.get("label_rule", "target"),
             "source": metadata["source"], "context_length": metadata["context_length"], "texts": text_hashes(splits)}
 
 
@@ -70,8 +73,16 @@ def rows_of_baselines(sweep, owner, seed) -> list[dict]:
                    for probe in sweep.random_weights if probe.chosen for split, scores in probe.metrics.items()]
 
 
+def selected(sweeps) -> dict:
+    """{target: {lag: what won}}"""
+    result = {}
+    for sweep in sweeps:
+        result.setdefault(sweep.target, {})[str(sweep.lag)] = what_won(sweep)
+    return result
+
+
 def what_won(sweep) -> dict:
-    """What validation chose at one lag: the best probe, and of each kind the penalties and epochs."""
+    """What validation chose for one question: the best probe, and of each kind the penalties and epochs."""
     winner = sweep.winner
     return {"layer": winner.layer, "probe": winner.kind, "seed": winner.seed, "l2": winner.l2, "best_baseline": sweep.best,
             "chosen": [{"probe": probe.kind, "layer": table_layer(probe.layer), "seed": probe.seed, "l2": probe.l2,

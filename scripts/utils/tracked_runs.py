@@ -1,17 +1,20 @@
-"""What Weights & Biases sees of a sweep: a run a probe, with its epochs, where there are some; else a run a kind and lag."""
+"""What Weights & Biases sees: a run a probe, with its epochs, where there are some; else a run a kind and question."""
 
 from utils.readings import lag_name
 from utils.sweep import run_name, table_layer
 
 
 class Runs:
-    """The runs of one kind at one lag."""
+    """The runs of one kind for one question. common: what their configurations share; target: its name, where the data have
+    several.
+    """
 
-    def __init__(self, arguments, tracking, common, kind, lag, layers):
+    def __init__(self, arguments, tracking, common, kind, lag, layers, target=None):
         group = arguments.wandb_group or f"layer-sweep-{lag_name(lag)}"
         self._single = kind in ("linear", "mlp", "attention")
         names = [(layer, seed) for seed in arguments.seeds for layer in layers] if self._single else [None]
-        self._runs = {key: tracking.start(run_name(kind, key[0], lag, key[1]) if key else f"{kind}_{lag_name(lag)}", group, {
+        together = "_".join(filter(None, [kind, lag_name(lag), target]))
+        self._runs = {key: tracking.start(run_name(kind, key[0], lag, key[1], target) if key else together, group, {
             **common, "kind": kind, "lag": lag, **({"layer": key[0], "seed": key[1]} if key else {}),
             **{name: getattr(arguments, name) for name in ("epochs", "learning_rate", "weight_decay", "pos_weight_cap")}})
             for key in names}
