@@ -48,6 +48,7 @@ def main(argv=None) -> int:
     from utils.command_line import quiet_libraries
 
     quiet_libraries()
+    from utils.preparation import token_task
     from utils.readers.text import read_texts
     from utils.tokenizer import load_tokenizer
 
@@ -57,17 +58,17 @@ def main(argv=None) -> int:
             "--positions", arguments.positions, "--context_length", arguments.context_length, "--output_dir", folder])
         tokenizer = load_tokenizer(ours.model_name)
         documents = read_texts(ours.dataset, ours.text_column, ours.language, ours.max_texts)
-        characters = prepare_data.CHARACTERS_A_BATCH * max(2, os.cpu_count() or 1)
-        batches = [[document.text for document in batch] for batch in prepare_data.batches(documents, characters)]
+        characters = token_task.CHARACTERS_A_BATCH * max(2, os.cpu_count() or 1)
+        batches = [[document.text for document in batch] for batch in token_task.batches(documents, characters)]
         bare_seconds, our_seconds = [], []
         for number in range(arguments.rounds + 1):
             tokens, bare = bare_tokenizer(tokenizer, batches)
-            whole = whole_job(prepare_data, ours, tokenizer)
+            whole = whole_job(ours, tokenizer)
             if number:
                 bare_seconds.append(bare)
                 our_seconds.append(whole)
                 print(f"round {number}: bare {bare:.2f} s, prepare_data {whole:.2f} s", flush=True)
-        spent = where_time_goes(prepare_data, ours, tokenizer)
+        spent = where_time_goes(ours, tokenizer)
     return report(batches, tokens, median(bare_seconds), median(our_seconds), spent)
 
 
@@ -80,25 +81,25 @@ def bare_tokenizer(tokenizer, batches) -> tuple[int, float]:
     return tokens, time.perf_counter() - start
 
 
-def whole_job(prepare_data, arguments, tokenizer) -> float:
+def whole_job(arguments, tokenizer) -> float:
     """Seconds of prepare_data's main after the tokenizer is loaded."""
+    from utils.preparation import token_task
     from utils.tokenizer import special_frame, target_in_running_text
 
     start = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
         frame = special_frame(tokenizer)
-        prepare_data.check_length(arguments, tokenizer, frame)
+        token_task.check_length(arguments, tokenizer, frame)
         target = target_in_running_text(tokenizer, arguments.target_token)
-        documents, dropped, prevalence = prepare_data.collect_windows(arguments, tokenizer, target)
-        splits = prepare_data.make_splits(arguments, documents, frame)
-        prepare_data.write(arguments, tokenizer, frame, target, splits, dropped, prevalence)
+        documents, dropped, prevalence = token_task.collect_windows(arguments, tokenizer, target)
+        splits = token_task.make_splits(arguments, documents, frame)
+        token_task.write(arguments, tokenizer, frame, target, splits, dropped, prevalence)
     return time.perf_counter() - start
 
 
-def where_time_goes(prepare_data, arguments, tokenizer) -> dict[str, float]:
+def where_time_goes(arguments, tokenizer) -> dict[str, float]:
     """Seconds of the main thread by step. The tokenizer runs beside it: only waiting for it costs time."""
-    import utils.readers.text
-    import utils.splits
+    from utils.preparation import token_task
 
     spent = Counter()
 
@@ -120,15 +121,15 @@ def where_time_goes(prepare_data, arguments, tokenizer) -> dict[str, float]:
 
     with contextlib.ExitStack() as stack:
         for owner, function, name, wrap in (
-                (utils.readers.text, "read_texts", "reading", timed_items),
-                (prepare_data, "tokenized", "reading and waiting", timed_items),
-                (prepare_data, "cut", "cutting", timed),
-                (utils.splits, "sketch", "sketches (near duplicates)", timed),
-                (utils.splits, "group_near_duplicates", "grouping near duplicates", timed),
-                (prepare_data, "make_splits", "splitting and padding", timed),
-                (prepare_data, "write", "writing, with hashes", timed)):
+                (token_task, "read_texts", "reading", timed_items),
+                (token_task, "tokenized", "reading and waiting", timed_items),
+                (token_task, "cut", "cutting", timed),
+                (token_task, "sketch", "sketches (near duplicates)", timed),
+                (token_task, "group_near_duplicates", "grouping near duplicates", timed),
+                (token_task, "make_splits", "splitting and padding", timed),
+                (token_task, "write", "writing, with hashes", timed)):
             stack.enter_context(patch.object(owner, function, wrap(name, getattr(owner, function))))
-        whole = whole_job(prepare_data, arguments, tokenizer)
+        whole = whole_job(arguments, tokenizer)
     spent["waiting for the tokenizer"] = spent.pop("reading and waiting") - spent["reading"]
     spent["all else"] = whole - sum(spent.values())
     return dict(spent)

@@ -8,6 +8,8 @@ from utils.command_line import Parser, quiet_libraries, run, whole_number
 from utils.errors import UserError
 
 CONTEXT_SHOWN = 40  # tokens before the labelled one in a sample
+TARGETS_SHOWN = 3  # of which samples are shown
+DOCUMENTS_SHOWN = 20
 
 
 def parse(argv):
@@ -24,75 +26,150 @@ def main(argv=None):
     arguments = parse(argv)
     quiet_libraries()
     from utils.data_checks import check_file
-    from utils.sequences import load_sequences
-    from utils.shortcuts import shortcut_aurocs
+    from utils.sequences import load_sequences, per_target
     from utils.tokenizer import load_tokenizer, tokenizer_fingerprint
 
     sequences = load_sequences(arguments.data_path)
     tokenizer = load_tokenizer(arguments.model_name or sequences.metadata["model_name"])
-    show_statistics(arguments.data_path, sequences)
-    show_balance(sequences)
+    targets = per_target(sequences)
+    show_statistics(arguments.data_path, sequences, targets)
+    show_balance(sequences, targets)
     checks = check_file(sequences, tokenizer_fingerprint(tokenizer))
     if checks[0].passed:  # another tokenizer would show another text
-        show_samples(sequences, tokenizer, arguments.num_samples, arguments.seed)
+        for target in targets[:TARGETS_SHOWN]:
+            show_samples(target, tokenizer, arguments.num_samples, arguments.seed)
     checks += check_against_siblings(Path(arguments.data_path), sequences)
-    print("\nshortcuts: AUROC without any model (0.5 tells nothing)")
-    for name, value in shortcut_aurocs(sequences).items():
-        print(f"  {name:<36} {value:.3f}")
+    show_shortcuts(targets)
     return judge(arguments, checks)
 
 
-def show_statistics(path, sequences):
-    metadata = sequences.metadata
+def show_statistics(path, sequences, targets):
+    metadata, source = sequences.metadata, sequences.metadata["source"]
     positives, negatives = (int((sequences.labels == label).sum()) for label in (1, 0))
-    target = metadata["targets"][0]
+    origin = f"{source['dataset']} ({source['language']})" if "dataset" in source else str(source["input"])
+    windows = targets[0]
     print(f"{path}: {metadata['split']} split of dataset {metadata['dataset_fingerprint']}\n"
-          f"  made from      {metadata['source']['dataset']} ({metadata['source']['language']}), tokenizer of "
-          f"{metadata['model_name']}\n"
-          f"  target         {target['name']!r}, token {target['token']} ({target['piece']!r}), "
-          f"{metadata['prevalence']:.2%} of all tokens; default lag {metadata['default_lag']}\n"
-          f"  sequences      {len(sequences):,} of {sequences.lengths.min()} to {sequences.lengths.max()} tokens, "
-          f"{int(sequences.lengths.sum()):,} in all\n"
+          f"  made from      {origin}, tokenizer of {metadata['model_name']}\n"
+          f"{about_labels(metadata)}\n"
+          f"  sequences      {len(windows):,} of {windows.lengths.min()} to {windows.lengths.max()} tokens, "
+          f"{int(windows.lengths.sum()):,} in all\n"
           f"  labels         {positives:,} positive, {negatives:,} negative ({positives / (positives + negatives):.2%} "
           "positive)")
 
 
-def show_balance(sequences):
+def about_labels(metadata) -> str:
+    """The lines that say what is labelled, and how."""
+    from utils.readers.annotated import describe
+
+    targets, lag = metadata["targets"], f"default lag {metadata['default_lag']}"
+    if targets[0]["token"] is not None:
+        (target,) = targets
+        return (f"  target         {target['name']!r}, token {target['token']} ({target['piece']!r}), "
+                f"{metadata['prevalence']:.2%} of all tokens; {lag}")
+    each = "texts" if metadata["task"] == "documents" else "labelled tokens"
+    lines = [f"  task           {metadata['task']}, label rule {metadata['label_rule']!r}; {lag}",
+             f"  read           {describe(metadata['read'])}"]
+    if len(targets) == 1:
+        lines.insert(0, f"  target         {targets[0]['name']!r}, {targets[0]['prevalence']:.2%} of all {each}")
+    if metadata["overlap"] is not None:
+        lines.append(f"  long texts     in windows, with {metadata['overlap']} tokens before and after each label")
+    if metadata["as_published"]:
+        lines.append("  as published   copies were kept: figures of this dataset show what leakage buys")
+    return "\n".join(lines)
+
+
+def show_balance(sequences, targets):
+    for name, numbers in sequences.metadata["splits"].items():
+        print(f"  {name:<14} {numbers['positives']:,} positive, {numbers['negatives']:,} negative, "
+              f"{numbers['documents']} documents in {numbers['groups']} groups")
+    if len(targets) > 1:
+        show_targets(targets)
+    elif sequences.metadata["task"] != "documents":
+        show_documents(sequences)
+
+
+def show_targets(targets):
+    """A line for each target: what of this file is labelled for it, and its natural share."""
     import numpy as np
 
     from utils.report import table
 
-    for name, numbers in sequences.metadata["splits"].items():
-        print(f"  {name:<14} {numbers['positives']:,} positive, {numbers['negatives']:,} negative, "
-              f"{numbers['documents']} documents in {numbers['groups']} groups")
+    rows = [["target", "documents", "positive", "negative", "share here", "share of all splits"]]
+    for target in targets:
+        sequence, _, labels = target.labelled()
+        (about,) = target.metadata["targets"]
+        rows.append([about["name"][:40], f"{len(np.unique(target.documents[sequence])):,}",
+                     *(f"{int((labels == label).sum()):,}" for label in (1, 0)),
+                     f"{labels.mean():.2%}" if len(labels) else "-", f"{about['prevalence']:.2%}"])
+    print(f"\n{table(rows)}")
+
+
+def show_documents(sequences):
+    import numpy as np
+
+    from utils.report import table
+
     sequence, _, labels = sequences.labelled()
     documents = sequences.documents[sequence]
     rows = [["document", "sequences", "positive", "negative"]]
     present = np.unique(sequences.documents)
-    for document in present[:20]:
+    for document in present[:DOCUMENTS_SHOWN]:
         here = documents == document
         rows.append([sequences.metadata["documents"][document][:40], f"{int((sequences.documents == document).sum()):,}",
                      *(f"{int((labels[here] == label).sum()):,}" for label in (1, 0))])
-    print(f"\n{table(rows)}" + (f"\n... and {len(present) - 20} more" if len(present) > 20 else ""))
+    more = len(present) - DOCUMENTS_SHOWN
+    print(f"\n{table(rows)}" + (f"\n... and {more} more" if more > 0 else ""))
 
 
 def show_samples(sequences, tokenizer, number, seed):
     import numpy as np
 
-    from utils.tokenizer import token_text
-
+    metadata = sequences.metadata
+    whole = metadata["task"] == "documents"
     sequence, position, labels = sequences.labelled()
     random = np.random.default_rng(seed)
     for label, name in ((1, "positive"), (0, "negative")):
         of_class = np.flatnonzero(labels == label)
         drawn = random.choice(of_class, min(number, len(of_class)), replace=False)
         if len(drawn):
-            print(f"\n{name} samples, the labelled token in ⟦ ⟧")
+            of_target = f" of {metadata['targets'][0]['name']!r}" if metadata["targets"][0]["token"] is None else ""
+            print(f"\n{name} samples{of_target}, "
+                  + ("the text's beginning and end" if whole else "the labelled token in ⟦ ⟧"))
         for index in drawn:
-            ids, at = sequences.input_ids[sequence[index]], position[index]
-            context = "".join(token_text(tokenizer, token)
-                              for token in ids[max(sequences.text_start, at - CONTEXT_SHOWN):at])
-            print(f"  …{context}⟦{token_text(tokenizer, ids[at])}⟧")
+            text = sequences.input_ids[sequence[index], sequences.text_start:position[index] + 1]
+            print(f"  {(ends_of_text if whole else token_in_context)(tokenizer, text)}")
+
+
+def token_in_context(tokenizer, ids) -> str:
+    """The last of these tokens marked, with those before it."""
+    from utils.tokenizer import token_text
+
+    shown = [token_text(tokenizer, token) for token in ids[-CONTEXT_SHOWN - 1:]]
+    return f"…{''.join(shown[:-1])}⟦{shown[-1]}⟧"
+
+
+def ends_of_text(tokenizer, ids) -> str:
+    """A text whole if it is short, else its first and last tokens."""
+    from utils.tokenizer import token_text
+
+    half = CONTEXT_SHOWN // 2
+    parts = [ids] if len(ids) <= CONTEXT_SHOWN else [ids[:half], ids[-half:]]
+    return " … ".join("".join(token_text(tokenizer, token) for token in part) for part in parts)
+
+
+def show_shortcuts(targets):
+    from utils.report import table
+    from utils.shortcuts import shortcut_aurocs
+
+    print("\nshortcuts: AUROC without any model (0.5 tells nothing)")
+    found = [shortcut_aurocs(target) for target in targets]
+    if len(targets) == 1:
+        for name, value in found[0].items():
+            print(f"  {name:<36} {value:.3f}")
+        return
+    print(table([["target", *found[0]], *([target.metadata["targets"][0]["name"][:40],
+                                           *(f"{value:.3f}" for value in values.values())]
+                                          for target, values in zip(targets, found, strict=True))]))
 
 
 def check_against_siblings(path, sequences):
@@ -111,13 +188,15 @@ def judge(arguments, checks):
     print("\nchecks")
     for check in checks:
         print(f"  {check}")
-    failed = [check for check in checks if not check.passed]
+    failed = [check for check in checks if check.passed is not None and not check.passed]
     if failed:
         raise UserError(f"{arguments.data_path} fails {len(failed)} check(s): "
                         + "; ".join(f"{check.name} ({check.detail})" for check in failed)
                         + "; make it again with scripts/prepare_data.py")
-    print(f"all {len(checks)} checks passed\nnext: python scripts/train_probe.py --train_data "
-          f"{Path(arguments.data_path).parent / 'train.pth'} --layer_sweep auto")
+    notes = sum(check.passed is None for check in checks)
+    print(f"all {len(checks) - notes} checks passed" + (f", {notes} noted" if notes else ""))
+    print(f"next: python scripts/train_probe.py --train_data {Path(arguments.data_path).parent / 'train.pth'} "
+          "--layer_sweep auto")
     return 0
 
 

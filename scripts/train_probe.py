@@ -128,6 +128,7 @@ def sources_of(arguments, tables, rows, plans, examples):
 def train(arguments, targets, language_model, examples, samples, sources, random_sources, owner, tracking, seconds):
     """A sweep for each question, with its baselines."""
     from utils.command_line import Progress
+    from utils.document_scores.of_sweep import score_sweep
     from utils.sweep import answer, baseline_logits, make_task
     from utils.tracked_runs import Runs
 
@@ -147,6 +148,7 @@ def train(arguments, targets, language_model, examples, samples, sources, random
             beside = baseline_logits(arguments, question.lag, task, splits, source, texts)
             sweeps.append(answer(arguments, question, task, source, random_sources[question], beside, metadata, start_runs,
                                  device, seconds))
+            sweeps[-1].documents = score_sweep(sweeps[-1], splits, beside)
             progress.update(1, f"{name} at lag {question.lag}")
     return sweeps
 
@@ -218,7 +220,7 @@ def say_more(arguments, targets, language_model, sweeps, sources, owner, written
 def show(sweep):
     """The tables of one lag: every layer where there is one probe a layer, else the best layer of each kind."""
     from utils.readings import lag_name
-    from utils.report import gap, one_sided, sweep_table
+    from utils.report import document_table, gap, one_sided, sweep_table
     from utils.sweep import table_layer
 
     what = "sequences are positive" if sweep.of_sequences else "tokens are the target"
@@ -241,6 +243,10 @@ def show(sweep):
                 print(warning, file=sys.stderr)
     for line in (*sweep.warnings, gap(sweep.winner, sweep.others, sweep.best)):
         print(line)
+    if sweep.documents:
+        print(f"\n{document_table(sweep.documents)}")
+        for line in sweep.documents.warnings:
+            print(line)
 
 
 def show_together(sweeps):

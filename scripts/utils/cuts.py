@@ -100,3 +100,30 @@ def overlapping_windows(length, width, overlap, causal) -> list[Stretch]:
         windows.append(Stretch(start, end, kept, keep_to))
         start, kept = start + width - overlap, keep_to
     return windows
+
+
+def default_overlap(width) -> int:
+    """Tokens that a label has before and after it in its window where the user does not say: the larger of 64 and a quarter
+    of the width, but at most a third, so that windows of few tokens still move on.
+    """
+    return min(max(64, width // 4), (width - 1) // 3)
+
+
+def covering_windows(length, width, overlap) -> list[Stretch]:
+    """Windows of at most `width` tokens, `width` - 2 * `overlap` apart; each token is kept from the one where the nearest
+    edge of the window is farthest away, the earlier of two.
+
+    So a token has at least `overlap` tokens before it and after it in its window, or all that the document has. The last
+    window is moved back until it is full. Raises ValueError where 2 * `overlap` >= `width`.
+
+        covering_windows(10, 6, 2) -> [Stretch(0, 6, 0, 4), Stretch(2, 8, 4, 6), Stretch(4, 10, 6, 10)]
+    """
+    if overlap < 0 or 2 * overlap >= width:
+        raise ValueError(f"windows of {width} tokens cannot overlap by {overlap} on either side")
+    if length == 0:
+        return []
+    last = max(length - width, 0)
+    starts = [*range(0, last, width - 2 * overlap), last]
+    ends = [min(start + width, length) for start in starts]
+    between = [(start + end - 1) // 2 + 1 for start, end in zip(starts, ends[1:], strict=False)]  # of their middles
+    return [Stretch(*stretch) for stretch in zip(starts, ends, [0, *between], [*between, length], strict=True)]

@@ -3,18 +3,25 @@
 import numpy as np
 
 from utils.checks import Check
+from utils.readers.annotated import normalised
+from utils.sequences import per_target
 from utils.splits import SHINGLE, shingle_hashes
 
+ANNOTATED = ("spans", "chains", "documents")  # tasks whose labels come from a file, not from the tokens themselves
 LEAST_OVERLAP = 32  # tokens that one window ends with and another begins with
 LEAST_DISTINCT = 8  # different tokens among them: fewer may be a row of dots
 SAME_TEXT = 0.5  # share of a window's shingles found in another split from which on it is the same text
 REPEATS = 0.001  # share of windows that may be so: songs have refrains, books quote the same hymn
+AS_PUBLISHED = "they were kept as published"
+LEAST_COMPARED = 64  # tokens: annotated texts that are shorter share half of their runs by a turn of phrase
 
 
 def check_file(sequences, tokenizer_fingerprint) -> list[Check]:
     """Every check of one file by itself. tokenizer_fingerprint: of the tokenizer that the user means to use."""
-    checks = [check_tokenizer(sequences, tokenizer_fingerprint), check_special_tokens(sequences),
-              check_labels(sequences), check_overlap(sequences)]
+    checks = [check_tokenizer(sequences, tokenizer_fingerprint), check_special_tokens(sequences)]
+    if sequences.metadata["task"] in ANNOTATED:
+        return [*checks, check_annotated_labels(sequences), check_windows(sequences)]
+    checks += [check_labels(sequences), check_overlap(sequences)]
     if sequences.metadata["positions"] == "sampled":
         checks.append(check_balance(sequences))
     return checks
@@ -54,6 +61,81 @@ def check_labels(sequences) -> Check:
     return Check("labels", not (misplaced | untrue).any(),
                  f"{int(misplaced.sum())} sequences with labels in the wrong place, {int(untrue.sum())} with a label that "
                  "contradicts its token")
+
+
+def check_annotated_labels(sequences) -> Check:
+    """Labels stand on text tokens only, in every row, and once for each token of a document and target: those of whole
+    texts once for each document, on its last token.
+    """
+    whole = sequences.metadata["task"] == "documents"
+    column, ends = np.arange(sequences.input_ids.shape[1]), sequences.text_ends[:, None]
+    may = column == ends - 1 if whole else (column >= sequences.text_start) & (column < ends)
+    misplaced = int(((sequences.labels >= 0) & ~may).any(1).sum())
+    empty = int((sequences.labels < 0).all(1).sum())
+    row, position, _ = sequences.labelled()
+    place = np.zeros_like(row) if whole else sequences.starts[row] + position - sequences.text_start
+    doubled = int(alike(sequences.tasks[row], sequences.documents[row], place)[1].sum())
+    return Check("labels", not (misplaced or empty or doubled),
+                 f"{misplaced} sequences with labels off the {'last text token' if whole else 'text'}, {empty} without a "
+                 f"label, {doubled} labels given twice")
+
+
+def alike(*keys) -> tuple[np.ndarray, np.ndarray]:
+    """An order by these keys, the first counting most; and of each item but the first, whether it has the keys of the one
+    before it.
+    """
+    order = np.lexsort(keys[::-1])
+    return order, np.logical_and.reduce([key[order[1:]] == key[order[:-1]] for key in keys])
+
+
+def check_windows(sequences) -> Check:
+    """Rows of one window differ in labels and target only, windows that share a place hold the same token there, a document
+    has one group, and no other window shows more on both sides of a labelled token than its own.
+    """
+    order, same = alike(sequences.documents, sequences.starts)
+    one, other = order[1:], order[:-1]
+    differ = (sequences.lengths[one] != sequences.lengths[other]) | (sequences.input_ids[one] != sequences.input_ids[other]
+                                                                     ).any(1)
+    regrouped = (sequences.documents[one] == sequences.documents[other]) & (sequences.groups[one] != sequences.groups[other])
+    first = np.concatenate([[True], ~same])
+    windows, window_of = order[first], np.empty_like(order)
+    window_of[order] = np.cumsum(first) - 1
+    unlike, torn = int((same & differ).sum()), contradicting_tokens(sequences, windows)
+    farther = nearer_the_edge(sequences, windows, window_of)
+    return Check("windows", not (unlike or regrouped.any() or torn or farther),
+                 f"{unlike} rows unlike another of their window, {int(regrouped.sum())} in another group than their "
+                 f"document, {torn} tokens unlike the same place of another window, {farther} labels nearer the edge of "
+                 "their window than of another")
+
+
+def contradicting_tokens(sequences, windows) -> int:
+    """Places of a document for which two of these windows (rows, one each) hold different tokens."""
+    documents = sequences.documents[windows]
+    windows = windows[np.bincount(documents)[documents] > 1]
+    column = np.arange(sequences.input_ids.shape[1])
+    text = (column >= sequences.text_start) & (column < sequences.text_ends[windows][:, None])
+    row, position = np.nonzero(text)
+    row = windows[row]
+    order, same = alike(sequences.documents[row], sequences.starts[row] + position)
+    token = sequences.input_ids[row, position][order]
+    return int((same & (token[1:] != token[:-1])).sum())
+
+
+def nearer_the_edge(sequences, windows, window_of) -> int:
+    """Labels that lie nearer the edge of their window than of the one before or after it in the document.
+
+    windows: a row of each window, in the order of documents and starts; window_of [n]: the window of each row.
+    """
+    documents, starts = sequences.documents[windows], sequences.starts[windows]
+    ends = starts + (sequences.text_ends - sequences.text_start)[windows]
+    row, position, _ = sequences.labelled()
+    own, place = window_of[row], sequences.starts[row] + position - sequences.text_start
+    distance, farthest = np.minimum(place - starts[own], ends[own] - 1 - place), np.full(len(row), -1)
+    for step in (-1, 1):
+        beside = np.clip(own + step, 0, len(windows) - 1)
+        there = np.minimum(place - starts[beside], ends[beside] - 1 - place)
+        farthest = np.maximum(farthest, np.where(documents[beside] == documents[own], there, -1))
+    return int((farthest > distance).sum())
 
 
 def check_balance(sequences) -> Check:
@@ -113,12 +195,46 @@ def check_siblings(name, sequences, other_name, other) -> list[Check]:
     shared = {kind: len(np.intersect1d(getattr(sequences, kind), getattr(other, kind))) for kind in ("documents", "groups")}
     checks.append(Check(f"groups apart: {name}, {other_name}", not any(shared.values()),
                         f"{shared['documents']} documents and {shared['groups']} groups on both sides"))
+    if sequences.metadata["task"] in ANNOTATED:
+        return checks + check_annotated_texts(name, sequences, other_name, other)
     share = shared_text(sequences, other)
     same = int((share >= SAME_TEXT).sum())
     checks.append(Check(f"texts apart: {name}, {other_name}", same <= REPEATS * len(share),
                         f"{same} of {len(share):,} windows of {name} share half or more of their {SHINGLE}-token runs with "
                         f"{other_name} (at most {REPEATS:.1%} may, as quotations and rows of signs)"))
     return checks
+
+
+def check_annotated_texts(name, sequences, other_name, other) -> list[Check]:
+    """Whole texts, and the runs of tokens of long windows, each window once. What is None is only worth knowing: runs of
+    documents, since texts of one kind are alike, and copies in a dataset that keeps them to show what leakage buys.
+    """
+    ours, theirs = ({side.metadata["document_hashes"][document] for document in np.unique(side.documents)}
+                    for side in (sequences, other))
+    shown = {normalised(text) for text in other.texts}
+    same, shared = sum(normalised(text) in shown for text in sequences.texts), len(ours & theirs)
+    apart, kept = not (same or shared), sequences.metadata["as_published"]
+    detail = f"{shared} texts on both sides letter for letter"
+    if sequences.texts:
+        detail += f", {same} of {len(sequences.texts):,} of {name} but for letter case and spaces, as far as they are run"
+    texts = Check(f"whole texts apart: {name}, {other_name}", None if kept and not apart else apart, detail,
+                  AS_PUBLISHED if kept else
+                  "texts that differ only where they are cut off are one (--context_length, --truncation_side)")
+
+    windows = per_target(sequences)[0]
+    sizes = windows.text_ends - windows.text_start
+    least = min(LEAST_COMPARED, int(sizes.max()))  # every full window, where all are short
+    compared = int((sizes >= least).sum())
+    close = int((shared_text(windows, per_target(other)[0])[sizes >= least] >= SAME_TEXT).sum())
+    detail = (f"{close} of {compared:,} windows of {name} with {least} tokens or more share half or more of their "
+              f"{SHINGLE}-token runs with {other_name}")
+    if sequences.metadata["task"] == "documents":
+        runs = Check(f"texts apart: {name}, {other_name}", None if close else True, detail,
+                     AS_PUBLISHED if kept else "are they of one origin? then group them (--group_column)")
+    else:
+        runs = Check(f"texts apart: {name}, {other_name}", close <= REPEATS * compared,
+                     f"{detail} (at most {REPEATS:.1%} may)")
+    return [texts, runs]
 
 
 def shared_text(sequences, other) -> np.ndarray:

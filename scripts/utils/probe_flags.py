@@ -32,8 +32,7 @@ def add_data_flags(parser, **train_data):
                                          **train_data})
     data.add_argument("--val_data", help="... to choose by (default: val.pth beside --train_data)")
     data.add_argument("--test_data", help="... to report on (default: test.pth beside --train_data, if there)")
-    data.add_argument("--targets", type=lambda text: text.split(","),
-                      help="of several targets in the data only these, a list of names (default: all)")
+    data.add_argument("--targets", help="of several targets in the data only these, a list of names (default: all)")
     data.add_argument("--cache_dir", help="folder where hidden states are kept, found again by the same model and data "
                                           "and resumed after a crash (default: in memory, nothing kept)")
     data.add_argument("--memory_gb", type=number(0, exclusive=True),

@@ -44,7 +44,8 @@ def split_targets(arguments, splits) -> list[dict]:
     sequences labelled?) and `pos_weight_cap`, which only token tasks have unless it is given.
     """
     names = [target["name"] for target in splits["train"].metadata["targets"]]
-    wanted = getattr(arguments, "targets", None) or names
+    given = getattr(arguments, "targets", None)
+    wanted = given.split(",") if given else names
     unknown = [name for name in wanted if name not in names]
     if unknown:
         raise UserError(f"--targets {unknown[0]!r} is none of {arguments.train_data}; it has {', '.join(map(repr, names))}")

@@ -25,6 +25,28 @@ def sweep_table(entries, split) -> str:
     return table(rows)
 
 
+def document_table(documents) -> str:
+    """Tokens to documents: the probe and aggregate that validation chose, in every bucket, and the baselines."""
+    winner = documents.winner
+    layer = winner.name["layer_idx"]
+    what = (f"{layer if isinstance(layer, str) else f'layer{layer}'} {winner.name['probe']}, seed {winner.name['seed']}, "
+            f"{winner.name['aggregate']}")
+    rows = [["whole documents, a score each", "val AUROC", "test AUROC", "95 % interval", "AUPRC", "FPR at 95 % TPR",
+             "Brier", "n"]]
+    named = [(f"{what}" + (f", {bucket}" if bucket != "all" else ""), winner, bucket) for bucket in winner.scores["test"]]
+    named += [(f"({name}" + (f", {found.name['aggregate']}" if found.name["aggregate"] else "") + ")", found, "all")
+              for name, found in documents.baselines.items() if found]
+    for name, found, bucket in named:
+        test, val = (found.scores[split].get(bucket, {}) for split in ("test", "val"))
+        interval = "-" if math.isnan(test["auc_low"]) else f"{test['auc_low']:.3f} to {test['auc_high']:.3f}"
+        rows.append([name, share(val.get("auc", math.nan)), share(test["auc"]), interval, share(test["auprc"]),
+                     share(test["fpr_at_95_tpr"]), share(test["brier"]), f"{test['n']:,}"])
+    best = winner.scores["test"]["all"]
+    minus = (f"\ntest AUROC of documents minus {documents.best}, the best baseline on validation: "
+             f"{signed(best, 'minus_baseline')}" if documents.best else "")
+    return table(rows) + minus
+
+
 def sweeps_table(sweeps) -> str:
     """A line for each target and lag: the winner on validation, its scores on test (val, without test), the baseline."""
     rows = [["target", "lag", "layer", "probe", "balanced acc", "95 % interval", "AUROC", "best baseline", "its AUROC",

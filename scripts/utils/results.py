@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import torch
 
+from utils.document_scores.scoring import COLUMNS as DOCUMENT_COLUMNS
 from utils.errors import UserError
 from utils.files import csv_text, json_text, load_tensors, read_csv, save_tensors
 from utils.readings import lag_name, layer_name
@@ -28,7 +29,9 @@ METADATA = {"model": str, "model_fingerprint": str, "dataset_fingerprint": str, 
 OWNERS = ("model", "model_fingerprint", "dataset_fingerprint", "settings")
 BASELINE_KEY = ("target", "baseline", "layer_idx", "lag", "probe", "seed", "split")
 METRICS, SUMMARY, BASELINES, RECORD = "probe_metrics.csv", "probe_results.csv", "baselines.csv", "run_record.json"
-COLUMNS = {METRICS: (*KEY, "chosen", *SCORES, *COMPARED, *SOLVED, *OWNERS), BASELINES: (*BASELINE_KEY, *SCORES, *OWNERS)}
+DOCUMENTS = "document_scores.csv"
+COLUMNS = {METRICS: (*KEY, "chosen", *SCORES, *COMPARED, *SOLVED, *OWNERS), BASELINES: (*BASELINE_KEY, *SCORES, *OWNERS),
+           DOCUMENTS: (*DOCUMENT_COLUMNS, *OWNERS)}
 SUMMARY_SCORES = tuple(name for name in (*SCORES, *COMPARED) if name not in ("n", "pos_ratio", "threshold", "groups"))
 
 
@@ -137,15 +140,18 @@ def merged(path, rows, key, replaced) -> list[dict]:
     return [row for row in kept if tuple(row[name] for name in key) not in new] + list(rows)
 
 
-def write_tables(files, results_dir, probe_rows, baseline_rows, record, replaced=()):
-    """probe_metrics.csv, what follows from it (probe_results.csv), baselines.csv and run_record.json; `replaced`: the
-    tables whose old rows are dropped.
+def write_tables(files, results_dir, probe_rows, baseline_rows, document_rows, record, replaced=()):
+    """probe_metrics.csv, what follows from it (probe_results.csv), baselines.csv, run_record.json, and document_scores.csv
+    where there is something to write; `replaced`: the tables whose old rows are dropped.
     """
     folder = Path(results_dir)
     metrics = merged(folder / METRICS, probe_rows, PROBE, replaced)
     baselines = merged(folder / BASELINES, baseline_rows, BASELINE_KEY[:-1], replaced)
     texts = {METRICS: csv_text(COLUMNS[METRICS], metrics), SUMMARY: csv_text(*summary(metrics)),
              BASELINES: csv_text(COLUMNS[BASELINES], baselines), RECORD: json_text(record)}
+    documents = merged(folder / DOCUMENTS, document_rows, ("target", "lag"), replaced)
+    if documents:
+        texts[DOCUMENTS] = csv_text(COLUMNS[DOCUMENTS], documents)
     for name, text in texts.items():
         with files.open(folder / name) as file:
             file.write(text.encode("utf-8"))

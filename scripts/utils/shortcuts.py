@@ -8,12 +8,20 @@ from utils.readings import examples_at
 
 
 def shortcut_aurocs(sequences) -> dict[str, float]:
-    """Of every labelled token, from its sequence alone. Away from 0.5 in either direction tells the classes apart."""
+    """Of every labelled token of the one target (`per_target`), from its sequence alone; NaN where a class is missing. Away
+    from 0.5 in either direction tells the classes apart.
+    """
     sequence, position, labels = sequences.labelled()
-    return {"length of the sequence": auroc(sequences.lengths[sequence], labels),
-            "position in the sequence": auroc(position, labels),
-            "distance since the last target": auroc(distance_since_target(sequences, sequence, position), labels),
-            "identity of the token just before": identity_auroc(sequences)}
+    found = {"length of the sequence": auroc(sequences.lengths[sequence], labels)}
+    if sequences.metadata["targets"][0]["token"] is not None:
+        distance = distance_since_target(sequences, sequence, position)
+        return found | {"position in the sequence": auroc(position, labels),
+                        "distance since the last target": auroc(distance, labels),
+                        "identity of the token just before": identity_auroc(sequences, -1)}
+    if sequences.metadata["task"] != "documents":  # of these the label is at the end
+        found["position in the document"] = auroc(sequences.starts[sequence] + position, labels)
+    return found | {"identity of the token itself": identity_auroc(sequences, 0),
+                    "identity of the token just before": identity_auroc(sequences, -1)}
 
 
 def distance_since_target(sequences, sequence, position) -> np.ndarray:
@@ -26,11 +34,15 @@ def distance_since_target(sequences, sequence, position) -> np.ndarray:
     return position - last[sequence, position - 1]
 
 
-def identity_auroc(sequences) -> float:
-    """Frequencies from one half of the groups (or of the examples, where one group is all), judged on the other half."""
-    examples = examples_at(sequences, -1)
+def identity_auroc(sequences, lag) -> float:
+    """How well the token `lag` away tells the label: its frequencies from one half of the groups (or of the examples, where
+    one group is all), judged on the other half, and the mean of both ways; NaN where a half lacks a class.
+    """
+    examples = examples_at(sequences, lag)
     names, group = np.unique(examples.groups, return_inverse=True)
     half = (group if len(names) > 1 else np.arange(len(examples))) % 2
+    if len(np.unique(np.stack([half, examples.labels]), axis=1).T) < 4:
+        return float("nan")
     aurocs = []
     for held_out in (0, 1):
         train, test = half != held_out, half == held_out

@@ -116,3 +116,35 @@ class EvenCap:
         for document, items in enumerate(self._items):
             del items[level + (document in lucky):]
         self._level, self._count = level + 1, self.most
+
+
+def stratified_splits(groups, amounts, train_ratio, random) -> dict:
+    """{group: "train" | "val" | "test"}: whole groups, so that of every column of `amounts` each split gets its share.
+
+    groups: names or numbers, one for each of n documents; amounts: float [n, columns], what each document brings (its
+    positives, its negatives, itself), all at least 0. The shares are those of `assign_splits`. Greedy, the largest group
+    first (by its largest part of any column): it goes where the sum over columns of (held - wanted)^2 / wanted grows least,
+    as in iterative stratification (Sechidis et al. 2011) with amounts in place of labels. Once as few groups with something
+    of a column are left as splits without any, they go to those. Depends on `random` and the names, not on their order.
+    """
+    names, group_of = np.unique(np.array(groups), return_inverse=True)
+    if len(names) < 3:
+        raise UserError(f"{len(names)} independent group(s) of texts, at least 3 are needed (train, val, test); "
+                        "give more texts")
+    totals = np.zeros((len(names), amounts.shape[1]))
+    np.add.at(totals, group_of, amounts)
+    totals = totals[:, totals.any(0)]
+    parts = totals / totals.sum(0)
+    wanted = np.array([train_ratio, (1 - train_ratio) / 2, (1 - train_ratio) / 2])[:, None]
+    held, empty, left = np.zeros((3, parts.shape[1])), np.ones((3, parts.shape[1]), dtype=bool), (parts > 0).sum(0)
+    chosen = np.zeros(len(names), dtype=int)
+    for group in np.lexsort((random.permutation(len(names)), -parts.max(1))):
+        part = parts[group]
+        has = part > 0
+        urgent = has & (left <= empty.sum(0))
+        growth = ((2 * (held - wanted) + part) * part / wanted).sum(1)
+        chosen[group] = split = np.lexsort((growth, -(empty & urgent).sum(1)))[0]
+        held[split] += part
+        empty[split] &= ~has
+        left -= has
+    return {name: ("train", "val", "test")[split] for name, split in zip(names.tolist(), chosen, strict=True)}

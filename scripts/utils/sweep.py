@@ -39,7 +39,7 @@ class Probe:
 class Sweep:
     """What one question gave. of_several: whether the data have other targets; baselines: {name: {split: scores}, or None
     where not computed}; best: the name of the one that probes are compared with, chosen on validation; random_weights:
-    probes of the model with random weights.
+    probes of the model with random weights; documents: the DocumentScores, where tokens give scores of documents.
     """
 
     question: Question
@@ -53,6 +53,7 @@ class Sweep:
     task: Task
     of_sequences: bool
     random_weights: list[Probe] = field(default_factory=list)
+    documents: object = None
 
     @property
     def lag(self) -> int:

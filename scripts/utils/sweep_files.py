@@ -13,7 +13,7 @@ from utils.sweep import table_layer
 def save_sweeps(arguments, sweeps, targets, language_model, owner, strangers, seconds) -> list[tuple[Path, dict]]:
     """Writes everything, and only then deletes what it replaces. Returns each saved probe's path and metadata."""
     sampling = vars(sampling_of(arguments))
-    probe_rows, baseline_rows, written = [], [], []
+    probe_rows, baseline_rows, document_rows, written = [], [], [], []
     with WriteTogether() as files:
         for sweep in sweeps:
             shared = shared_metadata(targets[sweep.question.target], language_model, owner)
@@ -23,15 +23,17 @@ def save_sweeps(arguments, sweeps, targets, language_model, owner, strangers, se
                 metadata = {**shared, "sampling": sampling, "target": sweep.target, "lag": probe.lag, "seed": probe.seed,
                             "kind": probe.kind, "layer": probe.layer, "l2": probe.l2, "threshold": probe.threshold,
                             "pool": arguments.pool, "attention_segments": arguments.attention_segments,
-                            **probe.notes, "metrics": probe.metrics, "baselines": sweep.baselines}
+                            **probe.notes, "metrics": probe.metrics, "baselines": sweep.baselines,
+                            **as_document_score(sweep, probe)}
                 save_probe(files, path, probe.tensors, metadata)
                 written.append((path, metadata))
             probe_rows += rows_of_probes(sweep, owner)
             baseline_rows += rows_of_baselines(sweep, owner, arguments.seeds[0])
+            document_rows += [row | owner for row in sweep.documents.rows] if sweep.documents else []
         record = {"command": sys.argv, "arguments": vars(arguments), **owner, "seconds": seconds,
                   "selected_on_validation": selected(sweeps),
                   "versions": {name: version(name) for name in ("torch", "transformers", "numpy", "scipy", "scikit-learn")}}
-        write_tables(files, arguments.results_dir, probe_rows, baseline_rows, record, replaced=strangers)
+        write_tables(files, arguments.results_dir, probe_rows, baseline_rows, document_rows, record, replaced=strangers)
     for path in set(strangers) - {*(path for path, _ in written), *(Path(arguments.results_dir) / name for name in COLUMNS)}:
         path.unlink(missing_ok=True)
     return written
@@ -53,6 +55,15 @@ def text_hashes(splits) -> dict[str, list[str]]:
     hashes = splits["train"].metadata.get("document_hashes")
     return {} if hashes is None else {name: [hashes[document] for document in sorted(set(sequences.documents.tolist()))]
                                       for name, sequences in splits.items()}
+
+
+def as_document_score(sweep, probe) -> dict:
+    """{"document_score": by which aggregate of its tokens' logits the probe was chosen to score documents, and how}"""
+    if sweep.documents is None or probe is not sweep.chosen[sweep.documents.winner.index]:
+        return {}
+    winner = sweep.documents.winner
+    return {"document_score": {"aggregate": winner.name["aggregate"], "threshold": winner.threshold,
+                               "platt_slope": winner.platt[0], "platt_intercept": winner.platt[1]}}
 
 
 def rows_of_probes(sweep, owner) -> list[dict]:

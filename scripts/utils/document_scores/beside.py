@@ -1,0 +1,32 @@
+"""What a probe's scores of documents must beat beside token baselines: the documents' length and their words."""
+
+import numpy as np
+
+from utils.baselines import CHARACTERS, WORDS, logistic_logits, tf_idf_logits
+
+TOKEN_BASELINES = ("read token", "neighbours", "own probability")  # of utils.baselines; the others are no matter of tokens
+DOCUMENT_BASELINES = ("length", "tf-idf words", "tf-idf characters")
+
+
+def document_baselines(documents) -> dict[str, dict[str, np.ndarray] | None]:
+    """{baseline: {split: logits [d]}} of {split: Documents}, fitted on "train" and smoothed by validation; None for one that
+    cannot be: without train, with one class in it, and for words without texts.
+    """
+    if "train" not in documents or len(set(documents["train"].labels.tolist())) < 2:
+        return dict.fromkeys(DOCUMENT_BASELINES)
+    labels = {split: those.labels for split, those in documents.items()}
+    texts = {split: those.texts for split, those in documents.items()}
+    known = all(texts.values())
+    return {"length": length_logits_of(documents, labels),
+            "tf-idf words": tf_idf_logits(texts, labels, **WORDS) if known else None,
+            "tf-idf characters": tf_idf_logits(texts, labels, **CHARACTERS) if known else None}
+
+
+def length_logits_of(documents, labels) -> dict[str, np.ndarray]:
+    """Logistic regression on how many text tokens the document has (C is 1)."""
+    from sklearn.preprocessing import StandardScaler
+
+    lengths = {split: those.lengths[:, None].astype(np.float64) for split, those in documents.items()}
+    scaler = StandardScaler().fit(lengths["train"])
+    return logistic_logits({split: scaler.transform(values) for split, values in lengths.items()}, labels,
+                           inverse_penalties=(1.0,))

@@ -1,0 +1,24 @@
+"""Documents by length: the file's own buckets, else thirds of the lengths on validation."""
+
+import numpy as np
+
+ALL = "all"
+THIRDS = ("short", "medium", "long")
+
+
+def bucketed(documents) -> dict[str, dict[str, np.ndarray]]:
+    """{split: {bucket: bool [d]}} of {split: Documents}: first ALL, then the buckets that the split has documents in.
+
+    Thirds are cut at the lengths that a third and two thirds of validation's documents do not pass, the same in each split,
+    and carry their bounds: "short (at most 40 tokens)", "medium (41 to 90 tokens)", "long (91 tokens or more)".
+    """
+    if all(those.buckets for those in documents.values()):
+        names = {split: np.array(those.buckets) for split, those in documents.items()}
+        every = sorted(set(np.concatenate(list(names.values())).tolist()))
+    else:
+        low, high = np.quantile(documents["val"].lengths, [1 / 3, 2 / 3], method="inverted_cdf")
+        every = [f"{THIRDS[0]} (at most {low} tokens)", f"{THIRDS[1]} ({low + 1} to {high} tokens)",
+                 f"{THIRDS[2]} ({high + 1} tokens or more)"]
+        names = {split: np.array(every)[np.searchsorted([low, high], those.lengths)] for split, those in documents.items()}
+    return {split: {ALL: np.ones(len(found), dtype=bool),
+                    **{name: found == name for name in every if (found == name).any()}} for split, found in names.items()}

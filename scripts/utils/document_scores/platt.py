@@ -1,0 +1,24 @@
+"""Platt scaling: a score on any scale -> log-odds, fitted where the truth is known."""
+
+import numpy as np
+
+INVERSE_PENALTY = 10.0  # scikit-learn's C: of 50 documents it moves the slope by a percent, and keeps it finite where a
+#                         threshold parts the classes
+
+
+def platt(scores, labels) -> tuple[float, float]:
+    """(slope, intercept) so that slope x score + intercept are the log-odds of label 1; NaN where the scores are all equal
+    or not finite, or a class is absent.
+
+    Platt (1999): logistic regression on the score alone. Here on the standardised score and with a small quadratic penalty
+    on its slope in place of his smoothed labels, by scikit-learn, and folded back on the raw score. scores, labels [n].
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    scores, true = np.asarray(scores, dtype=np.float64), np.asarray(labels) == 1
+    if not np.isfinite(scores).all() or true.all() or not true.any() or np.ptp(scores) == 0:
+        return float("nan"), float("nan")
+    centre, spread = scores.mean(), scores.std()
+    model = LogisticRegression(C=INVERSE_PENALTY).fit(((scores - centre) / spread)[:, None], true)
+    slope = float(model.coef_[0, 0] / spread)
+    return slope, float(model.intercept_[0] - slope * centre)

@@ -1,0 +1,182 @@
+"""Documents scored by every probe and aggregate, and by what they must beat; all that is chosen is chosen on validation."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from utils.baselines import best_baseline, suspicious
+from utils.calibration import calibration
+from utils.differences import paired_difference
+from utils.document_scores.aggregates import AGGREGATES, aggregated
+from utils.document_scores.beside import TOKEN_BASELINES, document_baselines
+from utils.document_scores.buckets import ALL, bucketed
+from utils.document_scores.platt import platt
+from utils.metrics import all_scores, choose_thresholds, chunks
+
+SCORED = ("val", "test")
+NAME = {"probe": "", "baseline": "", "layer_idx": "", "seed": "", "aggregate": ""}  # of what gave a score
+KEY = ("target", "lag", *NAME, "bucket", "split")
+JUDGED = ("auc", "auc_low", "auc_high", "auprc", "fpr_at_95_tpr", "tpr_at_1_fpr", "balanced_accuracy",
+          "balanced_accuracy_low", "balanced_accuracy_high", "threshold")
+CALIBRATED = ("brier", "ece", "platt_slope", "platt_intercept")
+COMPARED = ("minus_baseline", "minus_baseline_low", "minus_baseline_high")
+COLUMNS = (*KEY, "chosen", *JUDGED, "n", "pos_ratio", "groups", *CALIBRATED, "optimism", "best_baseline", *COMPARED)
+
+
+@dataclass
+class Chosen:
+    """What validation chose of some candidates: a probe and its aggregate, or of one baseline its aggregate.
+
+    name: as NAME, aggregate "" where a document has one score as it is; index: which candidate; values: {split: float64
+    [d]}; platt: (slope, intercept), from validation; scores: {split: {bucket: as in the rows}}.
+    """
+
+    name: dict
+    index: int
+    values: dict
+    threshold: float
+    platt: tuple[float, float]
+    scores: dict
+
+    @property
+    def aurocs(self) -> tuple[float, float]:
+        """On validation, where the choice was made, and on test: their difference is the optimism of choosing."""
+        return tuple(self.scores[split][ALL]["auc"] for split in SCORED)
+
+
+@dataclass
+class DocumentScores:
+    """rows: of results/document_scores.csv, COLUMNS; winner: the probe and aggregate; baselines: {name: Chosen}, or None
+    where not computed; best: the name of the one that the winner is compared with, "" without any.
+    """
+
+    rows: list[dict]
+    winner: Chosen
+    baselines: dict
+    best: str
+
+    @property
+    def warnings(self) -> list[str]:
+        """Baselines that rank documents the wrong way round."""
+        return [warning for name, found in self.baselines.items() if found for split in SCORED
+                if (warning := suspicious(f"{name} of documents on {split}", found.scores[split][ALL]["auc"]))]
+
+
+def why_not(documents) -> str | None:
+    """What keeps {split: Documents} from a meaningful score, in words; None where nothing does."""
+    for split, purpose in (("val", "choose by"), ("test", "judge by")):
+        n, positives = len(documents[split]), int(documents[split].labels.sum())
+        if positives in (0, n):
+            return f"{split} has {n} documents, {positives} of them positive: nothing to {purpose}"
+    return None
+
+
+def score_documents(documents, logits, probes, target, lag, token_baselines=None) -> DocumentScores:
+    """All aggregates of all probes, and of what stands beside them, by validation's choice.
+
+    documents: {"val" and "test": Documents, at least one in each; "train" for the baselines that are fitted}
+    logits: {split: [probes, n]}, finite, columns as `documents_of` was told
+    probes: [{"probe", "layer_idx", "seed"}], one a row of the logits
+    token_baselines: {name: {split: logits [n]}, or None where not computed}; those in TOKEN_BASELINES are used
+
+    Every probe and aggregate is scored; only what is chosen has intervals, buckets and calibration. Of equally good ones the
+    earlier probe is chosen, then the earlier aggregate. A class that is absent leaves NaN; see `why_not`.
+    """
+    scored = {split: documents[split] for split in SCORED}
+    judge = partial(judged, documents=scored, buckets=bucketed(scored))
+    winner, others = choose(probes, logits, scored, judge)
+    baselines = {}
+    for name in TOKEN_BASELINES:
+        by_split = (token_baselines or {}).get(name)
+        if by_split is None or not all(np.isfinite(by_split[split]).all() for split in SCORED):
+            baselines[name] = None
+            continue
+        rows = {split: np.asarray(by_split[split])[None] for split in SCORED}
+        baselines[name], more = choose([{"baseline": name}], rows, scored, judge)
+        others += more
+    for name, values in document_baselines(documents).items():
+        baselines[name] = None if values is None else judge(NAME | {"baseline": name}, 0, values)
+    there = {name: found for name, found in baselines.items() if found}
+    best = best_baseline({name: found.aurocs[0] for name, found in there.items()}) if there else ""
+    if best:
+        compare(winner, there[best], best, scored, judge.keywords["buckets"])
+    rows = [row for one in (winner, *there.values()) for row in rows_of(one)] + others
+    return DocumentScores([{"target": target, "lag": lag} | row for row in rows], winner, baselines, best)
+
+
+def choose(names, logits, documents, judge) -> tuple[Chosen, list[dict]]:
+    """The candidate and aggregate of the greatest AUROC on validation, and the rows of all the others."""
+    aurocs, rows = [], []
+    for start, stop in chunks(len(names), len(AGGREGATES) * max(map(len, documents.values()))):
+        values = {split: aggregated(logits[split][start:stop], those).reshape(-1, len(those))
+                  for split, those in documents.items()}
+        thresholds = choose_thresholds(finite(values["val"])[0], documents["val"].labels)
+        found = {split: table_scores(values[split], those.labels, those.groups, thresholds, intervals=False)
+                 for split, those in documents.items()}
+        aurocs += [scores["auc"] for scores in found["val"]]
+        rows += [[NAME | name | {"aggregate": aggregate, "bucket": ALL, "split": split, "chosen": 0}
+                  | found[split][index * len(AGGREGATES) + column] for split in documents]
+                 for index, name in enumerate(names[start:stop]) for column, aggregate in enumerate(AGGREGATES)]
+    best = int(np.nan_to_num(aurocs, nan=-1.0).argmax())
+    candidate, aggregate = best // len(AGGREGATES), list(AGGREGATES)[best % len(AGGREGATES)]
+    values = {split: aggregated(logits[split][candidate:candidate + 1], those, (aggregate,))[0, 0]
+              for split, those in documents.items()}
+    return (judge(NAME | names[candidate] | {"aggregate": aggregate}, candidate, values),
+            [row for index, both in enumerate(rows) if index != best for row in both])
+
+
+def finite(values) -> tuple[np.ndarray, np.ndarray]:
+    """values [candidates, d] with 0 in rows that are not finite, and which are: bool [candidates]."""
+    sound = np.isfinite(values).all(1)
+    return np.where(sound[:, None], values, 0), sound
+
+
+def table_scores(values, labels, groups, thresholds, intervals=True) -> list[dict]:
+    """Of values [candidates, d]: those of all_scores that stand in the table, NaN where a value is not finite."""
+    values, sound = finite(values)
+    found = all_scores(values, labels, groups, thresholds, intervals=intervals)
+    return [{name: one[name] for name in (*JUDGED, "n", "pos_ratio", "groups")}
+            | ({} if fine else dict.fromkeys(JUDGED, float("nan"))) for one, fine in zip(found, sound, strict=True)]
+
+
+def judged(name, index, values, documents, buckets) -> Chosen:
+    """A score of documents, {split: [d]}: threshold and Platt scaling from validation, scores in every bucket of SCORED."""
+    threshold = float(choose_thresholds(finite(values["val"][None])[0], documents["val"].labels)[0])
+    fitted = platt(values["val"], documents["val"].labels)
+    scores = {split: {} for split in documents}
+    for split, those in documents.items():
+        for bucket, kept in buckets[split].items():
+            some, labels, groups = values[split][kept], those.labels[kept], those.groups[kept]
+            scores[split][bucket] = (table_scores(some[None], labels, groups, [threshold])[0]
+                                     | calibrated(some, labels, fitted))
+    chosen = Chosen(name, index, {split: values[split] for split in documents}, threshold, fitted, scores)
+    validation, test = chosen.aurocs
+    scores["test"][ALL]["optimism"] = validation - test
+    return chosen
+
+
+def calibrated(values, labels, fitted) -> dict[str, float]:
+    """Brier score and ECE of the Platt-scaled values [d], every document counted alike: at the sample's own prevalence."""
+    slope, intercept = fitted
+    logits, share = slope * values + intercept, float(np.mean(labels))
+    fine = np.isfinite(logits).all()
+    found = calibration(logits[None], (labels == 1)[None], share, share) if fine else {}
+    return {**{name: float(found[name][0]) if fine else float("nan") for name in ("brier", "ece")},
+            "platt_slope": slope, "platt_intercept": intercept}
+
+
+def compare(winner, baseline, best, documents, buckets):
+    """How much better the winner ranks documents than the best baseline: paired, in every split and bucket."""
+    for split, those in documents.items():
+        for bucket, kept in buckets[split].items():
+            pair = [one.values[split][kept] for one in (winner, baseline)]
+            found = (np.nan,) * 3
+            if np.isfinite(pair).all():
+                found = paired_difference(*pair, those.labels[kept], those.groups[kept], 0, 0, "auc")
+            winner.scores[split][bucket] |= {"best_baseline": best} | dict(zip(COMPARED, found, strict=True))
+
+
+def rows_of(chosen) -> list[dict]:
+    return [chosen.name | {"bucket": bucket, "split": split, "chosen": 1} | scores
+            for split, by_bucket in chosen.scores.items() for bucket, scores in by_bucket.items()]
