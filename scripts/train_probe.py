@@ -134,7 +134,7 @@ def train(arguments, targets, language_model, examples, samples, sources, random
 
     texts = texts_of(targets[0], language_model) if arguments.sequence_task else None
     device = language_model.device if language_model.device.type == "cuda" else "cpu"
-    sweeps = []
+    sweeps, remembered = [], {}
     with Progress("targets and lags", "question", len(sources)) as progress:
         for question, source in sources.items():
             splits, task = targets[question.target], make_task(arguments, examples[question], samples[question])
@@ -145,7 +145,7 @@ def train(arguments, targets, language_model, examples, samples, sources, random
                            shown=name if metadata["of_several"] else None):
                 return Runs(arguments, tracking, {**owner, "target": name}, kind, lag, layers, shown)
 
-            beside = baseline_logits(arguments, question.lag, task, splits, source, texts)
+            beside = baseline_logits(arguments, question.lag, task, splits, source, texts, remembered)
             sweeps.append(answer(arguments, question, task, source, random_sources[question], beside, metadata, start_runs,
                                  device, seconds))
             sweeps[-1].documents = score_sweep(sweeps[-1], splits, beside)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from utils.files import fingerprint
 from utils.metrics import auroc
 
 SMOOTHING = 1.0  # examples of the average token that each token is thought to have had
@@ -139,14 +140,19 @@ def all_token_baselines(examples_by_split, sequences_by_split, own_logits_by_spl
     return found
 
 
-def all_sequence_baselines(examples_by_split, sequences_by_split, texts_by_split) -> dict[str, dict[str, np.ndarray]]:
-    """The same for labels of whole sequences, and a bag of words and of characters; texts: {split: [text of a sequence]}."""
+def all_sequence_baselines(examples_by_split, sequences_by_split, texts_by_split,
+                           remembered=None) -> dict[str, dict[str, np.ndarray]]:
+    """The same for labels of whole sequences, and a bag of words and of characters; texts: {split: [text of a sequence]};
+    remembered: a dict, by which the bags are fitted once where the same texts and labels are asked of at several lags.
+    """
     texts = {split: [texts_by_split[split][index] for index in examples.sequence]
              for split, examples in examples_by_split.items()}
-    labels = labels_of(examples_by_split)
-    return {**all_token_baselines(examples_by_split, sequences_by_split),
-            "tf-idf words": tf_idf_logits(texts, labels, **WORDS),
-            "tf-idf characters": tf_idf_logits(texts, labels, **CHARACTERS)}
+    labels, remembered = labels_of(examples_by_split), {} if remembered is None else remembered
+    asked = fingerprint(*(array for examples in examples_by_split.values() for array in (examples.sequence, examples.labels)))
+    if asked not in remembered:
+        remembered[asked] = {"tf-idf words": tf_idf_logits(texts, labels, **WORDS),
+                             "tf-idf characters": tf_idf_logits(texts, labels, **CHARACTERS)}
+    return {**all_token_baselines(examples_by_split, sequences_by_split), **remembered[asked]}
 
 
 def is_sequence_task(sequences) -> bool:

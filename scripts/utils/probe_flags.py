@@ -10,6 +10,7 @@ from utils.errors import UsageError
 KINDS = ("linear", "logistic", "mass_mean", "mass_mean_tilted", "mlp", "attention", "attention_features")
 PAGE_KINDS = ("linear", "logistic", "mass_mean", "mass_mean_tilted")  # a weight and a bias: a page can show them
 PENALISED = {"logistic", "attention_features"}  # those that --l2_grid is for
+POS_WEIGHT_CAP = 5.0  # of next-token data, unless another is given
 L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
 
@@ -101,8 +102,8 @@ def add_comparison_flags(parser):
 
 
 def check_flags(arguments):
-    """Refuse flags that contradict each other; sets `layers` (the text that names them), `kinds`, `seeds` and
-    `l2_grid`.
+    """Refuse flags that contradict each other; sets `layers` (the text that names them), `kinds`, `seeds`, `l2_grid`, and
+    whether `pos_weight_cap` was given.
     """
     check_reading(arguments)
     arguments.kinds = arguments.probe
@@ -114,6 +115,8 @@ def check_flags(arguments):
     if arguments.pool != "last" and "attention" in arguments.kinds:
         raise UsageError(f"--pool {arguments.pool} and --probe attention contradict each other: the probe pools by itself; "
                          "train it in a run of its own")
+    arguments.pos_weight_cap_given = arguments.pos_weight_cap is not None
+    arguments.pos_weight_cap = arguments.pos_weight_cap or POS_WEIGHT_CAP
     arguments.seeds = arguments.train_seeds or [arguments.seed or 0]
     arguments.l2_grid = sorted(arguments.l2_grid or L2_GRID, reverse=True)
     return arguments

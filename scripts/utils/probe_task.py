@@ -11,8 +11,6 @@ from utils.readings import Question, examples_at
 from utils.sampling import Sampling, draw_sample, same_share, some_documents
 from utils.sequences import load_sequences, per_target
 
-POS_WEIGHT_CAP = 5.0  # of token tasks
-
 
 def load_splits(arguments):
     """{"train", "val", perhaps "test"}: sequences of one preparation."""
@@ -41,7 +39,7 @@ def load_splits(arguments):
 
 def split_targets(arguments, splits) -> list[dict]:
     """Of each target that is wanted {split: Sequences}, the same windows with its labels. Settles `sequence_task` (are whole
-    sequences labelled?) and `pos_weight_cap`, which only token tasks have unless it is given.
+    sequences labelled?) and `pos_weight_cap`, which only next-token data have unless it is given.
     """
     names = [target["name"] for target in splits["train"].metadata["targets"]]
     given = getattr(arguments, "targets", None)
@@ -53,8 +51,8 @@ def split_targets(arguments, splits) -> list[dict]:
     targets = [{name: made[name][names.index(target)] for name in splits} for target in wanted]
     arguments.sequence_task = all(is_sequence_task(found["train"]) for found in targets)
     of_tokens = splits["train"].metadata.get("task", "token") == "token" and not arguments.sequence_task
-    if arguments.pos_weight_cap is None and of_tokens:
-        arguments.pos_weight_cap = POS_WEIGHT_CAP
+    if not (of_tokens or arguments.pos_weight_cap_given):
+        arguments.pos_weight_cap = None
     return targets
 
 

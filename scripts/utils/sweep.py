@@ -253,11 +253,13 @@ def compare(sweep, baseline):
             scores_of_split["best_baseline"] = sweep.best
 
 
-def baseline_logits(arguments, lag, task, splits, source, texts=None) -> dict:
-    """{name: {split: logits}, or None where not computed}, each fitted on the sample of the first seed."""
+def baseline_logits(arguments, lag, task, splits, source, texts=None, remembered=None) -> dict:
+    """{name: {split: logits}, or None where not computed}, each fitted on the sample of the first seed. texts, remembered:
+    of all_sequence_baselines.
+    """
     examples = task.first_sample
     if arguments.sequence_task:
-        return all_sequence_baselines(examples, splits, texts)
+        return all_sequence_baselines(examples, splits, texts, remembered)
     own = {name: table.own_logits[source.rows[name]] for name, table in source.tables.items() if name != "train"}
     own = own if lag == -1 and not any(np.isnan(values).any() for values in own.values()) else None
     return {**all_token_baselines(examples, splits, own), **({} if own else {"own probability": None})}
