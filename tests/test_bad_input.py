@@ -32,7 +32,7 @@ from helpers import (
     write_texts,
 )
 
-SCRIPTS_WITH_NUMBERS = ("prepare_data", "inspect_data", "train_probe", "visualize_probe", "check_setup")
+SCRIPTS_WITH_NUMBERS = ("prepare_data", "inspect_data", "train_probe", "visualize_probe", "check_setup", "evaluate_probe")
 NOBODY = 65534
 
 

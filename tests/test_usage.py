@@ -9,7 +9,7 @@ import pytest
 from helpers import ROOT
 
 SCRIPTS = ("prepare_data", "inspect_data", "train_probe", "visualize_probe", "visualize_results", "run_experiment",
-           "check_setup")
+           "check_setup", "evaluate_probe")
 CONTRACT = {
     "prepare_data": {"model_name": "unsloth/gemma-3-270m", "target_token": " the", "context_length": 256, "max_texts": 1000,
                      "max_chunks_per_class": 50000, "train_ratio": 0.8, "language": "en", "output_dir": "data"},

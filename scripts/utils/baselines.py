@@ -148,7 +148,7 @@ def all_sequence_baselines(examples_by_split, sequences_by_split, texts_by_split
     texts = {split: [texts_by_split[split][index] for index in examples.sequence]
              for split, examples in examples_by_split.items()}
     labels, remembered = labels_of(examples_by_split), {} if remembered is None else remembered
-    asked = fingerprint(*(array for examples in examples_by_split.values() for array in (examples.sequence, examples.labels)))
+    asked = fingerprint(*(array for those in examples_by_split.values() for array in (those.sequence, those.labels)))
     if asked not in remembered:
         remembered[asked] = {"tf-idf words": tf_idf_logits(texts, labels, **WORDS),
                              "tf-idf characters": tf_idf_logits(texts, labels, **CHARACTERS)}

@@ -99,7 +99,7 @@ def require_disk_space(folder, needed):
 
 def estimate(arguments, language_model, splits, layers, tokens) -> float | None:
     """Tokens/s of one batch without hooks, where the run is long enough to be worth it; says how long it will take."""
-    sequences = splits["train"]
+    sequences = next(iter(splits.values()))
     if sum(map(len, splits.values())) < LONG_RUN * arguments.batch_size:
         return None
     attention = segments_of(arguments) > 0

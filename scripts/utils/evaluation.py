@@ -1,0 +1,248 @@
+"""Saved probes on other data: one pass of the model, the logits of every probe on every target, and their scores."""
+
+from argparse import Namespace
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from utils.average_precision import average_precisions
+from utils.calibration import checked_prevalence
+from utils.errors import UserError
+from utils.extraction import drop_non_finite, run_pass
+from utils.intervals import Ranked, as_rows, divide
+from utils.kinds import Source
+from utils.metrics import LOW_FPR, all_scores
+from utils.readings import Examples, Question, examples_at, parse_layers, ragged
+from utils.saved_probes import logits_of
+from utils.sequences import Sequences, load_sequences, per_target
+
+THE_ONE = "data"  # the one split that a pass here has: a dataset is one file
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One file of sequences. targets: of each target that is asked for the same windows, with its labels alone."""
+
+    path: str
+    targets: list[Sequences]
+
+    @property
+    def metadata(self) -> dict:
+        return self.targets[0].metadata
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the probes of one lag and reading are asked of one target. sequences: the target's; examples: labelled tokens
+    with a state at the lag, in documents that some of the probes may be scored on; seen: bool [probes, documents of the
+    preparation], trained on or chosen by; known: bool [probes], whether anybody can tell; scored: bool [probes, documents].
+    """
+
+    dataset: Dataset
+    question: Question
+    sequences: Sequences
+    probes: list
+    examples: Examples
+    seen: np.ndarray
+    known: np.ndarray
+    scored: np.ndarray
+
+    @property
+    def target(self) -> str:
+        return self.sequences.metadata["targets"][0]["name"]
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """The document of each labelled token, whether it has a state or not."""
+        return self.sequences.documents[self.sequences.labelled()[0]]
+
+    def scored_in(self, examples) -> np.ndarray:
+        """bool [probes, n]"""
+        return self.scored[:, self.sequences.documents[examples.sequence]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the probes say, before anything is made of it (scores of tokens by `scores_of`; scores of documents would start
+    here too): logits float32 [probes, n] on the examples, which are those of `asked` whose states are finite. used: bool
+    [probes, n], which of them each probe is scored on.
+    """
+
+    asked: Asked
+    examples: Examples
+    logits: np.ndarray
+
+    @property
+    def used(self) -> np.ndarray:
+        return self.asked.scored_in(self.examples)
+
+    def counts(self) -> list[dict]:
+        """Of each probe: labelled tokens that are no examples, for they have no token at the lag (n_no_state), or a state
+        that overflowed (n_not_finite); documents that it was trained on or chosen by (None: nobody can tell).
+        """
+        asked, labelled = self.asked, np.unique(self.asked.labelled)
+        there = asked.scored_in(asked.examples).sum(1)
+        no_state, not_finite = asked.scored[:, asked.labelled].sum(1) - there, there - self.used.sum(1)
+        left_out, kept = ((asked.seen & part)[:, labelled].sum(1) for part in (~asked.scored, asked.scored))
+        return [{"n_no_state": int(no_state[index]), "n_not_finite": int(not_finite[index]),
+                 "n_seen_left_out": int(left_out[index]) if known else None,
+                 "n_seen_kept": int(kept[index]) if known else None} for index, known in enumerate(asked.known)]
+
+
+def load_datasets(paths, wanted=None) -> list[Dataset]:
+    """Each file with those of its targets that are wanted (None: all). Raises UserError where one has none of them."""
+    datasets = []
+    for path in dict.fromkeys(paths):
+        sequences = load_sequences(path)
+        names = [target["name"] for target in sequences.metadata["targets"]]
+        targets = [found for found, name in zip(per_target(sequences), names, strict=True) if not wanted or name in wanted]
+        if not targets:
+            raise UserError(f"--targets {','.join(wanted)}: {path} has none of them, it has {', '.join(map(repr, names))}")
+        datasets.append(Dataset(str(path), targets))
+    for name in wanted or ():
+        if not any(name == found.metadata["targets"][0]["name"] for dataset in datasets for found in dataset.targets):
+            raise UserError(f"--targets {name!r} is in none of the data; leave it out")
+    return datasets
+
+
+def require_tokenizer(datasets, probes):
+    """Raises UserError where a dataset was made with another tokenizer than that of the probes' model."""
+    theirs = probes[0].tokenizer_fingerprint
+    for dataset in datasets:
+        ours = dataset.metadata["tokenizer"]["fingerprint"]
+        if ours != theirs:
+            raise UserError(f"{dataset.path} was made with the tokenizer of {dataset.metadata['model_name']} ({ours}), "
+                            f"{probes[0].file} is of {probes[0].model}, whose tokenizer is another ({theirs}); prepare the "
+                            f"data with --model_name {probes[0].model}")
+
+
+def require_lags(datasets, probes):
+    """Raises UserError where no labelled token of a dataset has a state at the lag of a probe."""
+    for dataset in datasets:
+        for lag in sorted({probe.lag for probe in probes}):
+            if not any(len(examples_at(sequences, lag)) for sequences in dataset.targets):
+                file = next(probe.file for probe in probes if probe.lag == lag)
+                raise UserError(f"lag {lag} of {file}: no labelled token of {dataset.path} has a token that far from it in "
+                                "its window; leave these probes out with --lag, or prepare the data with --positions all")
+
+
+def by_reading(probes) -> dict[tuple[str, int], list]:
+    """{(pool, attention segments): probes}: those of one entry are read by one pass. Probes on states join one that reads
+    attention rows with the same pool, if there is one.
+    """
+    readings = sorted({probe.reading for probe in probes})
+    with_attention = {pool: segments for pool, segments in reversed(readings) if segments}
+    found = defaultdict(list)
+    for probe in probes:
+        pool, segments = probe.reading
+        found[pool, segments or with_attention.get(pool, 0)].append(probe)
+    return dict(found)
+
+
+def answers(arguments, language_model, dataset, probes) -> Iterator[Answer]:
+    """Of one dataset, after one pass for each way of reading (pool, attention segments), which mostly is one in all."""
+    for (pool, segments), group in by_reading(probes).items():
+        reading = Namespace(**{**vars(arguments), "pool": pool, "attention_segments": segments,
+                               "kinds": sorted({probe.kind for probe in group})})
+        asked = [ask(dataset, Question(target, lag), [probe for probe in group if probe.lag == lag], arguments.keep_seen)
+                 for target in range(len(dataset.targets)) for lag in sorted({probe.lag for probe in group})]
+        examples = {one.question: {dataset.path: one.examples} for one in asked}
+        sources = {}
+        if any(len(one.examples) for one in asked):
+            sources = read(reading, language_model, dataset, group, examples)
+        for one in asked:
+            found, logits = examples[one.question][dataset.path], np.empty((len(one.probes), 0), dtype=np.float32)
+            if len(found):
+                logits = logits_of(one.probes, sources[one.question], dataset.path)
+            yield Answer(one, found, logits)
+
+
+def ask(dataset, question, probes, keep_seen) -> Asked:
+    sequences = dataset.targets[question.target]
+    found = [probe.has_seen(sequences) for probe in probes]
+    nothing = np.zeros(len(sequences.metadata["documents"]), dtype=bool)
+    seen = np.stack([nothing if those is None else those for those in found])
+    scored = np.ones_like(seen) if keep_seen else ~seen
+    examples = examples_at(sequences, question.lag)
+    examples = examples[scored.any(0)[sequences.documents[examples.sequence]]]
+    return Asked(dataset, question, sequences, probes, examples, seen, np.array([those is not None for those in found]),
+                 scored)
+
+
+def read(reading, language_model, dataset, probes, examples) -> dict[Question, Source]:
+    """The pass. examples: {question: {the dataset's path: Examples}}, which lose those whose states are not finite."""
+    anatomy, path = language_model.anatomy, dataset.path
+    layers = parse_layers(",".join({str(probe.layer) for probe in probes} - {"attention"} or {"0"}), len(anatomy.blocks),
+                          anatomy.final_norm is not None)
+    of_pass = {question: {THE_ONE: found[path]} for question, found in examples.items()}
+    tables, rows, plans = run_pass(reading, language_model, {THE_ONE: dataset.targets[0]}, layers, of_pass, {},
+                                   own_probability=False)
+    tables, plans, *by_question = [{path: named[THE_ONE]} for named in (tables, plans, *rows.values())]
+    rows = dict(zip(rows, by_question, strict=True))
+    whole = plans if "attention" in reading.kinds else None
+    drop_non_finite(tables, rows, examples, layers, language_model, whole)
+    return {question: Source(tables, rows[question], whole and {path: ragged(plans[path], found[path])})
+            for question, found in examples.items()}
+
+
+def scores_of(answer) -> list[dict]:
+    """Of each probe, on the examples that it may be scored on: `utils.metrics.scores`, average precision with its interval,
+    in the sample and at the natural prevalence, precision and accuracy there, and what a false positive rate of 1 % gives.
+    """
+    probes, used, alike, result = answer.asked.probes, answer.used, defaultdict(list), {}
+    for index, probe in enumerate(probes):
+        alike[used[index].tobytes(), str(probe.trained_share)].append(index)
+    prevalence = checked_prevalence(answer.asked.sequences.metadata.get("prevalence"), "prevalence")
+    for which in alike.values():
+        kept = used[which[0]]
+        found = score(answer.logits[which][:, kept], answer.examples.labels[kept], answer.examples.groups[kept],
+                      [probes[index].threshold for index in which], prevalence, probes[which[0]].trained_share)
+        result |= zip(which, found, strict=True)
+    return [result[index] | counted for index, counted in enumerate(answer.counts())]
+
+
+def score(logits, labels, groups, thresholds, prevalence, trained_share) -> list[dict]:
+    """logits [probes, n], labels and groups [n], thresholds [probes]; prevalence: NaN where it is not known."""
+    if not len(labels):
+        return [{"n": 0, "groups": 0, "prevalence": prevalence, "threshold": float(threshold)} for threshold in thresholds]
+    result = all_scores(logits, labels, groups, thresholds, prevalence, trained_prevalence=trained_share)
+    names = {"auprc": None} | ({} if np.isnan(prevalence) else {"auprc_at_prevalence": prevalence})
+    ranked = average_precisions(logits, labels, groups, tuple(names.values()))
+    fitted, fpr = fitted_thresholds(logits, labels)
+    for index, scores in enumerate(result):
+        for name, values in zip(names, ranked[index].tolist(), strict=True):
+            scores |= dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
+        scores |= {"prevalence": prevalence, "threshold_at_1_fpr_fitted_here": float(fitted[index]),
+                   "acc_at_prevalence": prevalence * scores["recall"] + (1 - prevalence) * scores["neg_accuracy"],
+                   "precision_at_prevalence": precision(scores["recall"], 1 - scores["neg_accuracy"], prevalence),
+                   "precision_at_1_fpr_fitted_here": precision(scores["tpr_at_1_fpr"], float(fpr[index]), prevalence)}
+    return result
+
+
+def precision(tpr, fpr, prevalence) -> float:
+    """The share of positives among what is called positive where `prevalence` of all are; NaN where nothing is."""
+    return float(divide(prevalence * tpr, prevalence * tpr + (1 - prevalence) * fpr))
+
+
+def fitted_thresholds(logits, labels) -> tuple[np.ndarray, np.ndarray]:
+    """(thresholds, false positive rates), float64 [probes]: the greatest true positive rate that 1 % of false positives
+    allow, tpr_at_1_fpr, by the fewest of them. Fitted on these very examples; midway between two logits. NaN where a class
+    is absent; the greatest logit, which nothing is above, where no positive comes before 1 % of the negatives.
+
+        fitted_thresholds([[-1., 2., 3.]], [0, 0, 1]) -> [2.5], [0.0]
+    """
+    rows, true = as_rows(logits, labels)
+    ranked, n = Ranked.of(rows, true), rows.shape[1]
+    negatives = (~true).sum(1, keepdims=True)
+    fp = negatives - ranked.negatives_below
+    tp = np.where(divide(fp, negatives) <= LOW_FPR, n - ranked.first - fp, 0)
+    best = tp.max(1, keepdims=True)
+    at = n - 1 - (tp == best)[:, ::-1].argmax(1)  # of equally good ones the one with the greatest logit
+    first = np.take_along_axis(ranked.first, at[:, None], axis=1)
+    here, below = (np.take_along_axis(ranked.logits, column, axis=1) for column in (first, np.maximum(first - 1, 0)))
+    none, both = best[:, 0] == 0, (true.any(1) & ~true.all(1))
+    middle = np.where(none, ranked.logits[:, -1], (here / 2 + below / 2)[:, 0])
+    fpr = np.where(none, 0.0, divide(np.take_along_axis(fp, first, axis=1), negatives)[:, 0])
+    return np.where(both, middle, np.nan), np.where(both, fpr, np.nan)

@@ -1,0 +1,154 @@
+"""Saved probes of any kind, from folders or exports: which of them, what each was trained on, their logits on states."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from utils.errors import UserError
+from utils.files import fingerprint
+from utils.kinds import linear_logits
+from utils.probe_export import probe_name, read_export
+from utils.probe_flags import KINDS
+from utils.probe_sets import load_folder
+from utils.probes.attention import AttentionProbes, Ragged
+from utils.probes.mlp import NAMES, MLPProbes
+
+EXPORT = ".safetensors"
+SEEN = ("train", "val")  # the splits whose texts a probe was trained on or chosen by
+
+
+@dataclass(frozen=True)
+class SavedProbe:
+    """folder: as it was given, or the export; file: the probe's own path, of an export with its name after a #; state:
+    tensors by name; metadata: what the file says of the probe.
+    """
+
+    folder: str
+    file: str
+    state: dict
+    metadata: dict
+
+    def __getattr__(self, name):
+        """target, layer, lag, kind, seed, threshold, model, ...: of the metadata."""
+        if name in ("metadata", "state") or name not in self.metadata:
+            raise AttributeError(name)
+        return self.metadata[name]
+
+    @property
+    def reading(self) -> tuple[str, int]:
+        """(pool, attention segments; 0 where it reads states)"""
+        segments = self.metadata.get("attention_segments", 4) if self.kind == "attention_features" else 0
+        return self.metadata.get("pool", "last"), segments
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return fingerprint(*(part for name in sorted(self.state) for part in (name, self.state[name].numpy())),
+                           self.threshold)
+
+    @property
+    def validation_auc(self) -> float:
+        return float(self.metadata.get("metrics", {}).get("val", {}).get("auc", np.nan))
+
+    @property
+    def trained_share(self) -> float:
+        """The share of positives, as they counted in the loss, that the logits speak of; NaN where they have no scale or the
+        file does not tell (see utils.calibration).
+        """
+        if self.kind.startswith("mass_mean"):
+            return 0.5 if self.kind == "mass_mean_tilted" else float("nan")
+        sampling, scores = self.metadata.get("sampling"), self.metadata.get("metrics", {}).get("train")
+        if not sampling or not scores or "class_balance" not in sampling:
+            return float("nan")
+        positives, negatives = scores["tp"] + scores["fn"], scores["tn"] + scores["fp"]
+        if sampling["class_balance"] == "weighted" and positives:
+            positives *= min(negatives / positives, sampling.get("pos_weight_cap") or np.inf)
+        return positives / (positives + negatives) if positives + negatives else float("nan")
+
+    @cached_property
+    def seen_hashes(self) -> frozenset | None:
+        """The hashes of the texts that it was trained on or chosen by; None where the file does not tell."""
+        texts = self.metadata.get("texts") or {}
+        return frozenset(text for split in SEEN for text in texts[split]) if set(SEEN) <= set(texts) else None
+
+    def has_seen(self, sequences) -> np.ndarray | None:
+        """bool [documents of the preparation]: its training or validation texts; None where nobody can tell."""
+        metadata, hashes = sequences.metadata, sequences.metadata.get("document_hashes")
+        if hashes is not None and self.seen_hashes is not None:
+            return np.array([text in self.seen_hashes for text in hashes])
+        if metadata["dataset_fingerprint"] == self.dataset_fingerprint:
+            return np.full(len(metadata["documents"]), metadata["split"] in SEEN)
+        return None
+
+
+def load_probes(paths) -> list[SavedProbe]:
+    """Of folders of probe_*.pth and of exports (*.safetensors), in this order; what is given twice is read once."""
+    probes, places = [], set()
+    for path in paths:
+        if Path(path).resolve() in places:
+            continue
+        places.add(Path(path).resolve())
+        if str(path).endswith(EXPORT) and not Path(path).is_dir():
+            found = {f"{path}#{probe_name(probe['metadata'])}": probe for probe in read_export(path)}
+        else:
+            found = load_folder(path)
+        probes += [SavedProbe(str(path), str(file), probe["state_dict"], probe["metadata"]) for file, probe in found.items()]
+    return probes
+
+
+def chosen_probes(probes, **wanted) -> list[SavedProbe]:
+    """Those whose kind, layer, lag and seed are among the values wanted of each; None: all. Raises UserError for none."""
+    flags = {"kind": "probe", "layer": "layers"}
+    for name, values in wanted.items():
+        if values is None:
+            continue
+        there = sorted({getattr(probe, name) for probe in probes}, key=lambda value: (isinstance(value, str), value))
+        kept = [probe for probe in probes if getattr(probe, name) in values]
+        if not kept:
+            raise UserError(f"--{flags.get(name, name)} {','.join(map(str, values))}: no probe is of it, they are of "
+                            f"{', '.join(map(str, there))}; give one of these, or leave it out")
+        probes = kept
+    return probes
+
+
+def require_one_model(probes):
+    """Raises UserError for probes of several models or tokenizers, and for kinds that this suite does not know."""
+    first = probes[0]
+    for probe in probes:
+        if probe.kind not in KINDS:
+            raise UserError(f"{probe.file} is of kind {probe.kind!r}, this suite knows {', '.join(KINDS)}; move it away")
+        for name, what in (("model_fingerprint", "model"), ("tokenizer_fingerprint", "tokenizer")):
+            if getattr(probe, name) != getattr(first, name):
+                raise UserError(f"{first.file} is of {what} {first.model!r} ({getattr(first, name)}), {probe.file} of "
+                                f"{probe.model!r} ({getattr(probe, name)}); evaluate the probes of each model in a run of "
+                                "their own")
+
+
+def logits_of(probes, source, split) -> np.ndarray:
+    """float32 [probes, n]: each on the examples of the source (utils.kinds) that it reads; those that are alike together."""
+    alike = defaultdict(list)
+    for index, probe in enumerate(probes):
+        shapes = tuple((name, tuple(tensor.shape)) for name, tensor in sorted(probe.state.items()))
+        alike[probe.layer, probe.kind == "attention", shapes].append(index)
+    result = np.empty((len(probes), len(source.rows[split])), dtype=np.float32)
+    for (layer, attends, _), which in alike.items():
+        names = probes[which[0]].state
+        state = {name: torch.stack([probes[index].state[name] for index in which]) for name in names}
+        result[which] = of_layer(state, layer, attends, source, split)
+    return result
+
+
+def of_layer(state, layer, attends, source, split) -> np.ndarray:
+    """float32 [probes, n]; state: tensors by name, [probes, ...], of probes of one kind that read one layer."""
+    if layer == "attention":
+        return linear_logits(source.attention(split), state["weight"].numpy(), state["bias"].numpy())
+    matrices = source.of_layer(split, layer)
+    if attends:
+        probes = AttentionProbes(*(state[name][None] for name in ("query", "value", "bias")))
+        return probes.logits(Ragged(matrices.table, *source.ragged[split]))[0]
+    if set(NAMES) <= set(state):
+        return MLPProbes(*(state[name][None] for name in NAMES)).logits(matrices)[0]
+    return linear_logits(matrices, state["weight"].numpy(), state["bias"].numpy())
