@@ -367,7 +367,7 @@ def test_a_device_that_is_not_there(prepared, train, tmp_path):
 
 def numeric_flags():
     return [(name, action.option_strings[0]) for name in SCRIPTS_WITH_NUMBERS for action in parser_of(name)._actions
-            if action.type not in (None, os.path.expanduser) and action.dest != "probe"]
+            if action.type not in (None, os.path.expanduser) and action.dest not in ("probe", "layers", "targets")]
 
 
 ZERO_IS_FINE = {"--seed", "--train_seeds", "--num_samples", "--weight_decay", "--l2_grid", "--lags", "--lag", "--overlap"}
