@@ -19,7 +19,7 @@ LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2t
 
 
 def parse(argv):
-    parser = Parser(__doc__, epilog="next: python scripts/run_experiment.py configs/demo.yaml")
+    parser = Parser(__file__, __doc__, epilog="next: python scripts/run_experiment.py configs/demo.yaml")
     parser.add_argument("--output", default="data/demo/python_docs.jsonl", help="JSONL file to write")
     parser.add_argument("--min_characters", type=whole_number(1), default=2000, help="modules with less text are left out")
     return parser.parse_args(argv)

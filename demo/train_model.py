@@ -41,7 +41,7 @@ SHAPE = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 6, "
 
 
 def parse(argv):
-    parser = Parser(__doc__)
+    parser = Parser(__file__, __doc__)
     parser.add_argument("--site_packages", required=True, help="folder that holds the libraries")
     parser.add_argument("--held_out", nargs="+", required=True, help="JSONL corpora that nothing may be shared with")
     parser.add_argument("--vocabulary", type=whole_number(300), default=2048, help="tokens, special ones included")

@@ -13,7 +13,7 @@ DEFAULT_MODEL = "unsloth/gemma-3-270m"
 
 
 def parse(argv):
-    parser = Parser(__doc__ + " Takes the flags that train_probe.py will be given.",
+    parser = Parser(__file__, __doc__ + " Takes the flags that train_probe.py will be given.",
                     epilog="next: python scripts/prepare_data.py, or with --train_data: python scripts/train_probe.py")
     add_model_flags(parser, default=f"the data's own, without data {DEFAULT_MODEL}")
     add_data_flags(parser, default=None, help="file of labelled sequences that a run is estimated for (default: none, "

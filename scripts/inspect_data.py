@@ -13,7 +13,7 @@ DOCUMENTS_SHOWN = 20
 
 
 def parse(argv):
-    parser = Parser(__doc__, epilog="next: python scripts/train_probe.py")
+    parser = Parser(__file__, __doc__, epilog="next: python scripts/train_probe.py")
     parser.add_argument("--data_path", default="data/train.pth",
                         help="file of labelled sequences; train.pth, val.pth and test.pth beside it are compared with it")
     parser.add_argument("--model_name", type=expanduser, help="model whose tokenizer is used (default: the data's own)")

@@ -7,7 +7,7 @@ from utils.preparation.flags import add_flags, settle
 
 
 def parse(argv):
-    parser = Parser(__doc__, epilog="next: python scripts/inspect_data.py")
+    parser = Parser(__file__, __doc__, epilog="next: python scripts/inspect_data.py")
     add_flags(parser)
     arguments = parser.parse_args(argv)
     settle(arguments)

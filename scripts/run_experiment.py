@@ -2,7 +2,6 @@
 """A YAML file, a section a script -> the steps, one after the other, each shown as the shell command it stands for."""
 
 import contextlib
-import difflib
 import importlib
 import io
 import os
@@ -12,21 +11,26 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from os.path import expanduser
 from pathlib import Path
 
 from utils.command_line import Parser, readable_time, run
+from utils.config_file import actions_of, check_keys, give_way, words_of
 from utils.errors import UsageError, UserError
-from utils.experiments import fault, read_experiment
+from utils.experiments import fault, nearest, read_experiment
 
 SCRIPTS = Path(__file__).resolve().parent
 GRACE = 3  # seconds: a step that was signalled together with this process ends by itself, and a second signal would hurt
 
 
 def parse(argv):
-    parser = Parser(__doc__, epilog="next: python scripts/run_experiment.py configs/demo.yaml --dry_run")
+    parser = Parser(__file__, __doc__, epilog="next: python scripts/run_experiment.py configs/demo.yaml --dry_run", config=False)
     parser.add_argument("--from", metavar="STEP", help="the section to start at, those before it are left out (default: the "
                                                        "first)")
+    parser.add_argument("--set", action="append", metavar="SECTION.FLAG=VALUE",
+                        help="for a quick trial, in place of what the file says: \"train_probe.layer_sweep=0,3\"; again for "
+                             "each flag, true or false for one that stands alone (default: none)")
     parser.add_argument("--dry_run", action="store_true", help="check everything and print the commands, run none")
     parser.add_argument("experiment", nargs="?", type=expanduser, help="YAML file, such as configs/demo.yaml")
     return parser.parse_args(argv)
@@ -36,8 +40,9 @@ def main(argv=None):
     arguments = parse(argv)
     if arguments.experiment is None:
         raise UsageError("no experiment was given; try: python scripts/run_experiment.py configs/demo.yaml")
-    steps = read_experiment(arguments.experiment)
-    commands = [command(step.script, words) for step, words in check_all(arguments.experiment, steps)]
+    steps, settings = read_experiment(arguments.experiment), read_settings(arguments.set or ())
+    commands = [command(step.script, words) for step, words in check_all(arguments.experiment, steps, settings)]
+    again = [arguments.experiment, *(word for setting in arguments.set or () for word in ("--set", setting))]
     first = index_of(arguments.experiment, steps, getattr(arguments, "from"))
     comment = "# " if arguments.dry_run else ""
     if first:
@@ -47,7 +52,7 @@ def main(argv=None):
         print(f"{comment}{title}\n{shlex.join(['python', *commands[index]])}", flush=True)
         if not arguments.dry_run:
             started = time.monotonic()
-            run_step(title, commands[index], [arguments.experiment, "--from", steps[index].name])
+            run_step(title, commands[index], [*again, "--from", steps[index].name])
             if index < len(steps) - 1:  # the last word is the last step's
                 print(f"{title}, took {readable_time(time.monotonic() - started)}\n", flush=True)
     return 0
@@ -58,10 +63,19 @@ def command(script, words) -> list[str]:
     return [os.path.relpath(SCRIPTS / f"{script}.py"), *words]
 
 
-def nearest(name, names, otherwise="there are") -> str:
-    """The end of an error about an unknown name: the one that was meant, else all that there are."""
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"{otherwise} {', '.join(names)}"
+def read_settings(texts) -> dict[str, dict[str, str]]:
+    """['train_probe next.layer-sweep=0,3'] -> {'train_probe next': {'layer_sweep': '0,3'}}"""
+    settings = {}
+    for text in texts:
+        place, equals, value = text.partition("=")
+        section, dot, key = place.rpartition(".")
+        section, key = " ".join(section.split()), key.strip().removeprefix("--").replace("-", "_")
+        if not (equals and dot and section and key):
+            raise UsageError(f"--set {text!r} is not SECTION.FLAG=VALUE, such as train_probe.layer_sweep=0,3")
+        if key in settings.setdefault(section, {}):
+            raise UsageError(f"--set {section}.{key} is given twice; give it once")
+        settings[section][key] = value
+    return settings
 
 
 def index_of(path, steps, name) -> int:
@@ -72,25 +86,43 @@ def index_of(path, steps, name) -> int:
     return names.index(wanted)
 
 
-def check_all(path, steps):
+def check_all(path, steps, settings):
     """[(step, words of its command line)], every one accepted by its script's own `parse`: what is wrong with the last
-    section is said before the first has run.
+    section is said before the first has run. settings: what `read_settings` returns.
     """
     known = sorted(file.stem for file in SCRIPTS.glob("*.py") if file.stem != Path(__file__).stem)
     for step in steps:
         if step.script not in known:
             raise fault(path, f"unknown section {step.name!r}; {nearest(step.script, known, 'the scripts are')}", step.line)
-    checked = []
-    for step in steps:
-        script = importlib.import_module(step.script)
-        check_keys(path, step, parser_of(script))
-        words = [word for key, value in step.values.items() for word in flag(key, value)]
-        refusal = refused(script, words)
-        if refusal:
-            line = next((step.lines[key] for key in re.findall(r"--(\w+)", refusal) if key in step.lines), step.line)
-            raise fault(path, refusal, line, step.name)
-        checked.append((step, words))
-    return checked
+    names = [step.name for step in steps]
+    for section, given in settings.items():
+        if section not in names:
+            raise UsageError(f"--set {section}.{next(iter(given))}: {path} has no such section; {nearest(section, names)}")
+    return [(step, check_step(path, step, settings.get(step.name, {}))) for step in steps]
+
+
+def check_step(path, step, given) -> list[str]:
+    """The words of its command line. given: {flag: text} of --set, which stand in place of what the file says."""
+    script = importlib.import_module(step.script)
+    actions = actions_of(parser_of(script))
+    step = check_keys(path, step, actions)
+    given = {key: switched(key, text, actions) for key, text in given.items()}
+    for key, value in given.items():
+        check_keys(f"--set {step.name}.{key}", replace(step, name=None, values={key: value}, lines={key: None}), actions)
+    words = words_of({**give_way(step.values, given)[0], **given})
+    refusal = refused(script, words)
+    if refusal:
+        named = re.findall(r"--(\w+)", refusal)
+        if set(named) & set(given):
+            raise fault(f"{path} with --set", refusal, section=step.name)
+        raise fault(path, refusal, next((step.lines[key] for key in named if key in step.lines), step.line), step.name)
+    return words
+
+
+def switched(key, text, actions) -> str | bool:
+    """True and False for a flag that can stand alone."""
+    alone = key in actions and actions[key].nargs in (0, "?")
+    return {"true": True, "false": False}.get(text.lower(), text) if alone else text
 
 
 def parser_of(script) -> Parser:
@@ -113,34 +145,11 @@ def parser_of(script) -> Parser:
     raise AssertionError(f"{script.__name__}.parse does not use Parser")
 
 
-def check_keys(path, step, parser):
-    """Raises UsageError for a key that is no flag, and for a switch where a value belongs or the other way round."""
-    actions = {option[2:]: action for action in parser._actions for option in action.option_strings
-               if option.startswith("--") and option != "--help"}
-    for key, value in step.values.items():
-        if key not in actions:
-            raise fault(path, f"unknown key {key!r}; {nearest(key, list(actions), f'{step.script}.py has')}",
-                        step.lines[key], step.name)
-        if actions[key].nargs == 0 and not isinstance(value, bool):
-            raise fault(path, f"key {key!r} is a flag that stands alone; write true or false, unquoted, not {value!r}",
-                        step.lines[key], step.name)
-        if actions[key].nargs != 0 and isinstance(value, bool):
-            raise fault(path, f"key {key!r} takes a value, not {str(value).lower()}; give one, delete the line for the "
-                              "default, or quote the word if it is meant", step.lines[key], step.name)
-
-
-def flag(key, value) -> list[str]:
-    """('layer', '5') -> ['--layer', '5'];  ('lags', '-4,-1') -> ['--lags=-4,-1'];  ('no_wandb', True) -> ['--no_wandb']"""
-    if isinstance(value, bool):
-        return [f"--{key}"] if value else []
-    return [f"--{key}={value}"] if value.startswith("-") else [f"--{key}", value]
-
-
 def refused(script, words) -> str:
     """The message with which a script's `parse` refuses its command line; empty where it takes it."""
     said = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):  # notes are for the step itself
             script.parse(words)
     except UserError as error:
         return str(error)

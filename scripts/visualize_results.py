@@ -11,7 +11,7 @@ METRICS = ("balanced_accuracy", "acc", "f1", "auc", "auprc")
 
 
 def parse(argv):
-    parser = Parser(__doc__, epilog="next: python scripts/visualize_probe.py, to see what the probes say of every token of "
+    parser = Parser(__file__, __doc__, epilog="next: python scripts/visualize_probe.py, to see what the probes say of every token of "
                                     "a text")
     tables = parser.add_argument_group("tables")
     tables.add_argument("--results_dir", type=expanduser, default="results",

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from utils.config_file import settle_switches, with_config
 from utils.errors import UsageError, UserError
 
 MOST = 2**63 - 1  # what islice, torch's generators and numpy's indices can hold
@@ -19,14 +20,32 @@ SECONDS_BETWEEN_LINES = 30  # where standard error is no terminal, a line of pro
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with `--some-flag` = `--some_flag`, values such as `-4,-1` after a space, and one-line errors."""
+    """argparse with `--some-flag` = `--some_flag`, values such as `-4,-1` after a space, `--switch=false`, flags from a YAML
+    file (--config), and one-line errors.
+    """
 
-    def __init__(self, description, epilog=None):
+    def __init__(self, file, description, epilog=None, config=True):
         super().__init__(description=description, epilog=epilog, allow_abbrev=False,
                          formatter_class=HelpFormatter)
+        self.script = Path(file).stem  # whose parser this is: an experiment builds several
+        if config:
+            self.add_argument("--config", metavar="FILE",
+                              help="flags from a YAML file or from its section of this script (FILE:SECTION where it has "
+                                   "several); what the command line says wins, --some_switch=false turns a switch off")
 
     def parse_known_args(self, args=None, namespace=None):
-        return super().parse_known_args(normalise(sys.argv[1:] if args is None else args), namespace)
+        words = normalise(sys.argv[1:] if args is None else args)
+        if not {"-h", "--help"} & set(words):
+            words = with_config(self, words)
+        return super().parse_known_args(settle_switches(self, words), namespace)
+
+    def try_words(self, words):
+        """Parse them and drop the result. Raises argparse.ArgumentError for a value that is refused."""
+        self.exit_on_error = False
+        try:
+            super().parse_known_args(words)
+        finally:
+            self.exit_on_error = True
 
     def parse_args(self, args=None, namespace=None):
         values, unknown = self.parse_known_args(args, namespace)
@@ -35,6 +54,10 @@ class Parser(argparse.ArgumentParser):
             near = difflib.get_close_matches(unknown[0], known, n=1)
             self.error(f"unknown argument {unknown[0]}" + (f"; did you mean {near[0]}?" if near else "; see --help"))
         return values
+
+    def print_help(self, file=None):
+        """argparse's own is silent where the reader of a long text went away; `run` has an answer to that."""
+        (file or sys.stdout).write(self.format_help())
 
     def error(self, message):
         self.exit(UsageError.exit_status, f"{self.prog}: error: {message}\n")
@@ -115,6 +138,8 @@ def one_lag(text) -> int:
 
 def lag_range(text) -> list[int]:
     ends = [one_lag(part) for part in text.split("..", 1)]
+    if ends[-1] < ends[0]:
+        raise argparse.ArgumentTypeError(f"{text!r} runs backwards; write {ends[-1]}..{ends[0]}")
     if ends[-1] - ends[0] > MOST_LAGS:
         raise argparse.ArgumentTypeError(f"{text!r} is more than {MOST_LAGS} lags")
     return list(range(ends[0], ends[-1] + 1))

@@ -1,9 +1,11 @@
-"""The YAML file of an experiment -> steps in its order, with the line of every key for the errors.
+"""A YAML file of sections or of flags -> steps in its order, with the line of every key for the errors.
 
 Nothing is guessed from a value: it stays the text that was written, so `1e-3`, `010`, `2024-01-01` and `no` (Norwegian)
 reach the script as they stand. Only an unquoted `true` or `false` is a switch.
 """
 
+import difflib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,19 +14,24 @@ from utils.errors import UsageError
 PLAIN = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "value",
                                                "seq", "map")}
 EXAMPLE = "see configs/demo.yaml"
+MOST_BYTES = 200_000  # of a file: what is read within seconds
+MOST_KEYS = 1000  # of a section
+LONGEST_VALUE = 100_000  # characters: Linux takes some 130,000 bytes as one word of a command line
+MOST_CHARACTERS = 10_000_000  # of all values: aliases can say the same again and again
 
 
 @dataclass(frozen=True)
 class Step:
-    """A section. `name`: all of its heading, such as "train_probe current"; `script`: the first word of it; `values`:
-    {flag without dashes: text, True or False}; `lines`: {flag: line in the file}; `line`: of the heading.
+    """A section. `name`: all of its heading, such as "train_probe current", None where the file has no sections; `script`:
+    the first word of it; `values`: {flag without dashes: text, True or False}; `lines`: {flag: line in the file}; `line`: of
+    the heading.
     """
 
-    name: str
+    name: str | None
     script: str
-    values: dict[str, str | bool]
+    values: dict[str, str | bool | tuple[str, ...]]
     lines: dict[str, int]
-    line: int
+    line: int | None
 
 
 def fault(path, message, line=None, section=None) -> UsageError:
@@ -33,39 +40,65 @@ def fault(path, message, line=None, section=None) -> UsageError:
     return UsageError(f"{', '.join(part for part in place if part)}: {message}")
 
 
+def nearest(name, names, otherwise="there are") -> str:
+    """The end of an error about an unknown name: the one that was meant, else all that there are."""
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"{otherwise} {', '.join(names)}"
+
+
 def read_experiment(path) -> list[Step]:
     """Raises UsageError where the file is not a mapping of sections to flags; names of scripts and flags are not known
     here, so they are not checked.
     """
+    steps, characters = [], 0
+    for name, (key, node) in sections_of(path, read_mapping(path)).items():
+        steps.append(Step(name, name.split()[0], *flags_of(path, name, node), line_of(key)))
+        characters += sum(len("".join(value)) for value in steps[-1].values.values() if not isinstance(value, bool))
+        if characters > MOST_CHARACTERS:
+            raise fault(path, f"its values are more than {MOST_CHARACTERS:,} characters; write fewer aliases", line_of(key))
+    return steps
+
+
+def read_mapping(path):
+    """The node of the whole file, a mapping of at least one key."""
     root = compose(path, read_text(path))
     if root is None or root.id == "mapping" and not root.value:
-        raise fault(path, f"the file has no section; write one for each step, headed by its script ({EXAMPLE})")
+        raise fault(path, f"the file has no section and no flag; write a section for each step, headed by its script "
+                          f"({EXAMPLE})")
     if root.id != "mapping":
         raise fault(path, f"the file holds {kind_of(root)}, not sections headed by the names of scripts; {EXAMPLE}",
                     line_of(root))
     refuse_tag(path, root)
-    steps = {}
-    for key, value in root.value:
+    return root
+
+
+def sections_of(path, root) -> dict:
+    """{heading: (its node, the node under it)}"""
+    found = {}
+    for key, node in root.value:
         name = " ".join(text_of(path, key, "a section's name").split())
         if not name:
             raise fault(path, "a section has an empty name; write the script's name", line_of(key))
-        if name in steps:
-            raise fault(path, f"section {name!r} is there twice, first in line {steps[name].line}; to run a script twice "
-                              f"give each section a label, such as {name.split()[0]!r} and '{name.split()[0]} again'",
+        if name in found:
+            raise fault(path, f"section {name!r} is there twice, first in line {line_of(found[name][0])}; to run a script "
+                              f"twice give each section a label, such as {name.split()[0]!r} and '{name.split()[0]} again'",
                         line_of(key))
-        steps[name] = Step(name, name.split()[0], *flags_of(path, name, value), line_of(key))
-    return list(steps.values())
+        found[name] = key, node
+    return found
 
 
 def read_text(path) -> str:
     path = Path(path)
     if path.is_dir():
-        raise fault(path, "it is a folder; give the YAML file of an experiment, such as configs/demo.yaml")
+        raise fault(path, "it is a folder; give a YAML file such as configs/demo.yaml")
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        with open(path, "rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise fault(path, f"the file is larger than {MOST_BYTES:,} bytes; give a YAML file such as configs/demo.yaml")
+        return content.decode("utf-8-sig")
     except FileNotFoundError as error:
-        raise fault(path, "the file does not exist; give the YAML file of an experiment, such as "
-                          "configs/demo.yaml") from error
+        raise fault(path, "the file does not exist; give a YAML file such as configs/demo.yaml") from error
     except OSError as error:
         raise fault(path, f"cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -91,24 +124,28 @@ def compose(path, text):
         raise fault(path, f"broken YAML ({type(error).__name__}); {EXAMPLE}") from error
 
 
-def flags_of(path, section, node) -> tuple[dict[str, str | bool], dict[str, int]]:
-    """({flag: value}, {flag: line}) of one section."""
+def flags_of(path, section, node, may_be_empty=()) -> tuple[dict, dict[str, int]]:
+    """({flag: value}, {flag: line}) of one section, as in a Step; a key of `may_be_empty` that has no value is left out."""
     if is_nothing(node):
         return {}, {}
     if node.id != "mapping":
         raise fault(path, f"it holds {kind_of(node)}; write its flags as lines of 'flag: value'", line_of(node), section)
     refuse_tag(path, node, section)
+    if len(node.value) > MOST_KEYS:
+        raise fault(path, f"it holds {len(node.value):,} keys, no script has more than {MOST_KEYS:,} flags", line_of(node),
+                    section)
     values, lines = {}, {}
     for key, value in node.value:
         name = text_of(path, key, "a key", section).removeprefix("--").replace("-", "_")
         if name in lines:
             raise fault(path, f"key {name!r} is there twice, first in line {lines[name]}; delete one", line_of(key), section)
         lines[name] = line_of(key)
-        values[name] = value_of(path, section, name, value)
+        if not (name in may_be_empty and is_nothing(value)):
+            values[name] = value_of(path, section, name, value)
     return values, lines
 
 
-def value_of(path, section, key, node) -> str | bool:
+def value_of(path, section, key, node) -> str | bool | tuple[str, ...]:
     refuse_tag(path, node, section)
     if is_nothing(node):
         raise fault(path, f"key {key!r} has no value; give it one, write true for a flag that stands alone, or delete the "
@@ -120,11 +157,21 @@ def value_of(path, section, key, node) -> str | bool:
         if not node.value or any(is_nothing(item) for item in node.value):
             raise fault(path, f"key {key!r}: the list is empty or has an empty item; fill it or delete the line",
                         line_of(node), section)
-        return ",".join(text_of(path, item, f"an item of {key!r}", section) for item in node.value)
+        refuse_length(path, section, key, sum(len(item.value) + 1 for item in node.value if item.id == "scalar"),
+                      node)
+        return tuple(text_of(path, item, f"an item of {key!r}", section) for item in node.value)
+    refuse_length(path, section, key, len(node.value), node)
     text = text_of(path, node, f"the value of {key!r}", section)
     if node.tag.endswith(":bool") and text.lower() in ("true", "false"):
         return text.lower() == "true"
     return text
+
+
+def refuse_length(path, section, key, length, node):
+    """Before anything looks at each character: aliases can make it gigabytes."""
+    if length > LONGEST_VALUE:
+        raise fault(path, f"key {key!r}: the value is longer than {LONGEST_VALUE:,} characters; no command line can hold it",
+                    line_of(node), section)
 
 
 def text_of(path, node, what, section=None) -> str:
@@ -135,7 +182,7 @@ def text_of(path, node, what, section=None) -> str:
         raise fault(path, "'<<' takes over the keys of another section, which is not supported; write them out",
                     line_of(node), section)
     refuse_tag(path, node, section)
-    if "\0" in node.value or any("\ud800" <= character <= "\udfff" for character in node.value):
+    if re.search("[\0\ud800-\udfff]", node.value):
         raise fault(path, f"{what} holds a character that no command line can: {node.value!r}", line_of(node), section)
     return node.value
 
