@@ -25,7 +25,7 @@ GRACE = 3  # seconds: a step that was signalled together with this process ends 
 
 
 def parse(argv):
-    parser = Parser(__file__, __doc__, epilog="next: python scripts/run_experiment.py configs/demo.yaml --dry_run", config=False)
+    parser = Parser(__file__, __doc__, "next: python scripts/run_experiment.py configs/demo.yaml --dry_run", config=False)
     parser.add_argument("--from", metavar="STEP", help="the section to start at, those before it are left out (default: the "
                                                        "first)")
     parser.add_argument("--set", action="append", metavar="SECTION.FLAG=VALUE",

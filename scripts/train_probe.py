@@ -22,8 +22,8 @@ MOST_TABLES = 8  # targets and lags: of more, one line each is shown; the tables
 
 
 def parse(argv):
-    parser = Parser(__file__, __doc__, epilog="next: python scripts/visualize_probe.py and scripts/visualize_results.py; or "
-                                    "--predict_current once more, which checks the whole line")
+    parser = Parser(__file__, __doc__, "next: python scripts/visualize_probe.py and scripts/visualize_results.py; or "
+                                       "--predict_current once more, which checks the whole line")
     add_model_flags(parser)
     add_data_flags(parser)
     add_reading_flags(parser)

@@ -10,21 +10,19 @@ from utils.errors import UsageError, UserError
 from utils.files import require_writable_folder
 from utils.probe_flags import PAGE_KINDS, add_model_flags
 
-GUTENBERG = "manu/project_gutenberg"
-KNOWN = {"test": "of the test split", "val": "seen when epochs and thresholds were chosen", "train": "seen in training",
-         None: "not among the probes' texts", "?": "perhaps seen in training"}
 LONGEST_WINDOW = 1024  # text tokens: context enough, and memory that every machine has
 MOST_NON_FINITE = 0.01  # of the logits: more than this is no accident
 
 
 def parse(argv):
-    parser = Parser(__doc__, epilog="next: python scripts/visualize_probe.py --text_file my_text.txt, for a text of "
-                                    "your own; any browser shows the page, without a network")
+    parser = Parser(__file__, __doc__, "next: python scripts/visualize_probe.py --text_file my_text.txt, for a text of your "
+                                       "own; any browser shows the page, without a network")
     probes = parser.add_argument_group("probes")
     probes.add_argument("--probe_dir", default="models", help="folder of probe_*.pth files")
     probes.add_argument("--lag", type=one_lag, help="which probes, where the folder has several lags (default: -1, the next "
-                                                "token, if it is there)")
-    probes.add_argument("--target_token", help="... several targets (default: the one of most probes)")
+                                                "token, if it is there; of spans and chains 0)")
+    probes.add_argument("--target_token", "--target",
+                        help="... several targets: a token, or the name of a label (default: the one of most probes)")
     probes.add_argument("--seed", type=whole_number(0), help="... several seeds (default: 0 if it is there)")
     probes.add_argument("--probe", choices=PAGE_KINDS, help="... several kinds (default: linear if it is there)")
     add_model_flags(parser, "that the probes were trained on", "the probes' own", "windows", batch_size=8)
@@ -35,7 +33,8 @@ def parse(argv):
     text.add_argument("--text_file", type=expanduser, help="a text to show")
     text.add_argument("--dataset", type=expanduser,
                       help="texts as in prepare_data.py: a Hub dataset, a folder, .txt, .jsonl or .parquet files (default: "
-                           "what the probes were made from, and of it the texts that were kept from training)")
+                           "what the probes were made from, also an annotated file, and of it the texts that were kept "
+                           "from training)")
     text.add_argument("--text_column", help="the column or key that holds the text (default: as the data were prepared, "
                                             "else text)")
     text.add_argument("--language", help="the dataset's split: en, fr, de, ... (default: as the data were prepared, else "
@@ -86,9 +85,12 @@ def main(argv=None):
 
         require_text_file(arguments.text_file)
     probes, language_model, tokenizer = load(arguments)
-    texts = read(arguments, probes, tokenizer)
+    from utils.shown_texts import read_shown
+
+    texts = read_shown(arguments, probes, tokenizer)
+    refuse_output(arguments)  # the probes' own texts are known only now
     window = choose_window(arguments, language_model, tokenizer)
-    logits = apply(arguments, probes, language_model, tokenizer, [ids for _, _, ids, _ in texts], window)
+    logits = apply(arguments, probes, language_model, tokenizer, [text.ids for text in texts], window)
     write(arguments, probes, tokenizer, texts, logits, window)
     return 0
 
@@ -132,55 +134,6 @@ def choose_dtype(arguments, found) -> str:
     """float16 where the probes were trained in it: such a loading has a fingerprint of its own."""
     trained_in = {probe["metadata"].get("model_dtype") for probe in found.values()}
     return "float16" if arguments.model_dtype == "auto" and trained_in == {"float16"} else arguments.model_dtype
-
-
-def read(arguments, probes, tokenizer):
-    """[(name, what is known of it, token ids, what lies between them)] of the first --num_tokens tokens."""
-    from utils.readers import text_hash
-    from utils.tokenizer import first_tokens
-
-    split_of = {one: split for split, hashes in probes.common.get("texts", {}).items() for one in hashes}
-    documents, only_test = choose_texts(arguments, probes, set(split_of.values()))
-    texts, missing = [], arguments.num_tokens
-    for document in documents:
-        split = split_of.get(text_hash(document.text))
-        if only_test and split != "test":
-            continue
-        ids, gaps = first_tokens(tokenizer, document.text, missing)
-        if len(ids):
-            texts.append((document.name, KNOWN[split] if split_of else KNOWN["?"], ids, gaps))
-            missing -= len(ids)
-        if missing == 0:
-            break
-    where = arguments.text_file or arguments.dataset
-    if not texts:
-        raise UserError(f"{where} holds " + ("none of the texts that were kept from training, has it changed?; give another "
-                                             "text with --text_file" if only_test else "no text; give another"))
-    if missing:
-        print(f"note: {where} has {arguments.num_tokens - missing:,} tokens to show, fewer than --num_tokens "
-              f"{arguments.num_tokens:,}", flush=True)
-    for note in dict.fromkeys(note for _, note, _, _ in texts if note != KNOWN["test"]):
-        print(f"note: {sum(note == other for _, other, _, _ in texts)} of {len(texts)} texts: {note}", flush=True)
-    return texts
-
-
-def choose_texts(arguments, probes, splits):
-    """The documents, and whether only those of the test split are wanted, as of the dataset that the probes are of."""
-    from utils.readers.text import read_text_file, read_texts
-
-    source = probes.common.get("source") or {"dataset": GUTENBERG}
-    own = arguments.dataset is None or same_place(arguments.dataset, source["dataset"])
-    defaults = {"text_column": "text", "language": "en", **(source if own else {})}
-    column, language = (getattr(arguments, name) or defaults[name] for name in ("text_column", "language"))
-    if arguments.text_file:
-        return read_text_file(arguments.text_file, arguments.text_column or "text"), False
-    arguments.dataset = arguments.dataset or source["dataset"]
-    return read_texts(arguments.dataset, column, language, defaults.get("max_texts")), own and "test" in splits
-
-
-def same_place(one, other) -> bool:
-    """Do two dataset arguments name one thing? Paths are compared as places, Hub names as they are."""
-    return one == other or (os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other))
 
 
 def choose_window(arguments, language_model, tokenizer) -> int:
@@ -231,7 +184,7 @@ def write(arguments, probes, tokenizer, texts, logits, window):
 
     write_page(arguments.output, "probes", **page_values(probes, tokenizer, texts, logits, window))
     path = Path(arguments.output).resolve()
-    print(f"wrote {arguments.output}: {sum(len(ids) for _, _, ids, _ in texts):,} tokens, {len(probes.layers)} layers\n"
+    print(f"wrote {arguments.output}: {sum(len(text.ids) for text in texts):,} tokens, {len(probes.layers)} layers\n"
           f"next: open {path.as_uri()} and move through the layers with the arrow keys")
 
 

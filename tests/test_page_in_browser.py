@@ -12,6 +12,7 @@ from utils.metrics import counts
 from utils.pages.page import write_page
 from utils.probe_page import page_values
 from utils.probe_sets import ProbeSet
+from utils.shown_texts import ShownText
 
 ATTACK = "</script><img src=x onerror=alert(1)>"
 NASTY = [ATTACK, "<b>bold</b>", "&lt;", "שלום", "مرحبا", "👩‍👩‍👧", "🙂", "\n", "\n\n", "\t", "\u202e"]
@@ -19,8 +20,10 @@ LAYERS = ["embed", 0, 1, 2, 3, "final_norm"]
 NAMES = ["embed", "layer0", "layer1", "layer2", "layer3", "final_norm"]
 
 
-def made(folder):
-    """A page of 6 probes on prose and nasty tokens with random logits; what is on it."""
+def made(folder, truth=None, **changes):
+    """A page of 6 probes on prose and nasty tokens with random logits; what is on it. truth: of the tokens, as a function of
+    which are the target; changes: to the probes' metadata.
+    """
     tokenizer = make_tokenizer(folder / "tokenizer")
     tokenizer.add_tokens(NASTY)
     ids = tokenizer(prose(3, 200), add_special_tokens=False)["input_ids"]
@@ -35,24 +38,32 @@ def made(folder):
     scores = {"balanced_accuracy": 0.8, "balanced_accuracy_low": 0.7, "balanced_accuracy_high": 0.9, "auc": 0.9, "n": 500,
               "groups": 12}
     common = {"target": " the", "token": the, "lag": -1, "model": f"a/{ATTACK}", "prevalence": 0.03, "causal": True,
-              "kind": "linear",
+              "kind": "linear", **changes,
               "baselines": {"read token": {"test": {**scores, "balanced_accuracy": 0.75}}, "own probability": None}}
     metadata = [{**common, "threshold": threshold, "metrics": {"test": scores}}
                 for threshold in (-0.5, 0.0, 0.25, 1.0, -2.0, 0.7)]
     probes = ProbeSet([], LAYERS, torch.zeros(6, 4), torch.zeros(6), metadata)
     gaps = [""] * len(ids)
     gaps[50], gaps[101] = " ", f" {ATTACK}\n\n\n\n"
+    truth = ids == the if truth is None else truth(ids == the)
+    texts = [ShownText("one", "", ids[:200], gaps[:200], truth[:200].astype(np.int8)),
+             ShownText(ATTACK, "note", ids[200:], gaps[200:], truth[200:].astype(np.int8))]
     path = folder / "page.html"
-    write_page(path, "probes", **page_values(probes, tokenizer, [("one", "", ids[:200], gaps[:200]),
-                                                                 (ATTACK, "note", ids[200:], gaps[200:])],
-                                             [logits[:, :200], logits[:, 200:]], 256))
-    return path, logits, ids == the, [one["threshold"] for one in metadata]
+    write_page(path, "probes", **page_values(probes, tokenizer, texts, [logits[:, :200], logits[:, 200:]], 256))
+    return path, logits, truth, [one["threshold"] for one in metadata]
 
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory, chromium):
-    """The page, open; (page, logits, truth, thresholds). Every error, dialog and request is an entry of page.events."""
+    """The page, open; (page, logits, truth, thresholds)."""
     path, *facts = made(tmp_path_factory.mktemp("page"))
+    page = watched(chromium, path)
+    yield page, *facts
+    page.close()
+
+
+def watched(chromium, path):
+    """The page, open. Every error, dialog and request is an entry of page.events."""
     page = chromium.new_page(viewport={"width": 1280, "height": 900})
     page.events = []
     page.on("console", lambda message: page.events.append(f"console {message.type}: {message.text}"))
@@ -60,8 +71,7 @@ def opened(tmp_path_factory, chromium):
     page.on("dialog", lambda dialog: (page.events.append(f"dialog: {dialog.message}"), dialog.dismiss()))
     page.on("request", lambda request: page.events.append(f"request: {request.url}"))
     page.goto(path.as_uri())
-    yield page, *facts
-    page.close()
+    return page
 
 
 @pytest.fixture(autouse=True)
@@ -256,3 +266,46 @@ def test_a_narrow_window_has_no_sideways_scrolling(opened):
     slider = page.locator("#layer").bounding_box()
     assert 0 <= slider["y"] < 200  # the controls stay in sight
     page.set_viewport_size({"width": 1280, "height": 900})
+
+
+# A label whose truth is known of some tokens, or of none
+
+LABEL = {"target": f"a {ATTACK}", "token": None, "lag": 0, "task": "chains", "label_rule": "within 8"}
+
+
+def test_tokens_of_unknown_truth_are_subdued_and_not_counted(chromium, tmp_path):
+    path, logits, truth, thresholds = made(tmp_path, lambda the: np.where(np.arange(len(the)) % 3 == 1, -1, the), **LABEL)
+    page = watched(chromium, path)
+    known = truth >= 0
+    assert 0 < (truth == 1).sum() < known.sum() < len(truth)
+    for name, value in (("target", 1), ("unknown", -1)):
+        marked = page.eval_on_selector_all("#texts .token", f"all => all.map(one => one.classList.contains('{name}'))")
+        assert marked == (truth == value).tolist()
+    for index in (5, 1):
+        page.fill("#layer", str(index))
+        assert shown_counts(page) == true_counts(logits[index, known], truth[known], thresholds[index])
+        assert shown_counts(page) != true_counts(logits[index], truth == 1, thresholds[index])
+    for token, said in ((np.flatnonzero(truth == 1)[1], "truly yes"), (4, "truth unknown"), (5, "truly no")):
+        page.locator("#texts .token").nth(int(token)).hover()
+        assert f"token {token + 1}, {said};" in page.inner_text("#card .fact")
+    assert f"Will “a {ATTACK}” begin within the next 8 tokens?" == page.inner_text("h1")
+    assert page.locator("img").count() == 0
+    assert [event for event in page.events if not event.startswith(f"request: {page.url}")] == []
+    page.close()
+
+
+def test_a_text_of_unknown_truth_has_no_counts_and_the_rest_works(chromium, tmp_path):
+    path, logits, truth, _ = made(tmp_path, lambda the: np.full(len(the), -1), **LABEL)
+    page = watched(chromium, path)
+    assert page.locator("#counts").count() == page.locator(".token.unknown").count() == 0
+    assert page.locator(".token.target").count() == 0
+    for index in (3, 5):
+        page.fill("#layer", str(index))
+        assert_layer(page, logits, index)
+    page.fill("#threshold", "0.5")
+    marked = page.eval_on_selector_all("#texts .token", "all => all.map(one => one.classList.contains('said'))")
+    assert marked == [bool(logit > 0) for logit in logits[5]]
+    page.locator("#texts .token").nth(7).hover()
+    assert "token 8, truth unknown;" in page.inner_text("#card .fact")
+    assert [event for event in page.events if not event.startswith(f"request: {page.url}")] == []
+    page.close()

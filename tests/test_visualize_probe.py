@@ -281,6 +281,7 @@ def test_tokens_that_are_html_newlines_marks_and_fragments_are_text(tmp_path, tr
     from utils.pages.page import write_page
     from utils.probe_page import page_values
     from utils.probe_sets import choose, load_folder
+    from utils.shown_texts import ShownText
 
     attack = "</script><img src=x onerror=alert(1)>"
     tokenizer = make_tokenizer(tmp_path / "tokenizer")
@@ -292,7 +293,7 @@ def test_tokens_that_are_html_newlines_marks_and_fragments_are_text(tmp_path, tr
     found = load_folder(trained)
     probes, _ = choose(found, next(iter(found.values()))["metadata"]["model_fingerprint"])
     logits = np.zeros((len(probes.layers), len(ids)), dtype=np.float32)
-    texts = [(attack, attack, ids, [""] * len(ids))]
+    texts = [ShownText(attack, attack, ids, [""] * len(ids), np.zeros(len(ids), dtype=np.int8))]
     write_page(tmp_path / "page.html", "probes", **page_values(probes, tokenizer, texts, [logits], 64))
     page = Page(tmp_path / "page.html")
     assert page.tokens[:12] == [*plain, "⟨U+202E⟩", "⟨U+001B⟩[2J", "◌\u0301", "⇥", "↵\n↵\n"]

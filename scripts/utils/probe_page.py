@@ -6,6 +6,7 @@ import re
 import numpy as np
 
 from utils.pages.page import packed
+from utils.probe_words import about, notes, question, words_of
 from utils.readings import layer_name
 from utils.tokenizer import shown_text, token_text
 
@@ -18,64 +19,32 @@ LOWEST = 0.5  # balanced accuracy of a coin: the chart's floor, unless something
 def page_values(probes, tokenizer, texts, logits, window) -> dict:
     """The values of probes.html.
 
-    texts: [(name, note, token ids, what of the text lies between them)]; logits: of each text, float32 [probes, tokens] as
-    running_text gives them; window: the most tokens that the model read together.
+    texts: ShownText, as read_shown gives them; logits: of each text, float32 [probes, tokens] as running_text gives them;
+    window: the most tokens that the model read together.
     """
-    metadata = probes.common
-    truth = [(ids == metadata["token"]).astype(np.int8) for _, _, ids, _ in texts]
+    metadata, words = probes.common, words_of(probes.common)
+    truth = np.concatenate([text.truth for text in texts])
+    known, targets = int((truth >= 0).sum()), int((truth == 1).sum())
     shown = {}  # a text has few different tokens
-    for _, _, ids, _ in texts:
-        for token in np.unique(ids):
+    for text in texts:
+        for token in np.unique(text.ids):
             shown.setdefault(int(token), token_text(tokenizer, token).replace("↵", "↵\n"))
-    documents = [{"name": name, "note": note,
-                  "tokens": [{"before": between(gap), "text": shown[int(token)], "target": bool(is_target),
-                              "blank": not shown[int(token)].strip(" ↵\n⇥")}
-                             for token, gap, is_target in zip(ids, gaps, of_text, strict=True)]}
-                 for (name, note, ids, gaps), of_text in zip(texts, truth, strict=True)]
+    documents = [{"name": text.name, "note": text.note, "tokens": [
+        {"before": between(gap), "text": shown[int(token)], "target": of_token == 1, "unknown": known > 0 > of_token,
+         "blank": not shown[int(token)].strip(" ↵\n⇥")}
+        for token, gap, of_token in zip(text.ids, text.gaps, text.truth.tolist(), strict=True)]} for text in texts]
     data = {"layers": [{"name": layer_name(layer), "threshold": threshold}
                        for layer, threshold in zip(probes.layers, probes.thresholds, strict=True)],
-            "logits": packed(np.concatenate(logits, axis=1).astype(np.float32)), "truth": packed(np.concatenate(truth))}
-    return {"question": question(metadata["target"], metadata["lag"]), "about": about(probes, texts, truth),
-            "documents": documents, "data": data, "chart": chart(probes), "notes": notes(metadata, window)}
+            "logits": packed(np.concatenate(logits, axis=1).astype(np.float32)), "truth": packed(truth.astype(np.int8)),
+            "words": words["card"]}
+    return {"question": question(metadata), "about": about(probes, len(truth), known, targets), "documents": documents,
+            "data": data, "chart": chart(probes), "notes": notes(metadata, window, known > 0), "words": words,
+            "known": known > 0, "partly": 0 < known < len(truth)}
 
 
 def between(gap) -> str:
     """What lies between two tokens, its line breaks as such: they are no token's. Many empty lines become one."""
     return re.sub("\n{3,}", "\n\n", shown_text(gap).replace("↵", "\n"))
-
-
-def question(target, lag) -> str:
-    quoted = f"“{target.replace(' ', '␣')}”"
-    if lag == -1:
-        return f"Will the next token be {quoted}?"
-    if lag == 0:
-        return f"Is this token {quoted}?"
-    if lag < 0:
-        return f"Will the token {-lag} tokens on be {quoted}?"
-    return f"Was the token {lag} token{'s' if lag > 1 else ''} back {quoted}?"
-
-
-def about(probes, texts, truth) -> str:
-    tokens, targets = sum(len(ids) for _, _, ids, _ in texts), sum(int(of_text.sum()) for of_text in truth)
-    name = probes.common["kind"].replace("_", "-")
-    kind = f"{len(probes.layers)} {name} probe{'s' if len(probes.layers) > 1 else ''}"
-    return (f"{kind} on the hidden states of {probes.common['model']}; {tokens:,} tokens, {targets:,} of them the target")
-
-
-def notes(metadata, window) -> list[str]:
-    where = {0: "the state that is read is the token's own", -1: "the state that is read is that of the token before it"}
-    lag = metadata["lag"]
-    away = f"the state that is read lies {abs(lag)} tokens {'before' if lag < 0 else 'after'} it"
-    found = [f"The colour lies on the token that the answer is about; {where.get(lag, away)}.",
-             "Probabilities are those of the training sample, where the classes weigh the same; in running text the target "
-             f"is {metadata['prevalence']:.2%} of the tokens."]
-    trained = metadata.get("context_length")
-    if trained and trained != window:
-        found.append(f"The probes were trained on states with at most {trained:,} tokens before them; here it may be "
-                     f"{window - 1:,}.")
-    if not metadata["causal"] and lag < 0:
-        found.append("This model is bidirectional: the state has seen the token that is asked for; this is no prediction.")
-    return found
 
 
 def chart(probes) -> dict | None:
@@ -114,4 +83,3 @@ def point_of(scores, layer, index, x, y, labelled) -> dict:
             "label": str(layer).replace("final_norm", "norm") if labelled else "",
             "title": f"{layer_name(layer)}: balanced accuracy {scores['balanced_accuracy']:.3f}{interval}, "
                      f"AUROC {scores['auc']:.3f}"}
-

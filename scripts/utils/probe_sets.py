@@ -1,5 +1,6 @@
 """Which of the probes in a folder belong together: one model, target, kind, lag and seed, a probe for each layer."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,9 @@ from utils.probe_flags import PAGE_KINDS
 from utils.readings import Layer, layer_name
 from utils.results import load_probe
 
-PREFERRED = {"kind": "linear", "lag": -1, "seed": 0}  # what is shown first where a folder has several
+ANNOTATED = ("spans", "chains")  # tasks whose tokens are labelled by the characters that they cover
+RULE = re.compile(r"target|tokens|onsets|onsets_all|within [1-9]\d*")  # of a token's label: those that a page has words for
+PREFERRED = {"kind": "linear", "seed": 0}  # what is shown first where a folder has several; see preferred_lag
 
 FLAGS = {"target": "target_token", "lag": "lag", "seed": "seed", "kind": "probe"}
 
@@ -35,9 +38,31 @@ class ProbeSet:
         return self.metadata[0]
 
     @property
+    def annotated(self) -> bool:
+        """Are they of spans or chains, so that a text's truth is known from its annotations only?"""
+        return task_of(self.common) in ANNOTATED
+
+    @property
     def thresholds(self) -> list[float]:
         """Of each probe, the logit above which it says "positive"."""
         return [metadata["threshold"] for metadata in self.metadata]
+
+
+def task_of(metadata) -> str:
+    return metadata.get("task", "token")
+
+
+def rule_of(metadata) -> str:
+    return metadata.get("label_rule", "target")
+
+
+def label_flags(rule) -> dict:
+    """The flags of prepare_data.py that make labels by this rule.
+
+        "within 8" -> {"onset_only": False, "onset_negatives": "others", "within": 8}
+    """
+    return {"onset_only": rule in ("onsets", "onsets_all"), "onset_negatives": "all" if rule == "onsets_all" else "others",
+            "within": int(rule.removeprefix("within ")) if rule.startswith("within ") else None}
 
 
 def load_folder(folder) -> dict[Path, dict]:
@@ -69,16 +94,13 @@ def require(probes, key, wanted, flag):
 def choose(probes, model_fingerprint, lag=None, target=None, seed=None,
            kind=None) -> tuple[ProbeSet | None, dict[str, list[Path]]]:
     """The probes of this model, and of one target, kind, lag, seed and dataset: those asked for, else linear ones, the next
-    token, seed 0 and else what most files are of. Returns them and the others, {why they are left out: their paths}.
+    token (of spans and chains: the token itself), seed 0 and else what most files are of. Returns them and the others, {why
+    they are left out: their paths}.
     """
     left_out: dict[str, list[Path]] = {}
     kept = dict(probes)
     for path, probe in probes.items():
-        metadata = probe["metadata"]
-        why = (f"of kind {metadata['kind']!r}" if metadata["kind"] not in PAGE_KINDS else
-               f"of --pool {metadata['pool']}" if metadata.get("pool", "last") != "last" else
-               "of whole sequences" if metadata["token"] is None else None)
-        if why:
+        if why := without_page(probe["metadata"]):
             left_out.setdefault(f"{why}, which has no page yet", []).append(path)
             del kept[path]
     for key, wanted, why in (
@@ -89,7 +111,7 @@ def choose(probes, model_fingerprint, lag=None, target=None, seed=None,
             ("seed", seed, "of seed {seed}; show them with --seed {seed}"),
             ("dataset_fingerprint", None, "of another dataset ({dataset_fingerprint})")):
         if kept and wanted is None:
-            first = PREFERRED.get(key)
+            first = preferred_lag(kept) if key == "lag" else PREFERRED.get(key)
             there = {probe["metadata"][key] for probe in kept.values()}
             wanted = first if first in there else most_common(kept, key)
         elif kept and key in FLAGS:
@@ -99,6 +121,23 @@ def choose(probes, model_fingerprint, lag=None, target=None, seed=None,
                 left_out.setdefault(why.format(**probe["metadata"]), []).append(path)
                 del kept[path]
     return assemble(kept) if kept else None, left_out
+
+
+def without_page(metadata) -> str | None:
+    """Why a probe cannot be shown token by token, or None."""
+    task, rule = task_of(metadata), rule_of(metadata)
+    if metadata["kind"] not in PAGE_KINDS:
+        return f"of kind {metadata['kind']!r}"
+    if metadata.get("pool", "last") != "last":
+        return f"of --pool {metadata['pool']}"
+    if task not in ANNOTATED and metadata["token"] is None or rule == "whole":
+        return "of whole sequences"
+    return None if RULE.fullmatch(str(rule)) else f"of labels by the rule {rule!r}"
+
+
+def preferred_lag(probes) -> int:
+    """That of the data: the next token's, in spans and chains the token's own."""
+    return 0 if all(task_of(probe["metadata"]) in ANNOTATED for probe in probes.values()) else -1
 
 
 def assemble(probes) -> ProbeSet:

@@ -10,6 +10,7 @@
   const points = Array.from(document.querySelectorAll(".point"));
   const ROWS = 30;  // of one column of the card
   const NARROW = 820;  // pixels, as in the style
+  const counted = find("counts") !== null;  // no token's truth is known otherwise
   let layer = -1, hovered = -1, walking = false;
 
   function bytes(text) {
@@ -59,12 +60,16 @@
       }
       if (truth[i] >= 0 && !Number.isNaN(logit)) count[yes ? (truth[i] ? "tp" : "fp") : (truth[i] ? "fn" : "tn")]++;
     }
+    if (counted) showCounts(count);
+    if (hovered >= 0) showCard(hovered);
+  }
+
+  function showCounts(count) {
     for (const name in count) find(name).textContent = count[name].toLocaleString("en");
     const {tp, fp, tn, fn} = count;
     find("recall").textContent = share(tp, tp + fn);
     find("precision").textContent = share(tp, tp + fp);
     find("balanced").textContent = tp + fn && tn + fp ? ((tp / (tp + fn) + tn / (tn + fp)) / 2).toFixed(3) : "–";
-    if (hovered >= 0) showCard(hovered);
   }
 
   function element(name, className, text) {
@@ -78,7 +83,6 @@
     if (hovered >= 0) tokens[hovered].classList.remove("under");
     hovered = token;
     tokens[token].classList.add("under");
-    const known = {"1": "the target", "0": "not the target", "-1": "truth unknown"}[truth[token]];
     const tables = element("div", "tables");  // side by side, so that many layers stay on the screen
     data.layers.forEach((one, at) => {
       if (at % ROWS === 0) tables.append(element("table"));
@@ -97,7 +101,7 @@
       tables.lastChild.append(row);
     });
     card.replaceChildren(element("div", "name", `“${tokens[token].textContent}”`),
-                         element("p", "fact", `token ${token + 1}, ${known}; probability, logit`), tables);
+                         element("p", "fact", `token ${token + 1}, ${data.words[truth[token]]}; probability, logit`), tables);
     card.hidden = false;
     place(tokens[token].getBoundingClientRect());
   }
