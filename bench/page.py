@@ -74,15 +74,17 @@ def make_page(folder, tokens, layers):
     from utils.pages.page import write_page
     from utils.probe_page import page_values
     from utils.probe_sets import ProbeSet
+    from utils.shown_texts import ShownText
 
     tokenizer = make_tokenizer(folder / "tokenizer")
     ids = np.array(tokenizer(prose(0, tokens), add_special_tokens=False)["input_ids"][:tokens])
     metadata = [{"target": " the", "token": tokenizer.convert_tokens_to_ids("Ġthe"), "lag": -1, "model": "random",
-                 "prevalence": 0.03, "causal": True, "threshold": 0.0}] * layers
+                 "kind": "linear", "prevalence": 0.03, "causal": True, "threshold": 0.0}] * layers
     probes = ProbeSet([], list(range(layers)), torch.zeros(layers, 4), torch.zeros(layers), metadata)
     logits = 3 * np.random.default_rng(0).standard_normal((layers, tokens)).astype(np.float32)
     path = folder / "page.html"
-    write_page(path, "probes", **page_values(probes, tokenizer, [("random", "", ids, [""] * len(ids))], [logits], 1024))
+    text = ShownText("random", "", ids, [""] * len(ids), (ids == metadata[0]["token"]).astype(np.int8))
+    write_page(path, "probes", **page_values(probes, tokenizer, [text], [logits], 1024))
     return path
 
 

@@ -14,7 +14,7 @@ MOST_LINES = 40  # of the printed table; transfer.csv holds everything
 
 def parse(argv):
     parser = Parser(__file__, __doc__, "next: python scripts/evaluate_probe.py once more, with other --data or --probe_dir "
-                                       "and the same --results_dir, whose rows are kept; any browser opens its transfer.html")
+                                       "and the same --results_dir, whose rows are kept; a browser opens its transfer.html")
     probes = parser.add_argument_group("probes")
     probes.add_argument("--probe_dir", nargs="+", type=expanduser,
                         help="folders of probe_*.pth files, or exports such as models/probes.safetensors (default: models)")

@@ -11,8 +11,8 @@ METRICS = ("balanced_accuracy", "acc", "f1", "auc", "auprc")
 
 
 def parse(argv):
-    parser = Parser(__file__, __doc__, "next: python scripts/visualize_probe.py, to see what the probes say of every token of "
-                                       "a text")
+    parser = Parser(__file__, __doc__, "next: python scripts/visualize_probe.py, to see what the probes say of every token "
+                                       "of a text")
     tables = parser.add_argument_group("tables")
     tables.add_argument("--results_dir", type=expanduser, default="results",
                         help="folder of probe_results.csv, and of baselines.csv, run_record.json and learning_curve.csv "

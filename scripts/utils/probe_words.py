@@ -1,0 +1,106 @@
+"""What the page of probes says of a token, in words: the question, what was counted, notes; by the rule of the labels."""
+
+from utils.probe_sets import label_flags, rule_of
+from utils.tokenizer import shown_text
+
+OF_A_TOKEN = {"yes": "is the target", "no": "is not", "found": "targets found", "mark": "where the target truly is",
+              "card": {"1": "the target", "0": "not the target", "-1": "truth unknown"}}
+OF_A_LABEL = {"yes": "truly yes", "no": "truly no", "found": "true yeses found", "mark": "where the answer is truly yes",
+              "card": {"1": "truly yes", "0": "truly no", "-1": "truth unknown"}}
+
+
+def words_of(metadata) -> dict:
+    """What the page calls the classes: yes, no in the table of counts; found; mark in the legend; card by truth."""
+    return OF_A_TOKEN if rule_of(metadata) == "target" else OF_A_LABEL
+
+
+def question(metadata) -> str:
+    """Asked from where the state lies: with a lag of -4 of the token 4 tokens on."""
+    target, lag, rule = metadata["target"], metadata["lag"], rule_of(metadata)
+    if rule == "target":
+        return question_of_place(f"“{target.replace(' ', '␣')}”", lag)
+    quoted = quoted_label(target)
+    if rule == "tokens":
+        return question_of_place(f"inside {quoted}", lag)
+    within = label_flags(rule)["within"]
+    return question_of_onset(quoted, lag) if within is None else question_of_stretch(quoted, lag, within)
+
+
+def quoted_label(target) -> str:
+    return f"“{shown_text(target)}”"
+
+
+def question_of_place(what, lag) -> str:
+    if lag == -1:
+        return f"Will the next token be {what}?"
+    if lag == 0:
+        return f"Is this token {what}?"
+    if lag < 0:
+        return f"Will the token {-lag} tokens on be {what}?"
+    return f"Was the token {lag} token{'s' if lag > 1 else ''} back {what}?"
+
+
+def question_of_onset(quoted, lag) -> str:
+    if lag == 0:
+        return f"Does {quoted} begin at this token?"
+    if lag > 0:
+        return f"Did {quoted} begin {lag} token{'s' if lag > 1 else ''} back?"
+    return f"Will {quoted} begin {'at the next token' if lag == -1 else f'{-lag} tokens on'}?"
+
+
+def question_of_stretch(quoted, lag, count) -> str:
+    """Does a span begin in the `count` tokens after the labelled one, seen from the state `lag` tokens away?"""
+    if lag > 0:
+        return f"Does {quoted} begin within the {count} token{'s' if count > 1 else ''} after the one {lag} back?"
+    if count == 1:
+        return question_of_onset(quoted, lag - 1)
+    return f"Will {quoted} begin " + (f"within the next {count} tokens?" if lag == 0 else
+                                      f"{1 - lag} to {count - lag} tokens on?")
+
+
+def about(probes, tokens, known, targets) -> str:
+    """tokens shown, those of known truth, and the positives among them: numbers."""
+    metadata, name = probes.common, probes.common["kind"].replace("_", "-")
+    count = f"{targets:,} of them " + ("the target" if rule_of(metadata) == "target" else "truly yes")
+    if known < tokens:
+        count = f"{known:,} of known truth, {count}" if known else "their truth unknown"
+    return (f"{len(probes.layers)} {name} probe{'s' if len(probes.layers) > 1 else ''} on the hidden states of "
+            f"{metadata['model']}; {tokens:,} tokens, {count}")
+
+
+def notes(metadata, window, known) -> list[str]:
+    """window: the most tokens that the model read together; known: is the truth of any token?"""
+    lag, rule = metadata["lag"], rule_of(metadata)
+    where = {0: "the state that is read is the token's own", -1: "the state that is read is that of the token before it"}
+    away = f"the state that is read lies {abs(lag)} tokens {'before' if lag < 0 else 'after'} it"
+    within = label_flags(rule)["within"]
+    after = f", whether a part begins after it, in {'a token' if within == 1 else f'{within} tokens'} at most"
+    found = [f"The colour lies on the token that the answer is about{after if within else ''}; {where.get(lag, away)}."]
+    found += notes_on_a_token(metadata) if rule == "target" else notes_on_a_label(metadata, rule, known)
+    trained = metadata.get("context_length")
+    if trained and trained != (window if rule == "target" else window - 1):
+        found.append(f"The probes were trained on states with at most {trained:,} tokens before them; here it may be "
+                     f"{window - 1:,}.")
+    if not metadata["causal"] and lag < (within or 0):
+        seen = "the tokens that are" if within else "the token that is"
+        found.append(f"This model is bidirectional: the state has seen {seen} asked for; this is no prediction.")
+    return found
+
+
+def notes_on_a_token(metadata) -> list[str]:
+    return ["Probabilities are those of the training sample, where the classes weigh the same; in running text the target "
+            f"is {metadata['prevalence']:.2%} of the tokens."]
+
+
+def notes_on_a_label(metadata, rule, known) -> list[str]:
+    """Which tokens are truly yes, and what the probabilities are."""
+    quoted = quoted_label(metadata["target"])
+    truth = {"tokens": f"Truly yes is every token that shares a character with a part marked {quoted}.",
+             "onsets": f"Truly yes is the first token of each part marked {quoted}, truly no that of each part marked "
+                       "otherwise; no other token was asked about.",
+             "onsets_all": f"Truly yes is the first token of each part marked {quoted}."}
+    ahead = f"Truly yes is every token shortly before the first one of a part marked {quoted}."
+    weights = (metadata.get("sampling") or {}).get("class_balance", "weighted") != "none"
+    return [*([truth.get(rule, ahead)] if known else []),
+            "Probabilities are those of the training sample" + (", where the classes weigh the same" if weights else "")
+            + f"; of the labelled tokens {metadata['prevalence']:.2%} are truly yes."]
