@@ -241,7 +241,7 @@ def show(sweep):
             warning = split in probe.metrics and one_sided(f"{name} on {split}", probe.metrics[split])
             if warning:
                 print(warning, file=sys.stderr)
-    for line in (*sweep.warnings, gap(sweep.winner, sweep.others, sweep.best)):
+    for line in (*sweep.warnings, gap(sweep)):
         print(line)
     if sweep.documents:
         print(f"\n{document_table(sweep.documents)}")

@@ -20,8 +20,8 @@ def parse(argv):
     tables.add_argument("--split", choices=("val", "test"), help="the split whose scores are shown (default: test where the "
                                                                  "table has it, else val)")
     tables.add_argument("--metric", choices=METRICS,
-                        help="the score by which layers are chosen on validation, and which the overview shows (default: "
-                             "balanced_accuracy)")
+                        help="the score by which layers are chosen on validation, and which the overview shows (default: as "
+                             "the run chose: balanced_accuracy for next-token data, else auc)")
     output = parser.add_argument_group("output")
     output.add_argument("--output_dir", type=expanduser,
                         help="folder of the pages: index.html, a page for each chart and plotly.min.js, which they share "

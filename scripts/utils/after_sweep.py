@@ -15,7 +15,7 @@ from utils.probes.logistic import solve
 from utils.report import direction_line
 from utils.results import load_probe
 from utils.sampling import class_weights
-from utils.sweep import on_validation, run_name
+from utils.sweep import run_name
 from utils.sweep_files import shared_metadata
 
 DIRECTIONS = "directions.json"
@@ -72,7 +72,7 @@ def write_learning_curve(arguments, sweeps, sources, owner) -> str:
     """Logistic probes of each question's best layer on validation, of more and more of the first seed's examples."""
     rows = []
     for sweep in sweeps:
-        best = max((probe for probe in sweep.chosen if probe.layer != ATTENTION_LAYER), key=on_validation)
+        best = max((probe for probe in sweep.chosen if probe.layer != ATTENTION_LAYER), key=sweep.on_validation)
         source, examples = sources[sweep.question], sweep.task.examples
         weights, columns = learning_curve_weights(examples["train"].groups, examples["train"].labels,
                                                   sweep.task.in_sample[:, 0].astype(np.float64))

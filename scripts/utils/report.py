@@ -38,8 +38,7 @@ def document_table(documents) -> str:
               for name, found in documents.baselines.items() if found]
     for name, found, bucket in named:
         test, val = (found.scores[split].get(bucket, {}) for split in ("test", "val"))
-        interval = "-" if math.isnan(test["auc_low"]) else f"{test['auc_low']:.3f} to {test['auc_high']:.3f}"
-        rows.append([name, share(val.get("auc", math.nan)), share(test["auc"]), interval, share(test["auprc"]),
+        rows.append([name, share(val.get("auc", math.nan)), share(test["auc"]), bounds(test, "auc"), share(test["auprc"]),
                      share(test["fpr_at_95_tpr"]), share(test["brier"]), f"{test['n']:,}"])
     best = winner.scores["test"]["all"]
     minus = (f"\ntest AUROC of documents minus {documents.best}, the best baseline on validation: "
@@ -49,14 +48,14 @@ def document_table(documents) -> str:
 
 def sweeps_table(sweeps) -> str:
     """A line for each target and lag: the winner on validation, its scores on test (val, without test), the baseline."""
-    rows = [["target", "lag", "layer", "probe", "balanced acc", "95 % interval", "AUROC", "best baseline", "its AUROC",
+    rows = [["target", "lag", "layer", "probe", "balanced acc", "AUROC", "95 % interval", "best baseline", "its AUROC",
              "AUROC minus it"]]
     for sweep in sweeps:
         winner = sweep.winner
         split = "test" if "test" in winner.metrics else "val"
         scores, beside = winner.metrics[split], sweep.baselines[sweep.best][split]
         rows.append([sweep.target, str(sweep.lag), str(winner.layer), winner.kind, share(scores["balanced_accuracy"]),
-                     bounds(scores), share(scores["auc"]), sweep.best, share(beside["auc"]),
+                     share(scores["auc"]), bounds(scores, "auc"), sweep.best, share(beside["auc"]),
                      signed(scores, "minus_baseline") if "minus_baseline" in scores else "-"])
     return table(rows)
 
@@ -65,8 +64,8 @@ def share(value) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 
-def bounds(scores) -> str:
-    low, high = scores["balanced_accuracy_low"], scores["balanced_accuracy_high"]
+def bounds(scores, name="balanced_accuracy") -> str:
+    low, high = scores[f"{name}_low"], scores[f"{name}_high"]
     return "-" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
 
 
@@ -80,21 +79,22 @@ def one_sided(name, scores) -> str | None:
             f"{scores['pos_accuracy']:.1%} right, negatives {scores['neg_accuracy']:.1%}): it has learnt nothing usable")
 
 
-def gap(winner, others, best_baseline) -> str:
-    """What validation chose, and how much worse it is on test: the optimism of choosing. others: the same of other seeds."""
+def gap(sweep) -> str:
+    """What validation chose, and how much worse it is on test: the optimism of choosing."""
+    winner, others, by = sweep.winner, sweep.others, sweep.chosen_by
     name = f"{winner.layer if isinstance(winner.layer, str) else f'layer{winner.layer}'}" + (
         "" if winner.kind == "linear" else f" {winner.kind}") + (f", seed {winner.seed}" if others else "")
-    on_val = winner.metrics["val"]["balanced_accuracy"]
-    text = f"best on validation: {name}, balanced accuracy {on_val:.3f}"
+    on_val = winner.metrics["val"][by]
+    text = f"best on validation: {name}, {'AUROC' if by == 'auc' else 'balanced accuracy'} {on_val:.3f}"
     if "test" not in winner.metrics:
         return text
     test = winner.metrics["test"]
-    text += f" (test {test['balanced_accuracy']:.3f}, optimism gap {on_val - test['balanced_accuracy']:+.3f})"
+    text += f" (test {test[by]:.3f}, optimism gap {on_val - test[by]:+.3f})"
     if others:
-        found = [probe.metrics["test"]["balanced_accuracy"] for probe in (winner, *others)]
+        found = [probe.metrics["test"][by] for probe in (winner, *others)]
         text += f"; test over its {len(found)} seeds {min(found):.3f} to {max(found):.3f}"
     if "minus_baseline" in test:
-        text += f"; test AUROC minus {best_baseline}, the best baseline on validation: {signed(test, 'minus_baseline')}"
+        text += f"; test AUROC minus {sweep.best}, the best baseline on validation: {signed(test, 'minus_baseline')}"
     if "minus_random_weights" in test:
         text += f"; minus random weights: {signed(test, 'minus_random_weights')}"
     if "selectivity" in test:

@@ -37,14 +37,16 @@ class Probe:
 
 @dataclass
 class Sweep:
-    """What one question gave. of_several: whether the data have other targets; baselines: {name: {split: scores}, or None
-    where not computed}; best: the name of the one that probes are compared with, chosen on validation; random_weights:
-    probes of the model with random weights; documents: the DocumentScores, where tokens give scores of documents.
+    """What one question gave. of_several: whether the data have other targets; chosen_by: the score on validation by which
+    layers and kinds are chosen; baselines: {name: {split: scores}, or None where not computed}; best: the name of the one
+    that probes are compared with, chosen on validation; random_weights: probes of the model with random weights;
+    documents: the DocumentScores, where tokens give scores of documents.
     """
 
     question: Question
     target: str
     of_several: bool
+    chosen_by: str
     prevalence: float
     layers: list
     probes: list[Probe]
@@ -68,7 +70,7 @@ class Sweep:
         """Every layer's probe where there is one kind (of the first seed), else the best layer of each kind."""
         first = [probe for probe in self.chosen if probe.seed == self.task.seeds[0]]
         kinds = {probe.kind: [other for other in first if other.kind == probe.kind] for probe in first}
-        return first if len(kinds) == 1 else [max(probes, key=on_validation) for probes in kinds.values()]
+        return first if len(kinds) == 1 else [max(probes, key=self.on_validation) for probes in kinds.values()]
 
     @property
     def warnings(self) -> list[str]:
@@ -85,8 +87,12 @@ class Sweep:
 
     @property
     def winner(self) -> Probe:
-        """The chosen probe with the best balanced accuracy on validation; of equal ones the first."""
-        return max(self.chosen, key=on_validation)
+        """The chosen probe with the best score on validation; of equal ones the first."""
+        return max(self.chosen, key=self.on_validation)
+
+    def on_validation(self, probe) -> float:
+        score = probe.metrics["val"][self.chosen_by]
+        return -np.inf if np.isnan(score) else score
 
     @property
     def others(self) -> list[Probe]:
@@ -98,10 +104,6 @@ class Sweep:
 def is_so(notes, problem) -> bool:
     separable = notes.get("separable", False)
     return separable if problem == "separable" else not (separable or notes.get("converged", True))
-
-
-def on_validation(probe) -> float:
-    return probe.metrics["val"]["balanced_accuracy"]
 
 
 def make_task(arguments, examples, in_sample) -> Task:
@@ -129,6 +131,7 @@ def answer(arguments, question, task, source, random_source, beside, metadata, s
     began = time.monotonic()
     target, prevalence, lag = metadata["targets"][0]["name"], metadata["prevalence"], question.lag
     layers, several = source.tables["train"].layers, metadata["of_several"]
+    chosen_by = "auc" if metadata.get("task", "token") != "token" else "balanced_accuracy"  # few positives: no threshold
     probes, random_probes, logged = [], [], []
     for kind in arguments.kinds:
         runs = start_runs(kind)
@@ -148,8 +151,8 @@ def answer(arguments, question, task, source, random_source, beside, metadata, s
             random_probes += judge(arguments, twins, task, lag, prevalence)
     baselines = score_baselines(arguments, beside, task, prevalence)
     best = best_baseline({name: found["val"]["auc"] for name, found in baselines.items() if found})
-    sweep = Sweep(question, target, several, prevalence, layers, probes, baselines, best, task, arguments.sequence_task,
-                  random_probes)
+    sweep = Sweep(question, target, several, chosen_by, prevalence, layers, probes, baselines, best, task,
+                  arguments.sequence_task, random_probes)
     compare(sweep, beside[best])
     for runs, kind in logged:
         runs.finish([probe for probe in sweep.chosen if probe.kind == kind])

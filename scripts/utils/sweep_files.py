@@ -95,7 +95,8 @@ def selected(sweeps) -> dict:
 def what_won(sweep) -> dict:
     """What validation chose for one question: the best probe, and of each kind the penalties and epochs."""
     winner = sweep.winner
-    return {"layer": winner.layer, "probe": winner.kind, "seed": winner.seed, "l2": winner.l2, "best_baseline": sweep.best,
+    return {"chosen_by": sweep.chosen_by, "layer": winner.layer, "probe": winner.kind, "seed": winner.seed, "l2": winner.l2,
+            "best_baseline": sweep.best,
             "chosen": [{"probe": probe.kind, "layer": table_layer(probe.layer), "seed": probe.seed, "l2": probe.l2,
                         **{name: value for name, value in probe.notes.items() if name in ("epoch", "gradient", "converged")}}
                        for probe in sweep.chosen]}

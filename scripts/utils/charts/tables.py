@@ -79,7 +79,7 @@ class Results:
 
 def read_results(folder, split=None, metric=None) -> Results:
     """All tables of a folder of results. split: which one's scores to show, None: test if there, else val; metric: by
-    which layers are chosen on validation, None: the first of SCORES that is there. Raises UserError.
+    which layers are chosen on validation, None: as the run chose, else the first of SCORES that is there. Raises UserError.
     """
     path = Path(folder) / SUMMARY
     if not path.exists():
@@ -91,10 +91,10 @@ def read_results(folder, split=None, metric=None) -> Results:
     if not set(scored) & set(rows[0]):
         raise UserError(f"{path} has none of the columns {scored[0]}, {scored[1]}, ...: it is another table; {MAKE}")
     split = choose_split(path, rows, split)
-    metric = choose_metric(path, rows, split, metric)
+    record = read_record(Path(folder) / RECORD)
+    metric = choose_metric(path, rows, split, metric, chosen_by(record))
     cells = cells_of(path, rows, metric)
     beside = beside_of(Path(folder) / BASELINES)
-    record = read_record(Path(folder) / RECORD)
     models = [record.get("model"), *(row.get("model") for one in beside.values() for by_split in one.values()
                                      for found in by_split.values() for row in found)]
     return Results(cells, chosen_layers(cells, metric), beside, groups_of(Path(folder), beside),
@@ -134,11 +134,18 @@ def choose_split(path, rows, wanted) -> str:
     return wanted or there[0]
 
 
-def choose_metric(path, rows, split, wanted) -> str:
+def chosen_by(record) -> str | None:
+    """The score by which the run itself chose layers, where its record says one."""
+    found = {question.get("chosen_by") for by_lag in (record.get("selected_on_validation") or {}).values()
+             if isinstance(by_lag, dict) for question in by_lag.values() if isinstance(question, dict)}
+    return found.pop() if len(found) == 1 else None
+
+
+def choose_metric(path, rows, split, wanted, usual=None) -> str:
     there = [name for name in SCORES if any(known(row.get(f"{split}_{name}")) for row in rows)]
     if wanted and wanted not in there:
         raise UserError(f"--metric {wanted}: {path} has no {split}_{wanted}; give one of {', '.join(there)}")
-    return wanted or there[0]
+    return wanted or (usual if usual in there else there[0])
 
 
 def cells_of(path, rows, metric) -> dict:
