@@ -10,6 +10,7 @@ from utils.command_line import Parser, quiet_libraries, run
 from utils.errors import UsageError, UserError
 from utils.files import require_writable_folder
 from utils.probe_flags import (
+    PAGE_KINDS,
     add_comparison_flags,
     add_data_flags,
     add_model_flags,
@@ -57,11 +58,18 @@ def main(argv=None):
     language_model = load_model(arguments, targets[0])
     finished = sweep(arguments, targets, language_model, {"load": time.monotonic() - started})
     say_more(arguments, targets, language_model, *finished)
-    lags = [found.lag for found in finished[0]]
-    shown = "" if lags == [-1] else f" --lag {lags[0]}"
-    print(f"next: python scripts/visualize_probe.py --probe_dir {shlex.quote(arguments.output_dir)}{shown}; "
-          f"python scripts/visualize_results.py --results_dir {shlex.quote(arguments.results_dir)}")
+    print(f"next: {page(arguments, finished[0])}python scripts/visualize_results.py --results_dir "
+          f"{shlex.quote(arguments.results_dir)}")
     return 0
+
+
+def page(arguments, sweeps) -> str:
+    """The command that shows the probes on a text, where there is a page for them."""
+    if arguments.sequence_task or arguments.pool != "last" or not set(arguments.kinds) & set(PAGE_KINDS):
+        return ""
+    lags = [found.lag for found in sweeps]
+    shown = "" if lags == [-1] else f" --lag {lags[0]}"
+    return f"python scripts/visualize_probe.py --probe_dir {shlex.quote(arguments.output_dir)}{shown}; "
 
 
 def sweep(arguments, targets, language_model, seconds):
@@ -148,7 +156,8 @@ def train(arguments, targets, language_model, examples, samples, sources, random
             beside = baseline_logits(arguments, question.lag, task, splits, source, texts, remembered)
             sweeps.append(answer(arguments, question, task, source, random_sources[question], beside, metadata, start_runs,
                                  device, seconds))
-            sweeps[-1].documents = score_sweep(sweeps[-1], splits, beside)
+            if arguments.max_val_tokens is None:  # a score of a document is one of all its tokens
+                sweeps[-1].documents = score_sweep(sweeps[-1], splits, beside)
             progress.update(1, f"{name} at lag {question.lag}")
     return sweeps
 
@@ -255,8 +264,9 @@ def show_together(sweeps):
 
     print(f"\nthe probe that validation chose for each target and lag\n{sweeps_table(sweeps)}")
     if len(sweeps) > MOST_TABLES:
-        for line in dict.fromkeys(warning for sweep in sweeps for warning in sweep.warnings):
-            print(line)
+        for sweep in sweeps:
+            for line in (*sweep.warnings, *(sweep.documents.warnings if sweep.documents else ())):
+                print(f"{sweep.target!r}, lag {sweep.lag}: {line}")
 
 
 if __name__ == "__main__":

@@ -170,12 +170,17 @@ def best_baseline(val_scores) -> str:
     return max(val_scores, key=lambda name: -math.inf if math.isnan(val_scores[name]) else val_scores[name])
 
 
-def suspicious(name, auc) -> str | None:
-    """What to say of a baseline that ranks the wrong way round on validation or test; None where it does not.
+def suspicious(name, auc, high=math.nan) -> str | None:
+    """What to say of a baseline that ranks the wrong way round on validation or test; None where it does not. high: the
+    upper end of its interval.
 
     A town that stands in one true and one false sentence, one of them in train, teaches the words the opposite of the truth.
     """
     if not auc < SUSPICIOUS:
         return None
-    return (f"the baseline {name!r} has AUROC {auc:.3f}, where chance is 0.5: what train taught it is turned round here, so "
-            "the split is not independent (the same things stand on both sides with opposite labels); split by group")
+    found = f"the baseline {name!r} has AUROC {auc:.3f}, where chance is 0.5: what train taught it is turned round here"
+    if high < 0.5:
+        return (f"{found}, so the split is not independent (the same things stand on both sides with opposite labels); "
+                "split by group")
+    why = "it has no interval" if math.isnan(high) else "its interval reaches 0.5"
+    return f"{found}; by chance ({why}), or the split is not independent"

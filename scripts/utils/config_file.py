@@ -38,6 +38,7 @@ GIVE_WAY = (  # (a flag that is given, of which values, the flags of the file th
     ("layer", always, ("layer_sweep",)), ("layer_sweep", always, ("layer",)),
     ("seed", always, ("train_seeds",)), ("train_seeds", always, ("seed",)),
     ("predict_current", on, ("lags", "common_positions")), ("lags", always, ("predict_current",)),
+    ("lags", lambda value: not {",", "."} & set(str(value)), ("common_positions",)),
     ("probe", without("logistic", "attention_features"), ("l2_grid",)), ("probe", among("attention"), ("pool",)),
     ("within", always, ("onset_only", "onset_negatives")), ("onset_only", on, ("within",)),
     ("onset_only", off, ("onset_negatives",)), ("onset_negatives", always, ("within",)),

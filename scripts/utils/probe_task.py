@@ -7,6 +7,7 @@ import numpy as np
 
 from utils.baselines import is_sequence_task
 from utils.errors import UserError
+from utils.probe_flags import POS_WEIGHT_CAP
 from utils.readings import Question, examples_at
 from utils.sampling import Sampling, draw_sample, same_share, some_documents
 from utils.sequences import load_sequences, per_target
@@ -43,7 +44,7 @@ def split_targets(arguments, splits) -> list[dict]:
     """
     names = [target["name"] for target in splits["train"].metadata["targets"]]
     given = getattr(arguments, "targets", None)
-    wanted = given.split(",") if given else names
+    wanted = list(dict.fromkeys(name_of(part, names) for part in given.split(","))) if given else names
     unknown = [name for name in wanted if name not in names]
     if unknown:
         raise UserError(f"--targets {unknown[0]!r} is none of {arguments.train_data}; it has {', '.join(map(repr, names))}")
@@ -51,9 +52,15 @@ def split_targets(arguments, splits) -> list[dict]:
     targets = [{name: made[name][names.index(target)] for name in splits} for target in wanted]
     arguments.sequence_task = all(is_sequence_task(found["train"]) for found in targets)
     of_tokens = splits["train"].metadata.get("task", "token") == "token" and not arguments.sequence_task
+    arguments.usual_pos_weight_cap = POS_WEIGHT_CAP if of_tokens else None
     if not (of_tokens or arguments.pos_weight_cap_given):
         arguments.pos_weight_cap = None
     return targets
+
+
+def name_of(part, names) -> str:
+    """The name as it is there, spaces around it in a list apart."""
+    return part if part in names else part.strip()
 
 
 def choose_lags(arguments, metadata, causal) -> list[int]:
@@ -83,9 +90,10 @@ def draw_examples(arguments, targets, lags):
         found["val"] = capped(found["val"], splits["val"], arguments)
         for name, those in found.items():
             if len(set(those.labels.tolist())) < 2:
+                remedy = ("use lags from -context_length to 0, or data of --positions all" if arguments.usual_pos_weight_cap
+                          else "use lags nearer to 0, or leave the target out with --targets")
                 raise UserError(f"{of_target(splits)}lag {lag}: {len(those)} labelled tokens of {name} have a state to read "
-                                "there, and not of both classes; use lags from -context_length to 0, or data of "
-                                "--positions all")
+                                f"there, and not of both classes; {remedy}")
         in_sample = np.zeros((len(found["train"]), len(arguments.seeds)), dtype=bool)
         for index, seed in enumerate(arguments.seeds):
             in_sample[draw_sample(found["train"], splits["train"], sampling_of(arguments), seed), index] = True
@@ -116,8 +124,7 @@ def settings_text(arguments) -> str:
     """What is read and sampled otherwise than usual, by which results are told apart: 'pool mean, max_documents 10'."""
     usual = {**vars(Sampling()), "pool": "last", "attention_segments": 4, "common_positions": False, "max_val_docs": None,
              "max_val_tokens": None}
-    if arguments.pos_weight_cap is None:
-        usual["pos_weight_cap"] = None
+    usual["pos_weight_cap"] = arguments.usual_pos_weight_cap
     chosen = {**vars(sampling_of(arguments)), **{name: getattr(arguments, name) for name in (
         "pool", "common_positions", "attention_segments", "max_val_docs", "max_val_tokens")}}
     return ", ".join(f"{name} {value}" for name, value in chosen.items() if value != usual[name]) or "the usual ones"

@@ -1,6 +1,7 @@
 """Probe files and result tables: one row a probe and split, of one model and one dataset only."""
 
 import math
+import re
 from pathlib import Path
 from types import NoneType
 from urllib.parse import quote
@@ -9,10 +10,12 @@ import torch
 
 from utils.document_scores.scoring import COLUMNS as DOCUMENT_COLUMNS
 from utils.errors import UserError
-from utils.files import csv_text, json_text, load_tensors, read_csv, save_tensors
+from utils.files import csv_text, fingerprint, json_text, load_tensors, read_csv, save_tensors
+from utils.probe_flags import KINDS
 from utils.readings import lag_name, layer_name
 
 FORMAT, VERSION = "linear-probe", 1
+LONGEST_NAME = 100  # characters of a target in a file name
 OTHER_FORMATS = {"mlp": "mlp-probe", "attention": "attention-probe",  # by kind; all others are linear
                  "attention_features": "attention-features-probe"}
 PROBE = ("target", "layer_idx", "lag", "probe", "seed")
@@ -41,9 +44,17 @@ def probe_path(folder, layer, lag, seed, kind="linear", target=None) -> Path:
     """
     name = f"probe_{layer_name(layer)}_{lag_name(lag)}"
     if target is not None:
-        name += "_" + quote(target, safe="").replace(".", "%2E").replace("~", "%7E").replace("%", "=")
+        name += f"_{slug(target)}"
     name += f"_{kind}" if kind != "linear" else ""
     return Path(folder) / (name + (f"_seed{seed}" if seed else "") + ".pth")
+
+
+def slug(target) -> str:
+    """A target as part of a file name: short, and so that no two probes have one name, whatever the targets are called."""
+    name = quote(target, safe="").replace(".", "%2E").replace("~", "%7E").replace("%", "=")
+    if re.search(rf"(^|_)({'|'.join(KINDS)}|seed\d+)$", name):  # "x_mlp" is no probe of the kind mlp
+        name = name.replace("_", "=5F") + "="
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME - 20]}={fingerprint(target)}"
 
 
 def save_probe(files, path, state, metadata):

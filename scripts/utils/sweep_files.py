@@ -6,7 +6,7 @@ from pathlib import Path
 
 from utils.files import WriteTogether
 from utils.probe_task import sampling_of
-from utils.results import COLUMNS, SOLVED, probe_path, save_probe, write_tables
+from utils.results import COLUMNS, DOCUMENTS, SOLVED, probe_path, save_probe, write_tables
 from utils.sweep import table_layer
 
 
@@ -34,7 +34,8 @@ def save_sweeps(arguments, sweeps, targets, language_model, owner, strangers, se
                   "selected_on_validation": selected(sweeps),
                   "versions": {name: version(name) for name in ("torch", "transformers", "numpy", "scipy", "scikit-learn")}}
         write_tables(files, arguments.results_dir, probe_rows, baseline_rows, document_rows, record, replaced=strangers)
-    for path in set(strangers) - {*(path for path, _ in written), *(Path(arguments.results_dir) / name for name in COLUMNS)}:
+    kept = [name for name in COLUMNS if name != DOCUMENTS or document_rows]
+    for path in set(strangers) - {*(path for path, _ in written), *(Path(arguments.results_dir) / name for name in kept)}:
         path.unlink(missing_ok=True)
     return written
 

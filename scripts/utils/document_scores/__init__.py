@@ -62,7 +62,8 @@ def documents_of(sequences, sequence=None, position=None) -> Documents:
     kept, buckets = np.flatnonzero(known), sequences.metadata.get("length_buckets")
     return Documents(columns, counts[kept], names[kept].astype(np.int64), positive[kept].astype(np.int8),
                      sequences.groups[first[kept]].astype(np.int64), lengths[kept],
-                     [buckets[number] or NO_BUCKET for number in names[kept]] if buckets else [],
+                     [NO_BUCKET if buckets[number] is None else str(buckets[number]) for number in names[kept]]
+                     if buckets else [],
                      [sequences.texts[index] for index in kept] if sequences.texts else [])
 
 

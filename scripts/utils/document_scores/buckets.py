@@ -14,7 +14,7 @@ def bucketed(documents) -> dict[str, dict[str, np.ndarray]]:
     """
     if all(those.buckets for those in documents.values()):
         names = {split: np.array(those.buckets) for split, those in documents.items()}
-        every = sorted(set(np.concatenate(list(names.values())).tolist()))
+        every = sorted(set(np.concatenate(list(names.values())).tolist()), key=lambda name: (len(name), name))
     else:
         low, high = np.quantile(documents["val"].lengths, [1 / 3, 2 / 3], method="inverted_cdf")
         every = [f"{THIRDS[0]} (at most {low} tokens)", f"{THIRDS[1]} ({low + 1} to {high} tokens)",

@@ -60,7 +60,8 @@ class DocumentScores:
     def warnings(self) -> list[str]:
         """Baselines that rank documents the wrong way round."""
         return [warning for name, found in self.baselines.items() if found for split in SCORED
-                if (warning := suspicious(f"{name} of documents on {split}", found.scores[split][ALL]["auc"]))]
+                if (warning := suspicious(f"{name} of documents on {split}", found.scores[split][ALL]["auc"],
+                                          found.scores[split][ALL]["auc_high"]))]
 
 
 def why_not(documents) -> str | None:

@@ -86,6 +86,9 @@ def report_reading(arguments, counts):
     print(f"read {arguments.input}: {describe(counts)}")
     for tag, own in counts.get("sets", {}).items():
         print(f"  {tag}: {describe(own)}")
+        if own.get("unused_text_columns") and not arguments.group_column:
+            print(f"    other columns of text: {', '.join(own['unused_text_columns'])}; where rows that share a value there "
+                  "belong together, give --group_column")
     if arguments.as_published:
         print("WARNING: --as_published keeps copies, contradictions and groups apart: the same text may stand in train and "
               "in test. Figures from these files measure leakage and are no results.", file=sys.stderr)

@@ -1,0 +1,96 @@
+"""Several targets of one file through the command lines: their files, their rows, and what must not be mixed."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from helpers import assert_one_line_error, assert_success, call, prose, write_jsonl
+from utils.results import probe_path, slug
+
+KINDS = ("linear", "mass_mean")
+
+
+def rows_of(path):
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def spans(tmp_path_factory, tiny_model):
+    """Texts with words marked "x" and words marked "x_mass_mean": plain labels, and onsets of them."""
+    folder, random = tmp_path_factory.mktemp("spans"), np.random.default_rng(0)
+    rows = []
+    for number in range(40):
+        text = prose(number, 60)
+        starts = sorted(random.choice(len(text) - 12, 6, replace=False).tolist())
+        marked = [[start, start + 6, label] for start, label in zip(starts, ("x", "x_mass_mean") * 3, strict=True)]
+        rows.append({"text": text, "spans": marked if number % 3 else [], "length_bucket": number % 2})
+    write_jsonl(folder / "marked.jsonl", rows)
+    for name, more in (("plain", ()), ("onsets", ("--onset_only",))):
+        assert_success(call("prepare_data", "--task", "spans", "--input", folder / "marked.jsonl", "--context_length", "40",
+                            "--model_name", tiny_model, "--overlap", "10", "--output_dir", folder / name, *more))
+    return folder
+
+
+@pytest.fixture
+def train(spans, tmp_path):
+    def run(name, *words):
+        return call("train_probe", "--train_data", spans / name / "train.pth", "--layer", "1", "--epochs", "1", "--no_wandb",
+                    "--output_dir", tmp_path / "models", "--results_dir", tmp_path / "results", *words)
+    return run
+
+
+def test_every_probe_has_a_file_and_a_row_of_its_own(train, tmp_path):
+    told = assert_success(train("plain", "--probe", ",".join(KINDS), "--lags", "-1,0"))
+    assert "the probe that validation chose for each target and lag" in told.stdout
+    rows = rows_of(tmp_path / "results/probe_results.csv")
+    assert {(row["target"], row["lag"], row["probe"]) for row in rows} == {
+        (target, lag, kind) for target in ("x", "x_mass_mean") for lag in ("-1", "0") for kind in KINDS}
+    assert len(list((tmp_path / "models").glob("*.pth"))) == len(rows) == 8
+    record = json.loads((tmp_path / "results/run_record.json").read_text(encoding="utf-8"))
+    assert {target: set(lags) for target, lags in record["selected_on_validation"].items()} == {
+        "x": {"-1", "0"}, "x_mass_mean": {"-1", "0"}}
+    assert {lag["chosen_by"] for lags in record["selected_on_validation"].values() for lag in lags.values()} == {"auc"}
+    buckets = {row["bucket"] for row in rows_of(tmp_path / "results/document_scores.csv")}
+    assert buckets == {"all", "0", "1"}
+
+
+def test_a_run_of_one_target_leaves_the_rows_of_the_others(train, tmp_path):
+    assert_success(train("plain"))
+    before = rows_of(tmp_path / "results/probe_metrics.csv")
+    assert_success(train("plain", "--targets", " x ,x"))
+    after = rows_of(tmp_path / "results/probe_metrics.csv")
+    assert sorted((row["target"], row["split"]) for row in before) == sorted((row["target"], row["split"]) for row in after)
+    assert_one_line_error(train("plain", "--targets", "y"), "--targets 'y' is none of", "'x', 'x_mass_mean'")
+
+
+def test_other_caps_and_other_data_are_not_mixed_in(train, tmp_path):
+    assert_success(train("plain"))
+    assert_one_line_error(train("plain", "--pos_weight_cap", "5"), "pos_weight_cap 5.0")
+    assert_one_line_error(train("onsets"), "dataset")
+    assert (tmp_path / "results/document_scores.csv").exists()
+    assert_success(train("onsets", "--overwrite"))
+    assert not (tmp_path / "results/document_scores.csv").exists(), "scores of other data stayed"
+    assert_success(train("onsets"))
+
+
+def test_documents_are_not_scored_by_a_sample_of_their_tokens(train, tmp_path):
+    assert_success(train("plain", "--max_val_tokens", "200"))
+    assert not (tmp_path / "results/document_scores.csv").exists()
+    assert {row["n_val"] for row in rows_of(tmp_path / "results/probe_results.csv")} <= {"199", "200"}
+
+
+def test_no_lag_reaches_beyond_the_windows_overlap(train, tmp_path):
+    assert_one_line_error(train("plain", "--lags", "-11,0"), "lag -11", "overlap, 10 tokens", "--overlap")
+    assert_success(train("plain", "--lags", "-10,10"))
+
+
+def test_file_names_are_short_and_each_probes_own(tmp_path):
+    names = ["x", "x_mlp", "x_seed1", "mlp", "x=5Fmlp", "Ä/..\\é", "l" * 300, "l" * 299 + "m"]
+    kinds = ("linear", "mlp", "mass_mean")
+    paths = {probe_path(tmp_path, 3, -4, seed, kind, name).name for name in names for kind in kinds for seed in (0, 1)}
+    assert len(paths) == len(names) * len(kinds) * 2 and max(map(len, paths)) < 150
+    assert slug("backtracking") == "backtracking" and probe_path(tmp_path, 3, -4, 0).name == "probe_layer3_lag-4.pth"
+    assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-=.") for name in paths)
