@@ -244,8 +244,8 @@ class Progress:
             self._last_line = now
             share = f" of {self._total:,}" if self._total else ""
             rate = self._count / (now - self._start)
-            print(f"{self._title}: {self._count:,}{share} {self._unit}, {rate:,.0f} {self._unit}/s {note}".rstrip(),
-                  flush=True)
+            shown = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+            print(f"{self._title}: {self._count:,}{share} {self._unit}, {shown} {self._unit}/s {note}".rstrip(), flush=True)
 
     def __enter__(self):
         return self
