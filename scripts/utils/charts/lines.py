@@ -46,6 +46,7 @@ def lineplot(results, score="f1") -> Chart | None:
         chosen = [(lag, layer) for lag in lags if (layer := results.chosen.get((target, probe, lag)))]
         add_rings(drawn, [lag_label(lag) for lag, _ in chosen],
                   [mean(results.rows(target, probe, lag, layer), column) for lag, layer in chosen])
+        drawn.update_yaxes(range=[0, top_of(drawn)])
         return (title(results, target, what, lags), drawn) if lines else None
 
     notes = [mark_note(results, "the ring marks"),
@@ -55,6 +56,12 @@ def lineplot(results, score="f1") -> Chart | None:
     return compose(f"lineplot_{score}", f"{label} lines", notes,
                    [("target", options(results.targets, quoted)), ("probe", options(results.kinds, kind_name))], draw,
                    prefer=results.best[:2])
+
+
+def top_of(drawn) -> float:
+    """1, or where all is below a half (F1 of a rare class) a little above the highest."""
+    highest = max((value for trace in drawn.data for value in trace.y if known(value)), default=1)
+    return 1.02 if highest > 0.5 else max(0.05, 1.15 * highest)
 
 
 def one_lag(results, target, probe, lag, score):
