@@ -11,6 +11,7 @@ import pytest
 
 from conftest import part_of
 from helpers import ROOT, assert_success, call
+from utils.sequences import load_sequences
 
 SMALL = {"prepare_data": ("--context_length", "96"),
          "train_probe": ("--layer_sweep", "0,4", "--epochs", "2", "--no_wandb", "--batch_size", "16")}
@@ -91,4 +92,6 @@ def test_documents(run_workflow, shared_data, tmp_path):
     assert {"length", "tf-idf words", "tf-idf characters"} <= {row["baseline"] for row in beside}
     cleaned = rows_of(next((folder / "data/documents/cleaned").glob("*spam_is.csv")))
     assert list(cleaned[0]) == ["prompt", "prompt_len", "target"] and {row["target"] for row in cleaned} == {"0", "1"}
+    lengths = load_sequences(folder / "data/documents/train.pth").lengths
+    assert (lengths[1:] >= lengths[:-1]).all() and lengths[0] < lengths[-1], "batches are padded more than they need be"
     assert (folder / "data/reviews/test.pth").is_file()

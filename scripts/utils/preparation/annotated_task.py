@@ -103,13 +103,16 @@ def keep_labelled(labelled, split_of, rows, dropped):
 
 
 def write(arguments, tokenizer, frame, collection, labelled, split_of, targets, problems, dropped):
+    """Everything, short texts first: batches of one length are hardly padded."""
+    cleaned = cleaned_files(collection, labelled, targets) if arguments.task == "documents" else {}
+    by_length = sorted(zip(labelled, split_of, strict=True), key=lambda pair: len(pair[0].tokens))
+    labelled, split_of = zip(*by_length, strict=True)
     group_names = list(dict.fromkeys(item.document.group for item in labelled))
     rows, dropped["windows_without_labels"] = cut_rows(labelled, group_names, arguments)
     in_split = {name: [index for index, split in enumerate(split_of) if split == name] for name in SPLITS}
     splits = {name: sequences_of(labelled, rows, chosen, frame, arguments.task) for name, chosen in in_split.items()}
     metadata = make_metadata(arguments, tokenizer, frame, collection, labelled, splits, targets)
     metadata |= {"groups": group_names, "targets_left_out": problems, "dropped": dict(dropped)}
-    cleaned = cleaned_files(collection, labelled, targets) if arguments.task == "documents" else {}
     write_dataset(arguments.output_dir, splits, metadata, cleaned)
     report(metadata)
     report_files(arguments.output_dir, metadata["splits"], cleaned)
