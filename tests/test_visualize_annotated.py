@@ -56,9 +56,9 @@ def offsets_of(model, text):
 
 
 def of_split(probe_dir, split):
-    """The names of its documents in the data beside the probes, in the order of the file."""
+    """The names of its documents in the data beside the probes."""
     data = torch.load(probe_dir.parent / "data" / f"{split}.pth", weights_only=True)
-    return [data["metadata"]["documents"][index] for index in data["documents"].unique()]
+    return {data["metadata"]["documents"][index] for index in data["documents"].unique()}
 
 
 # Spans
@@ -185,7 +185,8 @@ def test_chains_are_judged_by_their_marks_and_nothing_is_known_of_the_problem(fl
     source, probe_dir = chains
     rows = {row["task_id"]: row for row in json.loads(source.read_text(encoding="utf-8"))}
     page, result = show(probe_dir, tmp_path, "--num_tokens", 100_000, *flags)
-    assert headings(page) == of_split(probe_dir, "test") and f"<h1>{asked}</h1>" in page.source
+    in_order = [name for name in rows if name in of_split(probe_dir, "test")]
+    assert headings(page) == in_order and f"<h1>{asked}</h1>" in page.source
     found = set()
     for name, truth in truth_by_document(page, stories260K, rows).items():
         expected, _ = judged(rows[name], stories260K, flags[1])
@@ -289,7 +290,7 @@ def test_a_chat_templates_prompt_is_as_it_was_read_and_hostile_text_is_text(host
         inside |= {start + place: int(token) for place, token in enumerate(row[1:length])}
     ids = [inside[place] for place in range(len(inside))]
     rows = {row["task_id"]: row for row in hostile_rows()}
-    row = rows[of_split(probe_dir, "test")[0]]
+    row = rows[next(name for name in rows if name in of_split(probe_dir, "test"))]
     prompt = offsets_of(model, f"Q: {row['problem']} A:")[0]
     assert len(page.tokens) == len(ids) and ids[:len(prompt)] == prompt
     assert "".join(page.tokens).replace("↵\n", "\n") == f"Q: {row['problem']} A:{row['reasoning_chain']}"
