@@ -169,11 +169,15 @@ def json_lines(path) -> Iterator[tuple[int, dict]]:
             yield number, json_object(decode(line, path, number), f"{path}, line {number}")
 
 
-def json_object(text, where) -> dict:
+def parse_json(text, where, remedy):
     try:
-        row = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: not JSON ({error}); one JSON object a line") from error
+        raise UserError(f"{where}: not JSON ({error}); {remedy}") from error
+
+
+def json_object(text, where) -> dict:
+    row = parse_json(text, where, "one JSON object a line")
     if not isinstance(row, dict):
         raise UserError(f"{where}: a JSON {type(row).__name__}, not an object such as {{\"text\": ...}}")
     return row

@@ -1,6 +1,5 @@
 """Reasoning chains whose sentences carry marks: `["label"]text["end-section"]`, found again in the original chain."""
 
-import json
 import re
 from bisect import bisect_right
 from collections import Counter
@@ -18,6 +17,7 @@ from utils.readers.annotated import (
     merge_copies,
     merged,
     normalised,
+    parse_json,
     read_bytes,
     require_text,
 )
@@ -81,11 +81,7 @@ def read_rows(path):
     if Path(path).suffix == ".jsonl":
         found = [(number, f"{path}, line {number}", row) for number, row in json_lines(path)]
     else:
-        text = decode(read_bytes(path), path)
-        try:
-            chains = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}: not JSON ({error}); give a list of chains") from error
+        chains = parse_json(decode(read_bytes(path), path), path, "give a list of chains")
         if not isinstance(chains, list):
             raise UserError(f"{path}: a JSON {type(chains).__name__}, not a list of chains")
         found = [(number, f"{path}, item {number}", row) for number, row in enumerate(chains, 1)]
