@@ -12,6 +12,7 @@ from pathlib import Path
 
 from utils.config_file import settle_switches, with_config
 from utils.errors import UsageError, UserError
+from utils.files import ROOT
 
 MOST = 2**63 - 1  # what islice, torch's generators and numpy's indices can hold
 MOST_LAG = 2**31 - 1  # tokens
@@ -197,7 +198,7 @@ def run(main, argv=None):
     try:
         from dotenv import load_dotenv
 
-        load_dotenv(Path(__file__).resolve().parents[2] / ".env")
+        load_dotenv(ROOT / ".env")
         try:
             status = main(argv)
         finally:  # --help ends in SystemExit: what it printed meets a closed pipe here, not when the interpreter ends

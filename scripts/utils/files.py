@@ -13,6 +13,8 @@ from pathlib import Path
 
 from utils.errors import UserError
 
+ROOT = Path(__file__).resolve().parents[2]  # of the checkout: requirements.txt and .env lie there
+
 
 class WriteTogether:
     """Write several files so that all of them appear, or none.

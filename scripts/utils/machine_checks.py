@@ -9,8 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from utils.checks import Check
+from utils.files import ROOT
 
-REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
+REQUIREMENTS = ROOT / "requirements.txt"
 SHOWN = ("torch", "transformers")
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
 PATIENCE = 30  # seconds for nvidia-smi, which is slow where the driver is not loaded
