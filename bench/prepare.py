@@ -45,7 +45,7 @@ def parse(argv):
 def main(argv=None) -> int:
     arguments = parse(argv)
     import prepare_data
-    from utils.command_line import quiet_libraries
+    from utils.base.cli.parser import quiet_libraries
 
     quiet_libraries()
     from utils.preparation import token_task

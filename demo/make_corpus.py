@@ -11,9 +11,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 from docstrings import docstrings_of, paragraphs, shingles  # noqa: E402
-from utils.command_line import Parser, run, whole_number  # noqa: E402
-from utils.errors import UserError  # noqa: E402
-from utils.files import atomic_write  # noqa: E402
+from utils.base.cli.parser import Parser, run, whole_number  # noqa: E402
+from utils.base.errors import UserError  # noqa: E402
+from utils.base.files import atomic_write  # noqa: E402
 
 LEFT_OUT = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "ensurepip", "turtledemo"}
 

@@ -5,8 +5,8 @@ import shlex
 import sys
 import time
 
-from utils.command_line import Parser, Progress, quiet_libraries, readable_time, run
-from utils.errors import UserError
+from utils.base.cli.parser import Parser, Progress, quiet_libraries, readable_time, run
+from utils.base.errors import UserError
 from utils.probe_flags import add_data_flags, add_model_flags, add_reading_flags, add_training_flags, check_flags
 
 DEFAULT_MODEL = "unsloth/gemma-3-270m"
@@ -79,7 +79,7 @@ def load_data(arguments):
 
 
 def load_model(arguments, checks):
-    from utils.checks import Check
+    from utils.base.checks import Check
     from utils.language_model import load_language_model
     from utils.tokenizer import load_tokenizer
 
@@ -127,7 +127,7 @@ def longest_of_the_data(sequences, language_model, limit) -> list[list[int]]:
 
 
 def data_fit_the_model(arguments, checks, splits, language_model, tokenizer) -> bool:
-    from utils.checks import Check
+    from utils.base.checks import Check
     from utils.tokenizer import position_limit, tokenizer_fingerprint
 
     print(f"\ndata {arguments.train_data}")
@@ -149,7 +149,7 @@ def estimate(arguments, checks, targets, language_model, seconds):
     splits = targets[0]
     import psutil
 
-    from utils.checks import Check
+    from utils.base.checks import Check
     from utils.run_estimate import (
         PeakMemory,
         count_run,
@@ -194,7 +194,7 @@ def check_disk(planned):
     import os
     from pathlib import Path
 
-    from utils.checks import Check
+    from utils.base.checks import Check
     from utils.extraction import require_disk_space
 
     size = f"{planned.states:,} states in {len(planned.layers)} layers are {planned.bytes / 1e9:.3f} GB"

@@ -4,9 +4,9 @@
 from os.path import expanduser
 from pathlib import Path
 
-from utils.command_line import Parser, lag_list, name_list, number, number_list, quiet_libraries, run
-from utils.errors import UsageError, UserError
-from utils.files import require_writable_folder
+from utils.base.cli.parser import Parser, lag_list, name_list, number, number_list, quiet_libraries, run
+from utils.base.errors import UsageError, UserError
+from utils.base.files import require_writable_folder
 from utils.probe_flags import KINDS, add_model_flags
 
 MOST_LINES = 40  # of the printed table; transfer.csv holds everything
@@ -123,7 +123,7 @@ def load_model(arguments, probes, datasets):
 
 def evaluate(arguments, language_model, probes, datasets) -> list[dict]:
     """The rows of transfer.csv. What is compared is said before, what was left out after each dataset."""
-    from utils.command_line import Progress
+    from utils.base.cli.parser import Progress
     from utils.evaluation import answers, scores_of
     from utils.transfer import row_of, what_is_missing
 

@@ -4,8 +4,8 @@
 from os.path import expanduser
 from pathlib import Path
 
-from utils.command_line import Parser, quiet_libraries, run, whole_number
-from utils.errors import UserError
+from utils.base.cli.parser import Parser, quiet_libraries, run, whole_number
+from utils.base.errors import UserError
 
 CONTEXT_SHOWN = 40  # tokens before the labelled one in a sample
 TARGETS_SHOWN = 3  # of which samples are shown

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Texts -> labelled token sequences: data/train.pth, val.pth, test.pth and metadata.json."""
 
-from utils.command_line import Parser, quiet_libraries, run
-from utils.files import require_writable_folder
+from utils.base.cli.parser import Parser, quiet_libraries, run
+from utils.base.files import require_writable_folder
 from utils.preparation.flags import add_flags, settle
 
 

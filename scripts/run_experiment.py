@@ -15,10 +15,10 @@ from dataclasses import replace
 from os.path import expanduser
 from pathlib import Path
 
-from utils.command_line import Parser, readable_time, run
-from utils.config_file import actions_of, check_keys, give_way, words_of
-from utils.errors import UsageError, UserError
-from utils.experiments import fault, nearest, read_experiment
+from utils.base.cli.config_file import actions_of, check_keys, give_way, words_of
+from utils.base.cli.parser import Parser, readable_time, run
+from utils.base.cli.yaml_file import fault, nearest, read_experiment
+from utils.base.errors import UsageError, UserError
 
 SCRIPTS = Path(__file__).resolve().parent
 GRACE = 3  # seconds: a step that was signalled together with this process ends by itself, and a second signal would hurt

@@ -6,9 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-from utils.command_line import Parser, quiet_libraries, run
-from utils.errors import UsageError, UserError
-from utils.files import require_writable_folder
+from utils.base.cli.parser import Parser, quiet_libraries, run
+from utils.base.errors import UsageError, UserError
+from utils.base.files import require_writable_folder
 from utils.probe_flags import (
     PAGE_KINDS,
     add_comparison_flags,
@@ -76,12 +76,12 @@ def sweep(arguments, targets, language_model, seconds):
     """From loaded data and model to saved probes and tables, and what is shown of them. Returns the sweeps, what they read
     from, whose they are, and the paths of the probes. targets: {split: Sequences} of each, all of the same windows.
     """
+    from utils.base.tracking import tracker
     from utils.probe_export import refuse_export
     from utils.probe_task import choose_lags, draw_examples, settings_text
     from utils.readings import parse_layers
     from utils.results import refuse_to_mix
     from utils.sweep_files import save_sweeps
-    from utils.tracking import tracker
 
     anatomy, metadata = language_model.anatomy, targets[0]["train"].metadata
     layers = parse_layers(arguments.layers, len(anatomy.blocks), anatomy.final_norm is not None)
@@ -135,7 +135,7 @@ def sources_of(arguments, tables, rows, plans, examples):
 
 def train(arguments, targets, language_model, examples, samples, sources, random_sources, owner, tracking, seconds):
     """A sweep for each question, with its baselines."""
-    from utils.command_line import Progress
+    from utils.base.cli.parser import Progress
     from utils.document_scores.of_sweep import score_sweep
     from utils.sweep import answer, baseline_logits, make_task
     from utils.tracked_runs import Runs

@@ -5,9 +5,9 @@ import os
 from os.path import expanduser
 from pathlib import Path
 
-from utils.command_line import Parser, Progress, one_lag, quiet_libraries, run, whole_number
-from utils.errors import UsageError, UserError
-from utils.files import require_writable_folder
+from utils.base.cli.parser import Parser, Progress, one_lag, quiet_libraries, run, whole_number
+from utils.base.errors import UsageError, UserError
+from utils.base.files import require_writable_folder
 from utils.probe_flags import PAGE_KINDS, add_model_flags
 
 LONGEST_WINDOW = 1024  # text tokens: context enough, and memory that every machine has

@@ -4,8 +4,8 @@
 from os.path import expanduser
 from pathlib import Path
 
-from utils.command_line import Parser, quiet_libraries, run
-from utils.files import require_writable_folder
+from utils.base.cli.parser import Parser, quiet_libraries, run
+from utils.base.files import require_writable_folder
 
 METRICS = ("balanced_accuracy", "acc", "f1", "auc", "auprc")
 

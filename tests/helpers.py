@@ -52,8 +52,8 @@ def call(name, *args, cwd=None) -> subprocess.CompletedProcess:
     status. Seconds faster than a process of its own, which imports torch anew. What is not a UserError escapes, as
     an exception: it would be a traceback.
     """
-    from utils import hub
-    from utils.command_line import run
+    from utils.base import hub
+    from utils.base.cli.parser import run
 
     main = importlib.import_module(name).main
     output, errors = io.StringIO(), io.StringIO()
@@ -75,7 +75,7 @@ def call(name, *args, cwd=None) -> subprocess.CompletedProcess:
 
 def parser_of(name):
     """The argument parser that scripts/NAME.py builds."""
-    from utils.command_line import Parser
+    from utils.base.cli.parser import Parser
 
     class Built(Exception):
         pass

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.metrics import at_threshold, auroc
 from utils.probes import attention as module
 from utils.probes.attention import Attention, AttentionProbes, Model, forward, train_attention

@@ -8,7 +8,7 @@ import tiny_models
 from test_pooling import close, every_text_token, framed
 from utils import attention_rows
 from utils.attention_rows import ATTENTION, NEARLY_NONE, attention_features, by_segment, eager_attention, shares
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.hidden_states import read_states
 from utils.language_model import wrap
 from utils.readings import ReadPlan

@@ -504,7 +504,7 @@ def without_rights():
 
 
 def test_a_text_that_may_not_be_read(tmp_path):
-    from utils.errors import UserError
+    from utils.base.errors import UserError
     from utils.readers.text import read_files
 
     path = tmp_path / "secret.txt"

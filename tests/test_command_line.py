@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from helpers import ROOT, SCRIPTS, assert_one_line_error, call, environment, parser_of, run_script
-from utils.command_line import normalise
+from utils.base.cli.parser import normalise
 
 NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
 MODULES = sorted(path for path in SCRIPTS.rglob("*.py"))
@@ -165,7 +165,7 @@ def owner_of(path):
 
 
 def imports_of(path):
-    """(line, module) of every import, those inside functions too; of `from utils import files`, 'utils.files'."""
+    """(line, module) of every import, those inside functions too; of `from utils import files`, 'utils.base.files'."""
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)

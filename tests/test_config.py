@@ -6,11 +6,11 @@ import time
 import pytest
 
 from helpers import ROOT, assert_one_line_error, assert_success, call, parser_of
-from utils.command_line import Parser
-from utils.config_file import GIVE_WAY, actions_of
-from utils.errors import UsageError
+from utils.base.cli.config_file import GIVE_WAY, actions_of
+from utils.base.cli.parser import Parser
+from utils.base.cli.span_probe_section import OF_TRAINING, RENAMED, SOLVED
+from utils.base.errors import UsageError
 from utils.probe_flags import KINDS, PENALISED
-from utils.probe_section import OF_TRAINING, RENAMED, SOLVED
 
 PROBE = """
 dataset_name: needles

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from utils.base.errors import UserError
 from utils.controls import control_labels, fill, selectivity, shuffled_labels
-from utils.errors import UserError
 from utils.metrics import auroc
 
 DRAWS = 20

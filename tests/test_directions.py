@@ -8,8 +8,8 @@ import torch
 
 import tiny_models
 from helpers import make_tokenizer
+from utils.base.files import WriteTogether
 from utils.directions import cosines, direction_entries, pattern, promoted_tokens, read_entries, write_directions
-from utils.files import WriteTogether
 from utils.language_model import wrap
 from utils.probes import Matrices
 from utils.tokenizer import token_text

@@ -6,7 +6,7 @@ import time
 import pandas as pd
 import pytest
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.readers.expressions import Expression
 
 NUMBERS = pd.Series([1, 0, 3, -2, 7])

@@ -8,7 +8,7 @@ import torch
 from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.metrics import auroc
 from utils.probes import Matrices, estimators, mass_mean
 from utils.probes.estimators import MLP, Linear, Logistic, MassMean

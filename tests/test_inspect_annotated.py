@@ -9,8 +9,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from helpers import assert_one_line_error, assert_success, call, prose, write_jsonl
+from utils.base.files import atomic_write
 from utils.data_checks import check_file, check_siblings
-from utils.files import atomic_write
 from utils.sequences import load_sequences, per_target, save_sequences
 from utils.shortcuts import shortcut_aurocs
 

@@ -7,8 +7,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from utils.errors import UserError
-from utils.files import csv_text
+from utils.base.errors import UserError
+from utils.base.files import csv_text
 from utils.learning_curve import COLUMNS, SHARES, curve_rows, learning_curve_weights
 from utils.probes.logistic import solve
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.probes import Matrices
 from utils.probes.logistic import Logistic, solve
 from utils.probes.logistic_problem import Problem

@@ -5,8 +5,8 @@ import pytest
 from sklearn import metrics as sk
 
 from utils import metrics
+from utils.base.errors import UserError
 from utils.calibration import at_prevalence
-from utils.errors import UserError
 from utils.metrics import all_scores, choose_threshold, choose_thresholds, scores
 
 

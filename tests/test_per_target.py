@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.sequences import Sequences, load_sequences, per_target, save_sequences
 
 

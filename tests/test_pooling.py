@@ -9,8 +9,8 @@ import torch
 
 import tiny_models
 from utils import hidden_states
+from utils.base.files import fingerprint
 from utils.extraction import drop_non_finite, run_pass
-from utils.files import fingerprint
 from utils.hidden_states import OWN_LOGITS, forward, pooled, read_states
 from utils.language_model import wrap
 from utils.readings import Examples, Question, ReadPlan, examples_at, ragged, whole_sequences

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from helpers import assert_one_line_error, assert_success, call, snapshot, write_jsonl
+from utils.base.files import atomic_write
 from utils.data_checks import check_file, check_siblings
-from utils.files import atomic_write
 from utils.sequences import SPLITS, load_sequences, save_sequences
 from utils.shortcuts import shortcut_aurocs
 from utils.tokenizer import encode_batch, load_tokenizer, tokenizer_fingerprint

@@ -8,8 +8,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from utils.errors import UserError
-from utils.files import WriteTogether
+from utils.base.errors import UserError
+from utils.base.files import WriteTogether
 from utils.probe_export import export, read_export, read_header
 from utils.results import load_probe, save_probe
 

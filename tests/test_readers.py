@@ -8,7 +8,7 @@ import pytest
 
 from conftest import part_of
 from helpers import write_jsonl
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.readers.annotated import ALL, choose_targets, complement, join_by_keys, merge_copies, normalised
 from utils.readers.chains import LABELS, read_chains
 from utils.readers.spans import read_spans

@@ -9,7 +9,7 @@ import pytest
 
 from conftest import part_of
 from helpers import ROOT, assert_success, call
-from utils.experiments import read_experiment
+from utils.base.cli.yaml_file import read_experiment
 
 LAYERS = ["0", "1", "2", "3", "4"]  # all that stories260K has
 PROBE_SECTION = """

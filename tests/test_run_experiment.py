@@ -15,8 +15,8 @@ import pytest
 
 from helpers import ROOT, SCRIPTS, assert_one_line_error, assert_success, call, command, environment, run_script, snapshot
 from run_experiment import GRACE, end, run_step
-from utils.errors import UserError
-from utils.experiments import read_experiment
+from utils.base.cli.yaml_file import read_experiment
+from utils.base.errors import UserError
 
 EXPERIMENT = """
 # three steps, the last one short

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.readings import Examples, examples_at
 from utils.sampling import Sampling, class_weights, draw_sample, matched_tokens, place, sample_for_training
 from utils.sequences import Sequences

@@ -20,7 +20,7 @@ RUNS = {"mean": ("--probe", "linear,logistic,mass_mean_tilted", "--layer_sweep",
 @pytest.fixture(scope="module")
 def data(tiny_model, tmp_path_factory):
     """Texts of 6 to 20 words and a full stop. One word of each, anywhere, is the label's: one token says 1, another 0."""
-    from utils.files import fingerprint
+    from utils.base.files import fingerprint
     from utils.readers import text_hash
     from utils.sequences import Sequences, save_sequences
     from utils.tokenizer import load_tokenizer, special_frame, tokenizer_fingerprint

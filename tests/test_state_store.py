@@ -104,7 +104,7 @@ def test_fewer_layers_without_own_probability_are_served_from_the_whole(setting,
 
 
 def test_states_that_the_disk_cannot_hold_are_refused_before_the_pass(tmp_path):
-    from utils.errors import UserError
+    from utils.base.errors import UserError
     from utils.extraction import require_disk_space
 
     require_disk_space(tmp_path / "new", 1000)

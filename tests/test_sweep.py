@@ -280,13 +280,13 @@ def synthetic(split, contextual):
 def synthetic_sweep(contextual):
     """{(kind, layer): metrics by split}"""
     from train_probe import parse
+    from utils.base.tracking import NoTracking
     from utils.baselines import all_token_baselines
     from utils.kinds import Source
     from utils.readings import Question, ReadPlan, examples_at
     from utils.state_store import StateTable
     from utils.sweep import answer, make_task
     from utils.tracked_runs import Runs
-    from utils.tracking import NoTracking
 
     arguments = parse(["--probe", "mass_mean_tilted,linear", "--control", "5", "--epochs", "10", "--learning_rate", "0.01"])
     arguments.sequence_task = False

@@ -45,7 +45,7 @@ def test_a_server_that_refuses_the_key_costs_no_result(prepared, tmp_path):
 
 
 def test_a_login_is_found_where_wandb_login_leaves_it(tmp_path, monkeypatch):
-    from utils.tracking import reason_to_stay_offline
+    from utils.base.tracking import reason_to_stay_offline
 
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")

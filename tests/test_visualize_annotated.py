@@ -11,7 +11,7 @@ import torch
 from conftest import part_of
 from helpers import assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, write_jsonl
 from test_visualize_probe import Page
-from utils.files import WriteTogether
+from utils.base.files import WriteTogether
 from utils.probe_words import question
 from utils.results import load_probe, save_probe
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from helpers import assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, run_script
+from utils.base.files import WriteTogether
 from utils.cuts import overlapping_windows
-from utils.files import WriteTogether
 from utils.results import load_probe, save_probe
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.files import WriteTogether, csv_text
 from utils.directions import cosines, direction_entries, pattern, read_entries, write_directions
-from utils.files import WriteTogether, csv_text
 from utils.kinds import ATTENTION_LAYER
 from utils.learning_curve import COLUMNS, curve_rows, learning_curve_weights
 from utils.learning_curve import FILE as CURVE

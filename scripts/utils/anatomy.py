@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 
 TOKENS_READ = 8
 STILL = 1e-5  # a causal model's earlier states move less than this part of what the changed token's own state moves

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 
 ATTENTION = "attention"  # the reading that is no layer: where the heads look
 TOKENS_READ = 8

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from utils.files import fingerprint
+from utils.base.files import fingerprint
 from utils.metrics import auroc
 
 SMOOTHING = 1.0  # examples of the average token that each token is thought to have had

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 
 BINS = 10
 

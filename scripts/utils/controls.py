@@ -6,7 +6,7 @@ meaning says nothing about what the states encode (Designing and Interpreting Pr
 
 import numpy as np
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 
 
 def control_labels(tokens_by_split, train_labels, draws=5, seed=0) -> dict[str, np.ndarray]:

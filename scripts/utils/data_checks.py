@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from utils.checks import Check
+from utils.base.checks import Check
 from utils.readers.annotated import normalised
 from utils.sequences import per_target
 from utils.splits import SHINGLE, shingle_hashes

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils.average_precision import average_precisions
+from utils.base.errors import UserError
 from utils.calibration import checked_prevalence
-from utils.errors import UserError
 from utils.extraction import drop_non_finite, run_pass
 from utils.intervals import Ranked, as_rows, divide
 from utils.kinds import Source

@@ -9,8 +9,8 @@ import numpy as np
 import psutil
 import torch
 
-from utils.command_line import Progress, readable_time
-from utils.errors import UserError
+from utils.base.cli.parser import Progress, readable_time
+from utils.base.errors import UserError
 from utils.hidden_states import hook_free_rate
 from utils.readings import ReadPlan, ragged, whole_sequences
 from utils.state_store import collect_in_memory, collect_on_disk, table_bytes

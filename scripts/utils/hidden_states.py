@@ -9,7 +9,7 @@ import torch
 
 from utils.anatomy import state_of, stream_before
 from utils.attention_rows import ATTENTION, by_segment, eager_attention, watching_attention
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.language_model import is_out_of_memory, own_logits
 
 LONG_BATCH = 5  # seconds

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from utils.anatomy import Anatomy, examine
-from utils.errors import UserError
-from utils.files import fingerprint
-from utils.hub import loading
+from utils.base.errors import UserError
+from utils.base.files import fingerprint
+from utils.base.hub import loading
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 WEIGHTS_SAMPLED = 64  # of each parameter, for the fingerprint

@@ -18,7 +18,7 @@ from fractions import Fraction
 import numpy as np
 import torch
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.metrics import auroc, choose_threshold, scores
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)

@@ -8,8 +8,8 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from utils.checks import Check
-from utils.files import ROOT
+from utils.base.checks import Check
+from utils.base.files import ROOT
 
 REQUIREMENTS = ROOT / "requirements.txt"
 SHOWN = ("torch", "transformers")

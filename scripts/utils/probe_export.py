@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import torch
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.results import OWNERS, first_problem, stranger
 
 FORMAT, VERSION = "probe-export", 1

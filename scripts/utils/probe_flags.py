@@ -4,8 +4,8 @@ model are visualize_probe.py's too.
 
 from os.path import expanduser
 
-from utils.command_line import lag_list, name_list, number, number_list, whole_number
-from utils.errors import UsageError
+from utils.base.cli.parser import lag_list, name_list, number, number_list, whole_number
+from utils.base.errors import UsageError
 
 KINDS = ("linear", "logistic", "mass_mean", "mass_mean_tilted", "mlp", "attention", "attention_features")
 PAGE_KINDS = ("linear", "logistic", "mass_mean", "mass_mean_tilted")  # a weight and a bias: a page can show them

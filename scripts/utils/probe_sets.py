@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.probe_flags import PAGE_KINDS
 from utils.readings import Layer, layer_name
 from utils.results import load_probe

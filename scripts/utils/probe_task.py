@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from utils.base.errors import UserError
 from utils.baselines import is_sequence_task
-from utils.errors import UserError
 from utils.probe_flags import POS_WEIGHT_CAP
 from utils.readings import Question, examples_at
 from utils.sampling import Sampling, draw_sample, same_share, some_documents

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils.errors import UsageError, UserError
+from utils.base.errors import UsageError, UserError
 
 Layer = int | str  # a block's number, "embed" or "final_norm"
 

@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import torch
 
+from utils.base.errors import UserError
+from utils.base.files import csv_text, fingerprint, json_text, load_tensors, read_csv, save_tensors
 from utils.document_scores.scoring import COLUMNS as DOCUMENT_COLUMNS
-from utils.errors import UserError
-from utils.files import csv_text, fingerprint, json_text, load_tensors, read_csv, save_tensors
 from utils.probe_flags import KINDS
 from utils.readings import lag_name, layer_name
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from utils.errors import UserError
-from utils.files import fingerprint
+from utils.base.errors import UserError
+from utils.base.files import fingerprint
 from utils.kinds import linear_logits
 from utils.probe_export import probe_name, read_export
 from utils.probe_flags import KINDS

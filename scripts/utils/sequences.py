@@ -4,8 +4,8 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from utils.errors import UserError
-from utils.files import fingerprint, load_tensors, save_tensors
+from utils.base.errors import UserError
+from utils.base.files import fingerprint, load_tensors, save_tensors
 
 FORMAT, VERSION = "probe-sequences", 1
 SPLITS = ("train", "val", "test")

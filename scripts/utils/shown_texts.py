@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.probe_sets import label_flags, rule_of, task_of
 from utils.readers import text_hash
 from utils.tokenizer import CHARACTERS_A_TOKEN, first_tokens, special_frame

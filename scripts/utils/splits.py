@@ -6,7 +6,7 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 
 SHINGLE = 16  # tokens in a row: two texts share one by a proverb or a heading, editions of one book share most
 SKETCH = 128  # hashes kept a document: its smallest, so that documents with the same text keep the same ones

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from utils.checks import Check
+from utils.base.checks import Check
 from utils.hidden_states import forward, read_states
 from utils.readings import ReadPlan
 from utils.sequences import Sequences

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from utils.attention_rows import ATTENTION, attention_features
-from utils.errors import UserError
-from utils.files import fingerprint, require_writable_folder, write_json
+from utils.base.errors import UserError
+from utils.base.files import fingerprint, require_writable_folder, write_json
 from utils.hidden_states import OWN_LOGITS, read_states
 
 FORMAT, VERSION = "probe-states", 1
@@ -217,7 +217,7 @@ def read_shard(path) -> dict[str, torch.Tensor] | None:
 def write_shard(path, part):
     from safetensors.torch import save
 
-    from utils.files import atomic_write
+    from utils.base.files import atomic_write
 
     with atomic_write(path) as file:
         file.write(save(part))

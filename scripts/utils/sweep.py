@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from utils.base.cli.parser import Progress
+from utils.base.errors import UserError
 from utils.baselines import all_sequence_baselines, all_token_baselines, best_baseline, suspicious
-from utils.command_line import Progress
 from utils.controls import control_labels, selectivity, shuffled_labels
 from utils.differences import paired_differences
-from utils.errors import UserError
 from utils.kinds import ATTENTION_LAYER, Fits, Task, fit
 from utils.metrics import all_scores, at_threshold, auroc, choose_threshold, choose_thresholds, scores
 from utils.probe_flags import KINDS

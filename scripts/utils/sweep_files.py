@@ -4,7 +4,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from utils.files import WriteTogether
+from utils.base.files import WriteTogether
 from utils.probe_task import sampling_of
 from utils.results import COLUMNS, DOCUMENTS, SOLVED, probe_path, save_probe, write_tables
 from utils.sweep import table_layer

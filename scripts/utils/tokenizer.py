@@ -5,9 +5,9 @@ from collections import Counter
 
 import numpy as np
 
-from utils.errors import UserError
-from utils.files import fingerprint
-from utils.hub import loading
+from utils.base.errors import UserError
+from utils.base.files import fingerprint
+from utils.base.hub import loading
 
 BEFORE = ("in", "He said", "(", "\n", "7", "one,")
 AFTER = (" end", ".", "\n", " 7", ", and", "")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from utils.checks import Check
+from utils.base.checks import Check
 from utils.tokenizer import encode_batch, special_frame
 
 SENTENCES = (  # of different lengths, so that a batch of them is padded

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.errors import UserError
-from utils.files import WriteTogether, csv_text, read_csv
+from utils.base.errors import UserError
+from utils.base.files import WriteTogether, csv_text, read_csv
 from utils.intervals import FEWEST
 from utils.probe_flags import KINDS
 from utils.report import share

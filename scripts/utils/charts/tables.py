@@ -9,8 +9,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.errors import UserError
-from utils.files import read_csv
+from utils.base.errors import UserError
+from utils.base.files import read_csv
 
 SUMMARY, METRICS, BASELINES = "probe_results.csv", "probe_metrics.csv", "baselines.csv"
 CURVE, RECORD = "learning_curve.csv", "run_record.json"

@@ -4,7 +4,7 @@ import base64
 import hashlib
 from pathlib import Path
 
-from utils.files import atomic_write
+from utils.base.files import atomic_write
 
 HERE = Path(__file__).resolve().parent
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.preparation.annotated_windows import label_rule
 from utils.preparation.dataset_files import about_tokenizer, count, dataset_fingerprint, versions
 from utils.preparation.flags import OF_AN_INDEX, OF_ONE_TABLE, READ_BY

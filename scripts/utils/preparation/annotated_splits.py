@@ -6,7 +6,7 @@ None of it depends on the tokenizer, on the target that was chosen or on the rul
 
 import numpy as np
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.readers.annotated import ALL, Collection, normalised
 from utils.sequences import SPLITS
 from utils.splits import stratified_splits

@@ -4,8 +4,8 @@ from collections import Counter
 
 import numpy as np
 
+from utils.base.errors import UserError
 from utils.cuts import default_overlap
-from utils.errors import UserError
 from utils.preparation.annotated_report import cleaned_files, make_metadata, report, report_reading
 from utils.preparation.annotated_splits import draw, make_splits, targets_in_every_split
 from utils.preparation.annotated_tokens import chat_prompt, tokenize, tokenize_chains

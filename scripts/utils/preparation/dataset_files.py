@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.errors import UserError
-from utils.files import WriteTogether, fingerprint, json_text
+from utils.base.errors import UserError
+from utils.base.files import WriteTogether, fingerprint, json_text
 from utils.sequences import Sequences, save_sequences
 from utils.tokenizer import position_limit, tokenizer_fingerprint
 

@@ -2,8 +2,8 @@
 
 from os.path import expanduser
 
-from utils.command_line import number, whole_number
-from utils.errors import UsageError
+from utils.base.cli.parser import number, whole_number
+from utils.base.errors import UsageError
 
 TASKS = ("token", "spans", "chains", "documents")
 FROM_A_FILE = {"input": None, "context_length": None, "max_texts": None}

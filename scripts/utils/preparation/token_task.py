@@ -7,9 +7,9 @@ from os import cpu_count
 
 import numpy as np
 
-from utils.command_line import Progress
+from utils.base.cli.parser import Progress
+from utils.base.errors import UserError
 from utils.cuts import label_by_token, windows_at_drawn_tokens, windows_side_by_side
-from utils.errors import UserError
 from utils.preparation.dataset_files import (
     about_tokenizer,
     assemble,

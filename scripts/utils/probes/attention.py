@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.metrics import at_threshold, auroc, choose_threshold
 from utils.probes.linear import Settings, threads_for
 from utils.probes.ragged import Ragged, concatenated, standardisation

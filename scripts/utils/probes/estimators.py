@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy.special import expit
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.probes import Matrices, logistic, mass_mean
 from utils.probes.linear import SMALLEST_BATCH, STEPS, Settings, train
 from utils.probes.mlp import WIDTH, train_mlp

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 
 
 def label_columns(labels, row_weights, examples, split="train", columns=None) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.metrics import at_threshold, auroc, choose_thresholds
 from utils.probes.labels import label_columns, loss_weights
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.probes.lbfgs import descend
 from utils.probes.logistic_problem import Problem
 from utils.probes.logistic_rows import Rows, Scale, threads

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 
 CACHED = 2**20  # numbers in a block of a matrix in memory: it stays in the cache between the two products with it
 READ = 2**21  # numbers in a block that is read, or multiplied by itself

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from scipy.linalg import lapack
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.probes.labels import label_columns
 
 BLOCK = 2**22  # numbers of the states that are handled at a time, in float64

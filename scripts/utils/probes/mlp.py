@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.probes.linear import Training, chunks, fold, train_together
 
 WIDTH = 64

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.probes import _Tensor
 
 PART_NUMBERS = {"cpu": 2**19, "cuda": 2**26}  # of states, or padded scalars, handled at a time: about what a cache holds

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from utils.files import fingerprint
+from utils.base.files import fingerprint
 
 
 @dataclass(frozen=True)

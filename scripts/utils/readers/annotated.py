@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.readers import Document
 
 ALL = "all"

@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections import Counter
 from pathlib import Path
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.readers.annotated import (
     Annotated,
     Collection,

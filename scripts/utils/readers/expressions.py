@@ -15,7 +15,7 @@ import warnings
 import pandas as pd
 from pandas.api.types import infer_dtype, is_bool_dtype, is_numeric_dtype
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.readers.literals import (
     ABOUT_MISSING,
     COLUMN,

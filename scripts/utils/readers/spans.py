@@ -4,7 +4,7 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 from utils.readers.annotated import (
     Annotated,
     Collection,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from utils.errors import UserError
-from utils.files import csv_text
-from utils.hub import loading
+from utils.base.errors import UserError
+from utils.base.files import csv_text
+from utils.base.hub import loading
 from utils.readers.annotated import (
     ALL,
     Annotated,

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from utils.errors import UserError
-from utils.hub import loading
+from utils.base.errors import UserError
+from utils.base.hub import loading
 from utils.readers import Document
 
 ENDINGS = (".txt", ".jsonl", ".parquet")

@@ -4,8 +4,8 @@ import netrc
 import os
 from urllib.parse import urlsplit
 
-from utils.files import require_writable_folder
-from utils.hub import reachable
+from utils.base.files import require_writable_folder
+from utils.base.hub import reachable
 
 
 class NoTracking:

@@ -10,7 +10,7 @@ alone.
 Flags of train_probe.py may stand there under their own names, but for `batch_size`, which is the probe's.
 """
 
-from utils.experiments import Step, fault, flags_of, line_of, nearest
+from utils.base.cli.yaml_file import Step, fault, flags_of, line_of, nearest
 
 HEADING = "probe"
 RENAMED = {"layers_to_probe": "layer_sweep", "batch_size": "probe_batch_size", "doc_batch_size": "batch_size",

@@ -11,9 +11,9 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]  # of the checkout: requirements.txt and .env lie there
+ROOT = Path(__file__).resolve().parents[3]  # of the checkout: requirements.txt and .env lie there
 
 
 class WriteTogether:

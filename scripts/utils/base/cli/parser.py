@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
-from utils.config_file import settle_switches, with_config
-from utils.errors import UsageError, UserError
-from utils.files import ROOT
+from utils.base.cli.config_file import settle_switches, with_config
+from utils.base.errors import UsageError, UserError
+from utils.base.files import ROOT
 
 MOST = 2**63 - 1  # what islice, torch's generators and numpy's indices can hold
 MOST_LAG = 2**31 - 1  # tokens

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from utils.errors import UserError
+from utils.base.errors import UserError
 
 
 @contextmanager

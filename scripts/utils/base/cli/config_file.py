@@ -9,9 +9,9 @@ import os
 import shlex
 from dataclasses import replace
 
-from utils.errors import UsageError
-from utils.experiments import Step, fault, flags_of, line_of, nearest, read_mapping, sections_of
-from utils.probe_section import HEADING, translate, untrained
+from utils.base.cli.span_probe_section import HEADING, translate, untrained
+from utils.base.cli.yaml_file import Step, fault, flags_of, line_of, nearest, read_mapping, sections_of
+from utils.base.errors import UsageError
 
 
 def always(_):
