@@ -209,7 +209,7 @@ def write_windows(folder, count, context_length, vocabulary):
     """train.pth, val.pth and test.pth: random ids, two windows a group, one of each class, whole groups a split."""
     import numpy as np
 
-    from utils.sequences import Sequences, save_sequences
+    from utils.data.sequences import Sequences, save_sequences
 
     random = np.random.default_rng(0)
     input_ids = random.integers(FIRST_ORDINARY_TOKEN, vocabulary, (count, context_length + 2), dtype=np.int32)

@@ -15,7 +15,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 import train_probe  # noqa: E402
 from utils.base.files import atomic_write, read_csv  # noqa: E402
-from utils.sequences import load_sequences, save_sequences  # noqa: E402
+from utils.data.sequences import load_sequences, save_sequences  # noqa: E402
 
 
 def main(argv=None) -> int:

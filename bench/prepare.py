@@ -48,9 +48,9 @@ def main(argv=None) -> int:
     from utils.base.cli.parser import quiet_libraries
 
     quiet_libraries()
-    from utils.preparation import token_task
-    from utils.readers.text import read_texts
-    from utils.tokenizer import load_tokenizer
+    from utils.data.preparation import token_task
+    from utils.data.readers.plain import read_texts
+    from utils.data.tokenizer import load_tokenizer
 
     with tempfile.TemporaryDirectory() as folder:
         ours = prepare_data.parse([
@@ -83,8 +83,8 @@ def bare_tokenizer(tokenizer, batches) -> tuple[int, float]:
 
 def whole_job(arguments, tokenizer) -> float:
     """Seconds of prepare_data's main after the tokenizer is loaded."""
-    from utils.preparation import token_task
-    from utils.tokenizer import special_frame, target_in_running_text
+    from utils.data.preparation import token_task
+    from utils.data.tokenizer import special_frame, target_in_running_text
 
     start = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
@@ -99,7 +99,7 @@ def whole_job(arguments, tokenizer) -> float:
 
 def where_time_goes(arguments, tokenizer) -> dict[str, float]:
     """Seconds of the main thread by step. The tokenizer runs beside it: only waiting for it costs time."""
-    from utils.preparation import token_task
+    from utils.data.preparation import token_task
 
     spent = Counter()
 

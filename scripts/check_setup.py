@@ -80,8 +80,8 @@ def load_data(arguments):
 
 def load_model(arguments, checks):
     from utils.base.checks import Check
+    from utils.data.tokenizer import load_tokenizer
     from utils.language_model import load_language_model
-    from utils.tokenizer import load_tokenizer
 
     print(f"\nmodel {arguments.model_name}")
     started = time.perf_counter()
@@ -96,9 +96,9 @@ def load_model(arguments, checks):
 
 
 def model_is_fit(arguments, checks, language_model, tokenizer, splits):
+    from utils.data.tokenizer import position_limit
     from utils.machine_checks import check_dtype
     from utils.state_checks import check_states
-    from utils.tokenizer import position_limit
     from utils.tokenizer_checks import check_bos, check_special_tokens, check_tokenizer, framed_sentences, ids_beyond
 
     limit = position_limit(arguments.model_name, tokenizer)
@@ -128,7 +128,7 @@ def longest_of_the_data(sequences, language_model, limit) -> list[list[int]]:
 
 def data_fit_the_model(arguments, checks, splits, language_model, tokenizer) -> bool:
     from utils.base.checks import Check
-    from utils.tokenizer import position_limit, tokenizer_fingerprint
+    from utils.data.tokenizer import position_limit, tokenizer_fingerprint
 
     print(f"\ndata {arguments.train_data}")
     metadata, name = splits["train"].metadata, arguments.model_name

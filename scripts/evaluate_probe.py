@@ -87,7 +87,7 @@ def main(argv=None):
 
 def load_model(arguments, probes, datasets):
     """The model, after proof that the probes were trained on it and that the data fit it."""
-    from utils.tokenizer import load_tokenizer, position_limit, tokenizer_fingerprint
+    from utils.data.tokenizer import load_tokenizer, position_limit, tokenizer_fingerprint
 
     name = arguments.model_name or probes[0].model
     tokenizer = load_tokenizer(name)

@@ -25,9 +25,9 @@ def parse(argv):
 def main(argv=None):
     arguments = parse(argv)
     quiet_libraries()
-    from utils.data_checks import check_file
-    from utils.sequences import load_sequences, per_target
-    from utils.tokenizer import load_tokenizer, tokenizer_fingerprint
+    from utils.data.checks import check_file
+    from utils.data.sequences import load_sequences, per_target
+    from utils.data.tokenizer import load_tokenizer, tokenizer_fingerprint
 
     sequences = load_sequences(arguments.data_path)
     tokenizer = load_tokenizer(arguments.model_name or sequences.metadata["model_name"])
@@ -59,7 +59,7 @@ def show_statistics(path, sequences, targets):
 
 def about_labels(metadata) -> str:
     """The lines that say what is labelled, and how."""
-    from utils.readers.annotated import describe
+    from utils.data.readers.annotated import describe
 
     targets, lag = metadata["targets"], f"default lag {metadata['default_lag']}"
     if targets[0]["token"] is not None:
@@ -142,7 +142,7 @@ def show_samples(sequences, tokenizer, number, seed):
 
 def token_in_context(tokenizer, ids) -> str:
     """The last of these tokens marked, with those before it."""
-    from utils.tokenizer import token_text
+    from utils.data.tokenizer import token_text
 
     shown = [token_text(tokenizer, token) for token in ids[-CONTEXT_SHOWN - 1:]]
     return f"…{''.join(shown[:-1])}⟦{shown[-1]}⟧"
@@ -150,7 +150,7 @@ def token_in_context(tokenizer, ids) -> str:
 
 def ends_of_text(tokenizer, ids) -> str:
     """A text whole if it is short, else its first and last tokens."""
-    from utils.tokenizer import token_text
+    from utils.data.tokenizer import token_text
 
     half = CONTEXT_SHOWN // 2
     parts = [ids] if len(ids) <= CONTEXT_SHOWN else [ids[:half], ids[-half:]]
@@ -173,8 +173,8 @@ def show_shortcuts(targets):
 
 
 def check_against_siblings(path, sequences):
-    from utils.data_checks import check_siblings
-    from utils.sequences import SPLITS, load_sequences
+    from utils.data.checks import check_siblings
+    from utils.data.sequences import SPLITS, load_sequences
 
     checks = []
     for name in SPLITS:

@@ -3,7 +3,7 @@
 
 from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.files import require_writable_folder
-from utils.preparation.flags import add_flags, settle
+from utils.data.preparation.flags import add_flags, settle
 
 
 def parse(argv):
@@ -19,9 +19,9 @@ def main(argv=None):
     require_writable_folder(arguments.output_dir, "--output_dir")
     quiet_libraries()
     if arguments.task == "token":
-        from utils.preparation.token_task import prepare
+        from utils.data.preparation.token_task import prepare
     else:
-        from utils.preparation.annotated_task import prepare
+        from utils.data.preparation.annotated_task import prepare
     prepare(arguments)
     return 0
 

@@ -166,7 +166,7 @@ def load_model(arguments, splits):
     """The model, after proof that the data were made with its tokenizer."""
     metadata = splits["train"].metadata
     name = arguments.model_name or metadata["model_name"]
-    from utils.tokenizer import load_tokenizer, position_limit, tokenizer_fingerprint
+    from utils.data.tokenizer import load_tokenizer, position_limit, tokenizer_fingerprint
 
     tokenizer = load_tokenizer(name)
     theirs, ours = metadata["tokenizer"]["fingerprint"], tokenizer_fingerprint(tokenizer)
@@ -194,7 +194,7 @@ def texts_of(splits, language_model) -> dict[str, list[str]]:
     """{split: the text of each sequence: the original one where the data hold it, else its tokens, special ones left out}"""
     import numpy as np
 
-    from utils.tokenizer import load_tokenizer
+    from utils.data.tokenizer import load_tokenizer
 
     if all(sequences.texts for sequences in splits.values()):
         return {name: [sequences.texts[document] for document in np.unique(sequences.documents, return_inverse=True)[1]]
@@ -215,7 +215,7 @@ def tell_what_was_written(arguments, written):
 def say_more(arguments, targets, language_model, sweeps, sources, owner, written):
     """What the directions say, and what was asked for beside the tables."""
     from utils.after_sweep import tell_directions, write_export, write_learning_curve
-    from utils.tokenizer import load_tokenizer
+    from utils.data.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(language_model.name)
     for line in tell_directions(arguments, sweeps, sources, targets, language_model, tokenizer, owner):

@@ -81,7 +81,7 @@ def main(argv=None):
     require_writable_folder(Path(arguments.output).parent, "--output")
     quiet_libraries()
     if arguments.text_file:
-        from utils.readers.text import require_text_file
+        from utils.data.readers.plain import require_text_file
 
         require_text_file(arguments.text_file)
     probes, language_model, tokenizer = load(arguments)
@@ -97,8 +97,8 @@ def main(argv=None):
 
 def load(arguments):
     """The probes, their model, its tokenizer: proven to belong together. Says which probes are left out, and why."""
+    from utils.data.tokenizer import load_tokenizer, tokenizer_fingerprint
     from utils.probe_sets import choose, load_folder, most_common, require
-    from utils.tokenizer import load_tokenizer, tokenizer_fingerprint
 
     found = load_folder(arguments.probe_dir)
     for key, wanted, flag in (("lag", arguments.lag, "lag"), ("target", arguments.target_token, "target_token"),
@@ -138,7 +138,7 @@ def choose_dtype(arguments, found) -> str:
 
 def choose_window(arguments, language_model, tokenizer) -> int:
     """How many text tokens are read together; --overlap is filled in."""
-    from utils.tokenizer import position_limit, special_frame
+    from utils.data.tokenizer import position_limit, special_frame
 
     frame = special_frame(tokenizer)
     limit = position_limit(language_model.name, tokenizer)
@@ -158,8 +158,8 @@ def apply(arguments, probes, language_model, tokenizer, texts, window):
     """Of each text, the logits [probes, tokens]."""
     import numpy as np
 
+    from utils.data.tokenizer import special_frame
     from utils.running_text import probe_logits
-    from utils.tokenizer import special_frame
 
     frame = special_frame(tokenizer)
     with Progress("read the text", "tok", sum(map(len, texts))) as progress:

@@ -505,7 +505,7 @@ def without_rights():
 
 def test_a_text_that_may_not_be_read(tmp_path):
     from utils.base.errors import UserError
-    from utils.readers.text import read_files
+    from utils.data.readers.plain import read_files
 
     path = tmp_path / "secret.txt"
     path.write_text(prose(0, 50))

@@ -15,9 +15,9 @@ from utils.baselines import (
     suspicious,
     tf_idf_logits,
 )
+from utils.data.sequences import Sequences
 from utils.metrics import auroc
 from utils.readings import examples_at
-from utils.sequences import Sequences
 
 SIZES = {"train": 400, "val": 200, "test": 200}
 WIDTH = 24

@@ -9,10 +9,10 @@ import torch
 import tiny_models
 from helpers import make_tokenizer
 from utils.base.files import WriteTogether
+from utils.data.tokenizer import token_text
 from utils.directions import cosines, direction_entries, pattern, promoted_tokens, read_entries, write_directions
 from utils.language_model import wrap
 from utils.probes import Matrices
-from utils.tokenizer import token_text
 
 # architecture -> where transformers keeps its last norm; what is added to the norm's weight; whether it centres
 NORMS = {"llama": ("model.norm", 0, False), "gemma3": ("model.language_model.norm", 1, False),

@@ -16,11 +16,11 @@ from sklearn.metrics import (
 )
 
 from utils.base.files import csv_text
+from utils.data.sequences import Sequences
 from utils.document_scores import Documents, documents_of, reading_order
 from utils.document_scores.aggregates import AGGREGATES, aggregated
 from utils.document_scores.platt import INVERSE_PENALTY, platt
 from utils.document_scores.scoring import COLUMNS, KEY, score_documents, why_not
-from utils.sequences import Sequences
 
 LENGTHS = (1, 2, 3, 4, 5, 9, 10, 11, 15, 16, 17, 33, 70)
 

@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from helpers import assert_success, call
-from utils.sequences import SPLITS, load_sequences
+from utils.data.sequences import SPLITS, load_sequences
 from utils.shortcuts import shortcut_aurocs
 
 

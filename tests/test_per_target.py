@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from utils.base.errors import UserError
-from utils.sequences import Sequences, load_sequences, per_target, save_sequences
+from utils.data.sequences import Sequences, load_sequences, per_target, save_sequences
 
 
 def several_targets():

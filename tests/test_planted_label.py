@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
+from utils.data.sequences import Sequences
 from utils.metrics import auroc
 from utils.probes import Matrices
 from utils.probes.linear import Settings, train
 from utils.readings import ReadPlan, examples_at
-from utils.sequences import Sequences
 from utils.state_store import StateTable
 
 LAYERS, LAGS, HIDDEN, WIDTH = ["embed", 0, 1, "final_norm"], (-3, -2, -1, 0, 1), 16, 30

@@ -10,7 +10,7 @@ import torch
 import planted_model
 from helpers import assert_success, call, write_jsonl
 from planted_model import LAYERS, PLANTED, PLANTED_LAYER, WORDS
-from utils.sequences import SPLITS, load_sequences
+from utils.data.sequences import SPLITS, load_sequences
 
 WINDOW, OVERLAP = 40, 8  # text tokens
 FEW_TO_TRAIN = ("--train_ratio", 0.4)  # so that chance moves the scores on test little

@@ -11,11 +11,11 @@ import pytest
 
 from conftest import part_of
 from helpers import assert_one_line_error, assert_success, call, prose, snapshot, write_jsonl
-from utils.readers.annotated import normalised
-from utils.readers.chains import LABELS, read_chains
-from utils.readers.spans import read_spans
-from utils.sequences import SPLITS, load_sequences, per_target
-from utils.splits import stratified_splits
+from utils.data.readers.annotated import normalised
+from utils.data.readers.chains import LABELS, read_chains
+from utils.data.readers.spans import read_spans
+from utils.data.sequences import SPLITS, load_sequences, per_target
+from utils.data.splits import stratified_splits
 
 SHORT = ("--context_length", 40)
 

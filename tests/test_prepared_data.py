@@ -7,10 +7,10 @@ import pytest
 
 from helpers import assert_one_line_error, assert_success, call, snapshot, write_jsonl
 from utils.base.files import atomic_write
-from utils.data_checks import check_file, check_siblings
-from utils.sequences import SPLITS, load_sequences, save_sequences
+from utils.data.checks import check_file, check_siblings
+from utils.data.sequences import SPLITS, load_sequences, save_sequences
+from utils.data.tokenizer import encode_batch, load_tokenizer, tokenizer_fingerprint
 from utils.shortcuts import shortcut_aurocs
-from utils.tokenizer import encode_batch, load_tokenizer, tokenizer_fingerprint
 
 
 def load(folder):
@@ -141,7 +141,7 @@ def test_the_same_book_twice_and_an_edition_of_it_stay_on_one_side(tmp_path, tex
 
 
 def test_project_gutenbergs_licence_is_cut():
-    from utils.readers.text import without_licence
+    from utils.data.readers.plain import without_licence
 
     book = "Chapter 1\n\nIt was the best of times.\n"
     for start, end in (("*** START OF THIS PROJECT GUTENBERG EBOOK A TALE ***",

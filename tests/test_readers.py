@@ -9,10 +9,10 @@ import pytest
 from conftest import part_of
 from helpers import write_jsonl
 from utils.base.errors import UserError
-from utils.readers.annotated import ALL, choose_targets, complement, join_by_keys, merge_copies, normalised
-from utils.readers.chains import LABELS, read_chains
-from utils.readers.spans import read_spans
-from utils.readers.tables import cleaned_csv, is_index, read_index, read_table
+from utils.data.readers.annotated import ALL, choose_targets, complement, join_by_keys, merge_copies, normalised
+from utils.data.readers.chains import LABELS, read_chains
+from utils.data.readers.spans import read_spans
+from utils.data.readers.tables import cleaned_csv, is_index, read_index, read_table
 
 
 def spans_of(document):

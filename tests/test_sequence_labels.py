@@ -21,9 +21,9 @@ RUNS = {"mean": ("--probe", "linear,logistic,mass_mean_tilted", "--layer_sweep",
 def data(tiny_model, tmp_path_factory):
     """Texts of 6 to 20 words and a full stop. One word of each, anywhere, is the label's: one token says 1, another 0."""
     from utils.base.files import fingerprint
-    from utils.readers import text_hash
-    from utils.sequences import Sequences, save_sequences
-    from utils.tokenizer import load_tokenizer, special_frame, tokenizer_fingerprint
+    from utils.data.readers.document import text_hash
+    from utils.data.sequences import Sequences, save_sequences
+    from utils.data.tokenizer import load_tokenizer, special_frame, tokenizer_fingerprint
 
     tokenizer, random = load_tokenizer(str(tiny_model)), np.random.default_rng(0)
     words = [token for piece, token in sorted(tokenizer.get_vocab().items()) if piece[:1] == "Ġ" and piece[1:].isalpha()]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from utils.base.errors import UserError
-from utils.cuts import draw_apart, label_by_token, windows_side_by_side
-from utils.splits import EvenCap, assign_splits, group_near_duplicates, sketch
-from utils.tokenizer import load_tokenizer, special_frame, target_in_running_text
+from utils.data.splits import EvenCap, assign_splits, group_near_duplicates, sketch
+from utils.data.tokenizer import load_tokenizer, special_frame, target_in_running_text
+from utils.data.windows import draw_apart, label_by_token, windows_side_by_side
 
 
 @pytest.mark.parametrize("seed", range(20))

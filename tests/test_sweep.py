@@ -235,10 +235,10 @@ def test_fits_that_a_seed_cannot_change_are_run_once(trained):
 def test_where_samples_differ_each_seed_has_the_fit_of_its_own(data, model, outputs, tmp_path, arguments, sizes):
     """Checked of a probe whose weight is a difference of means, so that every example that should not be there tells."""
     from train_probe import parse
+    from utils.data.sequences import load_sequences
     from utils.probe_task import sampling_of
     from utils.readings import examples_at
     from utils.sampling import draw_sample
-    from utils.sequences import load_sequences
 
     assert_success(train(data, model, tmp_path, "--probe", "mass_mean", "--layer", 0, "--train_seeds", "3,4", *arguments))
     sequences, found = load_sequences(data / "train.pth"), outputs["train"]
@@ -261,7 +261,7 @@ def synthetic(split, contextual):
     """Tokens of 20 types, their vectors in layer embed, and a coin that fell at each token in layer 0. The label is the
     type's own, or the coin.
     """
-    from utils.sequences import Sequences
+    from utils.data.sequences import Sequences
 
     random = np.random.default_rng(["train", "val", "test"].index(split))
     types, coins = random.integers(0, 20, size=(60, 12)), random.integers(0, 2, size=(60, 12))
@@ -327,8 +327,8 @@ def far(statistic, groups):
 
 def test_every_probe_is_paired_with_the_baseline_that_is_best_on_validation(trained, data, outputs):
     from utils.baselines import all_token_baselines
+    from utils.data.sequences import load_sequences
     from utils.readings import examples_at
-    from utils.sequences import load_sequences
 
     splits = {name: load_sequences(data / f"{name}.pth") for name in ("train", "val", "test")}
     for lag in LAGS:

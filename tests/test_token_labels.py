@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from utils.readers.annotated import Annotated, complement
-from utils.token_labels import label_onsets, label_tokens, label_whole, label_within
-from utils.tokenizer import load_tokenizer
+from utils.data.readers.annotated import Annotated, complement
+from utils.data.token_labels import label_onsets, label_tokens, label_whole, label_within
+from utils.data.tokenizer import load_tokenizer
 
 
 def document(spans=(), unknown=(), **labels):

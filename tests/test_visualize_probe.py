@@ -11,7 +11,7 @@ import torch
 
 from helpers import assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, run_script
 from utils.base.files import WriteTogether
-from utils.cuts import overlapping_windows
+from utils.data.windows import overlapping_windows
 from utils.results import load_probe, save_probe
 
 
@@ -244,7 +244,7 @@ def test_the_dataset_is_read_as_it_was_prepared_and_a_changed_one_is_no_test(tmp
 
 @pytest.mark.parametrize("count", [1, 7, 150])
 def test_the_first_tokens_of_a_long_text_are_those_of_the_whole(tiny_model, count):
-    from utils.tokenizer import encode_batch, first_tokens, load_tokenizer
+    from utils.data.tokenizer import encode_batch, first_tokens, load_tokenizer
 
     tokenizer, text = load_tokenizer(str(tiny_model)), prose(9, 3000)
     for start in range(40):
@@ -307,7 +307,7 @@ def test_spaces_that_are_in_no_token_stay_in_the_text():
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    from utils.tokenizer import first_tokens
+    from utils.data.tokenizer import first_tokens
 
     words = ["[UNK]", "the", "old", "house", "##s", ".", "stood"]
     backend = Tokenizer(models.WordPiece({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))

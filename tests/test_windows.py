@@ -8,16 +8,16 @@ import torch
 
 import tiny_models
 from helpers import prose
-from utils.cuts import covering_windows, default_overlap
+from utils.data.preparation.annotated_tokens import Tokens, tokenize
+from utils.data.preparation.annotated_windows import Labelled, cut_rows, sequences_of
+from utils.data.readers.annotated import Annotated
+from utils.data.sequences import per_target
+from utils.data.token_labels import label_tokens
+from utils.data.tokenizer import load_tokenizer, special_frame
+from utils.data.windows import covering_windows, default_overlap
 from utils.extraction import run_pass
 from utils.language_model import load_language_model, wrap
-from utils.preparation.annotated_tokens import Tokens, tokenize
-from utils.preparation.annotated_windows import Labelled, cut_rows, sequences_of
-from utils.readers.annotated import Annotated
 from utils.readings import Question, examples_at
-from utils.sequences import per_target
-from utils.token_labels import label_tokens
-from utils.tokenizer import load_tokenizer, special_frame
 
 TARGETS = ("doubt", "calm")
 SAME = 1e-5  # of the largest state: rounding is below 1e-6, a window moved by one token moves every state by over 5e-5

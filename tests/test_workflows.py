@@ -11,7 +11,7 @@ import pytest
 
 from conftest import part_of
 from helpers import ROOT, assert_success, call
-from utils.sequences import load_sequences
+from utils.data.sequences import load_sequences
 
 SMALL = {"prepare_data": ("--context_length", "96"),
          "train_probe": ("--layer_sweep", "0,4", "--epochs", "2", "--no_wandb", "--batch_size", "16")}

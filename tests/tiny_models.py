@@ -58,7 +58,7 @@ def sequences_of(lengths, vocabulary=90, seed=0):
     """Random sequences of these lengths as the pass reads them, without special tokens."""
     import numpy as np
 
-    from utils.sequences import Sequences
+    from utils.data.sequences import Sequences
 
     random = np.random.default_rng(seed)
     n, width = len(lengths), max(lengths)

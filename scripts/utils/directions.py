@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from utils.data.tokenizer import token_text
 from utils.language_model import LOGIT_BYTES
 from utils.probes.linear import chunks
-from utils.tokenizer import token_text
 
 FORMAT, VERSION = "probe-directions", 1
 DIGITS = 6  # significant ones, in the file

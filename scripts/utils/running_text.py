@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from utils.cuts import overlapping_windows
+from utils.data.sequences import Sequences
+from utils.data.windows import overlapping_windows
 from utils.hidden_states import read_states
 from utils.readings import ReadPlan
-from utils.sequences import Sequences
 
 
 def probe_logits(language_model, texts, frame, probes, lag, width, overlap, batch_size, tick) -> list[np.ndarray]:

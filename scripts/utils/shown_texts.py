@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from utils.base.errors import UserError
+from utils.data.readers.document import text_hash
+from utils.data.tokenizer import CHARACTERS_A_TOKEN, first_tokens, special_frame
 from utils.probe_sets import label_flags, rule_of, task_of
-from utils.readers import text_hash
-from utils.tokenizer import CHARACTERS_A_TOKEN, first_tokens, special_frame
 
 GUTENBERG = "manu/project_gutenberg"
 KNOWN = {"test": "of the test split", "val": "seen when epochs and thresholds were chosen", "train": "seen in training",
@@ -78,7 +78,7 @@ def plain_texts(arguments, probes, tokenizer, split_of) -> tuple[list[ShownText]
 
 def choose_texts(arguments, probes, splits):
     """The documents, and whether only those of the test split are wanted, as of the dataset that the probes are of."""
-    from utils.readers.text import read_text_file, read_texts
+    from utils.data.readers.plain import read_text_file, read_texts
 
     source = {} if probes.annotated else probes.common.get("source") or {"dataset": GUTENBERG}
     own = arguments.dataset is None or same_place(arguments.dataset, source.get("dataset"))
@@ -139,7 +139,7 @@ def own_hash(document) -> str:
 
 def read_annotated(probes, tokenizer):
     """The Collection of the file that the probes are of, read by its reader with the same flags."""
-    from utils.preparation.annotated_task import read
+    from utils.data.preparation.annotated_task import read
 
     metadata, path = probes.common, own_file(probes)
     source = {"text_column": "text", "group_by": None, "label": "all", **metadata["source"]}
@@ -161,8 +161,8 @@ def read_annotated(probes, tokenizer):
 
 def labelled(documents, probes, tokenizer, characters) -> Iterator:
     """Each document with its tokens and their labels; tokenized together: as many as have so many characters."""
-    from utils.preparation.annotated_task import label
-    from utils.readers.annotated import Collection
+    from utils.data.preparation.annotated_task import label
+    from utils.data.readers.annotated import Collection
 
     arguments = SimpleNamespace(task=task_of(probes.common), **label_flags(rule_of(probes.common)))
     target, frame = probes.common["target"], special_frame(tokenizer)

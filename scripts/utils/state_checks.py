@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from utils.base.checks import Check
+from utils.data.sequences import Sequences
 from utils.hidden_states import forward, read_states
 from utils.readings import ReadPlan
-from utils.sequences import Sequences
 
 # How far two ways to the same state may lie apart, as a part of its norm, at the worst token: rounding, no more.
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.03, torch.bfloat16: 0.2}

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from utils.base.checks import Check
-from utils.tokenizer import encode_batch, special_frame
+from utils.data.tokenizer import encode_batch, special_frame
 
 SENTENCES = (  # of different lengths, so that a batch of them is padded
     "He did not know.",

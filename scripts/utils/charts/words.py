@@ -3,7 +3,7 @@
 from html import escape
 
 from utils.charts.tables import SCORES, interval, known, layer_name, mean, values
-from utils.tokenizer import shown_text
+from utils.data.tokenizer import shown_text
 
 DIFFERENCES = {"minus_baseline": "AUROC minus best baseline", "selectivity": "selectivity"}
 DASH = "\u2013"

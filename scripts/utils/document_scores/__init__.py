@@ -39,7 +39,7 @@ NO_BUCKET = "no bucket"  # of a document for which the file names none, where it
 
 
 def documents_of(sequences, sequence=None, position=None) -> Documents:
-    """The documents of a split of one target (utils.sequences.per_target), and the tokens whose logits are scored.
+    """The documents of a split of one target (utils.data.sequences.per_target), and the tokens whose logits are scored.
 
     sequence, position int64 [n]: the row and the labelled position of each column of the logits, such as those of Examples;
     without them the documents have no tokens, which is enough to fit baselines on. Left out: documents without a labelled

@@ -7,12 +7,12 @@ from urllib.parse import quote
 import numpy as np
 
 from utils.base.errors import UserError
-from utils.preparation.annotated_windows import label_rule
-from utils.preparation.dataset_files import about_tokenizer, count, dataset_fingerprint, versions
-from utils.preparation.flags import OF_AN_INDEX, OF_ONE_TABLE, READ_BY
-from utils.readers import text_hash
-from utils.readers.annotated import Collection, describe
-from utils.readers.tables import cleaned_csv
+from utils.data.preparation.annotated_windows import label_rule
+from utils.data.preparation.dataset_files import about_tokenizer, count, dataset_fingerprint, versions
+from utils.data.preparation.flags import OF_AN_INDEX, OF_ONE_TABLE, READ_BY
+from utils.data.readers.annotated import Collection, describe
+from utils.data.readers.document import text_hash
+from utils.data.readers.tables import cleaned_csv
 
 CLEANED = "cleaned"  # the folder below --output_dir for the cleaned files of documents
 NOT_OF_THE_SOURCE = ("context_length", "overlap", "truncation_side", "as_published", "onset_only", "onset_negatives",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from utils.base.errors import UserError
 from utils.base.hub import loading
-from utils.readers import Document
+from utils.data.readers.document import Document
 
 ENDINGS = (".txt", ".jsonl", ".parquet")
 # Project Gutenberg frames each book with its licence; these lines part it from the book, in their forms since the 1990s.

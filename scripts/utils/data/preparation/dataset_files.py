@@ -7,8 +7,8 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.base.files import WriteTogether, fingerprint, json_text
-from utils.sequences import Sequences, save_sequences
-from utils.tokenizer import position_limit, tokenizer_fingerprint
+from utils.data.sequences import Sequences, save_sequences
+from utils.data.tokenizer import position_limit, tokenizer_fingerprint
 
 LIBRARIES = ("transformers", "tokenizers", "datasets", "numpy", "torch")
 MOST_POSITIONS = 2048  # of a sequence, where nobody says how long it shall be: attention grows with the square

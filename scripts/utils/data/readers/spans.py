@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from utils.base.errors import UserError
-from utils.readers.annotated import (
+from utils.data.readers.annotated import (
     Annotated,
     Collection,
     by_frequency,

@@ -3,9 +3,9 @@
 import numpy as np
 
 from utils.base.checks import Check
-from utils.readers.annotated import normalised
-from utils.sequences import per_target
-from utils.splits import SHINGLE, shingle_hashes
+from utils.data.readers.annotated import normalised
+from utils.data.sequences import per_target
+from utils.data.splits import SHINGLE, shingle_hashes
 
 ANNOTATED = ("spans", "chains", "documents")  # tasks whose labels come from a file, not from the tokens themselves
 LEAST_OVERLAP = 32  # tokens that one window ends with and another begins with

@@ -6,7 +6,7 @@ import numpy as np
 
 from utils.base.cli.parser import Progress
 from utils.base.errors import UserError
-from utils.readers.chains import plain_prompt
+from utils.data.readers.chains import plain_prompt
 
 CHARACTERS_A_BATCH = 2_000_000  # offsets are Python's tuples for a moment: little enough that memory stays small
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from utils.cuts import Stretch, Window, covering_windows
-from utils.preparation.annotated_tokens import Tokens
-from utils.preparation.dataset_files import assemble
-from utils.readers.annotated import Annotated
-from utils.token_labels import label_onsets, label_tokens, label_whole, label_within
+from utils.data.preparation.annotated_tokens import Tokens
+from utils.data.preparation.dataset_files import assemble
+from utils.data.readers.annotated import Annotated
+from utils.data.token_labels import label_onsets, label_tokens, label_whole, label_within
+from utils.data.windows import Stretch, Window, covering_windows
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,19 @@ from collections import Counter
 import numpy as np
 
 from utils.base.errors import UserError
-from utils.cuts import default_overlap
-from utils.preparation.annotated_report import cleaned_files, make_metadata, report, report_reading
-from utils.preparation.annotated_splits import draw, make_splits, targets_in_every_split
-from utils.preparation.annotated_tokens import chat_prompt, tokenize, tokenize_chains
-from utils.preparation.annotated_windows import Labelled, cut_rows, label_function, sequences_of
-from utils.preparation.dataset_files import check_length, report_files, write_dataset
-from utils.preparation.flags import OF_AN_INDEX, OF_ONE_TABLE, refuse
-from utils.readers.annotated import ALL, choose_targets
-from utils.readers.chains import read_chains
-from utils.readers.spans import read_spans
-from utils.readers.tables import is_index, read_index, read_table
-from utils.sequences import SPLITS
-from utils.tokenizer import load_tokenizer, special_frame
+from utils.data.preparation.annotated_report import cleaned_files, make_metadata, report, report_reading
+from utils.data.preparation.annotated_splits import draw, make_splits, targets_in_every_split
+from utils.data.preparation.annotated_tokens import chat_prompt, tokenize, tokenize_chains
+from utils.data.preparation.annotated_windows import Labelled, cut_rows, label_function, sequences_of
+from utils.data.preparation.dataset_files import check_length, report_files, write_dataset
+from utils.data.preparation.flags import OF_AN_INDEX, OF_ONE_TABLE, refuse
+from utils.data.readers.annotated import ALL, choose_targets
+from utils.data.readers.chains import read_chains
+from utils.data.readers.spans import read_spans
+from utils.data.readers.tables import is_index, read_index, read_table
+from utils.data.sequences import SPLITS
+from utils.data.tokenizer import load_tokenizer, special_frame
+from utils.data.windows import default_overlap
 
 
 def prepare(arguments):

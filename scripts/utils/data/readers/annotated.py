@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from utils.base.errors import UserError
-from utils.readers import Document
+from utils.data.readers.document import Document
 
 ALL = "all"
 LEAST_GROUPS = 3  # one each for train, val and test

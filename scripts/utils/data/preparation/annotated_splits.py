@@ -7,9 +7,9 @@ None of it depends on the tokenizer, on the target that was chosen or on the rul
 import numpy as np
 
 from utils.base.errors import UserError
-from utils.readers.annotated import ALL, Collection, normalised
-from utils.sequences import SPLITS
-from utils.splits import stratified_splits
+from utils.data.readers.annotated import ALL, Collection, normalised
+from utils.data.sequences import SPLITS
+from utils.data.splits import stratified_splits
 
 
 def draw(collection, most, seed) -> tuple[Collection, int]:

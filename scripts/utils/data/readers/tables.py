@@ -10,7 +10,7 @@ import pandas as pd
 from utils.base.errors import UserError
 from utils.base.files import csv_text
 from utils.base.hub import loading
-from utils.readers.annotated import (
+from utils.data.readers.annotated import (
     ALL,
     Annotated,
     Collection,
@@ -22,7 +22,7 @@ from utils.readers.annotated import (
     read_bytes,
     shown,
 )
-from utils.readers.expressions import Expression
+from utils.data.readers.expressions import Expression
 
 SOURCE, TAG, SAVE_NAME, KIND = "source", "tag", "save_name", "Data type"
 TEXT_FROM, LABEL_FROM = "Probe from", "Probe to"

@@ -16,7 +16,7 @@ import pandas as pd
 from pandas.api.types import infer_dtype, is_bool_dtype, is_numeric_dtype
 
 from utils.base.errors import UserError
-from utils.readers.literals import (
+from utils.data.readers.literals import (
     ABOUT_MISSING,
     COLUMN,
     COLUMN_METHODS,

@@ -9,8 +9,7 @@ import numpy as np
 
 from utils.base.cli.parser import Progress
 from utils.base.errors import UserError
-from utils.cuts import label_by_token, windows_at_drawn_tokens, windows_side_by_side
-from utils.preparation.dataset_files import (
+from utils.data.preparation.dataset_files import (
     about_tokenizer,
     assemble,
     check_length,
@@ -20,10 +19,11 @@ from utils.preparation.dataset_files import (
     versions,
     write_dataset,
 )
-from utils.readers import text_hash
-from utils.readers.text import read_texts
-from utils.splits import EvenCap, assign_splits, group_near_duplicates, sketch
-from utils.tokenizer import encode_batch, load_tokenizer, special_frame, target_in_running_text
+from utils.data.readers.document import text_hash
+from utils.data.readers.plain import read_texts
+from utils.data.splits import EvenCap, assign_splits, group_near_duplicates, sketch
+from utils.data.tokenizer import encode_batch, load_tokenizer, special_frame, target_in_running_text
+from utils.data.windows import label_by_token, windows_at_drawn_tokens, windows_side_by_side
 
 CHARACTERS_A_BATCH = 1_000_000  # for each core: enough to keep it busy, little enough that memory stays small
 
