@@ -90,7 +90,7 @@ class Ours:
 
         import train_probe
         import utils.sweep  # noqa: F401
-        from utils.language_model import wrap
+        from utils.model.language_model import wrap
         from utils.probe_task import load_splits, split_targets
 
         self.train_probe, self.folder = train_probe, folder

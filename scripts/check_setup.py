@@ -54,7 +54,7 @@ def main(argv=None):
 
 def machine_is_fit(arguments, checks, seconds) -> bool:
     """False where nothing more can be tried."""
-    from utils.machine_checks import check_device, check_versions
+    from utils.model.machine_checks import check_device, check_versions
 
     print("machine")
     if not checks.show(check_versions()).passed:
@@ -81,7 +81,7 @@ def load_data(arguments):
 def load_model(arguments, checks):
     from utils.base.checks import Check
     from utils.data.tokenizer import load_tokenizer
-    from utils.language_model import load_language_model
+    from utils.model.language_model import load_language_model
 
     print(f"\nmodel {arguments.model_name}")
     started = time.perf_counter()
@@ -97,9 +97,9 @@ def load_model(arguments, checks):
 
 def model_is_fit(arguments, checks, language_model, tokenizer, splits):
     from utils.data.tokenizer import position_limit
-    from utils.machine_checks import check_dtype
+    from utils.model.machine_checks import check_dtype
+    from utils.model.tokenizer_checks import check_bos, check_special_tokens, check_tokenizer, framed_sentences, ids_beyond
     from utils.state_checks import check_states
-    from utils.tokenizer_checks import check_bos, check_special_tokens, check_tokenizer, framed_sentences, ids_beyond
 
     limit = position_limit(arguments.model_name, tokenizer)
     checks.show(check_dtype(language_model, arguments.model_dtype))

@@ -101,7 +101,7 @@ def load_model(arguments, probes, datasets):
         if limit and longest > limit:
             raise UserError(f"{dataset.path} holds sequences of {longest} tokens, {name} has {limit} positions; prepare the "
                             "data with a smaller --context_length")
-    from utils.language_model import load_language_model
+    from utils.model.language_model import load_language_model
 
     trained_in = {probe.metadata.get("model_dtype") for probe in probes}
     dtype = "float16" if arguments.model_dtype == "auto" and trained_in == {"float16"} else arguments.model_dtype

@@ -106,7 +106,7 @@ def sweep(arguments, targets, language_model, seconds):
 def read(arguments, splits, language_model, layers, examples, samples, seconds):
     """{question: Source} of the model, and where it is asked for of the same model with random weights, else None."""
     from utils.extraction import drop_non_finite, run_pass
-    from utils.random_weights import with_random_weights
+    from utils.model.random_weights import with_random_weights
 
     tables, rows, plans = run_pass(arguments, language_model, splits, layers, examples, seconds)
     whole = plans if "attention" in arguments.kinds else None
@@ -177,7 +177,7 @@ def load_model(arguments, splits):
     if limit and longest > limit:
         raise UserError(f"{arguments.train_data} holds sequences of {longest} tokens, {name} has {limit} positions; prepare "
                         "the data with a smaller --context_length")
-    from utils.language_model import load_language_model
+    from utils.model.language_model import load_language_model
 
     language_model = load_language_model(name, arguments.model_dtype, arguments.device)
     highest = max(int(sequences.input_ids.max()) for sequences in splits.values())

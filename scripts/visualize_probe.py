@@ -106,7 +106,7 @@ def load(arguments):
         require(found, key, wanted, flag)
     name = arguments.model_name or most_common(found, "model")
     tokenizer = load_tokenizer(name)
-    from utils.language_model import load_language_model
+    from utils.model.language_model import load_language_model
     from utils.readings import parse_layers
 
     language_model = load_language_model(name, choose_dtype(arguments, found), arguments.device)

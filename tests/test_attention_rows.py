@@ -10,7 +10,7 @@ from utils import attention_rows
 from utils.attention_rows import ATTENTION, NEARLY_NONE, attention_features, by_segment, eager_attention, shares
 from utils.base.errors import UserError
 from utils.hidden_states import read_states
-from utils.language_model import wrap
+from utils.model.language_model import wrap
 from utils.readings import ReadPlan
 from utils.state_store import collect_in_memory, collect_on_disk, find_folder
 

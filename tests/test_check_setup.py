@@ -57,7 +57,7 @@ def copied(folder, target, spoil_tokenizer=None):
 @contextmanager
 def spoiled(spoil):
     """The model that is loaded has been through spoil(language_model)."""
-    from utils import language_model
+    from utils.model import language_model
 
     real = language_model.load_language_model
 
@@ -235,7 +235,7 @@ def test_data_of_another_tokenizer(prepared, stories260K, tiny_model):
 def test_a_package_that_is_too_old_ends_it_there(tmp_path):
     wanted = tmp_path / "requirements.txt"
     wanted.write_text("torch>=999.0\nnumpy>=1.0\n", encoding="utf-8")
-    with mock.patch("utils.machine_checks.REQUIREMENTS", wanted):
+    with mock.patch("utils.model.machine_checks.REQUIREMENTS", wanted):
         result = check()
     assert_only(result, "versions")
     assert "torch" in result.stderr and "pip install -r requirements.txt" in result.stderr

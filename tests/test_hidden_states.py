@@ -5,7 +5,7 @@ import torch
 
 import tiny_models
 from utils.hidden_states import forward, read_states
-from utils.language_model import wrap
+from utils.model.language_model import wrap
 
 NAMES = [*tiny_models.ARCHITECTURES, "gemma3"]
 LENGTHS = (11, 17, 14)

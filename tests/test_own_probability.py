@@ -6,7 +6,7 @@ import torch
 
 import tiny_models
 from utils.hidden_states import OWN_LOGITS, read_states
-from utils.language_model import wrap
+from utils.model.language_model import wrap
 
 TARGET = 23
 SPECIAL = {"gemma2": {"final_logit_softcapping": 2.0}, "cohere": {"logit_scale": 0.3}, "granite": {"logits_scaling": 5.0},
@@ -51,7 +51,7 @@ def test_the_stand_in_for_the_blocks_is_gone_afterwards():
 
 
 def test_log_odds_stay_exact_where_the_probability_rounds_to_one():
-    from utils.language_model import own_logits
+    from utils.model.language_model import own_logits
 
     model = tiny_models.make("llama")
     language_model = wrap(model)

@@ -12,7 +12,7 @@ from utils import hidden_states
 from utils.base.files import fingerprint
 from utils.extraction import drop_non_finite, run_pass
 from utils.hidden_states import OWN_LOGITS, forward, pooled, read_states
-from utils.language_model import wrap
+from utils.model.language_model import wrap
 from utils.readings import Examples, Question, ReadPlan, examples_at, ragged, whole_sequences
 from utils.state_store import collect_in_memory, collect_on_disk, find_folder
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import tiny_models
-from utils.language_model import wrap
-from utils.random_weights import with_random_weights
+from utils.model.language_model import wrap
+from utils.model.random_weights import with_random_weights
 
 NAMES = ["llama", "qwen3_moe", "gemma2", "falcon", "opt", "gpt2", "bloom", "mpt", "bert", "albert", "t5", "gemma3"]
 

@@ -13,7 +13,7 @@ import torch
 
 import tiny_models
 from helpers import SCRIPTS, assert_success, call, snapshot
-from utils.language_model import wrap
+from utils.model.language_model import wrap
 from utils.state_store import collect_in_memory, collect_on_disk, read_shard
 
 LAYERS = ["embed", 0, 2, "final_norm"]

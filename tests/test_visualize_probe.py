@@ -443,7 +443,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(flags, needles, status, traine
 
 
 def test_a_model_that_overflows_is_an_error_that_names_the_precision(tmp_path, trained, essay):
-    from utils.language_model import load_language_model
+    from utils.model.language_model import load_language_model
 
     model = make_model(tmp_path / "hot", len(make_tokenizer(tmp_path / "hot")))
     model.model.layers[0].mlp.down_proj.weight.data *= 1e7

@@ -16,7 +16,7 @@ from utils.data.token_labels import label_tokens
 from utils.data.tokenizer import load_tokenizer, special_frame
 from utils.data.windows import covering_windows, default_overlap
 from utils.extraction import run_pass
-from utils.language_model import load_language_model, wrap
+from utils.model.language_model import load_language_model, wrap
 from utils.readings import Question, examples_at
 
 TARGETS = ("doubt", "calm")

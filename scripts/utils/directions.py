@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from utils.data.tokenizer import token_text
-from utils.language_model import LOGIT_BYTES
+from utils.model.language_model import LOGIT_BYTES
 from utils.probes.linear import chunks
 
 FORMAT, VERSION = "probe-directions", 1

@@ -13,8 +13,8 @@ from scipy.stats import trim_mean
 
 from utils.extraction import LONG_RUN, choose_plans, own_targets, segments_of, where_kept
 from utils.hidden_states import read_batch
-from utils.language_model import is_out_of_memory
 from utils.metrics import scores
+from utils.model.language_model import is_out_of_memory
 from utils.probe_task import choose_lags, draw_examples
 from utils.probes import Matrices
 from utils.probes.linear import CHUNK_BYTES, LinearProbes, Settings, standardisation, train, validate

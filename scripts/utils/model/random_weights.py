@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from utils.language_model import LanguageModel, wrap
+from utils.model.language_model import LanguageModel, wrap
 
 
 def with_random_weights(language_model, seed=0) -> LanguageModel:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from utils.anatomy import Anatomy, examine
 from utils.base.errors import UserError
 from utils.base.files import fingerprint
 from utils.base.hub import loading
+from utils.model.anatomy import Anatomy, examine
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 WEIGHTS_SAMPLED = 64  # of each parameter, for the fingerprint
