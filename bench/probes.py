@@ -176,8 +176,8 @@ def time_one_fit(states, labels, weights) -> tuple[float, float]:
 def time_from_disk(folder, matrices=5, rows=50_000, hidden_size=4096, l2=1e-3):
     import torch
 
-    from utils.probes import Matrices
     from utils.probes.logistic import solve
+    from utils.states.matrices import Matrices
 
     torch.manual_seed(0)
     files = [folder / f"states_{index}.bin" for index in range(matrices)]

@@ -38,7 +38,7 @@ def main(argv=None):
     checks, seconds = Checks(), {}
     if not machine_is_fit(arguments, checks, seconds):
         return judge(arguments, checks)
-    from utils.readings import parse_layers
+    from utils.states.positions import parse_layers
 
     started = time.perf_counter()
     targets = load_data(arguments)
@@ -99,7 +99,7 @@ def model_is_fit(arguments, checks, language_model, tokenizer, splits):
     from utils.data.tokenizer import position_limit
     from utils.model.machine_checks import check_dtype
     from utils.model.tokenizer_checks import check_bos, check_special_tokens, check_tokenizer, framed_sentences, ids_beyond
-    from utils.state_checks import check_states
+    from utils.states.checks import check_states
 
     limit = position_limit(arguments.model_name, tokenizer)
     checks.show(check_dtype(language_model, arguments.model_dtype))
@@ -195,7 +195,7 @@ def check_disk(planned):
     from pathlib import Path
 
     from utils.base.checks import Check
-    from utils.extraction import require_disk_space
+    from utils.states.extraction import require_disk_space
 
     size = f"{planned.states:,} states in {len(planned.layers)} layers are {planned.bytes / 1e9:.3f} GB"
     if planned.folder is None:

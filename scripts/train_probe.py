@@ -79,8 +79,8 @@ def sweep(arguments, targets, language_model, seconds):
     from utils.base.tracking import tracker
     from utils.probe_export import refuse_export
     from utils.probe_task import choose_lags, draw_examples, settings_text
-    from utils.readings import parse_layers
     from utils.results import refuse_to_mix
+    from utils.states.positions import parse_layers
     from utils.sweep_files import save_sweeps
 
     anatomy, metadata = language_model.anatomy, targets[0]["train"].metadata
@@ -105,8 +105,8 @@ def sweep(arguments, targets, language_model, seconds):
 
 def read(arguments, splits, language_model, layers, examples, samples, seconds):
     """{question: Source} of the model, and where it is asked for of the same model with random weights, else None."""
-    from utils.extraction import drop_non_finite, run_pass
     from utils.model.random_weights import with_random_weights
+    from utils.states.extraction import drop_non_finite, run_pass
 
     tables, rows, plans = run_pass(arguments, language_model, splits, layers, examples, seconds)
     whole = plans if "attention" in arguments.kinds else None
@@ -126,7 +126,7 @@ def read(arguments, splits, language_model, layers, examples, samples, seconds):
 
 def sources_of(arguments, tables, rows, plans, examples):
     from utils.kinds import Source
-    from utils.readings import ragged
+    from utils.states.positions import ragged
 
     whole = "attention" in arguments.kinds
     return {question: Source(tables, rows[question], {name: ragged(plans[name], those) for name, those in found.items()}
@@ -228,8 +228,8 @@ def say_more(arguments, targets, language_model, sweeps, sources, owner, written
 
 def show(sweep):
     """The tables of one lag: every layer where there is one probe a layer, else the best layer of each kind."""
-    from utils.readings import lag_name
     from utils.report import document_table, gap, one_sided, sweep_table
+    from utils.states.positions import lag_name
     from utils.sweep import table_layer
 
     what = "sequences are positive" if sweep.of_sequences else "tokens are the target"

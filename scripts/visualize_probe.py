@@ -107,7 +107,7 @@ def load(arguments):
     name = arguments.model_name or most_common(found, "model")
     tokenizer = load_tokenizer(name)
     from utils.model.language_model import load_language_model
-    from utils.readings import parse_layers
+    from utils.states.positions import parse_layers
 
     language_model = load_language_model(name, choose_dtype(arguments, found), arguments.device)
     probes, left_out = choose(found, language_model.fingerprint, arguments.lag, arguments.target_token, arguments.seed,

@@ -6,13 +6,13 @@ import torch
 
 import tiny_models
 from test_pooling import close, every_text_token, framed
-from utils import attention_rows
-from utils.attention_rows import ATTENTION, NEARLY_NONE, attention_features, by_segment, eager_attention, shares
 from utils.base.errors import UserError
-from utils.hidden_states import read_states
 from utils.model.language_model import wrap
-from utils.readings import ReadPlan
-from utils.state_store import collect_in_memory, collect_on_disk, find_folder
+from utils.states import attention_rows
+from utils.states.attention_rows import ATTENTION, NEARLY_NONE, attention_features, by_segment, eager_attention, shares
+from utils.states.forward_pass import read_states
+from utils.states.positions import ReadPlan
+from utils.states.store import collect_in_memory, collect_on_disk, find_folder
 
 SEGMENTS = 4
 LENGTHS = (11, 17, 5, 14)
@@ -153,7 +153,7 @@ def test_a_model_without_attention_is_refused_by_name():
 
 
 def test_a_torn_cache_gives_what_memory_gives_and_is_no_cache_of_states_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.state_store.SHARD_BYTES", 4096)
+    monkeypatch.setattr("utils.states.store.SHARD_BYTES", 4096)
     language_model, sequences = wrap(tiny_models.make("gemma3_text")), framed([9, 12, 7, 12, 12, 6, 9, 11, 12, 8])
     plan = every_text_token(sequences)
     common = (language_model, sequences, plan, [0, 2], 2, None, lambda count: None)

@@ -17,7 +17,7 @@ from utils.baselines import (
 )
 from utils.data.sequences import Sequences
 from utils.metrics import auroc
-from utils.readings import examples_at
+from utils.states.positions import examples_at
 
 SIZES = {"train": 400, "val": 200, "test": 200}
 WIDTH = 24

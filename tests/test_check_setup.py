@@ -127,9 +127,9 @@ def test_a_hook_on_the_next_layer(model, request):
 
 @pytest.mark.parametrize("model", ["stories260K", "minilm"])
 def test_states_of_the_layer_before(model, request):
-    from utils import hidden_states
+    from utils.states import forward_pass
 
-    real = hidden_states.watching
+    real = forward_pass.watching
 
     def late(anatomy, layers, take):
         before = []
@@ -140,7 +140,7 @@ def test_states_of_the_layer_before(model, request):
 
         return real(anatomy, layers, hand_on)
 
-    with mock.patch.object(hidden_states, "watching", late):
+    with mock.patch.object(forward_pass, "watching", late):
         assert_only(check("--model_name", request.getfixturevalue(model)), "hooks")
 
 
@@ -158,17 +158,17 @@ def test_a_wrong_attention_mask(model, wrong, request):
 
 def test_padding_on_the_left_that_is_handed_to_the_model_as_it_is(tmp_path):
     """GPT-2 counts positions from column 0: without the pass's moving of the rows the text stands at other places."""
-    from utils import hidden_states
+    from utils.states import forward_pass
 
     @torch.inference_mode()
     def as_it_is(language_model, input_ids, attention_mask, layers, take):
-        with hidden_states.watching(language_model.anatomy, layers, take), suppress(hidden_states.Enough):
+        with forward_pass.watching(language_model.anatomy, layers, take), suppress(forward_pass.Enough):
             language_model.body(input_ids=input_ids, attention_mask=attention_mask)
 
     tokenizer = helpers.make_tokenizer(tmp_path)
     tiny_models.make("gpt2", vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=1, n_positions=256).save_pretrained(
         tmp_path)
-    with mock.patch("utils.state_checks.forward", as_it_is):
+    with mock.patch("utils.states.checks.forward", as_it_is):
         assert_only(check("--model_name", tmp_path), "padding side")
 
 

@@ -12,7 +12,7 @@ from utils.base.files import WriteTogether
 from utils.data.tokenizer import token_text
 from utils.directions import cosines, direction_entries, pattern, promoted_tokens, read_entries, write_directions
 from utils.model.language_model import wrap
-from utils.probes import Matrices
+from utils.states.matrices import Matrices
 
 # architecture -> where transformers keeps its last norm; what is added to the norm's weight; whether it centres
 NORMS = {"llama": ("model.norm", 0, False), "gemma3": ("model.language_model.norm", 1, False),
@@ -165,7 +165,7 @@ def test_pattern_is_covariance_times_weight(monkeypatch):
     states[2, :, 4] = 5.0
     weight = random.standard_normal((3, 8))
     weight[1] = 0
-    monkeypatch.setattr("utils.probes.linear.CHUNK_BYTES", 4 * 3 * 8 * 70)  # 70 rows at a time
+    monkeypatch.setattr("utils.states.matrices.linear.CHUNK_BYTES", 4 * 3 * 8 * 70)  # 70 rows at a time
     found = pattern(Matrices.of(torch.tensor(states, dtype=torch.float32)), torch.tensor(weight)).numpy()
     for layer in (0, 2):
         covariance = np.cov(states[layer].astype(np.float32).T.astype(np.float64))

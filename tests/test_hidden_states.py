@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import tiny_models
-from utils.hidden_states import forward, read_states
 from utils.model.language_model import wrap
+from utils.states.forward_pass import forward, read_states
 
 NAMES = [*tiny_models.ARCHITECTURES, "gemma3"]
 LENGTHS = (11, 17, 14)

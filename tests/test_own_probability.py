@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import tiny_models
-from utils.hidden_states import OWN_LOGITS, read_states
 from utils.model.language_model import wrap
+from utils.states.forward_pass import OWN_LOGITS, read_states
 
 TARGET = 23
 SPECIAL = {"gemma2": {"final_logit_softcapping": 2.0}, "cohere": {"logit_scale": 0.3}, "granite": {"logits_scaling": 5.0},

@@ -5,10 +5,10 @@ import torch
 
 from utils.data.sequences import Sequences
 from utils.metrics import auroc
-from utils.probes import Matrices
 from utils.probes.linear import Settings, train
-from utils.readings import ReadPlan, examples_at
-from utils.state_store import StateTable
+from utils.states.matrices import Matrices
+from utils.states.positions import ReadPlan, examples_at
+from utils.states.store import StateTable
 
 LAYERS, LAGS, HIDDEN, WIDTH = ["embed", 0, 1, "final_norm"], (-3, -2, -1, 0, 1), 16, 30
 PLANTED_LAYER, PLANTED_LAG = 1, -2

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 import tiny_models
-from utils import hidden_states
 from utils.base.files import fingerprint
-from utils.extraction import drop_non_finite, run_pass
-from utils.hidden_states import OWN_LOGITS, forward, pooled, read_states
 from utils.model.language_model import wrap
-from utils.readings import Examples, Question, ReadPlan, examples_at, ragged, whole_sequences
-from utils.state_store import collect_in_memory, collect_on_disk, find_folder
+from utils.states import forward_pass
+from utils.states.extraction import drop_non_finite, run_pass
+from utils.states.forward_pass import OWN_LOGITS, forward, pooled, read_states
+from utils.states.positions import Examples, Question, ReadPlan, examples_at, ragged, whole_sequences
+from utils.states.store import collect_in_memory, collect_on_disk, find_folder
 
 LENGTHS = (11, 17, 6, 14)
 BEFORE, AFTER = [1, 3], [2]
@@ -97,7 +97,7 @@ def test_long_texts_of_low_precision_keep_their_mean_and_pieces_change_nothing(m
     assert torch.equal(pooled(same, torch.tensor([0]), torch.tensor([1999]), "mean", 0), same[:, 0])
     state, rows = torch.randn(3, 9, 10), (torch.tensor([0, 0, 2]), torch.tensor([2, 8, 5]))
     whole = {pool: pooled(state, *rows, pool, 1) for pool in ("mean", "max")}
-    monkeypatch.setattr(hidden_states, "POOL_BYTES", 12 * 3 * 8 * 4)  # four dimensions at a time
+    monkeypatch.setattr(forward_pass, "POOL_BYTES", 12 * 3 * 8 * 4)  # four dimensions at a time
     assert all(torch.equal(pooled(state, *rows, pool, 1), values) for pool, values in whole.items())
 
 
@@ -112,7 +112,7 @@ def test_nothing_is_pooled_before_the_text_and_the_own_probability_is_of_single_
 
 
 def test_a_torn_cache_of_pooled_states_gives_what_memory_gives_and_pools_are_kept_apart(tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.state_store.SHARD_BYTES", 4096)
+    monkeypatch.setattr("utils.states.store.SHARD_BYTES", 4096)
     language_model, sequences = wrap(tiny_models.make("llama")), framed([9, 12, 7, 12, 12, 6, 9, 11, 12, 8])
     tables = {}
     for pool in POOLS:
@@ -179,7 +179,7 @@ def test_the_pass_reads_what_the_probes_ask_for():
 
 
 def test_an_overflow_anywhere_in_its_text_drops_an_example_that_attends_over_it(monkeypatch):
-    monkeypatch.setattr("utils.extraction.MOST_NON_FINITE", 0.5)
+    monkeypatch.setattr("utils.states.extraction.MOST_NON_FINITE", 0.5)
     language_model, _, examples, (tables, rows, plans) = run(["attention", "attention_features"], "last", lags=(0,))
 
     def kept(table, given):

@@ -14,14 +14,14 @@ import torch
 import tiny_models
 from helpers import SCRIPTS, assert_success, call, snapshot
 from utils.model.language_model import wrap
-from utils.state_store import collect_in_memory, collect_on_disk, read_shard
+from utils.states.store import collect_in_memory, collect_on_disk, read_shard
 
 LAYERS = ["embed", 0, 2, "final_norm"]
 
 
 @pytest.fixture
 def setting(monkeypatch):
-    monkeypatch.setattr("utils.state_store.SHARD_BYTES", 4096)  # a few sequences a shard
+    monkeypatch.setattr("utils.states.store.SHARD_BYTES", 4096)  # a few sequences a shard
     language_model = wrap(tiny_models.make("llama"))
     sequences = tiny_models.sequences_of([9, 12, 7, 12, 12, 5, 9, 11, 12, 8])
     return language_model, sequences, tiny_models.every_position(sequences)
@@ -105,7 +105,7 @@ def test_fewer_layers_without_own_probability_are_served_from_the_whole(setting,
 
 def test_states_that_the_disk_cannot_hold_are_refused_before_the_pass(tmp_path):
     from utils.base.errors import UserError
-    from utils.extraction import require_disk_space
+    from utils.states.extraction import require_disk_space
 
     require_disk_space(tmp_path / "new", 1000)
     with pytest.raises(UserError, match=r"1000000\.0 GB of hidden states do not fit .* --cache_dir"):
@@ -130,7 +130,7 @@ KILLED = """
 
 
 def test_kill_9_in_the_middle_then_the_same_command_goes_on_to_the_same_result(prepared, tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.state_store.SHARD_BYTES", 20_000)
+    monkeypatch.setattr("utils.states.store.SHARD_BYTES", 20_000)
 
     def arguments(name):
         return ["--train_data", str(prepared / "train.pth"), "--layer_sweep", "all", "--no_wandb", "--batch_size", "8",

@@ -237,8 +237,8 @@ def test_where_samples_differ_each_seed_has_the_fit_of_its_own(data, model, outp
     from train_probe import parse
     from utils.data.sequences import load_sequences
     from utils.probe_task import sampling_of
-    from utils.readings import examples_at
     from utils.sampling import draw_sample
+    from utils.states.positions import examples_at
 
     assert_success(train(data, model, tmp_path, "--probe", "mass_mean", "--layer", 0, "--train_seeds", "3,4", *arguments))
     sequences, found = load_sequences(data / "train.pth"), outputs["train"]
@@ -283,8 +283,8 @@ def synthetic_sweep(contextual):
     from utils.base.tracking import NoTracking
     from utils.baselines import all_token_baselines
     from utils.kinds import Source
-    from utils.readings import Question, ReadPlan, examples_at
-    from utils.state_store import StateTable
+    from utils.states.positions import Question, ReadPlan, examples_at
+    from utils.states.store import StateTable
     from utils.sweep import answer, make_task
     from utils.tracked_runs import Runs
 
@@ -328,7 +328,7 @@ def far(statistic, groups):
 def test_every_probe_is_paired_with_the_baseline_that_is_best_on_validation(trained, data, outputs):
     from utils.baselines import all_token_baselines
     from utils.data.sequences import load_sequences
-    from utils.readings import examples_at
+    from utils.states.positions import examples_at
 
     splits = {name: load_sequences(data / f"{name}.pth") for name in ("train", "val", "test")}
     for lag in LAGS:

@@ -15,9 +15,9 @@ from utils.data.sequences import per_target
 from utils.data.token_labels import label_tokens
 from utils.data.tokenizer import load_tokenizer, special_frame
 from utils.data.windows import covering_windows, default_overlap
-from utils.extraction import run_pass
 from utils.model.language_model import load_language_model, wrap
-from utils.readings import Question, examples_at
+from utils.states.extraction import run_pass
+from utils.states.positions import Question, examples_at
 
 TARGETS = ("doubt", "calm")
 SAME = 1e-5  # of the largest state: rounding is below 1e-6, a window moved by one token moves every state by over 5e-5

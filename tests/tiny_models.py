@@ -73,7 +73,7 @@ def every_position(sequences):
     """A plan that reads every token of every sequence."""
     import numpy as np
 
-    from utils.readings import ReadPlan
+    from utils.states.positions import ReadPlan
 
     sequence, position = np.nonzero(np.arange(sequences.input_ids.shape[1]) < sequences.lengths[:, None])
     return ReadPlan(sequence, position)

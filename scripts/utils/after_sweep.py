@@ -10,11 +10,11 @@ from utils.kinds import ATTENTION_LAYER
 from utils.learning_curve import COLUMNS, curve_rows, learning_curve_weights
 from utils.learning_curve import FILE as CURVE
 from utils.probe_export import export
-from utils.probes import Matrices
 from utils.probes.logistic import solve
 from utils.report import direction_line
 from utils.results import load_probe
 from utils.sampling import class_weights
+from utils.states.matrices import Matrices
 from utils.sweep import run_name
 from utils.sweep_files import shared_metadata
 

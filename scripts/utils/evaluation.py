@@ -11,12 +11,12 @@ from utils.average_precision import average_precisions
 from utils.base.errors import UserError
 from utils.calibration import checked_prevalence
 from utils.data.sequences import Sequences, load_sequences, per_target
-from utils.extraction import drop_non_finite, run_pass
 from utils.intervals import Ranked, as_rows, divide
 from utils.kinds import Source
 from utils.metrics import LOW_FPR, all_scores
-from utils.readings import Examples, Question, examples_at, parse_layers, ragged
 from utils.saved_probes import logits_of
+from utils.states.extraction import drop_non_finite, run_pass
+from utils.states.positions import Examples, Question, examples_at, parse_layers, ragged
 
 THE_ONE = "data"  # the one split that a pass here has: a dataset is one file
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from utils.probes import Matrices
 from utils.probes.attention import Ragged, train_attention
 from utils.probes.linear import Settings, chunks, train
 from utils.probes.logistic import solve
 from utils.probes.mass_mean import mass_mean
 from utils.probes.mlp import train_mlp
 from utils.sampling import class_weights
-from utils.state_store import StateTable
+from utils.states.matrices import Matrices
+from utils.states.store import StateTable
 
 ATTENTION_LAYER = "attention"  # in tables, where a probe reads attention rows of all layers
 

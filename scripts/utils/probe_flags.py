@@ -124,7 +124,7 @@ def check_flags(arguments):
 
 def check_reading(arguments):
     """Refuse wrong usage of the flags of `add_reading_flags`; sets `layers`."""
-    from utils.readings import check_layer_text
+    from utils.states.positions import check_layer_text
 
     if arguments.layer is not None and arguments.layer_sweep is not None:
         raise UsageError(f"--layer {arguments.layer} and --layer_sweep {arguments.layer_sweep} contradict each other; "

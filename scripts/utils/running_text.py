@@ -4,8 +4,8 @@ import numpy as np
 
 from utils.data.sequences import Sequences
 from utils.data.windows import overlapping_windows
-from utils.hidden_states import read_states
-from utils.readings import ReadPlan
+from utils.states.forward_pass import read_states
+from utils.states.positions import ReadPlan
 
 
 def probe_logits(language_model, texts, frame, probes, lag, width, overlap, batch_size, tick) -> list[np.ndarray]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils.base.errors import UserError
-from utils.readings import Examples
+from utils.states.positions import Examples
 
 DOCUMENTS, NEGATIVES, TOKENS = 1, 2, 3  # one stream of random numbers each, so that one cap does not move another's draw
 

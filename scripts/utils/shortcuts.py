@@ -4,7 +4,7 @@ import numpy as np
 
 from utils.baselines import read_token_logits
 from utils.metrics import auroc
-from utils.readings import examples_at
+from utils.states.positions import examples_at
 
 
 def shortcut_aurocs(sequences) -> dict[str, float]:

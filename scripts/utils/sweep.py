@@ -13,7 +13,7 @@ from utils.differences import paired_differences
 from utils.kinds import ATTENTION_LAYER, Fits, Task, fit
 from utils.metrics import all_scores, at_threshold, auroc, choose_threshold, choose_thresholds, scores
 from utils.probe_flags import KINDS
-from utils.readings import Question, lag_name, layer_name
+from utils.states.positions import Question, lag_name, layer_name
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """What Weights & Biases sees: a run a probe, with its epochs, where there are some; else a run a kind and question."""
 
-from utils.readings import lag_name
+from utils.states.positions import lag_name
 from utils.sweep import run_name, table_layer
 
 

@@ -1,7 +1,7 @@
 """The families of probes on one matrix of states [n, hidden_size], numpy or torch, with scikit-learn's method names.
 
 >>> import numpy as np
->>> from utils.probes.estimators import Logistic, MassMean
+>>> from utils.states.matrices.estimators import Logistic, MassMean
 >>> states = np.random.default_rng(0).normal(size=(400, 16))
 >>> labels = (states[:, 0] + states[:, 1] > 0).astype(int)
 >>> [round(probe.fit(states, labels).score(states, labels), 1) for probe in (Logistic(), MassMean(tilted=True))]
@@ -13,9 +13,10 @@ import torch
 from scipy.special import expit
 
 from utils.base.errors import UserError
-from utils.probes import Matrices, logistic, mass_mean
+from utils.probes import logistic, mass_mean
 from utils.probes.linear import SMALLEST_BATCH, STEPS, Settings, train
 from utils.probes.mlp import WIDTH, train_mlp
+from utils.states.matrices import Matrices
 
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
 HELD_OUT = 5  # of so many examples of a class one is held out to validate by

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from utils.base.errors import UserError
-from utils.probes import _Tensor
+from utils.states.matrices import _Tensor
 
 PART_NUMBERS = {"cpu": 2**19, "cuda": 2**26}  # of states, or padded scalars, handled at a time: about what a cache holds
 HALF_REACH = {torch.float64: 640.0, torch.float32: 60.0}  # exp of it, and 1 / exp of it, are far from overflow

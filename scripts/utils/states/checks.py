@@ -5,8 +5,8 @@ import torch
 
 from utils.base.checks import Check
 from utils.data.sequences import Sequences
-from utils.hidden_states import forward, read_states
-from utils.readings import ReadPlan
+from utils.states.forward_pass import forward, read_states
+from utils.states.positions import ReadPlan
 
 # How far two ways to the same state may lie apart, as a part of its norm, at the worst token: rounding, no more.
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.03, torch.bfloat16: 0.2}

@@ -7,10 +7,10 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from utils.attention_rows import ATTENTION, by_segment, eager_attention, watching_attention
 from utils.base.errors import UserError
 from utils.model.anatomy import state_of, stream_before
 from utils.model.language_model import is_out_of_memory, own_logits
+from utils.states.attention_rows import ATTENTION, by_segment, eager_attention, watching_attention
 
 LONG_BATCH = 5  # seconds
 POOL_BYTES = 2**28  # of one layer's states pooled together

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from utils.attention_rows import ATTENTION, attention_features
 from utils.base.errors import UserError
 from utils.base.files import fingerprint, require_writable_folder, write_json
-from utils.hidden_states import OWN_LOGITS, read_states
+from utils.states.attention_rows import ATTENTION, attention_features
+from utils.states.forward_pass import OWN_LOGITS, read_states
 
 FORMAT, VERSION = "probe-states", 1
 CHUNK_BYTES = 2**26  # of float32 states looked at together

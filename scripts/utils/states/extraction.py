@@ -11,9 +11,9 @@ import torch
 
 from utils.base.cli.parser import Progress, readable_time
 from utils.base.errors import UserError
-from utils.hidden_states import hook_free_rate
-from utils.readings import ReadPlan, ragged, whole_sequences
-from utils.state_store import collect_in_memory, collect_on_disk, table_bytes
+from utils.states.forward_pass import hook_free_rate
+from utils.states.positions import ReadPlan, ragged, whole_sequences
+from utils.states.store import collect_in_memory, collect_on_disk, table_bytes
 
 LONG_RUN = 20  # batches: from here on one batch is first run without hooks, for an estimate of time
 MOST_NON_FINITE = 0.01  # of the states: more than this is no accident
