@@ -26,7 +26,7 @@ def main(argv=None) -> int:
     parser.add_argument("--plain", type=int, default=2, help="probes that the plain loop scores")
     parser.add_argument("--rounds", type=int, default=3, help="of the others, the median counts")
     arguments = parser.parse_args(argv)
-    from utils.metrics import all_scores, choose_thresholds, scores
+    from utils.scores.metrics import all_scores, choose_thresholds, scores
 
     logits, labels, groups = make(arguments.probes, arguments.examples, arguments.groups)
     seconds, thresholds = median_of(arguments.rounds, lambda: choose_thresholds(logits, labels))
@@ -64,7 +64,7 @@ def make(probes, examples, groups):
 
 
 def plain_scores(logits, labels, groups, threshold, draws) -> dict[str, float]:
-    """Of one probe; the intervals as utils.intervals defines them, from samples drawn and scored one by one."""
+    """Of one probe; the intervals as utils.scores.intervals defines them, from samples drawn and scored one by one."""
     from scipy.stats import t
     from sklearn import metrics as sk
 

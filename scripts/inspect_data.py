@@ -159,7 +159,7 @@ def ends_of_text(tokenizer, ids) -> str:
 
 def show_shortcuts(targets):
     from utils.report import table
-    from utils.shortcuts import shortcut_aurocs
+    from utils.scores.shortcuts import shortcut_aurocs
 
     print("\nshortcuts: AUROC without any model (0.5 tells nothing)")
     found = [shortcut_aurocs(target) for target in targets]

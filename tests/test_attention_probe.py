@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from utils.base.errors import UserError
-from utils.metrics import at_threshold, auroc
 from utils.probes import attention as module
 from utils.probes.attention import Attention, AttentionProbes, Model, forward, train_attention
 from utils.probes.linear import Settings
 from utils.probes.logistic import Logistic
 from utils.probes.ragged import Ragged, concatenated, standardisation
+from utils.scores.metrics import at_threshold, auroc
 
 HIDDEN = 32
 

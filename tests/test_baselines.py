@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from utils.baselines import (
+from utils.data.sequences import Sequences
+from utils.scores.baselines import (
     all_sequence_baselines,
     all_token_baselines,
     best_baseline,
@@ -15,8 +16,7 @@ from utils.baselines import (
     suspicious,
     tf_idf_logits,
 )
-from utils.data.sequences import Sequences
-from utils.metrics import auroc
+from utils.scores.metrics import auroc
 from utils.states.positions import examples_at
 
 SIZES = {"train": 400, "val": 200, "test": 200}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from utils.base.errors import UserError
-from utils.controls import control_labels, fill, selectivity, shuffled_labels
-from utils.metrics import auroc
+from utils.scores.controls import control_labels, fill, selectivity, shuffled_labels
+from utils.scores.metrics import auroc
 
 DRAWS = 20
 

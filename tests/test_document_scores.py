@@ -17,10 +17,10 @@ from sklearn.metrics import (
 
 from utils.base.files import csv_text
 from utils.data.sequences import Sequences
-from utils.document_scores import Documents, documents_of, reading_order
-from utils.document_scores.aggregates import AGGREGATES, aggregated
-from utils.document_scores.platt import INVERSE_PENALTY, platt
-from utils.document_scores.scoring import COLUMNS, KEY, score_documents, why_not
+from utils.scores.documents.aggregates import AGGREGATES, aggregated
+from utils.scores.documents.layout import Documents, documents_of, reading_order
+from utils.scores.documents.platt import INVERSE_PENALTY, platt
+from utils.scores.documents.scoring import COLUMNS, KEY, score_documents, why_not
 
 LENGTHS = (1, 2, 3, 4, 5, 9, 10, 11, 15, 16, 17, 33, 70)
 
@@ -79,7 +79,7 @@ def by_name(tokens):
 
 
 def test_every_aggregate_is_that_of_a_plain_loop(monkeypatch):
-    monkeypatch.setattr("utils.document_scores.aggregates.BLOCK_CELLS", 150)  # several blocks of documents and of probes
+    monkeypatch.setattr("utils.scores.documents.aggregates.BLOCK_CELLS", 150)  # several blocks of documents and of probes
     assert SLOW.keys() == AGGREGATES.keys()
     documents, owner, place = laid_out(LENGTHS * 3)
     logits = np.random.default_rng(1).normal(-8, 6, (5, len(owner)))

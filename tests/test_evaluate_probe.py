@@ -15,9 +15,9 @@ import torch
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, brier_score_loss, roc_auc_score, roc_curve
 
 from helpers import assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, snapshot
-from utils import average_precision
 from utils.evaluation import fitted_thresholds
-from utils.intervals import Groups, draw_weights
+from utils.scores import average_precision
+from utils.scores.intervals import Groups, draw_weights
 
 KINDS = ("linear", "logistic", "mass_mean", "mass_mean_tilted", "mlp", "attention", "attention_features")
 ATTACK = "</script><img src=x onerror=alert(1)>"

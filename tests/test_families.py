@@ -9,11 +9,11 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from utils.base.errors import UserError
-from utils.metrics import auroc
 from utils.probes import estimators, mass_mean
 from utils.probes.estimators import MLP, Linear, Logistic, MassMean
 from utils.probes.linear import Settings, train
 from utils.probes.mlp import MLPProbes, train_mlp
+from utils.scores.metrics import auroc
 from utils.states.matrices import Matrices
 
 FAMILIES = {"linear": lambda: Linear(epochs=10, learning_rate=1e-2), "logistic": Logistic, "mass-mean": MassMean,

@@ -6,7 +6,7 @@ import pytest
 
 from helpers import assert_success, call
 from utils.data.sequences import SPLITS, load_sequences
-from utils.shortcuts import shortcut_aurocs
+from utils.scores.shortcuts import shortcut_aurocs
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from helpers import assert_one_line_error, assert_success, call, prose, write_js
 from utils.base.files import atomic_write
 from utils.data.checks import check_file, check_siblings
 from utils.data.sequences import load_sequences, per_target, save_sequences
-from utils.shortcuts import shortcut_aurocs
+from utils.scores.shortcuts import shortcut_aurocs
 
 LABELS = ("deduction", "doubt", "recall", "example")
 INDEX = {"Probe from": "prompt", "Probe to": "target", "Data type": "Binary Classification", "probe from extraction": "col",

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from utils import metrics
 from utils.base.errors import UserError
-from utils.calibration import at_prevalence
-from utils.metrics import all_scores, choose_threshold, choose_thresholds, scores
+from utils.scores import metrics
+from utils.scores.calibration import at_prevalence
+from utils.scores.metrics import all_scores, choose_threshold, choose_thresholds, scores
 
 
 def sweep(seed, probes=7, n=400, groups=9, decimals=1):

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from helpers import make_tokenizer, prose
-from utils.metrics import counts
 from utils.pages.page import write_page
 from utils.probe_page import page_values
 from utils.probe_sets import ProbeSet
+from utils.scores.metrics import counts
 from utils.shown_texts import ShownText
 
 ATTACK = "</script><img src=x onerror=alert(1)>"

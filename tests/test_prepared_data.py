@@ -10,7 +10,7 @@ from utils.base.files import atomic_write
 from utils.data.checks import check_file, check_siblings
 from utils.data.sequences import SPLITS, load_sequences, save_sequences
 from utils.data.tokenizer import encode_batch, load_tokenizer, tokenizer_fingerprint
-from utils.shortcuts import shortcut_aurocs
+from utils.scores.shortcuts import shortcut_aurocs
 
 
 def load(folder):

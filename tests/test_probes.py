@@ -5,10 +5,10 @@ import pytest
 import torch
 from sklearn import metrics as sk
 
-from utils.baselines import majority_logits, read_token_logits
-from utils.intervals import auroc_interval, balanced_accuracy_interval, interval, pair_wins
-from utils.metrics import at_threshold, auroc, choose_threshold, scores
 from utils.probes.linear import Settings, folded, standardisation, train
+from utils.scores.baselines import majority_logits, read_token_logits
+from utils.scores.intervals import auroc_interval, balanced_accuracy_interval, interval, pair_wins
+from utils.scores.metrics import at_threshold, auroc, choose_threshold, scores
 from utils.states.matrices import Matrices
 
 

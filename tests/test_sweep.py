@@ -281,8 +281,8 @@ def synthetic_sweep(contextual):
     """{(kind, layer): metrics by split}"""
     from train_probe import parse
     from utils.base.tracking import NoTracking
-    from utils.baselines import all_token_baselines
     from utils.kinds import Source
+    from utils.scores.baselines import all_token_baselines
     from utils.states.positions import Question, ReadPlan, examples_at
     from utils.states.store import StateTable
     from utils.sweep import answer, make_task
@@ -326,8 +326,8 @@ def far(statistic, groups):
 
 
 def test_every_probe_is_paired_with_the_baseline_that_is_best_on_validation(trained, data, outputs):
-    from utils.baselines import all_token_baselines
     from utils.data.sequences import load_sequences
+    from utils.scores.baselines import all_token_baselines
     from utils.states.positions import examples_at
 
     splits = {name: load_sequences(data / f"{name}.pth") for name in ("train", "val", "test")}

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.average_precision import average_precisions
 from utils.base.errors import UserError
-from utils.calibration import checked_prevalence
 from utils.data.sequences import Sequences, load_sequences, per_target
-from utils.intervals import Ranked, as_rows, divide
 from utils.kinds import Source
-from utils.metrics import LOW_FPR, all_scores
 from utils.saved_probes import logits_of
+from utils.scores.average_precision import average_precisions
+from utils.scores.calibration import checked_prevalence
+from utils.scores.intervals import Ranked, as_rows, divide
+from utils.scores.metrics import LOW_FPR, all_scores
 from utils.states.extraction import drop_non_finite, run_pass
 from utils.states.positions import Examples, Question, examples_at, parse_layers, ragged
 
@@ -188,7 +188,7 @@ def read(reading, language_model, dataset, probes, examples) -> dict[Question, S
 
 
 def scores_of(answer) -> list[dict]:
-    """Of each probe, on the examples that it may be scored on: `utils.metrics.scores`, average precision with its interval,
+    """Of each probe, on the examples that it may be scored on: `metrics.scores`, average precision with its interval,
     in the sample and at the natural prevalence, precision and accuracy there, and what a false positive rate of 1 % gives.
     """
     probes, used, alike, result = answer.asked.probes, answer.used, defaultdict(list), {}

@@ -10,8 +10,8 @@ import torch
 
 from utils.base.errors import UserError
 from utils.base.files import csv_text, fingerprint, json_text, load_tensors, read_csv, save_tensors
-from utils.document_scores.scoring import COLUMNS as DOCUMENT_COLUMNS
 from utils.probe_flags import KINDS
+from utils.scores.documents.scoring import COLUMNS as DOCUMENT_COLUMNS
 from utils.states.positions import lag_name, layer_name
 
 FORMAT, VERSION = "linear-probe", 1

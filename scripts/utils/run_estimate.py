@@ -11,10 +11,10 @@ import psutil
 import torch
 from scipy.stats import trim_mean
 
-from utils.metrics import scores
 from utils.model.language_model import is_out_of_memory
 from utils.probe_task import choose_lags, draw_examples
 from utils.probes.linear import CHUNK_BYTES, LinearProbes, Settings, standardisation, train, validate
+from utils.scores.metrics import scores
 from utils.states.checks import as_sequences
 from utils.states.extraction import LONG_RUN, choose_plans, own_targets, segments_of, where_kept
 from utils.states.forward_pass import read_batch

@@ -56,7 +56,7 @@ class SavedProbe:
     @property
     def trained_share(self) -> float:
         """The share of positives, as they counted in the loss, that the logits speak of; NaN where they have no scale or the
-        file does not tell (see utils.calibration).
+        file does not tell (see utils.scores.calibration).
         """
         if self.kind.startswith("mass_mean"):
             return 0.5 if self.kind == "mass_mean_tilted" else float("nan")

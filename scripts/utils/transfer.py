@@ -8,11 +8,11 @@ from pathlib import Path
 
 from utils.base.errors import UserError
 from utils.base.files import WriteTogether, csv_text, read_csv
-from utils.intervals import FEWEST
 from utils.probe_flags import KINDS
 from utils.report import share
 from utils.report import table as table_text
 from utils.results import BASELINES, METRICS
+from utils.scores.intervals import FEWEST
 
 TABLE, MATRIX = "transfer.csv", "transfer_matrix.csv"
 KEY = ("probe_file", "probe_target", "layer_idx", "lag", "probe", "seed", "data_file", "dataset_fingerprint", "target",

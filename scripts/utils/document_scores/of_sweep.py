@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from utils.document_scores import documents_of
-from utils.document_scores.scoring import DocumentScores, score_documents, why_not
+from utils.scores.documents.layout import documents_of
+from utils.scores.documents.scoring import DocumentScores, score_documents, why_not
 
 
 def score_sweep(sweep, splits, token_baselines) -> DocumentScores | None:

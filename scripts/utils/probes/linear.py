@@ -9,8 +9,8 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from utils.base.errors import UserError
-from utils.metrics import at_threshold, auroc, choose_thresholds
 from utils.probes.labels import label_columns, loss_weights
+from utils.scores.metrics import at_threshold, auroc, choose_thresholds
 
 STEPS, SMALLEST_BATCH, LARGEST_BATCH = 5000, 8, 1024
 FIRST_WEIGHTS = 0.01  # small beside what is learnt: the first steps, not chance, give the direction

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from utils.baselines import CHARACTERS, WORDS, logistic_logits, tf_idf_logits
+from utils.scores.baselines import CHARACTERS, WORDS, logistic_logits, tf_idf_logits
 
-TOKEN_BASELINES = ("read token", "neighbours", "own probability")  # of utils.baselines; the others are no matter of tokens
+TOKEN_BASELINES = ("read token", "neighbours", "own probability")  # of scores.baselines; the others are no matter of tokens
 DOCUMENT_BASELINES = ("length", "tf-idf words", "tf-idf characters")
 
 

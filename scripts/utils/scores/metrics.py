@@ -5,8 +5,8 @@
 
 import numpy as np
 
-from utils.calibration import calibration
-from utils.intervals import AUROC, DRAWS, BalancedAccuracy, Groups, Ranked, as_rows, divide, share_bounds, wins
+from utils.scores.calibration import calibration
+from utils.scores.intervals import AUROC, DRAWS, BalancedAccuracy, Groups, Ranked, as_rows, divide, share_bounds, wins
 
 CHUNK_CELLS = 2**19  # logits that are scored at a time; some twenty matrices of this size (4 MiB) are held
 LOW_FPR, HIGH_TPR = 0.01, 0.95
@@ -104,7 +104,7 @@ def scores(logits, labels, groups, threshold, prevalence=None, trained_prevalenc
     """All scores of one probe or baseline on one split, intervals over groups included. A flat dict, as in the tables.
 
     logits, labels (1 positive) and groups [n]; prevalence: the positives' natural share, without which Brier score and
-    ECE are NaN; trained_prevalence: their share in training, weights counted (see utils.calibration).
+    ECE are NaN; trained_prevalence: their share in training, weights counted (see utils.scores.calibration).
     """
     return all_scores([logits], labels, groups, [threshold], prevalence, trained_prevalence=trained_prevalence)[0]
 

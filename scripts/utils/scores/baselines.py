@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from utils.base.files import fingerprint
-from utils.metrics import auroc
+from utils.scores.metrics import auroc
 
 SMOOTHING = 1.0  # examples of the average token that each token is thought to have had
 INVERSE_PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # scikit-learn's C

@@ -5,14 +5,14 @@ from functools import partial
 
 import numpy as np
 
-from utils.baselines import best_baseline, suspicious
-from utils.calibration import calibration
-from utils.differences import paired_difference
-from utils.document_scores.aggregates import AGGREGATES, aggregated
-from utils.document_scores.beside import TOKEN_BASELINES, document_baselines
-from utils.document_scores.buckets import ALL, bucketed
-from utils.document_scores.platt import platt
-from utils.metrics import all_scores, choose_thresholds, chunks
+from utils.scores.baselines import best_baseline, suspicious
+from utils.scores.calibration import calibration
+from utils.scores.differences import paired_difference
+from utils.scores.documents.aggregates import AGGREGATES, aggregated
+from utils.scores.documents.baselines import TOKEN_BASELINES, document_baselines
+from utils.scores.documents.buckets import ALL, bucketed
+from utils.scores.documents.platt import platt
+from utils.scores.metrics import all_scores, choose_thresholds, chunks
 
 SCORED = ("val", "test")
 NAME = {"probe": "", "baseline": "", "layer_idx": "", "seed": "", "aggregate": ""}  # of what gave a score

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.intervals import AUROC, BalancedAccuracy, Groups, Ranked, as_rows, reach, standard_error
-from utils.metrics import chunks
+from utils.scores.intervals import AUROC, BalancedAccuracy, Groups, Ranked, as_rows, reach, standard_error
+from utils.scores.metrics import chunks
 
 METRICS = ("balanced_accuracy", "auc")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two statistics of utils.intervals, as a function of which groups are in the sample: the same for both."""
+    """Of two statistics of utils.scores.intervals, as a function of which groups are in the sample: the same for both."""
 
     one: BalancedAccuracy | AUROC
     other: BalancedAccuracy | AUROC
@@ -36,7 +36,7 @@ def paired_difference(logits_a, logits_b, labels, groups, threshold_a, threshold
     """(difference, low, high) of probe a's score less probe b's: logits, labels and groups [n], metric one of METRICS.
 
     Both are scored on the same groups, so that what makes a group easy for both cancels. Standard error and degrees of
-    freedom as in utils.intervals; the interval is symmetric about the difference and clipped to [-1, 1]. NaN where
+    freedom as in utils.scores.intervals; the interval is symmetric about the difference and clipped to [-1, 1]. NaN where
     undefined; (0, 0, 0) for two probes that score the same in every sample of groups. Thresholds play no part in "auc".
     """
     found = paired_differences(logits_a, logits_b, labels, groups, [threshold_a], [threshold_b], metric)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from utils.baselines import read_token_logits
-from utils.metrics import auroc
+from utils.scores.baselines import read_token_logits
+from utils.scores.metrics import auroc
 from utils.states.positions import examples_at
 
 

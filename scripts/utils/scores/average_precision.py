@@ -1,4 +1,4 @@
-"""Average precision (AUPRC) with its interval over groups (utils.intervals), also at another prevalence than the sample's.
+"""Average precision (AUPRC) with its interval over groups (intervals.py), also at another prevalence than the sample's.
 
 Measured coverage of the population's value (.552), groups of 20 to 60 examples with shifts and shares of positives of their
 own (1000 samples, standard error .007): .942, .947, .946, .954, .935 of 5, 10, 20, 29, 50 groups. Of few groups the score
@@ -7,13 +7,13 @@ itself lies high: on average .563 of 5 groups, .558 of 10.
 
 import numpy as np
 
-from utils.intervals import Groups, as_rows, divide, holders, share_bounds
+from utils.scores.intervals import Groups, as_rows, divide, holders, share_bounds
 
 CELLS = 2**22  # of a matrix of draws or groups by distinct logits of positives; some eight are held
 
 
 class AveragePrecision:
-    """Of one row of logits [n], as a function of which groups are in the sample; a statistic as in utils.intervals, whose
+    """Of one row of logits [n], as a function of which groups are in the sample; a statistic as in intervals.py, whose
     rows are the prevalences.
 
     The sum over the positives, in falling order of their logits, of the precision among all that rank as high, over the
