@@ -84,7 +84,7 @@ def worst_gradient(states, labels, weights, coefficients, bias, penalty) -> floa
 
 def time_ours(states, labels, weights, rounds) -> tuple[float, float]:
     """Median seconds, and those of processor time."""
-    from utils.probes.logistic import solve
+    from utils.probes.logistic.solver import solve
 
     seconds, worst = [], 0.0
     for _ in range(rounds):
@@ -156,7 +156,7 @@ def time_one_fit(states, labels, weights) -> tuple[float, float]:
     """Median seconds of 3 for one label at one penalty: ours, and the faster of scikit-learn's lbfgs and newton-cholesky."""
     from sklearn.linear_model import LogisticRegression
 
-    from utils.probes.logistic import solve
+    from utils.probes.logistic.solver import solve
 
     penalty, column = PENALTIES[len(PENALTIES) // 2], labels[:, 0]
     calls = {"ours": lambda: solve(states, column, None, [penalty / len(column)])}
@@ -176,7 +176,7 @@ def time_one_fit(states, labels, weights) -> tuple[float, float]:
 def time_from_disk(folder, matrices=5, rows=50_000, hidden_size=4096, l2=1e-3):
     import torch
 
-    from utils.probes.logistic import solve
+    from utils.probes.logistic.solver import solve
     from utils.states.matrices import Matrices
 
     torch.manual_seed(0)

@@ -10,7 +10,7 @@ from utils.base.errors import UserError
 from utils.probes import attention as module
 from utils.probes.attention import Attention, AttentionProbes, Model, forward, train_attention
 from utils.probes.linear import Settings
-from utils.probes.logistic import Logistic
+from utils.probes.logistic.solver import Logistic
 from utils.probes.ragged import Ragged, concatenated, standardisation
 from utils.scores.metrics import at_threshold, auroc
 

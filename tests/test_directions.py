@@ -10,8 +10,8 @@ import tiny_models
 from helpers import make_tokenizer
 from utils.base.files import WriteTogether
 from utils.data.tokenizer import token_text
-from utils.directions import cosines, direction_entries, pattern, promoted_tokens, read_entries, write_directions
 from utils.model.language_model import wrap
+from utils.probes.directions import cosines, direction_entries, pattern, promoted_tokens, read_entries, write_directions
 from utils.states.matrices import Matrices
 
 # architecture -> where transformers keeps its last norm; what is added to the norm's weight; whether it centres
@@ -144,7 +144,7 @@ def test_the_head_in_parts_is_the_head(tokenizer, monkeypatch):
     model = wrap(tiny_models.make("llama"))
     directions = torch.randn(5, 32, generator=torch.Generator().manual_seed(7))
     whole = promoted_tokens(model, tokenizer, directions, 3)
-    monkeypatch.setattr("utils.directions.LOGIT_BYTES", 4 * 200)  # two directions, six tokens at a time
+    monkeypatch.setattr("utils.probes.directions.LOGIT_BYTES", 4 * 200)  # two directions, six tokens at a time
     parts = promoted_tokens(model, tokenizer, directions, 3)
     for one, other in zip(whole, parts, strict=True):
         assert one["target_rank"] == other["target_rank"]

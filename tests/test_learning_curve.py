@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from utils.base.errors import UserError
 from utils.base.files import csv_text
 from utils.learning_curve import COLUMNS, SHARES, curve_rows, learning_curve_weights
-from utils.probes.logistic import solve
+from utils.probes.logistic.solver import solve
 
 
 def examples(n, groups, seed, direction=None, d=12):

@@ -8,10 +8,10 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from utils.base.errors import UserError
-from utils.probes.logistic import Logistic, solve
-from utils.probes.logistic_problem import Problem
-from utils.probes.logistic_rows import Rows, Scale, threads
-from utils.probes.newton import Hessians
+from utils.probes.logistic.newton import Hessians
+from utils.probes.logistic.problem import Problem
+from utils.probes.logistic.rows import Rows, Scale, threads
+from utils.probes.logistic.solver import Logistic, solve
 from utils.states.matrices import Matrices
 
 

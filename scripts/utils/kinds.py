@@ -8,7 +8,7 @@ import torch
 
 from utils.probes.attention import Ragged, train_attention
 from utils.probes.linear import Settings, chunks, train
-from utils.probes.logistic import solve
+from utils.probes.logistic.solver import solve
 from utils.probes.mass_mean import mass_mean
 from utils.probes.mlp import train_mlp
 from utils.sampling import class_weights

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from utils.base.errors import UserError
-from utils.probes.lbfgs import descend
-from utils.probes.logistic_problem import Problem
-from utils.probes.logistic_rows import Rows, Scale, threads
-from utils.probes.newton import Hessians
+from utils.probes.logistic.lbfgs import descend
+from utils.probes.logistic.newton import Hessians
+from utils.probes.logistic.problem import Problem
+from utils.probes.logistic.rows import Rows, Scale, threads
 
 TOLERANCE = 1e-6  # largest entry of the gradient of the mean loss, on standardised states
 AIM = 0.75  # of the tolerance, in float32: leaves room for rounding
