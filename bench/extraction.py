@@ -126,7 +126,7 @@ class Ours:
         """{split: StateTable} of all layers at the places that are read."""
         from utils.probe_task import draw_examples
         from utils.states.extraction import run_pass
-        from utils.states.positions import parse_layers
+        from utils.states.sites import parse_layers
 
         arguments, anatomy = self.arguments("all", batch_size), self.language_model.anatomy
         layers = parse_layers("all", len(anatomy.blocks), anatomy.final_norm is not None)

@@ -26,7 +26,8 @@ def main(argv=None) -> int:
     parser.add_argument("--plain", type=int, default=2, help="probes that the plain loop scores")
     parser.add_argument("--rounds", type=int, default=3, help="of the others, the median counts")
     arguments = parser.parse_args(argv)
-    from utils.scores.metrics import all_scores, choose_thresholds, scores
+    from utils.scores.metrics import all_scores, scores
+    from utils.scores.thresholds import choose_thresholds
 
     logits, labels, groups = make(arguments.probes, arguments.examples, arguments.groups)
     seconds, thresholds = median_of(arguments.rounds, lambda: choose_thresholds(logits, labels))

@@ -20,9 +20,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "scripts"))
 from docstrings import docstrings_of, paragraphs, shingles  # noqa: E402
-from utils.base.cli.parser import Parser, Progress, number, quiet_libraries, run, whole_number  # noqa: E402
+from utils.base.cli.parser import Parser, number, quiet_libraries, run, whole_number  # noqa: E402
 from utils.base.errors import UserError  # noqa: E402
 from utils.base.files import write_json  # noqa: E402
+from utils.base.progress import Progress  # noqa: E402
 
 LIBRARIES = [
     "torch", "transformers", "sklearn", "scipy", "numpy", "pandas", "statsmodels", "sympy", "networkx", "matplotlib",

@@ -5,8 +5,9 @@ import shlex
 import sys
 import time
 
-from utils.base.cli.parser import Parser, Progress, quiet_libraries, readable_time, run
+from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.errors import UserError
+from utils.base.progress import Progress, readable_time
 from utils.probe_flags import add_data_flags, add_model_flags, add_reading_flags, add_training_flags, check_flags
 
 DEFAULT_MODEL = "unsloth/gemma-3-270m"
@@ -38,7 +39,7 @@ def main(argv=None):
     checks, seconds = Checks(), {}
     if not machine_is_fit(arguments, checks, seconds):
         return judge(arguments, checks)
-    from utils.states.positions import parse_layers
+    from utils.states.sites import parse_layers
 
     started = time.perf_counter()
     targets = load_data(arguments)

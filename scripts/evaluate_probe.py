@@ -7,7 +7,8 @@ from pathlib import Path
 from utils.base.cli.parser import Parser, lag_list, name_list, number, number_list, quiet_libraries, run
 from utils.base.errors import UsageError, UserError
 from utils.base.files import require_writable_folder
-from utils.probe_flags import KINDS, add_model_flags
+from utils.probe_flags import add_model_flags
+from utils.probes.kinds import KINDS
 
 MOST_LINES = 40  # of the printed table; transfer.csv holds everything
 
@@ -123,7 +124,7 @@ def load_model(arguments, probes, datasets):
 
 def evaluate(arguments, language_model, probes, datasets) -> list[dict]:
     """The rows of transfer.csv. What is compared is said before, what was left out after each dataset."""
-    from utils.base.cli.parser import Progress
+    from utils.base.progress import Progress
     from utils.evaluation import answers, scores_of
     from utils.transfer import row_of, what_is_missing
 

@@ -92,7 +92,7 @@ def show_targets(targets):
     """A line for each target: what of this file is labelled for it, and its natural share."""
     import numpy as np
 
-    from utils.report import table
+    from utils.base.text_table import table
 
     rows = [["target", "documents", "positive", "negative", "share here", "share of all splits"]]
     for target in targets:
@@ -107,7 +107,7 @@ def show_targets(targets):
 def show_documents(sequences):
     import numpy as np
 
-    from utils.report import table
+    from utils.base.text_table import table
 
     sequence, _, labels = sequences.labelled()
     documents = sequences.documents[sequence]
@@ -158,7 +158,7 @@ def ends_of_text(tokenizer, ids) -> str:
 
 
 def show_shortcuts(targets):
-    from utils.report import table
+    from utils.base.text_table import table
     from utils.scores.shortcuts import shortcut_aurocs
 
     print("\nshortcuts: AUROC without any model (0.5 tells nothing)")

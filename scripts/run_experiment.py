@@ -16,9 +16,10 @@ from os.path import expanduser
 from pathlib import Path
 
 from utils.base.cli.config_file import actions_of, check_keys, give_way, words_of
-from utils.base.cli.parser import Parser, readable_time, run
+from utils.base.cli.parser import Parser, run
 from utils.base.cli.yaml_file import fault, nearest, read_experiment
 from utils.base.errors import UsageError, UserError
+from utils.base.progress import readable_time
 
 SCRIPTS = Path(__file__).resolve().parent
 GRACE = 3  # seconds: a step that was signalled together with this process ends by itself, and a second signal would hurt

@@ -10,7 +10,6 @@ from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.errors import UsageError, UserError
 from utils.base.files import require_writable_folder
 from utils.probe_flags import (
-    PAGE_KINDS,
     add_comparison_flags,
     add_data_flags,
     add_model_flags,
@@ -18,6 +17,7 @@ from utils.probe_flags import (
     add_training_flags,
     check_flags,
 )
+from utils.probes.kinds import PAGE_KINDS
 
 MOST_TABLES = 8  # targets and lags: of more, one line each is shown; the tables hold everything
 
@@ -80,7 +80,7 @@ def sweep(arguments, targets, language_model, seconds):
     from utils.probe_export import refuse_export
     from utils.probe_task import choose_lags, draw_examples, settings_text
     from utils.results import refuse_to_mix
-    from utils.states.positions import parse_layers
+    from utils.states.sites import parse_layers
     from utils.sweep_files import save_sweeps
 
     anatomy, metadata = language_model.anatomy, targets[0]["train"].metadata
@@ -125,8 +125,8 @@ def read(arguments, splits, language_model, layers, examples, samples, seconds):
 
 
 def sources_of(arguments, tables, rows, plans, examples):
-    from utils.kinds import Source
     from utils.states.positions import ragged
+    from utils.states.source import Source
 
     whole = "attention" in arguments.kinds
     return {question: Source(tables, rows[question], {name: ragged(plans[name], those) for name, those in found.items()}
@@ -135,7 +135,7 @@ def sources_of(arguments, tables, rows, plans, examples):
 
 def train(arguments, targets, language_model, examples, samples, sources, random_sources, owner, tracking, seconds):
     """A sweep for each question, with its baselines."""
-    from utils.base.cli.parser import Progress
+    from utils.base.progress import Progress
     from utils.document_scores.of_sweep import score_sweep
     from utils.sweep import answer, baseline_logits, make_task
     from utils.tracked_runs import Runs

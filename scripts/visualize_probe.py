@@ -5,10 +5,12 @@ import os
 from os.path import expanduser
 from pathlib import Path
 
-from utils.base.cli.parser import Parser, Progress, one_lag, quiet_libraries, run, whole_number
+from utils.base.cli.parser import Parser, one_lag, quiet_libraries, run, whole_number
 from utils.base.errors import UsageError, UserError
 from utils.base.files import require_writable_folder
-from utils.probe_flags import PAGE_KINDS, add_model_flags
+from utils.base.progress import Progress
+from utils.probe_flags import add_model_flags
+from utils.probes.kinds import PAGE_KINDS
 
 LONGEST_WINDOW = 1024  # text tokens: context enough, and memory that every machine has
 MOST_NON_FINITE = 0.01  # of the logits: more than this is no accident
@@ -107,7 +109,7 @@ def load(arguments):
     name = arguments.model_name or most_common(found, "model")
     tokenizer = load_tokenizer(name)
     from utils.model.language_model import load_language_model
-    from utils.states.positions import parse_layers
+    from utils.states.sites import parse_layers
 
     language_model = load_language_model(name, choose_dtype(arguments, found), arguments.device)
     probes, left_out = choose(found, language_model.fingerprint, arguments.lag, arguments.target_token, arguments.seed,

@@ -78,7 +78,7 @@ def test_readouts_and_gradients_are_those_of_the_definition(most, columns, queri
 
 def test_a_step_follows_the_loss_on_states_standardised_for_each_column(monkeypatch):
     """Against autograd on each column's own standardised rows, taken with numpy; a constant feature, weights of 0, parts."""
-    monkeypatch.setattr("utils.states.matrices.ragged.PART_NUMBERS", {"cpu": 500})
+    monkeypatch.setattr("utils.probes.ragged.PART_NUMBERS", {"cpu": 500})
     states, ragged = ranges(1, columns=2, most=4, sequences=8, dtype=torch.float32)
     states[:, :, 1], states[:, :, 3] = 2.5, 40 * states[:, :, 3] + 1000
     n = len(ragged)
@@ -161,7 +161,7 @@ def test_an_examples_logit_is_the_same_in_any_company(strength, monkeypatch):
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-4)
     expected = by_definition(states.double(), ragged, probes.query.double(), probes.value.double()) + probes.bias[:, None]
     np.testing.assert_allclose(together, expected.mT, rtol=1e-3, atol=2e-3)
-    monkeypatch.setattr("utils.states.matrices.ragged.PART_NUMBERS", {"cpu": 400})
+    monkeypatch.setattr("utils.probes.ragged.PART_NUMBERS", {"cpu": 400})
     assert len(list(ragged.parts(2, 6, "cpu"))) > 10
     np.testing.assert_allclose(probes.logits(ragged), together, rtol=1e-4, atol=1e-4)
 

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from utils.data.sequences import Sequences
+from utils.data.sequences import Sequences, is_sequence_task
 from utils.scores.baselines import (
     all_sequence_baselines,
     all_token_baselines,
     best_baseline,
-    is_sequence_task,
     length_logits,
     logistic_logits,
     neighbour_logits,

@@ -10,7 +10,7 @@ from utils.base.cli.config_file import GIVE_WAY, actions_of
 from utils.base.cli.parser import Parser
 from utils.base.cli.span_probe_section import OF_TRAINING, RENAMED, SOLVED
 from utils.base.errors import UsageError
-from utils.probe_flags import KINDS, PENALISED
+from utils.probes.kinds import KINDS, PENALISED
 
 PROBE = """
 dataset_name: needles

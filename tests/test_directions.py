@@ -165,7 +165,7 @@ def test_pattern_is_covariance_times_weight(monkeypatch):
     states[2, :, 4] = 5.0
     weight = random.standard_normal((3, 8))
     weight[1] = 0
-    monkeypatch.setattr("utils.states.matrices.linear.CHUNK_BYTES", 4 * 3 * 8 * 70)  # 70 rows at a time
+    monkeypatch.setattr("utils.states.matrices.CHUNK_BYTES", 4 * 3 * 8 * 70)  # 70 rows at a time
     found = pattern(Matrices.of(torch.tensor(states, dtype=torch.float32)), torch.tensor(weight)).numpy()
     for layer in (0, 2):
         covariance = np.cov(states[layer].astype(np.float32).T.astype(np.float64))

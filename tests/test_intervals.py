@@ -16,7 +16,8 @@ from sklearn.metrics import roc_auc_score
 from utils.scores import intervals
 from utils.scores.differences import paired_difference, paired_differences
 from utils.scores.intervals import AUROC, BalancedAccuracy, Groups, Ranked, pair_wins, share_bounds
-from utils.scores.metrics import all_scores, choose_thresholds, rates, scores
+from utils.scores.metrics import all_scores, rates, scores
+from utils.scores.thresholds import choose_thresholds
 
 SPREAD, VARIANCE = 0.5, 1 + 0.5**2 * 1.25
 REPETITIONS = {3: 1000, 5: 1000, 10: 1000, 20: 1000, 50: 500, 200: 200}  # standard error of .95: .007, .010, .015

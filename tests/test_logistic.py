@@ -141,7 +141,7 @@ def test_without_a_penalty_separable_labels_have_no_minimum_and_that_is_said():
 
 def test_a_fit_that_was_stopped_does_not_call_itself_converged(monkeypatch):
     states, labels = made(1000, 20, spread=6)
-    monkeypatch.setattr("utils.states.matrices.lbfgs.MOST_ITERATIONS", 1)
+    monkeypatch.setattr("utils.probes.logistic.lbfgs.MOST_ITERATIONS", 1)
     found = solve(states, labels, None, [1e-6], tolerance=1e-9)
     assert found.gradient[0, 0] > 1e-9 and not found.converged[0, 0]
 
@@ -164,7 +164,7 @@ def test_states_that_are_read_block_by_block_give_the_same_probes(monkeypatch, s
     order = np.random.default_rng(4).permutation(3000)[:2500]
     penalties = [1e-1, 1e-2, 1e-3]
     inside = solve(states[order], labels[order], None, penalties)
-    monkeypatch.setattr("utils.states.matrices.logistic_rows.READ", 16 * 400)
+    monkeypatch.setattr("utils.probes.logistic.rows.READ", 16 * 400)
     matrices = Recorded(Matrices.of(states[None]).table, order)
     read = solve(matrices, labels[order], None, penalties)
     assert inside.converged.all() and read.converged.all()

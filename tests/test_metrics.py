@@ -7,7 +7,8 @@ from sklearn import metrics as sk
 from utils.base.errors import UserError
 from utils.scores import metrics
 from utils.scores.calibration import at_prevalence
-from utils.scores.metrics import all_scores, choose_threshold, choose_thresholds, scores
+from utils.scores.metrics import all_scores, scores
+from utils.scores.thresholds import choose_threshold, choose_thresholds
 
 
 def sweep(seed, probes=7, n=400, groups=9, decimals=1):

@@ -8,7 +8,8 @@ from sklearn import metrics as sk
 from utils.probes.linear import Settings, folded, standardisation, train
 from utils.scores.baselines import majority_logits, read_token_logits
 from utils.scores.intervals import auroc_interval, balanced_accuracy_interval, interval, pair_wins
-from utils.scores.metrics import at_threshold, auroc, choose_threshold, scores
+from utils.scores.metrics import at_threshold, auroc, scores
+from utils.scores.thresholds import choose_threshold
 from utils.states.matrices import Matrices
 
 
@@ -59,7 +60,7 @@ def test_the_saved_weights_are_those_of_the_best_epoch_and_not_of_the_last():
 
 
 def test_standardisation_in_chunks_is_numpys_and_folding_changes_no_logit(monkeypatch):
-    monkeypatch.setattr("utils.states.matrices.linear.CHUNK_BYTES", 4 * 3 * 12 * 7)  # seven rows a chunk
+    monkeypatch.setattr("utils.states.matrices.CHUNK_BYTES", 4 * 3 * 12 * 7)  # seven rows a chunk
     states, _ = noisy(0, n=50)
     states[:, :, 5] = 3.25  # a constant feature
     mean, inverse = standardisation(Matrices.of(states))

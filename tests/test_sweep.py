@@ -281,9 +281,9 @@ def synthetic_sweep(contextual):
     """{(kind, layer): metrics by split}"""
     from train_probe import parse
     from utils.base.tracking import NoTracking
-    from utils.kinds import Source
     from utils.scores.baselines import all_token_baselines
     from utils.states.positions import Question, ReadPlan, examples_at
+    from utils.states.source import Source
     from utils.states.store import StateTable
     from utils.sweep import answer, make_task
     from utils.tracked_runs import Runs

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from utils.base.files import WriteTogether, csv_text
-from utils.kinds import ATTENTION_LAYER
 from utils.learning_curve import COLUMNS, curve_rows, learning_curve_weights
 from utils.learning_curve import FILE as CURVE
 from utils.probe_export import export
@@ -15,6 +14,7 @@ from utils.report import direction_line
 from utils.results import load_probe
 from utils.sampling import class_weights
 from utils.states.matrices import Matrices
+from utils.states.sites import ATTENTION_LAYER
 from utils.sweep import run_name
 from utils.sweep_files import shared_metadata
 

@@ -9,14 +9,15 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.data.sequences import Sequences, load_sequences, per_target
-from utils.kinds import Source
 from utils.saved_probes import logits_of
 from utils.scores.average_precision import average_precisions
 from utils.scores.calibration import checked_prevalence
 from utils.scores.intervals import Ranked, as_rows, divide
 from utils.scores.metrics import LOW_FPR, all_scores
 from utils.states.extraction import drop_non_finite, run_pass
-from utils.states.positions import Examples, Question, examples_at, parse_layers, ragged
+from utils.states.positions import Examples, Question, examples_at, ragged
+from utils.states.sites import parse_layers
+from utils.states.source import Source
 
 THE_ONE = "data"  # the one split that a pass here has: a dataset is one file
 

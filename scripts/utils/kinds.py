@@ -6,16 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from utils.probes.affine import linear_logits
 from utils.probes.attention import Ragged, train_attention
-from utils.probes.linear import Settings, chunks, train
+from utils.probes.linear import Settings, train
 from utils.probes.logistic.solver import solve
 from utils.probes.mass_mean import mass_mean
 from utils.probes.mlp import train_mlp
 from utils.sampling import class_weights
-from utils.states.matrices import Matrices
-from utils.states.store import StateTable
-
-ATTENTION_LAYER = "attention"  # in tables, where a probe reads attention rows of all layers
+from utils.states.sites import ATTENTION_LAYER
 
 
 @dataclass(frozen=True)
@@ -63,39 +61,6 @@ class Fits:
     logits: dict
     tensors: Callable[[int, int, int], dict]
     notes: Callable[[int, int, int], dict] = lambda layer, seed, penalty: {}
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the probes of one lag read: the tables of the pass, and which of their rows belong to which example."""
-
-    tables: dict
-    rows: dict
-    ragged: dict | None = None  # {split: (start, end)}, where whole sequences were read
-
-    def matrices(self, split, keep=slice(None)) -> Matrices:
-        return Matrices(self.tables[split], self.rows[split][keep])
-
-    def of_layer(self, split, layer) -> Matrices:
-        table = self.tables[split]
-        return Matrices(StateTable([layer], table.parts, table.held or table.layers), self.rows[split])
-
-    def attention(self, split) -> Matrices:
-        return Matrices(AttentionTable(self.tables[split]), self.rows[split])
-
-
-@dataclass(frozen=True)
-class AttentionTable:
-    """The attention rows of a StateTable in the place of a layer's states."""
-
-    table: StateTable
-
-    def rows(self, index) -> torch.Tensor:
-        return self.table.attention_rows(index)[None]
-
-    @property
-    def hidden_size(self) -> int:
-        return self.table.parts[0]["attention"].shape[1]
 
 
 def fit(kind, arguments, task, source, layers, on_epoch=None, device="cpu") -> Fits:
@@ -178,13 +143,3 @@ def fit_exactly(kind, arguments, task, matrices) -> Fits:
     return Fits(kind, list(matrices), seeds, list(penalties), logits,
                 lambda layer, seed, penalty: {"weight": torch.from_numpy(weight[layer, seed, 0, penalty]).float(),
                                               "bias": torch.tensor(bias[layer, seed, 0, penalty]).float()}, told)
-
-
-def linear_logits(matrices, weight, bias) -> np.ndarray:
-    """float32 [..., n]; weight [..., hidden_size], bias [...]; the matrices hold one layer."""
-    flat = torch.from_numpy(weight.reshape(-1, weight.shape[-1])).float()
-    offsets = torch.from_numpy(bias.reshape(-1)).float()
-    result = torch.empty(len(flat), len(matrices))
-    for which in chunks(matrices, 1):
-        result[:, which] = torch.addmm(offsets[:, None], flat, matrices.rows(which)[0].mT)
-    return result.numpy().reshape(*bias.shape, len(matrices))

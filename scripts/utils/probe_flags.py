@@ -6,10 +6,8 @@ from os.path import expanduser
 
 from utils.base.cli.parser import lag_list, name_list, number, number_list, whole_number
 from utils.base.errors import UsageError
+from utils.probes.kinds import KINDS, PENALISED
 
-KINDS = ("linear", "logistic", "mass_mean", "mass_mean_tilted", "mlp", "attention", "attention_features")
-PAGE_KINDS = ("linear", "logistic", "mass_mean", "mass_mean_tilted")  # a weight and a bias: a page can show them
-PENALISED = {"logistic", "attention_features"}  # those that --l2_grid is for
 POS_WEIGHT_CAP = 5.0  # of next-token data, unless another is given
 L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
@@ -124,7 +122,7 @@ def check_flags(arguments):
 
 def check_reading(arguments):
     """Refuse wrong usage of the flags of `add_reading_flags`; sets `layers`."""
-    from utils.states.positions import check_layer_text
+    from utils.states.sites import check_layer_text
 
     if arguments.layer is not None and arguments.layer_sweep is not None:
         raise UsageError(f"--layer {arguments.layer} and --layer_sweep {arguments.layer_sweep} contradict each other; "

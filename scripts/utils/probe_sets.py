@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from utils.base.errors import UserError
-from utils.probe_flags import PAGE_KINDS
+from utils.probes.kinds import PAGE_KINDS
 from utils.results import load_probe
-from utils.states.positions import Layer, layer_name
+from utils.states.sites import Layer, layer_name
 
 ANNOTATED = ("spans", "chains")  # tasks whose tokens are labelled by the characters that they cover
 RULE = re.compile(r"target|tokens|onsets|onsets_all|within [1-9]\d*")  # of a token's label: those that a page has words for

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from utils.base.errors import UserError
-from utils.data.sequences import load_sequences, per_target
+from utils.data.sequences import is_sequence_task, load_sequences, per_target
 from utils.probe_flags import POS_WEIGHT_CAP
 from utils.sampling import Sampling, draw_sample, same_share, some_documents
-from utils.scores.baselines import is_sequence_task
 from utils.states.positions import Question, examples_at
 
 

@@ -2,13 +2,7 @@
 
 import math
 
-
-def table(rows) -> str:
-    """rows: of strings, the first the heading; the first column to the left, all others to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) if column == 0 else cell.rjust(width)
-                               for column, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-                     for row in rows)
+from utils.base.text_table import bounds, share, signed, table
 
 
 def sweep_table(entries, split) -> str:
@@ -60,15 +54,6 @@ def sweeps_table(sweeps) -> str:
     return table(rows)
 
 
-def share(value) -> str:
-    return "-" if math.isnan(value) else f"{value:.3f}"
-
-
-def bounds(scores, name="balanced_accuracy") -> str:
-    low, high = scores[f"{name}_low"], scores[f"{name}_high"]
-    return "-" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
-
-
 def one_sided(name, scores) -> str | None:
     """A warning for a probe that always gives one answer, with its figure."""
     said = scores["tp"] + scores["fp"]
@@ -100,12 +85,6 @@ def gap(sweep) -> str:
     if "selectivity" in test:
         text += f"; selectivity {test['selectivity']:.3f} (random labels {test['control']:.3f})"
     return text
-
-
-def signed(scores, name) -> str:
-    """'+0.012 (-0.003 to +0.027)'"""
-    low, high = scores[f"{name}_low"], scores[f"{name}_high"]
-    return f"{scores[name]:+.3f}" + ("" if math.isnan(low) else f" ({low:+.3f} to {high:+.3f})")
 
 
 def direction_line(name, entry, token) -> str | None:

@@ -10,9 +10,10 @@ import torch
 
 from utils.base.errors import UserError
 from utils.base.files import csv_text, fingerprint, json_text, load_tensors, read_csv, save_tensors
-from utils.probe_flags import KINDS
+from utils.probes.kinds import KINDS
 from utils.scores.documents.scoring import COLUMNS as DOCUMENT_COLUMNS
-from utils.states.positions import lag_name, layer_name
+from utils.states.positions import lag_name
+from utils.states.sites import layer_name
 
 FORMAT, VERSION = "linear-probe", 1
 LONGEST_NAME = 100  # characters of a target in a file name

@@ -13,13 +13,14 @@ from scipy.stats import trim_mean
 
 from utils.model.language_model import is_out_of_memory
 from utils.probe_task import choose_lags, draw_examples
-from utils.probes.linear import CHUNK_BYTES, LinearProbes, Settings, standardisation, train, validate
+from utils.probes.linear import LinearProbes, Settings, standardisation, train, validate
 from utils.scores.metrics import scores
 from utils.states.checks import as_sequences
 from utils.states.extraction import LONG_RUN, choose_plans, own_targets, segments_of, where_kept
 from utils.states.forward_pass import read_batch
-from utils.states.matrices import Matrices
-from utils.states.positions import ReadPlan, parse_layers
+from utils.states.matrices import CHUNK_BYTES, Matrices
+from utils.states.positions import ReadPlan
+from utils.states.sites import parse_layers
 from utils.states.store import StateTable, empty_part, fill, find_folder, read_index, table_bytes
 
 MEASURED_BATCHES = 6  # of each split, spread over it; or as many as fit into MOST_SECONDS, but at least one ...

@@ -10,11 +10,11 @@ import torch
 
 from utils.base.errors import UserError
 from utils.base.files import fingerprint
-from utils.kinds import linear_logits
 from utils.probe_export import probe_name, read_export
-from utils.probe_flags import KINDS
 from utils.probe_sets import load_folder
+from utils.probes.affine import linear_logits
 from utils.probes.attention import AttentionProbes, Ragged
+from utils.probes.kinds import KINDS
 from utils.probes.mlp import NAMES, MLPProbes
 
 EXPORT = ".safetensors"
@@ -128,7 +128,7 @@ def require_one_model(probes):
 
 
 def logits_of(probes, source, split) -> np.ndarray:
-    """float32 [probes, n]: each on the examples of the source (utils.kinds) that it reads; those that are alike together."""
+    """float32 [probes, n]: each on the examples of the source that it reads; those that are alike together."""
     alike = defaultdict(list)
     for index, probe in enumerate(probes):
         shapes = tuple((name, tuple(tensor.shape)) for name, tensor in sorted(probe.state.items()))

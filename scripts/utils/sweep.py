@@ -5,15 +5,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from utils.base.cli.parser import Progress
 from utils.base.errors import UserError
-from utils.kinds import ATTENTION_LAYER, Fits, Task, fit
-from utils.probe_flags import KINDS
+from utils.base.progress import Progress
+from utils.kinds import Fits, Task, fit
+from utils.probes.kinds import KINDS
 from utils.scores.baselines import all_sequence_baselines, all_token_baselines, best_baseline, suspicious
 from utils.scores.controls import control_labels, selectivity, shuffled_labels
 from utils.scores.differences import paired_differences
-from utils.scores.metrics import all_scores, at_threshold, auroc, choose_threshold, choose_thresholds, scores
-from utils.states.positions import Question, lag_name, layer_name
+from utils.scores.metrics import all_scores, at_threshold, auroc, scores
+from utils.scores.thresholds import choose_threshold, choose_thresholds
+from utils.states.positions import Question, lag_name
+from utils.states.sites import ATTENTION_LAYER, layer_name
 
 
 @dataclass

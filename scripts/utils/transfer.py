@@ -8,9 +8,9 @@ from pathlib import Path
 
 from utils.base.errors import UserError
 from utils.base.files import WriteTogether, csv_text, read_csv
-from utils.probe_flags import KINDS
-from utils.report import share
-from utils.report import table as table_text
+from utils.base.text_table import share
+from utils.base.text_table import table as table_text
+from utils.probes.kinds import KINDS
 from utils.results import BASELINES, METRICS
 from utils.scores.intervals import FEWEST
 

@@ -145,3 +145,13 @@ def first_problem(sequences) -> str | None:
                             or not all(isinstance(text, str) for text in sequences.texts)):
         return f"it holds {len(sequences.texts)} texts of {len(np.unique(sequences.documents))} documents"
     return None
+
+
+def is_sequence_task(sequences) -> bool:
+    """Whether a label speaks of its whole sequence: each that has one has one only, on its last text token, read there
+    (lag 0); a sequence without one is another target's.
+    """
+    sequence, position, _ = sequences.labelled()
+    alone = sequences.metadata.get("of_several", False) or len(sequence) == len(sequences)
+    return (alone and sequences.metadata["default_lag"] == 0 and len(np.unique(sequence)) == len(sequence)
+            and np.array_equal(position, sequences.text_ends[sequence] - 1))

@@ -27,7 +27,7 @@ import torch
 
 from utils.data.tokenizer import token_text
 from utils.model.language_model import LOGIT_BYTES
-from utils.probes.linear import chunks
+from utils.states.matrices import chunks
 
 FORMAT, VERSION = "probe-directions", 1
 DIGITS = 6  # significant ones, in the file

@@ -10,12 +10,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from utils.base.errors import UserError
 from utils.probes.labels import label_columns, loss_weights
-from utils.scores.metrics import at_threshold, auroc, choose_thresholds
+from utils.scores.metrics import at_threshold, auroc
+from utils.scores.thresholds import choose_thresholds
+from utils.states.matrices import chunks
 
 STEPS, SMALLEST_BATCH, LARGEST_BATCH = 5000, 8, 1024
 FIRST_WEIGHTS = 0.01  # small beside what is learnt: the first steps, not chance, give the direction
 SMALL_STEP = 2**20  # numbers in a minibatch: below this, handing work to other threads costs more than it saves
-CHUNK_BYTES = 2**26  # of states handled at a time where all rows are visited
 
 
 @dataclass(frozen=True)
@@ -258,12 +259,3 @@ def fold(weight, bias, mean, inverse_std) -> tuple[torch.Tensor, torch.Tensor]:
     raw = (weight.detach().double().cpu() * inverse_std).float()
     shifted = bias.detach().double().cpu() - (raw.double() * mean).sum(-1)
     return raw.to(weight.device), shifted.float().to(bias.device)
-
-
-def chunks(matrices, layers, columns=1):
-    """Index arrays of consecutive rows, each small enough to be handled at once, with `columns` results a row."""
-    if layers is None:
-        layers = matrices.rows(np.arange(1)).shape[0]
-    size = max(1, CHUNK_BYTES // (4 * layers * max(columns, matrices.hidden_size)))
-    for start in range(0, len(matrices), size):
-        yield np.arange(start, min(start + size, len(matrices)))

@@ -16,7 +16,8 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from utils.base.errors import UserError
-from utils.probes.linear import Training, chunks, fold, train_together
+from utils.probes.linear import Training, fold, train_together
+from utils.states.matrices import chunks
 
 WIDTH = 64
 NAMES = {"hidden.weight": "hidden_weight", "hidden.bias": "hidden_bias", "out.weight": "out_weight", "out.bias": "out_bias"}

@@ -155,16 +155,6 @@ def all_sequence_baselines(examples_by_split, sequences_by_split, texts_by_split
     return {**all_token_baselines(examples_by_split, sequences_by_split), **remembered[asked]}
 
 
-def is_sequence_task(sequences) -> bool:
-    """Whether a label speaks of its whole sequence: each that has one has one only, on its last text token, read there
-    (lag 0); a sequence without one is another target's.
-    """
-    sequence, position, _ = sequences.labelled()
-    alone = sequences.metadata.get("of_several", False) or len(sequence) == len(sequences)
-    return (alone and sequences.metadata["default_lag"] == 0 and len(np.unique(sequence)) == len(sequence)
-            and np.array_equal(position, sequences.text_ends[sequence] - 1))
-
-
 def best_baseline(val_scores) -> str:
     """The name with the greatest of {baseline: AUROC on validation}; the first of equal ones; NaN is less than any."""
     return max(val_scores, key=lambda name: -math.inf if math.isnan(val_scores[name]) else val_scores[name])

@@ -9,8 +9,8 @@ import numpy as np
 import psutil
 import torch
 
-from utils.base.cli.parser import Progress, readable_time
 from utils.base.errors import UserError
+from utils.base.progress import Progress, readable_time
 from utils.states.forward_pass import hook_free_rate
 from utils.states.positions import ReadPlan, ragged, whole_sequences
 from utils.states.store import collect_in_memory, collect_on_disk, table_bytes

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+CHUNK_BYTES = 2**26  # of float32 states handled at a time where all rows are visited
+
 
 @dataclass(frozen=True)
 class Matrices:
@@ -43,3 +45,12 @@ class _Tensor:
     @property
     def hidden_size(self):
         return self.states.shape[2]
+
+
+def chunks(matrices, layers, columns=1):
+    """Index arrays of consecutive rows, each small enough to be handled at once, with `columns` results a row."""
+    if layers is None:
+        layers = matrices.rows(np.arange(1)).shape[0]
+    size = max(1, CHUNK_BYTES // (4 * layers * max(columns, matrices.hidden_size)))
+    for start in range(0, len(matrices), size):
+        yield np.arange(start, min(start + size, len(matrices)))

@@ -11,9 +11,9 @@ from utils.base.errors import UserError
 from utils.base.files import fingerprint, require_writable_folder, write_json
 from utils.states.attention_rows import ATTENTION, attention_features
 from utils.states.forward_pass import OWN_LOGITS, read_states
+from utils.states.matrices import CHUNK_BYTES
 
 FORMAT, VERSION = "probe-states", 1
-CHUNK_BYTES = 2**26  # of float32 states looked at together
 SHARD_BYTES = 2**27  # large enough for speed, small enough that a killed run loses little
 
 

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import sys
-import time
 from pathlib import Path
 
 from utils.base.cli.config_file import settle_switches, with_config
@@ -17,7 +16,6 @@ from utils.base.files import ROOT
 MOST = 2**63 - 1  # what islice, torch's generators and numpy's indices can hold
 MOST_LAG = 2**31 - 1  # tokens
 MOST_LAGS = 10_000  # in one range
-SECONDS_BETWEEN_LINES = 30  # where standard error is no terminal, a line of progress this often instead of a bar
 
 
 class Parser(argparse.ArgumentParser):
@@ -222,41 +220,3 @@ def quiet_libraries():
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     os.environ.setdefault("DATASETS_VERBOSITY", "error")
-
-
-class Progress:
-    """A tqdm bar with a rate on a terminal; elsewhere a line every half minute, so that logs stay readable."""
-
-    def __init__(self, title, unit, total=None):
-        from tqdm import tqdm
-
-        self._bar = tqdm(desc=title, unit=unit, total=total, unit_scale=True, dynamic_ncols=True, disable=None)
-        self._title, self._unit, self._total = title, unit, total
-        self._count, self._start = 0, time.monotonic()
-        self._last_line = self._start
-
-    def update(self, count, note=""):
-        self._count += count
-        if note:
-            self._bar.set_postfix_str(note, refresh=False)
-        self._bar.update(count)
-        now = time.monotonic()
-        if self._bar.disable and now - self._last_line > SECONDS_BETWEEN_LINES:
-            self._last_line = now
-            share = f" of {self._total:,}" if self._total else ""
-            rate = self._count / (now - self._start)
-            shown = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
-            print(f"{self._title}: {self._count:,}{share} {self._unit}, {shown} {self._unit}/s {note}".rstrip(), flush=True)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._bar.close()
-
-
-def readable_time(seconds) -> str:
-    """75 -> '75 s', 600 -> '10 min', 9000 -> '2.5 h'"""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

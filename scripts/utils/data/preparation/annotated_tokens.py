@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.base.cli.parser import Progress
 from utils.base.errors import UserError
+from utils.base.progress import Progress
 from utils.data.readers.chains import plain_prompt
 
 CHARACTERS_A_BATCH = 2_000_000  # offsets are Python's tuples for a moment: little enough that memory stays small

@@ -7,8 +7,8 @@ from os import cpu_count
 
 import numpy as np
 
-from utils.base.cli.parser import Progress
 from utils.base.errors import UserError
+from utils.base.progress import Progress
 from utils.data.preparation.dataset_files import (
     about_tokenizer,
     assemble,

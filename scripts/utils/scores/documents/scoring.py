@@ -12,7 +12,8 @@ from utils.scores.documents.aggregates import AGGREGATES, aggregated
 from utils.scores.documents.baselines import TOKEN_BASELINES, document_baselines
 from utils.scores.documents.buckets import ALL, bucketed
 from utils.scores.documents.platt import platt
-from utils.scores.metrics import all_scores, choose_thresholds, chunks
+from utils.scores.metrics import all_scores, chunks
+from utils.scores.thresholds import choose_thresholds
 
 SCORED = ("val", "test")
 NAME = {"probe": "", "baseline": "", "layer_idx": "", "seed": "", "aggregate": ""}  # of what gave a score

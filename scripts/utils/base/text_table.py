@@ -1,0 +1,26 @@
+"""Plain-text tables, and how scores are written in them."""
+
+import math
+
+
+def table(rows) -> str:
+    """rows: of strings, the first the heading; the first column to the left, all others to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(width) if column == 0 else cell.rjust(width)
+                               for column, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
+                     for row in rows)
+
+
+def share(value) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def bounds(scores, name="balanced_accuracy") -> str:
+    low, high = scores[f"{name}_low"], scores[f"{name}_high"]
+    return "-" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
+
+
+def signed(scores, name) -> str:
+    """'+0.012 (-0.003 to +0.027)'"""
+    low, high = scores[f"{name}_low"], scores[f"{name}_high"]
+    return f"{scores[name]:+.3f}" + ("" if math.isnan(low) else f" ({low:+.3f} to {high:+.3f})")
