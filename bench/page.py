@@ -73,7 +73,7 @@ def make_page(folder, tokens, layers):
     from helpers import make_tokenizer, prose
     from utils.pages.page import write_page
     from utils.probe_page import page_values
-    from utils.probe_sets import ProbeSet
+    from utils.saved.probe_sets import ProbeSet
     from utils.shown_texts import ShownText
 
     tokenizer = make_tokenizer(folder / "tokenizer")

@@ -69,9 +69,9 @@ def main(argv=None):
     arguments = parse(argv)
     require_writable_folder(arguments.results_dir, "--results_dir")
     quiet_libraries()
-    from utils.evaluation import load_datasets, require_lags, require_tokenizer
-    from utils.saved_probes import chosen_probes, load_probes, require_one_model
-    from utils.transfer import refuse_other_model
+    from utils.saved.evaluation import load_datasets, require_lags, require_tokenizer
+    from utils.saved.saved_probes import chosen_probes, load_probes, require_one_model
+    from utils.saved.transfer import refuse_other_model
 
     probes = chosen_probes(load_probes(arguments.probe_dir), kind=arguments.probe, layer=arguments.layers,
                            lag=arguments.lag, seed=arguments.seed)
@@ -125,8 +125,8 @@ def load_model(arguments, probes, datasets):
 def evaluate(arguments, language_model, probes, datasets) -> list[dict]:
     """The rows of transfer.csv. What is compared is said before, what was left out after each dataset."""
     from utils.base.progress import Progress
-    from utils.evaluation import answers, scores_of
-    from utils.transfer import row_of, what_is_missing
+    from utils.saved.evaluation import answers, scores_of
+    from utils.saved.transfer import row_of, what_is_missing
 
     ours = ", ".join(repr(target) for target in dict.fromkeys(probe.target for probe in probes))
     rows, order = [], {probe.file: index for index, probe in enumerate(probes)}
@@ -150,7 +150,7 @@ def evaluate(arguments, language_model, probes, datasets) -> list[dict]:
 
 def write(arguments, rows, drop):
     from utils.charts.transfer import transfer_pages
-    from utils.transfer import lines_of, matrix_of, merged, write_transfer
+    from utils.saved.transfer import lines_of, matrix_of, merged, write_transfer
 
     shown = lines_of(matrix_of(rows))
     print("\nprobes of the best layer on their own validation data, for each target, kind and lag\n"

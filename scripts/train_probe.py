@@ -77,9 +77,9 @@ def sweep(arguments, targets, language_model, seconds):
     from, whose they are, and the paths of the probes. targets: {split: Sequences} of each, all of the same windows.
     """
     from utils.base.tracking import tracker
-    from utils.probe_export import refuse_export
     from utils.probe_task import choose_lags, draw_examples, settings_text
-    from utils.results import refuse_to_mix
+    from utils.saved.export import refuse_export
+    from utils.saved.tables import refuse_to_mix
     from utils.states.sites import parse_layers
     from utils.sweep_files import save_sweeps
 

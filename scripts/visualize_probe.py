@@ -100,7 +100,7 @@ def main(argv=None):
 def load(arguments):
     """The probes, their model, its tokenizer: proven to belong together. Says which probes are left out, and why."""
     from utils.data.tokenizer import load_tokenizer, tokenizer_fingerprint
-    from utils.probe_sets import choose, load_folder, most_common, require
+    from utils.saved.probe_sets import choose, load_folder, most_common, require
 
     found = load_folder(arguments.probe_dir)
     for key, wanted, flag in (("lag", arguments.lag, "lag"), ("target", arguments.target_token, "target_token"),
@@ -161,7 +161,7 @@ def apply(arguments, probes, language_model, tokenizer, texts, window):
     import numpy as np
 
     from utils.data.tokenizer import special_frame
-    from utils.running_text import probe_logits
+    from utils.saved.running_text import probe_logits
 
     frame = special_frame(tokenizer)
     with Progress("read the text", "tok", sum(map(len, texts))) as progress:

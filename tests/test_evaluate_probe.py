@@ -15,7 +15,7 @@ import torch
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, brier_score_loss, roc_auc_score, roc_curve
 
 from helpers import assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, snapshot
-from utils.evaluation import fitted_thresholds
+from utils.saved.evaluation import fitted_thresholds
 from utils.scores import average_precision
 from utils.scores.intervals import Groups, draw_weights
 

@@ -10,7 +10,7 @@ import torch
 from helpers import make_tokenizer, prose
 from utils.pages.page import write_page
 from utils.probe_page import page_values
-from utils.probe_sets import ProbeSet
+from utils.saved.probe_sets import ProbeSet
 from utils.scores.metrics import counts
 from utils.shown_texts import ShownText
 

@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 
 from utils.base.errors import UserError
 from utils.base.files import WriteTogether
-from utils.probe_export import export, read_export, read_header
-from utils.results import load_probe, save_probe
+from utils.saved.export import export, read_export, read_header
+from utils.saved.tables import load_probe, save_probe
 
 
 def metadata(layer=3, **changes):

@@ -12,7 +12,7 @@ import torch
 from helpers import assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, run_script
 from utils.base.files import WriteTogether
 from utils.data.windows import overlapping_windows
-from utils.results import load_probe, save_probe
+from utils.saved.tables import load_probe, save_probe
 
 
 class Page(HTMLParser):
@@ -280,7 +280,7 @@ def test_probes_of_another_model_lag_target_or_seed_are_named_and_left_out(train
 def test_tokens_that_are_html_newlines_marks_and_fragments_are_text(tmp_path, trained):
     from utils.pages.page import write_page
     from utils.probe_page import page_values
-    from utils.probe_sets import choose, load_folder
+    from utils.saved.probe_sets import choose, load_folder
     from utils.shown_texts import ShownText
 
     attack = "</script><img src=x onerror=alert(1)>"

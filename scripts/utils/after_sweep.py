@@ -7,12 +7,12 @@ import numpy as np
 from utils.base.files import WriteTogether, csv_text
 from utils.learning_curve import COLUMNS, curve_rows, learning_curve_weights
 from utils.learning_curve import FILE as CURVE
-from utils.probe_export import export
 from utils.probes.directions import cosines, direction_entries, pattern, read_entries, write_directions
 from utils.probes.logistic.solver import solve
 from utils.report import direction_line
-from utils.results import load_probe
 from utils.sampling import class_weights
+from utils.saved.export import export
+from utils.saved.tables import load_probe
 from utils.states.matrices import Matrices
 from utils.states.sites import ATTENTION_LAYER
 from utils.sweep import run_name

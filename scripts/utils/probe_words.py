@@ -1,7 +1,7 @@
 """What the page of probes says of a token, in words: the question, what was counted, notes; by the rule of the labels."""
 
 from utils.data.tokenizer import shown_text
-from utils.probe_sets import label_flags, rule_of
+from utils.saved.probe_sets import label_flags, rule_of
 
 OF_A_TOKEN = {"yes": "is the target", "no": "is not", "found": "targets found", "mark": "where the target truly is",
               "card": {"1": "the target", "0": "not the target", "-1": "truth unknown"}}

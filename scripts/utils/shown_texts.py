@@ -10,7 +10,7 @@ import numpy as np
 from utils.base.errors import UserError
 from utils.data.readers.document import text_hash
 from utils.data.tokenizer import CHARACTERS_A_TOKEN, first_tokens, special_frame
-from utils.probe_sets import label_flags, rule_of, task_of
+from utils.saved.probe_sets import label_flags, rule_of, task_of
 
 GUTENBERG = "manu/project_gutenberg"
 KNOWN = {"test": "of the test split", "val": "seen when epochs and thresholds were chosen", "train": "seen in training",

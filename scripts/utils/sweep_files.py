@@ -6,7 +6,7 @@ from pathlib import Path
 
 from utils.base.files import WriteTogether
 from utils.probe_task import sampling_of
-from utils.results import COLUMNS, DOCUMENTS, SOLVED, probe_path, save_probe, write_tables
+from utils.saved.tables import COLUMNS, DOCUMENTS, SOLVED, probe_path, save_probe, write_tables
 from utils.sweep import table_layer
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.data.sequences import Sequences, load_sequences, per_target
-from utils.saved_probes import logits_of
+from utils.saved.saved_probes import logits_of
 from utils.scores.average_precision import average_precisions
 from utils.scores.calibration import checked_prevalence
 from utils.scores.intervals import Ranked, as_rows, divide

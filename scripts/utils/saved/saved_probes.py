@@ -10,12 +10,12 @@ import torch
 
 from utils.base.errors import UserError
 from utils.base.files import fingerprint
-from utils.probe_export import probe_name, read_export
-from utils.probe_sets import load_folder
 from utils.probes.affine import linear_logits
 from utils.probes.attention import AttentionProbes, Ragged
 from utils.probes.kinds import KINDS
 from utils.probes.mlp import NAMES, MLPProbes
+from utils.saved.export import probe_name, read_export
+from utils.saved.probe_sets import load_folder
 
 EXPORT = ".safetensors"
 SEEN = ("train", "val")  # the splits whose texts a probe was trained on or chosen by

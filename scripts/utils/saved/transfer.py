@@ -11,7 +11,7 @@ from utils.base.files import WriteTogether, csv_text, read_csv
 from utils.base.text_table import share
 from utils.base.text_table import table as table_text
 from utils.probes.kinds import KINDS
-from utils.results import BASELINES, METRICS
+from utils.saved.tables import BASELINES, METRICS
 from utils.scores.intervals import FEWEST
 
 TABLE, MATRIX = "transfer.csv", "transfer_matrix.csv"

@@ -20,7 +20,7 @@ from urllib.parse import quote
 import torch
 
 from utils.base.errors import UserError
-from utils.results import OWNERS, first_problem, stranger
+from utils.saved.tables import OWNERS, first_problem, stranger
 
 FORMAT, VERSION = "probe-export", 1
 FILE, HEADER = "probes.safetensors", "probes"
