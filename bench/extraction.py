@@ -89,9 +89,9 @@ class Ours:
         import scipy.stats  # noqa: F401  the sweep's imports, so that no timer meets them
 
         import train_probe
-        import utils.sweep  # noqa: F401
+        import utils.sweep.sweep  # noqa: F401
         from utils.model.language_model import wrap
-        from utils.probe_task import load_splits, split_targets
+        from utils.sweep.questions import load_splits, split_targets
 
         self.train_probe, self.folder = train_probe, folder
         model = make_model(arguments.small)
@@ -103,7 +103,7 @@ class Ours:
         self.batch_sizes = [size for size in BATCH_SIZES if size <= arguments.windows]
 
     def arguments(self, layers, batch_size):
-        from utils.probe_task import split_targets
+        from utils.sweep.questions import split_targets
 
         arguments = self.parse(layers, batch_size)
         split_targets(arguments, self.loaded)  # settles what the data decide
@@ -124,9 +124,9 @@ class Ours:
 
     def tables(self, batch_size):
         """{split: StateTable} of all layers at the places that are read."""
-        from utils.probe_task import draw_examples
         from utils.states.extraction import run_pass
         from utils.states.sites import parse_layers
+        from utils.sweep.questions import draw_examples
 
         arguments, anatomy = self.arguments("all", batch_size), self.language_model.anatomy
         layers = parse_layers("all", len(anatomy.blocks), anatomy.final_norm is not None)

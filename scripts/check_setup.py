@@ -8,7 +8,7 @@ import time
 from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.errors import UserError
 from utils.base.progress import Progress, readable_time
-from utils.probe_flags import add_data_flags, add_model_flags, add_reading_flags, add_training_flags, check_flags
+from utils.sweep.flags import add_data_flags, add_model_flags, add_reading_flags, add_training_flags, check_flags
 
 DEFAULT_MODEL = "unsloth/gemma-3-270m"
 
@@ -71,7 +71,7 @@ def load_data(arguments):
     """{split: Sequences} of each target, or None without --train_data. Settles which model is meant."""
     targets = None
     if arguments.train_data:
-        from utils.probe_task import load_splits, split_targets
+        from utils.sweep.questions import load_splits, split_targets
 
         targets = split_targets(arguments, load_splits(arguments))
     of_the_data = targets[0]["train"].metadata["model_name"] if targets else DEFAULT_MODEL
@@ -151,7 +151,7 @@ def estimate(arguments, checks, targets, language_model, seconds):
     import psutil
 
     from utils.base.checks import Check
-    from utils.run_estimate import (
+    from utils.sweep.estimate import (
         PeakMemory,
         count_run,
         largest_batch,

@@ -7,8 +7,8 @@ from pathlib import Path
 from utils.base.cli.parser import Parser, lag_list, name_list, number, number_list, quiet_libraries, run
 from utils.base.errors import UsageError, UserError
 from utils.base.files import require_writable_folder
-from utils.probe_flags import add_model_flags
 from utils.probes.kinds import KINDS
+from utils.sweep.flags import add_model_flags
 
 MOST_LINES = 40  # of the printed table; transfer.csv holds everything
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.errors import UsageError, UserError
 from utils.base.files import require_writable_folder
-from utils.probe_flags import (
+from utils.probes.kinds import PAGE_KINDS
+from utils.sweep.flags import (
     add_comparison_flags,
     add_data_flags,
     add_model_flags,
@@ -17,7 +18,6 @@ from utils.probe_flags import (
     add_training_flags,
     check_flags,
 )
-from utils.probes.kinds import PAGE_KINDS
 
 MOST_TABLES = 8  # targets and lags: of more, one line each is shown; the tables hold everything
 
@@ -52,7 +52,7 @@ def main(argv=None):
         require_writable_folder(getattr(arguments, flag), f"--{flag}")
     quiet_libraries()
     started = time.monotonic()
-    from utils.probe_task import load_splits, split_targets
+    from utils.sweep.questions import load_splits, split_targets
 
     targets = split_targets(arguments, load_splits(arguments))
     language_model = load_model(arguments, targets[0])
@@ -77,11 +77,11 @@ def sweep(arguments, targets, language_model, seconds):
     from, whose they are, and the paths of the probes. targets: {split: Sequences} of each, all of the same windows.
     """
     from utils.base.tracking import tracker
-    from utils.probe_task import choose_lags, draw_examples, settings_text
     from utils.saved.export import refuse_export
     from utils.saved.tables import refuse_to_mix
     from utils.states.sites import parse_layers
-    from utils.sweep_files import save_sweeps
+    from utils.sweep.questions import choose_lags, draw_examples, settings_text
+    from utils.sweep.saving import save_sweeps
 
     anatomy, metadata = language_model.anatomy, targets[0]["train"].metadata
     layers = parse_layers(arguments.layers, len(anatomy.blocks), anatomy.final_norm is not None)
@@ -136,9 +136,9 @@ def sources_of(arguments, tables, rows, plans, examples):
 def train(arguments, targets, language_model, examples, samples, sources, random_sources, owner, tracking, seconds):
     """A sweep for each question, with its baselines."""
     from utils.base.progress import Progress
-    from utils.document_scores.of_sweep import score_sweep
-    from utils.sweep import answer, baseline_logits, make_task
-    from utils.tracked_runs import Runs
+    from utils.sweep.document_scores import score_sweep
+    from utils.sweep.sweep import answer, baseline_logits, make_task
+    from utils.sweep.tracked_runs import Runs
 
     texts = texts_of(targets[0], language_model) if arguments.sequence_task else None
     device = language_model.device if language_model.device.type == "cuda" else "cpu"
@@ -214,8 +214,8 @@ def tell_what_was_written(arguments, written):
 
 def say_more(arguments, targets, language_model, sweeps, sources, owner, written):
     """What the directions say, and what was asked for beside the tables."""
-    from utils.after_sweep import tell_directions, write_export, write_learning_curve
     from utils.data.tokenizer import load_tokenizer
+    from utils.sweep.after_sweep import tell_directions, write_export, write_learning_curve
 
     tokenizer = load_tokenizer(language_model.name)
     for line in tell_directions(arguments, sweeps, sources, targets, language_model, tokenizer, owner):
@@ -228,9 +228,9 @@ def say_more(arguments, targets, language_model, sweeps, sources, owner, written
 
 def show(sweep):
     """The tables of one lag: every layer where there is one probe a layer, else the best layer of each kind."""
-    from utils.report import document_table, gap, one_sided, sweep_table
     from utils.states.positions import lag_name
-    from utils.sweep import table_layer
+    from utils.sweep.report import document_table, gap, one_sided, sweep_table
+    from utils.sweep.sweep import table_layer
 
     what = "sequences are positive" if sweep.of_sequences else "tokens are the target"
     print(f"\n{sweep.target!r}, lag {sweep.lag} ({lag_name(sweep.lag)}); {sweep.prevalence:.2%} of all {what}; "
@@ -260,7 +260,7 @@ def show(sweep):
 
 def show_together(sweeps):
     """One line a question: its winner on validation, beside the best baseline there."""
-    from utils.report import sweeps_table
+    from utils.sweep.report import sweeps_table
 
     print(f"\nthe probe that validation chose for each target and lag\n{sweeps_table(sweeps)}")
     if len(sweeps) > MOST_TABLES:

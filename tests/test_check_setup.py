@@ -352,8 +352,8 @@ def test_the_time_of_the_pass_is_that_of_all_its_tokens(prepared, tiny_model, mo
     """With a clock that moves by a second for each token read, the estimate is the number of tokens."""
     from types import SimpleNamespace
 
-    from utils import run_estimate
-    from utils.probe_task import load_splits
+    from utils.sweep import estimate
+    from utils.sweep.questions import load_splits
 
     arguments = SimpleNamespace(train_data=prepared / "train.pth", val_data=None, test_data=None, batch_size=4)
     splits = load_splits(arguments)
@@ -362,14 +362,14 @@ def test_the_time_of_the_pass_is_that_of_all_its_tokens(prepared, tiny_model, mo
     def read(_arguments, _run, _model, sequences, _name, _own, first):
         clock[0] += float(sequences.lengths[first:first + arguments.batch_size].sum())
 
-    monkeypatch.setattr(run_estimate, "read_range", read)
-    monkeypatch.setattr(run_estimate, "own_targets", lambda *_: None)
-    monkeypatch.setattr(run_estimate, "LONG_RUN", 10**9)
-    monkeypatch.setattr(run_estimate, "MOST_SECONDS", 1e12)
-    monkeypatch.setattr(run_estimate.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(estimate, "read_range", read)
+    monkeypatch.setattr(estimate, "own_targets", lambda *_: None)
+    monkeypatch.setattr(estimate, "LONG_RUN", 10**9)
+    monkeypatch.setattr(estimate, "MOST_SECONDS", 1e12)
+    monkeypatch.setattr(estimate.time, "perf_counter", lambda: clock[0])
     run = SimpleNamespace(layers=[], examples={}, rows={}, plans={})
     tokens = sum(int(sequences.lengths.sum()) for sequences in splits.values())
-    assert run_estimate.seconds_of_pass(arguments, run, None, splits, lambda count: None) == pytest.approx(tokens)
+    assert estimate.seconds_of_pass(arguments, run, None, splits, lambda count: None) == pytest.approx(tokens)
 
 
 def test_states_that_are_cached_already_take_no_time(prepared, tmp_path):
@@ -436,13 +436,13 @@ def test_states_beyond_the_budget_go_to_disk(prepared, tmp_path):
 @pytest.mark.parametrize("limit, start, most, expected", [
     (100, 48, 4096, 96), (48, 48, 4096, 48), (47, 48, 4096, 24), (1, 48, 4096, 1), (0, 48, 4096, 0), (10**9, 48, 200, 192)])
 def test_batches_are_doubled_until_one_does_not_fit(limit, start, most, expected):
-    from utils.run_estimate import largest_that_fits
+    from utils.sweep.estimate import largest_that_fits
 
     assert largest_that_fits(lambda size: size <= limit, start, most) == expected
 
 
 def test_memory_is_that_of_the_largest_moment():
-    from utils.run_estimate import PeakMemory
+    from utils.sweep.estimate import PeakMemory
 
     with PeakMemory() as memory:
         block = torch.ones(50_000_000)  # 200 MB

@@ -121,7 +121,7 @@ def test_an_undefined_score_is_nan_and_not_zero():
 
 
 def test_a_probe_that_gives_one_answer_is_named_with_its_figures():
-    from utils.report import one_sided
+    from utils.sweep.report import one_sided
 
     labels, groups = [1, 1, 0, 0], [0, 1, 0, 1]
     warning = one_sided("layer3 on test", scores([1.0, 2.0, 3.0, 4.0], labels, groups, 0.0))

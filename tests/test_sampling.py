@@ -5,8 +5,8 @@ import pytest
 
 from utils.base.errors import UserError
 from utils.data.sequences import Sequences
-from utils.sampling import Sampling, class_weights, draw_sample, matched_tokens, place, sample_for_training
 from utils.states.positions import Examples, examples_at
+from utils.sweep.sampling import Sampling, class_weights, draw_sample, matched_tokens, place, sample_for_training
 
 
 def spans(documents=40, width=60, seed=0, kinds=30):

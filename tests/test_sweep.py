@@ -236,9 +236,9 @@ def test_where_samples_differ_each_seed_has_the_fit_of_its_own(data, model, outp
     """Checked of a probe whose weight is a difference of means, so that every example that should not be there tells."""
     from train_probe import parse
     from utils.data.sequences import load_sequences
-    from utils.probe_task import sampling_of
-    from utils.sampling import draw_sample
     from utils.states.positions import examples_at
+    from utils.sweep.questions import sampling_of
+    from utils.sweep.sampling import draw_sample
 
     assert_success(train(data, model, tmp_path, "--probe", "mass_mean", "--layer", 0, "--train_seeds", "3,4", *arguments))
     sequences, found = load_sequences(data / "train.pth"), outputs["train"]
@@ -285,8 +285,8 @@ def synthetic_sweep(contextual):
     from utils.states.positions import Question, ReadPlan, examples_at
     from utils.states.source import Source
     from utils.states.store import StateTable
-    from utils.sweep import answer, make_task
-    from utils.tracked_runs import Runs
+    from utils.sweep.sweep import answer, make_task
+    from utils.sweep.tracked_runs import Runs
 
     arguments = parse(["--probe", "mass_mean_tilted,linear", "--control", "5", "--epochs", "10", "--learning_rate", "0.01"])
     arguments.sequence_task = False
@@ -407,7 +407,7 @@ def test_later_runs_add_to_the_tables_and_replace_what_they_do_anew(trained, dat
 
 
 def test_learning_curve_is_of_probes_on_that_part_of_the_examples_alone(trained, outputs):
-    from utils.learning_curve import learning_curve_weights
+    from utils.sweep.learning_curve import learning_curve_weights
 
     found, labels = outputs["train"], outputs["train"].labels
     parts, columns = learning_curve_weights(found.groups, labels)

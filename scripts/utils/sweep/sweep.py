@@ -7,7 +7,6 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.base.progress import Progress
-from utils.kinds import Fits, Task, fit
 from utils.probes.kinds import KINDS
 from utils.scores.baselines import all_sequence_baselines, all_token_baselines, best_baseline, suspicious
 from utils.scores.controls import control_labels, selectivity, shuffled_labels
@@ -16,6 +15,7 @@ from utils.scores.metrics import all_scores, at_threshold, auroc, scores
 from utils.scores.thresholds import choose_threshold, choose_thresholds
 from utils.states.positions import Question, lag_name
 from utils.states.sites import ATTENTION_LAYER, layer_name
+from utils.sweep.fits import Fits, Task, fit
 
 
 @dataclass

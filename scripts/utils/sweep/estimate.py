@@ -12,7 +12,6 @@ import torch
 from scipy.stats import trim_mean
 
 from utils.model.language_model import is_out_of_memory
-from utils.probe_task import choose_lags, draw_examples
 from utils.probes.linear import LinearProbes, Settings, standardisation, train, validate
 from utils.scores.metrics import scores
 from utils.states.checks import as_sequences
@@ -22,6 +21,7 @@ from utils.states.matrices import CHUNK_BYTES, Matrices
 from utils.states.positions import ReadPlan
 from utils.states.sites import parse_layers
 from utils.states.store import StateTable, empty_part, fill, find_folder, read_index, table_bytes
+from utils.sweep.questions import choose_lags, draw_examples
 
 MEASURED_BATCHES = 6  # of each split, spread over it; or as many as fit into MOST_SECONDS, but at least one ...
 LEAST_SECONDS = 2.0  # ... and where they are quicker than this, more of them: the speed of short batches wanders by half

@@ -5,18 +5,18 @@ from pathlib import Path
 import numpy as np
 
 from utils.base.files import WriteTogether, csv_text
-from utils.learning_curve import COLUMNS, curve_rows, learning_curve_weights
-from utils.learning_curve import FILE as CURVE
 from utils.probes.directions import cosines, direction_entries, pattern, read_entries, write_directions
 from utils.probes.logistic.solver import solve
-from utils.report import direction_line
-from utils.sampling import class_weights
 from utils.saved.export import export
 from utils.saved.tables import load_probe
 from utils.states.matrices import Matrices
 from utils.states.sites import ATTENTION_LAYER
-from utils.sweep import run_name
-from utils.sweep_files import shared_metadata
+from utils.sweep.learning_curve import COLUMNS, curve_rows, learning_curve_weights
+from utils.sweep.learning_curve import FILE as CURVE
+from utils.sweep.report import direction_line
+from utils.sweep.sampling import class_weights
+from utils.sweep.saving import shared_metadata
+from utils.sweep.sweep import run_name
 
 DIRECTIONS = "directions.json"
 MOST_COSINES = 500  # directions: their table grows with the square

@@ -5,9 +5,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from utils.base.files import WriteTogether
-from utils.probe_task import sampling_of
 from utils.saved.tables import COLUMNS, DOCUMENTS, SOLVED, probe_path, save_probe, write_tables
-from utils.sweep import table_layer
+from utils.sweep.questions import sampling_of
+from utils.sweep.sweep import table_layer
 
 
 def save_sweeps(arguments, sweeps, targets, language_model, owner, strangers, seconds) -> list[tuple[Path, dict]]:

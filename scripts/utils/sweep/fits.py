@@ -12,8 +12,8 @@ from utils.probes.linear import Settings, train
 from utils.probes.logistic.solver import solve
 from utils.probes.mass_mean import mass_mean
 from utils.probes.mlp import train_mlp
-from utils.sampling import class_weights
 from utils.states.sites import ATTENTION_LAYER
+from utils.sweep.sampling import class_weights
 
 
 @dataclass(frozen=True)

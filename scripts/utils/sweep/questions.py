@@ -7,9 +7,9 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.data.sequences import is_sequence_task, load_sequences, per_target
-from utils.probe_flags import POS_WEIGHT_CAP
-from utils.sampling import Sampling, draw_sample, same_share, some_documents
 from utils.states.positions import Question, examples_at
+from utils.sweep.flags import POS_WEIGHT_CAP
+from utils.sweep.sampling import Sampling, draw_sample, same_share, some_documents
 
 
 def load_splits(arguments):
