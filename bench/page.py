@@ -71,10 +71,10 @@ def make_page(folder, tokens, layers):
     import torch
 
     from helpers import make_tokenizer, prose
-    from utils.pages.page import write_page
-    from utils.probe_page import page_values
+    from utils.pages.html.page import write_page
+    from utils.pages.probe_page import page_values
+    from utils.pages.shown_texts import ShownText
     from utils.saved.probe_sets import ProbeSet
-    from utils.shown_texts import ShownText
 
     tokenizer = make_tokenizer(folder / "tokenizer")
     ids = np.array(tokenizer(prose(0, tokens), add_special_tokens=False)["input_ids"][:tokens])

@@ -149,7 +149,7 @@ def evaluate(arguments, language_model, probes, datasets) -> list[dict]:
 
 
 def write(arguments, rows, drop):
-    from utils.charts.transfer import transfer_pages
+    from utils.pages.charts.transfer import transfer_pages
     from utils.saved.transfer import lines_of, matrix_of, merged, write_transfer
 
     shown = lines_of(matrix_of(rows))

@@ -87,7 +87,7 @@ def main(argv=None):
 
         require_text_file(arguments.text_file)
     probes, language_model, tokenizer = load(arguments)
-    from utils.shown_texts import read_shown
+    from utils.pages.shown_texts import read_shown
 
     texts = read_shown(arguments, probes, tokenizer)
     refuse_output(arguments)  # the probes' own texts are known only now
@@ -181,8 +181,8 @@ def apply(arguments, probes, language_model, tokenizer, texts, window):
 
 
 def write(arguments, probes, tokenizer, texts, logits, window):
-    from utils.pages.page import write_page
-    from utils.probe_page import page_values
+    from utils.pages.html.page import write_page
+    from utils.pages.probe_page import page_values
 
     write_page(arguments.output, "probes", **page_values(probes, tokenizer, texts, logits, window))
     path = Path(arguments.output).resolve()

@@ -34,12 +34,12 @@ def parse(argv):
 def main(argv=None):
     arguments = parse(argv)
     quiet_libraries()
-    from utils.charts.tables import read_results
+    from utils.pages.charts.tables import read_results
 
     results = read_results(arguments.results_dir, arguments.split, arguments.metric)
     require_writable_folder(arguments.output_dir, "--output_dir")
     charts = draw(results)
-    from utils.charts.pages import write_pages
+    from utils.pages.charts.pages import write_pages
 
     paths = write_pages(arguments.output_dir, results, charts)
     pages = ", ".join(path.name for path in paths[:-1])
@@ -50,11 +50,11 @@ def main(argv=None):
 
 def draw(results) -> list:
     """The charts that these tables have the numbers for."""
-    from utils.charts.comparisons import class_balance, comparison
-    from utils.charts.figures import heatmap
-    from utils.charts.lines import learning_curve, lineplot
-    from utils.charts.tables import SCORES
-    from utils.charts.words import DIFFERENCES
+    from utils.pages.charts.comparisons import class_balance, comparison
+    from utils.pages.charts.figures import heatmap
+    from utils.pages.charts.lines import learning_curve, lineplot
+    from utils.pages.charts.tables import SCORES
+    from utils.pages.charts.words import DIFFERENCES
 
     accuracies = {name: SCORES[name] for name in ("balanced_accuracy", "acc", "auc")}
     charts = [heatmap(results, "heatmap_accuracy", "Accuracy heatmap", {**accuracies, **DIFFERENCES}),

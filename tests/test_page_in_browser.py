@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from helpers import make_tokenizer, prose
-from utils.pages.page import write_page
-from utils.probe_page import page_values
+from utils.pages.html.page import write_page
+from utils.pages.probe_page import page_values
+from utils.pages.shown_texts import ShownText
 from utils.saved.probe_sets import ProbeSet
 from utils.scores.metrics import counts
-from utils.shown_texts import ShownText
 
 ATTACK = "</script><img src=x onerror=alert(1)>"
 NASTY = [ATTACK, "<b>bold</b>", "&lt;", "שלום", "مرحبا", "👩‍👩‍👧", "🙂", "\n", "\n\n", "\t", "\u202e"]

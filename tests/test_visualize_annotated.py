@@ -12,7 +12,7 @@ from conftest import part_of
 from helpers import assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, write_jsonl
 from test_visualize_probe import Page
 from utils.base.files import WriteTogether
-from utils.probe_words import question
+from utils.pages.probe_words import question
 from utils.saved.tables import load_probe, save_probe
 
 ATTACK = "</script><img src=x onerror=alert(1)>"
@@ -353,7 +353,7 @@ def test_the_question_is_that_of_the_rule_and_the_lag(rule, lag, asked):
 @pytest.mark.parametrize("rule, lag, warned", [("tokens", 0, False), ("tokens", -1, True), ("onsets", 0, False),
                                                ("within 8", 0, True), ("within 8", 8, False)])
 def test_a_bidirectional_model_that_has_seen_what_is_asked_for_is_named(rule, lag, warned):
-    from utils.probe_words import notes
+    from utils.pages.probe_words import notes
 
     metadata = {"target": "x", "lag": lag, "label_rule": rule, "prevalence": 0.1, "causal": False}
     assert any("bidirectional" in note for note in notes(metadata, 100, True)) == warned

@@ -278,10 +278,10 @@ def test_probes_of_another_model_lag_target_or_seed_are_named_and_left_out(train
 
 
 def test_tokens_that_are_html_newlines_marks_and_fragments_are_text(tmp_path, trained):
-    from utils.pages.page import write_page
-    from utils.probe_page import page_values
+    from utils.pages.html.page import write_page
+    from utils.pages.probe_page import page_values
+    from utils.pages.shown_texts import ShownText
     from utils.saved.probe_sets import choose, load_folder
-    from utils.shown_texts import ShownText
 
     attack = "</script><img src=x onerror=alert(1)>"
     tokenizer = make_tokenizer(tmp_path / "tokenizer")

@@ -1,4 +1,4 @@
 """What the scripts share. Imports run one way, in this order, each file from those before it:
 
-base, data, model, states, scores, probes, saved, sweep, pages, charts, shown_texts, probe_words, probe_page
+base, data, model, states, scores, probes, saved, sweep, pages
 """

@@ -1,8 +1,8 @@
 """The charts beside the sweep's own: metrics side by side, and the classes."""
 
-from utils.charts.figures import CHOSEN, COLOURS, SYMBOLS, Chart, compose, figure, options
-from utils.charts.tables import SCORES, SPLITS, baselines_at, interval, known, mean
-from utils.charts.words import (
+from utils.pages.charts.figures import CHOSEN, COLOURS, SYMBOLS, Chart, compose, figure, options
+from utils.pages.charts.tables import SCORES, SPLITS, baselines_at, interval, known, mean
+from utils.pages.charts.words import (
     balance_text,
     beside_text,
     describe,

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from utils.base.files import WriteTogether
-from utils.charts.tables import SCORES, baselines_at, best_baseline, interval, known, mean, order_of, values
-from utils.charts.words import DASH, bounds, kind_name, lag_label, number, positives, quoted, seed_name, signed, span
-from utils.pages.page import HERE, hash_of
+from utils.pages.charts.tables import SCORES, baselines_at, best_baseline, interval, known, mean, order_of, values
+from utils.pages.charts.words import DASH, bounds, kind_name, lag_label, number, positives, quoted, seed_name, signed, span
+from utils.pages.html.page import HERE, hash_of
 
 PLOTLY = "plotly.min.js"
 

@@ -6,8 +6,8 @@ import re
 import numpy as np
 
 from utils.data.tokenizer import shown_text, token_text
-from utils.pages.page import packed
-from utils.probe_words import about, notes, question, words_of
+from utils.pages.html.page import packed
+from utils.pages.probe_words import about, notes, question, words_of
 from utils.states.sites import layer_name
 
 CHART = {"width": 320, "height": 190, "left": 30, "right": 314, "top": 8, "bottom": 168}

@@ -2,8 +2,8 @@
 
 from html import escape
 
-from utils.charts.tables import SCORES, interval, known, layer_name, mean, values
 from utils.data.tokenizer import shown_text
+from utils.pages.charts.tables import SCORES, interval, known, layer_name, mean, values
 
 DIFFERENCES = {"minus_baseline": "AUROC minus best baseline", "selectivity": "selectivity"}
 DASH = "\u2013"

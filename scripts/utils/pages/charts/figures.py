@@ -4,8 +4,8 @@ import itertools
 import math
 from dataclasses import dataclass, field
 
-from utils.charts.tables import known, mean, values
-from utils.charts.words import DASH, DIFFERENCES, describe, kind_name, lag_label, mark_note, plain, quoted, title
+from utils.pages.charts.tables import known, mean, values
+from utils.pages.charts.words import DASH, DIFFERENCES, describe, kind_name, lag_label, mark_note, plain, quoted, title
 
 SCALE = ["#ffffd9", "#edf8b1", "#c7e9b4", "#7fcdbb", "#41b6c4", "#1d91c0", "#225ea8", "#253494", "#081d58"]  # YlGnBu
 DIVERGING = ["#b35806", "#f1a340", "#fee0b6", "#f7f7f7", "#d1e5f0", "#67a9cf", "#2166ac"]  # orange below 0, blue above

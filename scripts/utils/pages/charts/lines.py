@@ -2,9 +2,9 @@
 
 import math
 
-from utils.charts.figures import CHOSEN, COLOURS, LAG_NOTE, RANGES, SYMBOLS, Chart, compose, figure, options
-from utils.charts.tables import SCORES, baselines_at, known, mean, values
-from utils.charts.words import (
+from utils.pages.charts.figures import CHOSEN, COLOURS, LAG_NOTE, RANGES, SYMBOLS, Chart, compose, figure, options
+from utils.pages.charts.tables import SCORES, baselines_at, known, mean, values
+from utils.pages.charts.words import (
     beside_text,
     curve_text,
     describe,

@@ -1,8 +1,8 @@
 """The transfer matrix as a chart: probes of one target, read on the data of another."""
 
-from utils.charts.figures import DIVERGING, LAG_NOTE, WRITTEN, Chart, compose, figure, options
-from utils.charts.pages import PLOTLY, render
-from utils.charts.words import DASH, kind_name, lag_label, layer_label, number, plain, quoted
+from utils.pages.charts.figures import DIVERGING, LAG_NOTE, WRITTEN, Chart, compose, figure, options
+from utils.pages.charts.pages import PLOTLY, render
+from utils.pages.charts.words import DASH, kind_name, lag_label, layer_label, number, plain, quoted
 
 PAGE = "transfer"
 ROW, FRAME = 44, 190  # pixels: of a probe, of what is around the cells
