@@ -78,7 +78,7 @@ def sweep(arguments, targets, language_model, seconds):
     """
     from utils.base.tracking import tracker
     from utils.saved.export import refuse_export
-    from utils.saved.tables import refuse_to_mix
+    from utils.saved.owners import refuse_to_mix
     from utils.states.sites import parse_layers
     from utils.sweep.questions import choose_lags, draw_examples, settings_text
     from utils.sweep.saving import save_sweeps
@@ -137,7 +137,8 @@ def train(arguments, targets, language_model, examples, samples, sources, random
     """A sweep for each question, with its baselines."""
     from utils.base.progress import Progress
     from utils.sweep.document_scores import score_sweep
-    from utils.sweep.sweep import answer, baseline_logits, make_task
+    from utils.sweep.judging import baseline_logits
+    from utils.sweep.sweep import answer, make_task
     from utils.sweep.tracked_runs import Runs
 
     texts = texts_of(targets[0], language_model) if arguments.sequence_task else None
@@ -229,8 +230,8 @@ def say_more(arguments, targets, language_model, sweeps, sources, owner, written
 def show(sweep):
     """The tables of one lag: every layer where there is one probe a layer, else the best layer of each kind."""
     from utils.states.positions import lag_name
+    from utils.sweep.outcome import table_layer
     from utils.sweep.report import document_table, gap, one_sided, sweep_table
-    from utils.sweep.sweep import table_layer
 
     what = "sequences are positive" if sweep.of_sequences else "tokens are the target"
     print(f"\n{sweep.target!r}, lag {sweep.lag} ({lag_name(sweep.lag)}); {sweep.prevalence:.2%} of all {what}; "

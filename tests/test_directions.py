@@ -11,7 +11,8 @@ from helpers import make_tokenizer
 from utils.base.files import WriteTogether
 from utils.data.tokenizer import token_text
 from utils.model.language_model import wrap
-from utils.probes.directions import cosines, direction_entries, pattern, promoted_tokens, read_entries, write_directions
+from utils.model.unembedding import promoted_tokens
+from utils.probes.directions import cosines, direction_entries, pattern, read_entries, write_directions
 from utils.states.matrices import Matrices
 
 # architecture -> where transformers keeps its last norm; what is added to the norm's weight; whether it centres

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from utils.base.errors import UserError
 from utils.base.files import WriteTogether
 from utils.saved.export import export, read_export, read_header
-from utils.saved.tables import load_probe, save_probe
+from utils.saved.probe_files import load_probe, save_probe
 
 
 def metadata(layer=3, **changes):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from helpers import assert_one_line_error, assert_success, call, prose, write_jsonl
-from utils.saved.tables import probe_path, slug
+from utils.saved.probe_files import probe_path, slug
 
 KINDS = ("linear", "mass_mean")
 

@@ -13,7 +13,7 @@ from helpers import assert_one_line_error, assert_success, call, make_model, mak
 from test_visualize_probe import Page
 from utils.base.files import WriteTogether
 from utils.pages.probe_words import question
-from utils.saved.tables import load_probe, save_probe
+from utils.saved.probe_files import load_probe, save_probe
 
 ATTACK = "</script><img src=x onerror=alert(1)>"
 

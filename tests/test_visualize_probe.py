@@ -12,7 +12,7 @@ import torch
 from helpers import assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, run_script
 from utils.base.files import WriteTogether
 from utils.data.windows import overlapping_windows
-from utils.saved.tables import load_probe, save_probe
+from utils.saved.probe_files import load_probe, save_probe
 
 
 class Page(HTMLParser):

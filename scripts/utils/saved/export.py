@@ -20,7 +20,9 @@ from urllib.parse import quote
 import torch
 
 from utils.base.errors import UserError
-from utils.saved.tables import OWNERS, first_problem, stranger
+from utils.saved.owners import stranger
+from utils.saved.probe_files import first_problem
+from utils.saved.tables import OWNERS
 
 FORMAT, VERSION = "probe-export", 1
 FILE, HEADER = "probes.safetensors", "probes"

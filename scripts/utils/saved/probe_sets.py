@@ -9,7 +9,7 @@ import torch
 
 from utils.base.errors import UserError
 from utils.probes.kinds import PAGE_KINDS
-from utils.saved.tables import load_probe
+from utils.saved.probe_files import load_probe
 from utils.states.sites import Layer, layer_name
 
 ANNOTATED = ("spans", "chains")  # tasks whose tokens are labelled by the characters that they cover

@@ -1,24 +1,11 @@
-"""Probe files and result tables: one row a probe and split, of one model and one dataset only."""
+"""The tables of a run: one row a probe and split, of one model and one dataset only."""
 
-import math
-import re
 from pathlib import Path
-from types import NoneType
-from urllib.parse import quote
-
-import torch
 
 from utils.base.errors import UserError
-from utils.base.files import csv_text, fingerprint, json_text, load_tensors, read_csv, save_tensors
-from utils.probes.kinds import KINDS
+from utils.base.files import csv_text, json_text, read_csv
 from utils.scores.documents.scoring import COLUMNS as DOCUMENT_COLUMNS
-from utils.states.positions import lag_name
-from utils.states.sites import layer_name
 
-FORMAT, VERSION = "linear-probe", 1
-LONGEST_NAME = 100  # characters of a target in a file name
-OTHER_FORMATS = {"mlp": "mlp-probe", "attention": "attention-probe",  # by kind; all others are linear
-                 "attention_features": "attention-features-probe"}
 PROBE = ("target", "layer_idx", "lag", "probe", "seed")
 KEY = (*PROBE, "l2", "split")
 SCORES = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "pos_accuracy", "neg_accuracy", "auc",
@@ -27,9 +14,6 @@ SCORES = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high"
 COMPARED = ("control", "selectivity", "best_baseline", "minus_baseline", "minus_baseline_low", "minus_baseline_high",
             "minus_random_weights", "minus_random_weights_low", "minus_random_weights_high")
 SOLVED = ("gradient", "converged", "separable")  # of exact fits
-METADATA = {"model": str, "model_fingerprint": str, "dataset_fingerprint": str, "tokenizer_fingerprint": str,
-            "target": str, "token": (int, NoneType), "lag": int, "seed": int, "kind": str, "layer": (int, str),
-            "hidden_size": int, "threshold": (int, float), "prevalence": (int, float), "causal": bool}
 OWNERS = ("model", "model_fingerprint", "dataset_fingerprint", "settings")
 BASELINE_KEY = ("target", "baseline", "layer_idx", "lag", "probe", "seed", "split")
 METRICS, SUMMARY, BASELINES, RECORD = "probe_metrics.csv", "probe_results.csv", "baselines.csv", "run_record.json"
@@ -37,101 +21,6 @@ DOCUMENTS = "document_scores.csv"
 COLUMNS = {METRICS: (*KEY, "chosen", *SCORES, *COMPARED, *SOLVED, *OWNERS), BASELINES: (*BASELINE_KEY, *SCORES, *OWNERS),
            DOCUMENTS: (*DOCUMENT_COLUMNS, *OWNERS)}
 SUMMARY_SCORES = tuple(name for name in (*SCORES, *COMPARED) if name not in ("n", "pos_ratio", "threshold", "groups"))
-
-
-def probe_path(folder, layer, lag, seed, kind="linear", target=None) -> Path:
-    """models/probe_layer5_next.pth; the kind is in the name where it is not linear, the seed where it is not 0, the target
-    where it is given: probe_layer5_lag-4_backtracking.pth. Of the target all but letters, digits, - and _ is written =20.
-    """
-    name = f"probe_{layer_name(layer)}_{lag_name(lag)}"
-    if target is not None:
-        name += f"_{slug(target)}"
-    name += f"_{kind}" if kind != "linear" else ""
-    return Path(folder) / (name + (f"_seed{seed}" if seed else "") + ".pth")
-
-
-def slug(target) -> str:
-    """A target as part of a file name: short, and so that no two probes have one name, whatever the targets are called."""
-    name = quote(target, safe="").replace(".", "%2E").replace("~", "%7E").replace("%", "=")
-    if re.search(rf"(^|_)({'|'.join(KINDS)}|seed\d+)$", name):  # "x_mlp" is no probe of the kind mlp
-        name = name.replace("_", "=5F") + "="
-    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME - 20]}={fingerprint(target)}"
-
-
-def save_probe(files, path, state, metadata):
-    """state: tensors by name; of a linear probe weight float32 [hidden_size] and bias [], both on raw hidden states."""
-    state = {name: torch.as_tensor(value).detach().cpu().float().clone() for name, value in state.items()}
-    with files.open(path) as file:
-        save_tensors(file, OTHER_FORMATS.get(metadata["kind"], FORMAT), VERSION,
-                     {"state_dict": state, "metadata": metadata})
-
-
-def load_probe(path) -> dict:
-    """{"state_dict": {weight [hidden_size], bias []} or what its kind has, "metadata": ...}"""
-    probe = load_tensors(path, (FORMAT, *OTHER_FORMATS.values()), VERSION, made_by="scripts/train_probe.py")
-    problem = first_problem(probe)
-    if problem:
-        raise UserError(f"{path} is not a sound probe: {problem}; make it with scripts/train_probe.py, or move it away")
-    return probe
-
-
-def first_problem(probe) -> str | None:
-    """What makes a probe file unusable, or None."""
-    state, metadata = probe.get("state_dict"), probe.get("metadata")
-    if not isinstance(state, dict) or not isinstance(metadata, dict):
-        return "it lacks its state_dict or its metadata"
-    for name, kind in METADATA.items():
-        value = metadata.get(name)
-        if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
-            return f"its {name} is {value!r}"
-    named = ("embed", "final_norm", "attention")
-    if not (isinstance(metadata["layer"], int) and metadata["layer"] >= 0 or metadata["layer"] in named):
-        return f"its layer is {metadata['layer']!r}"
-    shapes = {"weight": (metadata["hidden_size"],), "bias": ()} if probe["format"] == FORMAT else dict.fromkeys(state)
-    for name, shape in shapes.items():
-        tensor = state.get(name)
-        if not isinstance(tensor, torch.Tensor) or shape not in (None, tensor.shape):
-            return f"its {name} is not a tensor" + (f" of shape {list(shape)}" if shape else "")
-        if not tensor.isfinite().all():
-            return f"its {name} is not finite"
-    if not math.isfinite(metadata["threshold"]):
-        return f"its threshold is {metadata['threshold']}"
-    return None
-
-
-def refuse_to_mix(output_dir, results_dir, owner, overwrite):
-    """Stop before probes and rows of another model or dataset would stand beside these. Returns their files, which
-    `overwrite` allows to be deleted; what cannot be read counts as theirs.
-    """
-    strangers = [(path, problem) for path in sorted(Path(output_dir).glob("probe_*.pth"))
-                 if (problem := stranger(path, probe_metadata, owner))]
-    strangers += [(path, problem) for path in (Path(results_dir) / name for name in COLUMNS)
-                  if (problem := stranger(path, table_rows, owner))]
-    if strangers and not overwrite:
-        path, problem = strangers[0]
-        raise UserError(f"{path} {problem}: give other folders with --output_dir and --results_dir, or delete the old "
-                        "results with --overwrite")
-    return [path for path, _ in strangers]
-
-
-def stranger(path, read, owner) -> str | None:
-    """What keeps this run's results from standing beside the file, or None. read(path) -> dicts that name its owner."""
-    try:
-        found = read(path)
-    except UserError as error:
-        return f"cannot be kept beside the new results ({error})"
-    for other in found:
-        if any(other.get(name) != owner[name] for name in OWNERS[1:3]):
-            return (f"is of model {other.get('model')!r} ({other.get('model_fingerprint')}) and dataset "
-                    f"{other.get('dataset_fingerprint')}, this run is of model {owner['model']!r} "
-                    f"({owner['model_fingerprint']}) and dataset {owner['dataset_fingerprint']}")
-        if other.get("settings") != owner["settings"]:
-            return f"was read or sampled by other flags ({other.get('settings')}; this run: {owner['settings']})"
-    return None
-
-
-def probe_metadata(path) -> list[dict]:
-    return [load_probe(path)["metadata"]]
 
 
 def table_rows(path) -> list[dict[str, str]]:

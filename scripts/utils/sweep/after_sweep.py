@@ -8,15 +8,15 @@ from utils.base.files import WriteTogether, csv_text
 from utils.probes.directions import cosines, direction_entries, pattern, read_entries, write_directions
 from utils.probes.logistic.solver import solve
 from utils.saved.export import export
-from utils.saved.tables import load_probe
+from utils.saved.probe_files import load_probe
 from utils.states.matrices import Matrices
 from utils.states.sites import ATTENTION_LAYER
 from utils.sweep.learning_curve import COLUMNS, curve_rows, learning_curve_weights
 from utils.sweep.learning_curve import FILE as CURVE
+from utils.sweep.outcome import run_name
 from utils.sweep.report import direction_line
 from utils.sweep.sampling import class_weights
 from utils.sweep.saving import shared_metadata
-from utils.sweep.sweep import run_name
 
 DIRECTIONS = "directions.json"
 MOST_COSINES = 500  # directions: their table grows with the square

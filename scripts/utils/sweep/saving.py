@@ -5,9 +5,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 from utils.base.files import WriteTogether
-from utils.saved.tables import COLUMNS, DOCUMENTS, SOLVED, probe_path, save_probe, write_tables
+from utils.saved.probe_files import probe_path, save_probe
+from utils.saved.tables import COLUMNS, DOCUMENTS, SOLVED, write_tables
+from utils.sweep.outcome import table_layer
 from utils.sweep.questions import sampling_of
-from utils.sweep.sweep import table_layer
 
 
 def save_sweeps(arguments, sweeps, targets, language_model, owner, strangers, seconds) -> list[tuple[Path, dict]]:

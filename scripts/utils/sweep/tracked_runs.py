@@ -1,7 +1,7 @@
 """What Weights & Biases sees: a run a probe, with its epochs, where there are some; else a run a kind and question."""
 
 from utils.states.positions import lag_name
-from utils.sweep.sweep import run_name, table_layer
+from utils.sweep.outcome import run_name, table_layer
 
 
 class Runs:

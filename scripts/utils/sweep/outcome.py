@@ -1,0 +1,111 @@
+"""What a sweep found: every probe with its scores, the baselines beside them, and the winner."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from utils.scores.baselines import suspicious
+from utils.states.positions import Question, lag_name
+from utils.states.sites import ATTENTION_LAYER, layer_name
+from utils.sweep.fits import Task
+
+
+@dataclass
+class Probe:
+    """One probe and what is known of it. metrics by split; chosen: its penalty is the best on validation, and only then are
+    kept logits (of val and test) and tensors, what is saved; notes: epoch, or gradient and convergence.
+    """
+
+    kind: str
+    layer: object
+    lag: int
+    seed: int
+    l2: float | None
+    threshold: float
+    logits: dict
+    metrics: dict
+    chosen: bool
+    tensors: dict | None = None
+    notes: dict = field(default_factory=dict)
+
+
+@dataclass
+class Sweep:
+    """What one question gave. of_several: whether the data have other targets; chosen_by: the score on validation by which
+    layers and kinds are chosen; baselines: {name: {split: scores}, or None where not computed}; best: the name of the one
+    that probes are compared with, chosen on validation; random_weights: probes of the model with random weights;
+    documents: the DocumentScores, where tokens give scores of documents.
+    """
+
+    question: Question
+    target: str
+    of_several: bool
+    chosen_by: str
+    prevalence: float
+    layers: list
+    probes: list[Probe]
+    baselines: dict
+    best: str
+    task: Task
+    of_sequences: bool
+    random_weights: list[Probe] = field(default_factory=list)
+    documents: object = None
+
+    @property
+    def lag(self) -> int:
+        return self.question.lag
+
+    @property
+    def chosen(self) -> list[Probe]:
+        return [probe for probe in self.probes if probe.chosen]
+
+    @property
+    def shown(self) -> list[Probe]:
+        """Every layer's probe where there is one kind (of the first seed), else the best layer of each kind."""
+        first = [probe for probe in self.chosen if probe.seed == self.task.seeds[0]]
+        kinds = {probe.kind: [other for other in first if other.kind == probe.kind] for probe in first}
+        return first if len(kinds) == 1 else [max(probes, key=self.on_validation) for probes in kinds.values()]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Baselines that do worse than guessing, for the split is not independent then; fits that are no minimum."""
+        found = [warning for name, by_split in self.baselines.items() if by_split for split in ("val", "test")
+                 if split in by_split and (warning := suspicious(f"{name} on {split}", by_split[split]["auc"],
+                                                                       by_split[split]["auc_high"]))]
+        for kind in dict.fromkeys(probe.kind for probe in self.probes):
+            for problem, why in (("separable", "have no minimum, for without a penalty their classes can be parted"),
+                                 ("unsolved", "did not reach the tolerance of their gradient; see probe_metrics.csv")):
+                count = sum(probe.kind == kind and is_so(probe.notes, problem) for probe in self.probes)
+                if count:
+                    found.append(f"warning: {count} of {sum(probe.kind == kind for probe in self.probes)} {kind} fits {why}")
+        return found
+
+    @property
+    def winner(self) -> Probe:
+        """The chosen probe with the best score on validation; of equal ones the first."""
+        return max(self.chosen, key=self.on_validation)
+
+    def on_validation(self, probe) -> float:
+        score = probe.metrics["val"][self.chosen_by]
+        return -np.inf if np.isnan(score) else score
+
+    @property
+    def others(self) -> list[Probe]:
+        """The winner's like of other seeds."""
+        best = self.winner
+        return [probe for probe in self.chosen if (probe.kind, probe.layer) == (best.kind, best.layer) and probe is not best]
+
+
+def is_so(notes, problem) -> bool:
+    separable = notes.get("separable", False)
+    return separable if problem == "separable" else not (separable or notes.get("converged", True))
+
+
+def table_layer(layer) -> str:
+    return ATTENTION_LAYER if layer == ATTENTION_LAYER else layer_name(layer)
+
+
+def run_name(kind, layer, lag, seed, target=None) -> str:
+    """layer5_next, and what sets it apart where that is not the usual; target: where there are several"""
+    apart = ([target] if target else []) + ([] if kind == "linear" else [kind]) + ([f"seed{seed}"] if seed else [])
+    return "_".join([table_layer(layer), lag_name(lag), *apart])
