@@ -754,7 +754,7 @@ def test_a_preparation_that_is_cut_off_while_texts_are_read(tiny_model, texts, t
 KILLED_WHILE_WRITING = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from utils.files import WriteTogether
+from utils.base.files import WriteTogether
 with WriteTogether() as files:
     for name in ("one", "two"):
         with files.open(f"{sys.argv[2]}/{name}") as file:

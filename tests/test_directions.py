@@ -145,7 +145,7 @@ def test_the_head_in_parts_is_the_head(tokenizer, monkeypatch):
     model = wrap(tiny_models.make("llama"))
     directions = torch.randn(5, 32, generator=torch.Generator().manual_seed(7))
     whole = promoted_tokens(model, tokenizer, directions, 3)
-    monkeypatch.setattr("utils.probes.directions.LOGIT_BYTES", 4 * 200)  # two directions, six tokens at a time
+    monkeypatch.setattr("utils.model.unembedding.LOGIT_BYTES", 4 * 200)  # two directions, six tokens at a time
     parts = promoted_tokens(model, tokenizer, directions, 3)
     for one, other in zip(whole, parts, strict=True):
         assert one["target_rank"] == other["target_rank"]

@@ -17,7 +17,7 @@ RUN_ALL = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 import prepare_data
-from utils.command_line import run
+from utils.base.cli.parser import run
 for arguments in json.loads(sys.argv[2]):
     sys.argv[0] = "prepare_data.py"
     try:
