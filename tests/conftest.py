@@ -22,23 +22,16 @@ def shared_data():
     return folder
 
 
-def part_of(shared_data, name):
-    folder = shared_data / name
-    if not folder.is_dir():
-        pytest.skip(f"the shared data have no {name}: {folder} is not there")
-    return folder
-
-
 @pytest.fixture(scope="session")
 def stories260K(shared_data):
     """A real language model of 260,000 parameters."""
-    return part_of(shared_data, "models/stories260K")
+    return helpers.part_of(shared_data, "models/stories260K")
 
 
 @pytest.fixture(scope="session")
 def gutenberg(shared_data):
     """Whole books in the layout of the Hub dataset."""
-    return part_of(shared_data, "corpora/gutenberg")
+    return helpers.part_of(shared_data, "corpora/gutenberg")
 
 
 @pytest.fixture(scope="session")

@@ -185,3 +185,13 @@ def write_texts(folder, number=8, length=4000) -> Path:
 def write_jsonl(path, rows) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def part_of(shared_data, name) -> Path:
+    """A folder of the shared data; the test is skipped where it is not there."""
+    import pytest
+
+    folder = shared_data / name
+    if not folder.is_dir():
+        pytest.skip(f"the shared data have no {name}: {folder} is not there")
+    return folder

@@ -1,6 +1,10 @@
 """Random models of many architectures, small enough to run by the dozen."""
 
+import numpy as np
 import torch
+
+from utils.data.sequences import Sequences
+from utils.states.positions import ReadPlan
 
 COMMON = {"vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4, "num_attention_heads": 4,
           "num_key_value_heads": 2, "max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
@@ -20,6 +24,8 @@ ARCHITECTURES = {
         "embedding_size": 16}, "t5": {"ONLY": {"vocab_size": 97, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 4,
                                                "num_heads": 4, "decoder_start_token_id": 0}},
 }
+LENGTHS = (11, 17, 6, 14)  # of the sequences of `framed`, special tokens included
+BEFORE, AFTER = [1, 3], [2]
 BIDIRECTIONAL = {"bert", "roberta", "distilbert", "albert", "t5"}
 
 
@@ -56,10 +62,6 @@ def multimodal_gemma3():
 
 def sequences_of(lengths, vocabulary=90, seed=0):
     """Random sequences of these lengths as the pass reads them, without special tokens."""
-    import numpy as np
-
-    from utils.data.sequences import Sequences
-
     random = np.random.default_rng(seed)
     n, width = len(lengths), max(lengths)
     input_ids = random.integers(5, vocabulary, size=(n, width)).astype(np.int32)
@@ -71,9 +73,23 @@ def sequences_of(lengths, vocabulary=90, seed=0):
 
 def every_position(sequences):
     """A plan that reads every token of every sequence."""
-    import numpy as np
-
-    from utils.states.positions import ReadPlan
-
     sequence, position = np.nonzero(np.arange(sequences.input_ids.shape[1]) < sequences.lengths[:, None])
     return ReadPlan(sequence, position)
+
+
+def framed(lengths=LENGTHS):
+    """Sequences with two special tokens before their text and one after it."""
+    sequences = sequences_of(lengths)
+    sequences.metadata["tokenizer"] = {"before": BEFORE, "after": AFTER}
+    sequences.input_ids[:, :2] = BEFORE
+    sequences.input_ids[np.arange(len(lengths)), np.array(lengths) - 1] = AFTER
+    return sequences
+
+
+def every_text_token(sequences, pool="last"):
+    columns = np.arange(sequences.input_ids.shape[1])
+    return ReadPlan(*np.nonzero((columns >= sequences.text_start) & (columns < sequences.text_ends[:, None])), pool)
+
+
+def close(ours, theirs):
+    torch.testing.assert_close(ours, theirs, rtol=2e-4, atol=2e-4 * float(theirs.abs().max()))

@@ -9,8 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from conftest import part_of
-from helpers import assert_one_line_error, assert_success, call, prose, snapshot, write_jsonl
+from helpers import assert_one_line_error, assert_success, call, part_of, prose, snapshot, write_jsonl
 from utils.data.readers.annotated import normalised
 from utils.data.readers.chains import LABELS, read_chains
 from utils.data.readers.spans import read_spans

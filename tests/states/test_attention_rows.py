@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import tiny_models
-from test_pooling import close, every_text_token, framed
+from tiny_models import close, every_text_token, framed
 from utils.base.errors import UserError
 from utils.model.language_model import wrap
 from utils.states import attention_rows

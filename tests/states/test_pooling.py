@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import tiny_models
+from tiny_models import BEFORE, LENGTHS, close, every_text_token, framed
 from utils.base.files import fingerprint
 from utils.model.language_model import wrap
 from utils.states import forward_pass
@@ -16,24 +17,8 @@ from utils.states.forward_pass import OWN_LOGITS, forward, pooled, read_states
 from utils.states.positions import Examples, Question, ReadPlan, examples_at, ragged, whole_sequences
 from utils.states.store import collect_in_memory, collect_on_disk, find_folder
 
-LENGTHS = (11, 17, 6, 14)
-BEFORE, AFTER = [1, 3], [2]
 LAYERS = ["embed", 0, 2]
 POOLS = {"mean": lambda states: states.mean(0), "max": lambda states: states.amax(0), "last": lambda states: states[-1]}
-
-
-def framed(lengths=LENGTHS):
-    """Sequences with two special tokens before their text and one after it."""
-    sequences = tiny_models.sequences_of(lengths)
-    sequences.metadata["tokenizer"] = {"before": BEFORE, "after": AFTER}
-    sequences.input_ids[:, :2] = BEFORE
-    sequences.input_ids[np.arange(len(lengths)), np.array(lengths) - 1] = AFTER
-    return sequences
-
-
-def every_text_token(sequences, pool="last"):
-    columns = np.arange(sequences.input_ids.shape[1])
-    return ReadPlan(*np.nonzero((columns >= sequences.text_start) & (columns < sequences.text_ends[:, None])), pool)
 
 
 def read(language_model, sequences, plan, batch_size=8, layers=LAYERS):
@@ -53,10 +38,6 @@ def plain(language_model, sequences, plan, pool, first=len(BEFORE)):
             states = language_model.body(ids, output_hidden_states=True).hidden_states
             by_layer.append(torch.stack([POOLS[pool](states[index][0, first:position + 1]) for index in (0, 1, 3)]))
     return torch.stack(by_layer, dim=1)
-
-
-def close(ours, theirs):
-    torch.testing.assert_close(ours, theirs, rtol=2e-4, atol=2e-4 * float(theirs.abs().max()))
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3_text", "gpt2", "bert", "t5"])

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import part_of
-from helpers import ROOT, assert_success, call
+from helpers import ROOT, assert_success, call, part_of
 from utils.base.cli.yaml_file import read_experiment
 
 LAYERS = ["0", "1", "2", "3", "4"]  # all that stories260K has

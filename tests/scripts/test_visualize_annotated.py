@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import part_of
-from helpers import assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, write_jsonl
-from test_visualize_probe import Page
+from helpers import assert_one_line_error, assert_success, call, make_model, make_tokenizer, part_of, prose, write_jsonl
+from shown_page import Page
 from utils.base.files import WriteTogether
 from utils.pages.probe_words import question
 from utils.saved.probe_files import load_probe, save_probe

@@ -6,8 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from conftest import part_of
-from helpers import write_jsonl
+from helpers import part_of, write_jsonl
 from utils.base.errors import UserError
 from utils.data.readers.annotated import ALL, choose_targets, complement, join_by_keys, merge_copies, normalised
 from utils.data.readers.chains import LABELS, read_chains

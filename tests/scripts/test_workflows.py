@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import part_of
-from helpers import ROOT, assert_success, call
+from helpers import ROOT, assert_success, call, part_of
 from utils.data.sequences import load_sequences
 
 SMALL = {"prepare_data": ("--context_length", "96"),

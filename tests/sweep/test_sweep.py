@@ -2,7 +2,6 @@
 and attentions, scikit-learn, and scores computed anew.
 """
 
-import csv
 import json
 import shutil
 
@@ -11,10 +10,10 @@ import pytest
 import torch
 from safetensors import safe_open
 from scipy.stats import t as student
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
 from helpers import assert_one_line_error, assert_success, call, make_model, snapshot
+from plain_sweep import attend, by_scikit_learn, load_model, probes_of, rows_of, weighted
 
 KINDS = ("linear", "logistic", "mass_mean", "mass_mean_tilted", "mlp", "attention", "attention_features")
 LAYERS, LAGS, SEGMENTS = [0, 2, "final_norm"], (-2, -1), 4  # 2 is the last block, which hidden_states do not show
@@ -90,25 +89,10 @@ class Outputs:
         return self.states[layer][np.arange(len(self.labels)), self.position + lag]
 
 
-def load_model(folder):
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
-
-
 @pytest.fixture(scope="module")
 def outputs(data, model):
     loaded = load_model(model)
     return {name: Outputs(data / f"{name}.pth", loaded) for name in ("train", "val", "test")}
-
-
-def rows_of(folder, name):
-    with open(folder / "results" / name, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def probes_of(folder):
-    return {path: torch.load(path, weights_only=True) for path in sorted((folder / "models").glob("*.pth"))}
 
 
 def logits_of(probe, found, lag) -> np.ndarray:
@@ -126,11 +110,6 @@ def logits_of(probe, found, lag) -> np.ndarray:
         return np.array([attend(state, states[1:read + 1]) for states, read in
                          zip(found.states[layer], found.position + lag, strict=True)])
     return found.at(layer, lag) @ state["weight"] + state["bias"]
-
-
-def attend(state, tokens):
-    scores = np.exp(tokens @ state["query"][0])
-    return scores / scores.sum() @ (tokens @ state["value"][0]) + state["bias"]
 
 
 def attention_features(weights, read):
@@ -191,19 +170,6 @@ def test_one_penalty_is_chosen_of_each_fit_and_it_ranks_best_on_validation(train
         if row["chosen"] == "1":
             one = summary[tuple(row[name] for name in ("target", "layer_idx", "lag", "probe", "seed", "l2"))]
             assert all(one[f"{row['split']}_{name}"] == row[name] for name in (*INTERVALS, "auc", "selectivity", "brier"))
-
-
-def weighted(labels):
-    """What each example counts: a positive as much as there are more negatives."""
-    return np.where(labels == 1, (labels == 0).sum() / (labels == 1).sum(), 1.0)
-
-
-def by_scikit_learn(states, labels, weights, l2, mean, deviation):
-    """(weight, bias) on raw states of the standardised problem with the mean loss."""
-    model = LogisticRegression(C=1 / (l2 * weights.sum()), tol=1e-10, max_iter=10000)
-    model.fit((states - mean) / deviation, labels, sample_weight=weights)
-    weight = model.coef_[0] / deviation
-    return weight, model.intercept_[0] - weight @ mean
 
 
 def test_logistic_probes_are_scikit_learns_at_every_penalty(trained, outputs):
