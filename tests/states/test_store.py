@@ -115,16 +115,16 @@ def test_states_that_the_disk_cannot_hold_are_refused_before_the_pass(tmp_path):
 KILLED = """
     import os, signal, sys
     sys.path.insert(0, sys.argv.pop(1))
-    from utils import state_store
+    from utils.states import store
     import train_probe
-    state_store.SHARD_BYTES = 20_000
-    write, left = state_store.write_shard, [3]
+    store.SHARD_BYTES = 20_000
+    write, left = store.write_shard, [3]
     def write_and_die(path, part):
         write(path, part)
         left[0] -= 1
         if not left[0]:
             os.kill(os.getpid(), signal.SIGKILL)
-    state_store.write_shard = write_and_die
+    store.write_shard = write_and_die
     train_probe.main(sys.argv[1:])
 """
 

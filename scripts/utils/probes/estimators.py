@@ -13,8 +13,9 @@ import torch
 from scipy.special import expit
 
 from utils.base.errors import UserError
-from utils.probes import logistic, mass_mean
+from utils.probes import mass_mean
 from utils.probes.linear import SMALLEST_BATCH, STEPS, Settings, train
+from utils.probes.logistic.solver import solve
 from utils.probes.mlp import WIDTH, train_mlp
 from utils.states.matrices import Matrices
 
@@ -76,7 +77,7 @@ class Affine(Estimator):
 
 class Logistic(Affine):
     """Logistic regression at its exact minimum, of mean loss + l2 / 2 * |weight|^2 on standardised states: see
-    `logistic.solve`.
+    `logistic.solver.solve`.
 
     After fit: gradient, its largest entry; converged; separable: without a penalty there is no minimum.
     """
@@ -85,7 +86,7 @@ class Logistic(Affine):
         self.l2 = l2
 
     def learn(self, states, labels, weights):
-        found = logistic.solve(states, labels, weights, [self.l2])
+        found = solve(states, labels, weights, [self.l2])
         self.weight, self.bias = np.asarray(found.weight[0, 0], dtype=np.float64), float(found.bias[0, 0])
         self.gradient, self.converged, self.separable = (float(found.gradient[0, 0]), bool(found.converged[0, 0]),
                                                          bool(found.separable[0, 0]))
