@@ -30,14 +30,28 @@ def main(argv=None) -> int:
     states, start, end, labels = make(arguments)
     together = [epoch(states, start, end, labels, arguments.batch_size) for _ in range(arguments.rounds)]
     probes = arguments.layers * arguments.columns
-    print(f"{probes} probes at once, hidden size {arguments.hidden_size}, {len(start)} examples of {arguments.sequences} "
-          f"sequences of {arguments.tokens} tokens: {np.median(together):.2f} s an epoch", flush=True)
+    print(
+        f"{probes} probes at once, hidden size {arguments.hidden_size}, {len(start)} examples of {arguments.sequences} "
+        f"sequences of {arguments.tokens} tokens: {np.median(together):.2f} s an epoch",
+        flush=True,
+    )
     ways = {"one at a time": epoch, "plain torch, one at a time": plain_epoch}
     for name, way in ways.items():
-        seconds = [way(states[index % arguments.layers][None], start, end[:, index:index + 1], labels[:, index:index + 1],
-                       arguments.batch_size) for index in range(arguments.single)]
-        print(f"{name}: {np.median(seconds):.3f} s each, {np.median(seconds) * probes:.0f} s for all, "
-              f"{np.median(seconds) * probes / np.median(together):.0f} times as long", flush=True)
+        seconds = [
+            way(
+                states[index % arguments.layers][None],
+                start,
+                end[:, index : index + 1],
+                labels[:, index : index + 1],
+                arguments.batch_size,
+            )
+            for index in range(arguments.single)
+        ]
+        print(
+            f"{name}: {np.median(seconds):.3f} s each, {np.median(seconds) * probes:.0f} s for all, "
+            f"{np.median(seconds) * probes / np.median(together):.0f} times as long",
+            flush=True,
+        )
     return 0
 
 
@@ -47,7 +61,7 @@ def make(arguments):
     states = torch.randn(arguments.layers, arguments.sequences * arguments.tokens, arguments.hidden_size)
     start = np.repeat(np.arange(arguments.sequences) * arguments.tokens, arguments.examples)
     most = random.integers(arguments.columns + 1, arguments.tokens + 1, len(start))
-    most[::arguments.examples] = arguments.tokens
+    most[:: arguments.examples] = arguments.tokens
     end = start[:, None] + np.maximum(most[:, None] - np.arange(arguments.columns), 1)
     return states, start, end, random.integers(0, 2, end.shape)
 

@@ -35,9 +35,18 @@ sys.path.insert(0, str(HERE.parent / "scripts"))
 
 THREADS, BATCH_SIZES, TRIAL_WINDOWS, EPOCHS, LAYER = 2, (8, 16, 48), 48, 10, 5
 GOALS = {"whole sweep, all layers": 1.15, f"whole sweep, layer {LAYER}": 0.40}
-GEMMA = {"hidden_size": 640, "intermediate_size": 2048, "num_hidden_layers": 18, "num_attention_heads": 4,
-         "num_key_value_heads": 1, "head_dim": 256, "vocab_size": 262144, "sliding_window": 512,
-         "max_position_embeddings": 32768, "tie_word_embeddings": True}
+GEMMA = {
+    "hidden_size": 640,
+    "intermediate_size": 2048,
+    "num_hidden_layers": 18,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 1,
+    "head_dim": 256,
+    "vocab_size": 262144,
+    "sliding_window": 512,
+    "max_position_embeddings": 32768,
+    "tie_word_embeddings": True,
+}
 SMALL = {"hidden_size": 32, "intermediate_size": 64, "head_dim": 16, "vocab_size": 1024}
 BOS, FIRST_ORDINARY_TOKEN = 2, 3
 
@@ -66,9 +75,11 @@ def main(argv=None) -> int:
         ours = Ours(folder, arguments)
         peak = ours.peak_memory()
         best = ours.best_of(ours.bare_forward)  # the pass costs what the forward costs
-        contestants = {"extraction": (ours.extract, best),
-                       "whole sweep, all layers": (lambda size: ours.sweep("all", size), best),
-                       f"whole sweep, layer {LAYER}": (lambda size: ours.sweep(str(LAYER), size), best)}
+        contestants = {
+            "extraction": (ours.extract, best),
+            "whole sweep, all layers": (lambda size: ours.sweep("all", size), best),
+            f"whole sweep, layer {LAYER}": (lambda size: ours.sweep(str(LAYER), size), best),
+        }
         for library in start_libraries(arguments, folder, ours, stack):
             contestants[library.title] = (library.time, ours.best_of(library.time))
         rows = [("bare forward", size, ours.bare_forward) for size in ours.batch_sizes]
@@ -110,10 +121,23 @@ class Ours:
         return arguments
 
     def parse(self, layers, batch_size):
-        return self.train_probe.parse([
-            "--train_data", str(self.folder / "train.pth"), "--layer_sweep", layers, "--batch_size", str(batch_size),
-            "--epochs", str(EPOCHS), "--no_wandb", "--output_dir", str(self.folder / "probes"),
-            "--results_dir", str(self.folder / "results")])
+        return self.train_probe.parse(
+            [
+                "--train_data",
+                str(self.folder / "train.pth"),
+                "--layer_sweep",
+                layers,
+                "--batch_size",
+                str(batch_size),
+                "--epochs",
+                str(EPOCHS),
+                "--no_wandb",
+                "--output_dir",
+                str(self.folder / "probes"),
+                "--results_dir",
+                str(self.folder / "results"),
+            ]
+        )
 
     def sweep(self, layers, batch_size) -> float:
         """Seconds of train_probe's main from where model and data are loaded."""
@@ -186,7 +210,7 @@ class Ours:
         """Seconds for all windows, layers and epochs, from the second of two batches."""
         import torch
 
-        batch = self.windows(keep_labelled_token=True)[:self.batch_sizes[0]]
+        batch = self.windows(keep_labelled_token=True)[: self.batch_sizes[0]]
         for _ in range(2):
             start = time.perf_counter()
             with torch.inference_mode():
@@ -218,18 +242,36 @@ def write_windows(folder, count, context_length, vocabulary):
     labels[:, -1] = np.arange(count) % 2
     groups = (np.arange(count) // 2).astype(np.int32)
     held_out = max(2, count // 20 * 2)
-    split_of = {"train": slice(0, count - 2 * held_out), "val": slice(count - 2 * held_out, count - held_out),
-                "test": slice(count - held_out, count)}
+    split_of = {
+        "train": slice(0, count - 2 * held_out),
+        "val": slice(count - 2 * held_out, count - held_out),
+        "test": slice(count - held_out, count),
+    }
     names = [f"group {group}" for group in range(groups[-1] + 1)]
-    metadata = {"model_name": "random", "default_lag": -1, "prevalence": 0.05, "documents": names, "groups": names,
-                "targets": [{"name": "target", "token": FIRST_ORDINARY_TOKEN, "piece": "target"}],
-                "tokenizer": {"fingerprint": "none", "before": [BOS], "after": [], "vocabulary": vocabulary},
-                "dataset_fingerprint": "random", "source": {"dataset": "random"}, "context_length": context_length}
+    metadata = {
+        "model_name": "random",
+        "default_lag": -1,
+        "prevalence": 0.05,
+        "documents": names,
+        "groups": names,
+        "targets": [{"name": "target", "token": FIRST_ORDINARY_TOKEN, "piece": "target"}],
+        "tokenizer": {"fingerprint": "none", "before": [BOS], "after": [], "vocabulary": vocabulary},
+        "dataset_fingerprint": "random",
+        "source": {"dataset": "random"},
+        "context_length": context_length,
+    }
     for name, where in split_of.items():
         size = len(groups[where])
-        sequences = Sequences(input_ids[where], np.full(size, context_length + 2, dtype=np.int32), labels[where],
-                              groups[where], groups[where], np.zeros(size, dtype=np.int32),
-                              np.zeros(size, dtype=np.int64), metadata | {"split": name})
+        sequences = Sequences(
+            input_ids[where],
+            np.full(size, context_length + 2, dtype=np.int32),
+            labels[where],
+            groups[where],
+            groups[where],
+            np.zeros(size, dtype=np.int32),
+            np.zeros(size, dtype=np.int64),
+            metadata | {"split": name},
+        )
         with open(folder / f"{name}.pth", "wb") as file:
             save_sequences(file, sequences)
 
@@ -256,8 +298,11 @@ def start_libraries(arguments, folder, ours, stack):
             print(f"{name}: skipped, {error}")
             continue
         difference = float((states - expected).abs().max())
-        print(f"{library.title}: states {list(states.shape)} differ from ours by at most {difference:.1e}; the largest "
-              f"is {float(expected.abs().max()):.1f}", flush=True)
+        print(
+            f"{library.title}: states {list(states.shape)} differ from ours by at most {difference:.1e}; the largest "
+            f"is {float(expected.abs().max()):.1f}",
+            flush=True,
+        )
         yield library
 
 
@@ -265,8 +310,10 @@ def report(arguments, seconds, naive, peak) -> int:
     """Print the table; 1 where a goal is missed."""
     reference = min(value for (name, _), value in seconds.items() if name == "bare forward")
     missed = 0
-    print(f"\n{arguments.windows} windows, {arguments.rounds} round(s), {THREADS} threads, float32; seconds are medians and "
-          "belong to this machine and hour: compare the ratios")
+    print(
+        f"\n{arguments.windows} windows, {arguments.rounds} round(s), {THREADS} threads, float32; seconds are medians and "
+        "belong to this machine and hour: compare the ratios"
+    )
     print(f"{'':34}{'batch':>6}{'seconds':>10}{'of bare':>9}")
     for (name, size), value in seconds.items():
         ratio, verdict = value / reference, ""
@@ -275,8 +322,10 @@ def report(arguments, seconds, naive, peak) -> int:
             verdict = f"  {'PASS' if ratio <= GOALS[name] else 'FAIL'} (goal <= {GOALS[name]:.2f})"
         print(f"{name:34}{size:>6}{value:>10.2f}{ratio:>9.2f}{verdict}")
     print(f"{'naive recipe, extrapolated':34}{BATCH_SIZES[0]:>6}{naive:>10.0f}{naive / reference:>9.0f}")
-    print(f"extraction at batch {peak['batch_size']}: {peak['peak']:.2f} GB resident at its peak, {peak['before']:.2f} GB "
-          "before it (with the model)")
+    print(
+        f"extraction at batch {peak['batch_size']}: {peak['peak']:.2f} GB resident at its peak, {peak['before']:.2f} GB "
+        "before it (with the model)"
+    )
     if arguments.small:
         print("no verdicts: --small is no measurement")
     return int(missed > 0)

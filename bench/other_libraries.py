@@ -39,8 +39,9 @@ def load_transformer_lens(model):
         def keep(state, hook):
             found[hook.name] = state[:, -1].clone()
 
-        bridge.run_with_hooks(input_ids, fwd_hooks=[(name, keep) for name in names], return_type=None, use_cache=False,
-                              logits_to_keep=1)
+        bridge.run_with_hooks(
+            input_ids, fwd_hooks=[(name, keep) for name in names], return_type=None, use_cache=False, logits_to_keep=1
+        )
         return torch.stack([found[name] for name in names])
 
     return states_of
@@ -100,7 +101,7 @@ def main(argv=None) -> int:
     for line in sys.stdin:
         command = json.loads(line)
         if command["do"] == "time":
-            chosen = windows[:command["windows"]]
+            chosen = windows[: command["windows"]]
             start = time.perf_counter()
             read(states_of, chosen, command["batch_size"])
             answer({"seconds": time.perf_counter() - start})
@@ -116,9 +117,20 @@ class Library:
     def __init__(self, name, python, folder, threads, stack):
         self._log = folder / f"{name}.log"
         self._process = subprocess.Popen(
-            [python, str(Path(__file__).resolve()), name, str(folder / "model"), str(folder / "windows.pth"),
-             "--threads", str(threads)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stack.enter_context(self._log.open("w")), text=True)
+            [
+                python,
+                str(Path(__file__).resolve()),
+                name,
+                str(folder / "model"),
+                str(folder / "windows.pth"),
+                "--threads",
+                str(threads),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stack.enter_context(self._log.open("w")),
+            text=True,
+        )
         stack.callback(self._end)
         self.title = f"{name} {self._answer()['version']}"
 

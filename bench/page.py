@@ -78,8 +78,18 @@ def make_page(folder, tokens, layers):
 
     tokenizer = make_tokenizer(folder / "tokenizer")
     ids = np.array(tokenizer(prose(0, tokens), add_special_tokens=False)["input_ids"][:tokens])
-    metadata = [{"target": " the", "token": tokenizer.convert_tokens_to_ids("Ġthe"), "lag": -1, "model": "random",
-                 "kind": "linear", "prevalence": 0.03, "causal": True, "threshold": 0.0}] * layers
+    metadata = [
+        {
+            "target": " the",
+            "token": tokenizer.convert_tokens_to_ids("Ġthe"),
+            "lag": -1,
+            "model": "random",
+            "kind": "linear",
+            "prevalence": 0.03,
+            "causal": True,
+            "threshold": 0.0,
+        }
+    ] * layers
     probes = ProbeSet([], list(range(layers)), torch.zeros(layers, 4), torch.zeros(layers), metadata)
     logits = 3 * np.random.default_rng(0).standard_normal((layers, tokens)).astype(np.float32)
     path = folder / "page.html"
@@ -90,8 +100,10 @@ def make_page(folder, tokens, layers):
 
 def show(name, milliseconds):
     ordered = sorted(milliseconds)
-    print(f"{name:<24} median {median(ordered):6.1f} ms, 95 % below {ordered[int(0.95 * len(ordered))]:6.1f} ms, "
-          f"most {ordered[-1]:6.1f} ms")
+    print(
+        f"{name:<24} median {median(ordered):6.1f} ms, 95 % below {ordered[int(0.95 * len(ordered))]:6.1f} ms, "
+        f"most {ordered[-1]:6.1f} ms"
+    )
 
 
 if __name__ == "__main__":

@@ -29,13 +29,17 @@ def main(argv=None) -> int:
         everywhere = Path(temporary) / "train.pth"
         with atomic_write(everywhere) as file:
             save_sequences(file, label_everywhere(load_sequences(folder / "train.pth"), arguments.min_context))
-        found = {name: sweep(path, folder, Path(temporary) / name, arguments.layer_sweep)
-                 for name, path in (("one label a window", folder / "train.pth"), ("every position", everywhere))}
+        found = {
+            name: sweep(path, folder, Path(temporary) / name, arguments.layer_sweep)
+            for name, path in (("one label a window", folder / "train.pth"), ("every position", everywhere))
+        }
     print(f"\n{'test, the same examples':<26}" + "".join(f"{name:>32}" for name in found))
     print(f"{'layer':<26}" + f"{'balanced acc':>22}{'AUROC':>10}" * len(found))
     for rows in zip(*found.values(), strict=True):
-        print(f"{rows[0]['layer']:<26}" + "".join(
-            f"{float(row['test_balanced_accuracy']):>22.3f}{float(row['test_auc']):>10.3f}" for row in rows))
+        print(
+            f"{rows[0]['layer']:<26}"
+            + "".join(f"{float(row['test_balanced_accuracy']):>22.3f}{float(row['test_auc']):>10.3f}" for row in rows)
+        )
     print(f"{'training examples':<26}" + "".join(f"{int(rows[0]['n_train']):>32,}" for rows in found.values()))
     return 0
 
@@ -49,9 +53,23 @@ def label_everywhere(sequences, min_context):
 
 
 def sweep(train, folder, output, layers):
-    status = train_probe.main(["--train_data", str(train), "--val_data", str(folder / "val.pth"), "--test_data",
-                               str(folder / "test.pth"), "--layer_sweep", layers, "--no_wandb", "--output_dir",
-                               str(output / "models"), "--results_dir", str(output / "results")])
+    status = train_probe.main(
+        [
+            "--train_data",
+            str(train),
+            "--val_data",
+            str(folder / "val.pth"),
+            "--test_data",
+            str(folder / "test.pth"),
+            "--layer_sweep",
+            layers,
+            "--no_wandb",
+            "--output_dir",
+            str(output / "models"),
+            "--results_dir",
+            str(output / "results"),
+        ]
+    )
     assert status == 0
     return read_csv(output / "results" / "probe_results.csv")
 

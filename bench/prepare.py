@@ -31,10 +31,16 @@ GOAL = 0.70
 def parse(argv):
     data = Path(os.environ.get("PROBE_TEST_DATA", ROOT.parent / "shared"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default=str(data / "corpora" / "gutenberg"),
-                        help="texts, as in prepare_data (default: corpora/gutenberg in $PROBE_TEST_DATA or ../shared)")
-    parser.add_argument("--model_name", default=str(data / "models" / "stories260K"),
-                        help="whose tokenizer is used (default: models/stories260K there)")
+    parser.add_argument(
+        "--dataset",
+        default=str(data / "corpora" / "gutenberg"),
+        help="texts, as in prepare_data (default: corpora/gutenberg in $PROBE_TEST_DATA or ../shared)",
+    )
+    parser.add_argument(
+        "--model_name",
+        default=str(data / "models" / "stories260K"),
+        help="whose tokenizer is used (default: models/stories260K there)",
+    )
     parser.add_argument("--max_texts", default="1000", help="read at most this many texts (default: 1000)")
     parser.add_argument("--positions", default="sampled", choices=("sampled", "all"), help="as in prepare_data")
     parser.add_argument("--context_length", default="256", help="text tokens before the labelled one (default: 256)")
@@ -53,9 +59,22 @@ def main(argv=None) -> int:
     from utils.data.tokenizer import load_tokenizer
 
     with tempfile.TemporaryDirectory() as folder:
-        ours = prepare_data.parse([
-            "--dataset", arguments.dataset, "--model_name", arguments.model_name, "--max_texts", arguments.max_texts,
-            "--positions", arguments.positions, "--context_length", arguments.context_length, "--output_dir", folder])
+        ours = prepare_data.parse(
+            [
+                "--dataset",
+                arguments.dataset,
+                "--model_name",
+                arguments.model_name,
+                "--max_texts",
+                arguments.max_texts,
+                "--positions",
+                arguments.positions,
+                "--context_length",
+                arguments.context_length,
+                "--output_dir",
+                folder,
+            ]
+        )
         tokenizer = load_tokenizer(ours.model_name)
         documents = read_texts(ours.dataset, ours.text_column, ours.language, ours.max_texts)
         characters = token_task.CHARACTERS_A_BATCH * max(2, os.cpu_count() or 1)
@@ -109,6 +128,7 @@ def where_time_goes(arguments, tokenizer) -> dict[str, float]:
             result = function(*arguments)
             spent[name] += time.perf_counter() - start
             return result
+
         return inner
 
     def timed_items(name, function):
@@ -117,17 +137,19 @@ def where_time_goes(arguments, tokenizer) -> dict[str, float]:
             items = iter(function(*arguments))
             while (item := step(items)) is not None:
                 yield item
+
         return inner
 
     with contextlib.ExitStack() as stack:
         for owner, function, name, wrap in (
-                (token_task, "read_texts", "reading", timed_items),
-                (token_task, "tokenized", "reading and waiting", timed_items),
-                (token_task, "cut", "cutting", timed),
-                (token_task, "sketch", "sketches (near duplicates)", timed),
-                (token_task, "group_near_duplicates", "grouping near duplicates", timed),
-                (token_task, "make_splits", "splitting and padding", timed),
-                (token_task, "write", "writing, with hashes", timed)):
+            (token_task, "read_texts", "reading", timed_items),
+            (token_task, "tokenized", "reading and waiting", timed_items),
+            (token_task, "cut", "cutting", timed),
+            (token_task, "sketch", "sketches (near duplicates)", timed),
+            (token_task, "group_near_duplicates", "grouping near duplicates", timed),
+            (token_task, "make_splits", "splitting and padding", timed),
+            (token_task, "write", "writing, with hashes", timed),
+        ):
             stack.enter_context(patch.object(owner, function, wrap(name, getattr(owner, function))))
         whole = whole_job(arguments, tokenizer)
     spent["waiting for the tokenizer"] = spent.pop("reading and waiting") - spent["reading"]
@@ -139,11 +161,15 @@ def report(batches, tokens, bare, ours, spent) -> int:
     """Print the comparison; 1 where the goal is missed."""
     characters = sum(len(text) for batch in batches for text in batch)
     share = bare / ours
-    print(f"\n{sum(map(len, batches))} texts, {characters:,} characters, {tokens:,} tokens, {len(batches)} batch(es), "
-          f"{os.cpu_count()} cores; seconds are medians and belong to this machine and hour: compare the share")
+    print(
+        f"\n{sum(map(len, batches))} texts, {characters:,} characters, {tokens:,} tokens, {len(batches)} batch(es), "
+        f"{os.cpu_count()} cores; seconds are medians and belong to this machine and hour: compare the share"
+    )
     print(f"bare tokenizer {bare:8.2f} s {tokens / bare:12,.0f} tokens/s")
-    print(f"prepare_data   {ours:8.2f} s {tokens / ours:12,.0f} tokens/s   {share:.0%} of the bare tokenizer "
-          f"{'PASS' if share >= GOAL else 'FAIL'} (goal >= {GOAL:.0%})")
+    print(
+        f"prepare_data   {ours:8.2f} s {tokens / ours:12,.0f} tokens/s   {share:.0%} of the bare tokenizer "
+        f"{'PASS' if share >= GOAL else 'FAIL'} (goal >= {GOAL:.0%})"
+    )
     print("\nwhere prepare_data's time goes (one more run)")
     for name, seconds in sorted(spent.items(), key=lambda item: -item[1]):
         print(f"{name:28}{seconds:8.2f} s {seconds / sum(spent.values()):6.0%}")

@@ -28,8 +28,13 @@ sys.path.insert(0, str(ROOT / "scripts"))
 LIMIT = 1e-6  # largest gradient / n that counts as solved
 LABELS, SAMPLES = 7, 3
 PENALTIES = np.logspace(4, -1, 8)
-TOLERANCES = {"lbfgs": [1e-3, 1e-4, 1e-5, 1e-6, 1e-7], "newton-cholesky": [1e-2, 1e-4, 1e-6],
-              "newton-cg": [1e-2, 1e-4, 1e-6], "sag": [1e-3, 1e-5], "saga": [1e-3, 1e-5]}
+TOLERANCES = {
+    "lbfgs": [1e-3, 1e-4, 1e-5, 1e-6, 1e-7],
+    "newton-cholesky": [1e-2, 1e-4, 1e-6],
+    "newton-cg": [1e-2, 1e-4, 1e-6],
+    "sag": [1e-3, 1e-5],
+    "saga": [1e-3, 1e-5],
+}
 PATIENCE = 120  # seconds for one path: a solver that takes longer is not the fastest
 
 
@@ -47,16 +52,20 @@ def main(argv=None) -> int:
             time_from_disk(Path(folder))
         return 0
     for spectrum in ("isotropic", "power law"):
-        print(f"\n{spectrum}: states [{arguments.rows:,}, {arguments.hidden_size}], "
-              f"{LABELS * SAMPLES * len(PENALTIES)} fits", flush=True)
+        print(
+            f"\n{spectrum}: states [{arguments.rows:,}, {arguments.hidden_size}], {LABELS * SAMPLES * len(PENALTIES)} fits",
+            flush=True,
+        )
         states, labels, weights = make(arguments.rows, arguments.hidden_size, spectrum)
         before = time_ours(states, labels, weights, arguments.rounds)
         single = time_one_fit(states, labels, weights)
         theirs = [time_solver(solver, states, labels, weights, arguments.paths) for solver in arguments.solvers.split(",")]
         after = time_ours(states, labels, weights, arguments.rounds)
         ours, theirs = np.mean([before, after], axis=0), np.min(theirs, axis=0)
-        print(f"  ours {ours[0]:.2f} s, {ours[1]:.2f} s of processor time: {theirs[0] / ours[0]:.0f} times faster than the "
-              f"fastest of them, with {theirs[1] / ours[1]:.0f} times less processor time than the thriftiest")
+        print(
+            f"  ours {ours[0]:.2f} s, {ours[1]:.2f} s of processor time: {theirs[0] / ours[0]:.0f} times faster than the "
+            f"fastest of them, with {theirs[1] / ours[1]:.0f} times less processor time than the thriftiest"
+        )
         print(f"  one single fit (the middle penalty): ours {single[0]:.2f} s, the fastest of them {single[1]:.2f} s")
     return 0
 
@@ -93,11 +102,23 @@ def time_ours(states, labels, weights, rounds) -> tuple[float, float]:
         seconds.append((time.perf_counter() - start, time.process_time() - started))
     for column in range(LABELS * SAMPLES):
         for index, penalty in enumerate(PENALTIES):
-            worst = max(worst, worst_gradient(states, labels[:, column], weights[:, column], found.weight[column, index],
-                                              found.bias[column, index], penalty))
+            worst = max(
+                worst,
+                worst_gradient(
+                    states,
+                    labels[:, column],
+                    weights[:, column],
+                    found.weight[column, index],
+                    found.bias[column, index],
+                    penalty,
+                ),
+            )
     median = np.median(seconds, axis=0)
-    print(f"  ours: {median[0]:.2f} s (of {', '.join(f'{one:.2f}' for one, _ in seconds)}; {median[1]:.2f} s of processor "
-          f"time), largest gradient {worst:.1e}, converged {found.converged.all()}", flush=True)
+    print(
+        f"  ours: {median[0]:.2f} s (of {', '.join(f'{one:.2f}' for one, _ in seconds)}; {median[1]:.2f} s of processor "
+        f"time), largest gradient {worst:.1e}, converged {found.converged.all()}",
+        flush=True,
+    )
     return float(median[0]), float(median[1])
 
 
@@ -141,14 +162,19 @@ def time_solver(solver, states, labels, weights, paths) -> tuple[float, float]:
     with ProcessPoolExecutor(cores) as pool:
         waiting = [pool.submit(path, solver, tolerance, 1, states, labels[:, one], weights[:, one]) for one in problems]
         apart = [future.result() for future in waiting]
-    ways = {f"1 process x {cores} threads": sum(seconds for seconds, *_ in together) / paths,
-            f"{cores} processes x 1 thread": sum(seconds for seconds, *_ in apart) / paths / min(cores, paths)}
+    ways = {
+        f"1 process x {cores} threads": sum(seconds for seconds, *_ in together) / paths,
+        f"{cores} processes x 1 thread": sum(seconds for seconds, *_ in apart) / paths / min(cores, paths),
+    }
     name, each = min(ways.items(), key=lambda pair: pair[1])
     worst = max(gradient for *_, gradient in (*together, *apart))
     processor = min(sum(spent for _, spent, _ in way) for way in (together, apart)) / paths
-    print(f"  {solver}, tolerance {tolerance:g}: {each * LABELS * SAMPLES:.1f} s for all ({each:.2f} s a path, {name}; "
-          f"{processor:.2f} s of processor time; from {paths} paths), largest gradient {worst:.1e}"
-          f"{'' if worst <= LIMIT else ' (too large)'}", flush=True)
+    print(
+        f"  {solver}, tolerance {tolerance:g}: {each * LABELS * SAMPLES:.1f} s for all ({each:.2f} s a path, {name}; "
+        f"{processor:.2f} s of processor time; from {paths} paths), largest gradient {worst:.1e}"
+        f"{'' if worst <= LIMIT else ' (too large)'}",
+        flush=True,
+    )
     return each * LABELS * SAMPLES, processor * LABELS * SAMPLES
 
 
@@ -162,7 +188,8 @@ def time_one_fit(states, labels, weights) -> tuple[float, float]:
     calls = {"ours": lambda: solve(states, column, None, [penalty / len(column)])}
     for solver, tolerance in (("lbfgs", 1e-6), ("newton-cholesky", 1e-4)):
         calls[solver] = lambda solver=solver, tolerance=tolerance: LogisticRegression(
-            solver=solver, tol=tolerance, C=1 / penalty, max_iter=2000).fit(states.astype(np.float64), column)
+            solver=solver, tol=tolerance, C=1 / penalty, max_iter=2000
+        ).fit(states.astype(np.float64), column)
     seconds = {name: [] for name in calls}
     for _ in range(3):
         for name, call in calls.items():
@@ -194,11 +221,13 @@ def time_from_disk(folder, matrices=5, rows=50_000, hidden_size=4096, l2=1e-3):
     for file, columns, each in zip(files, labels, found, strict=True):
         states = torch.from_file(str(file), shared=True, size=rows * hidden_size, dtype=torch.bfloat16).view(rows, -1)
         worst = max(worst, worst_gradient_in_blocks(states, columns, each, l2))
-    print(f"{matrices * LABELS} probes at hidden size {hidden_size} on {rows:,} rows: {sum(seconds):.1f} s "
-          f"({', '.join(f'{one:.1f}' for one in seconds)} s a matrix; {processor:.1f} s of processor time), "
-          f"iterations {[int(each.iterations.max()) for each in found]}, largest gradient {worst:.1e}, converged "
-          f"{all(each.converged.all() for each in found)}; peak memory {peak:.2f} GB, with the mapped pages of a file "
-          f"({files[0].stat().st_size / 2**30:.2f} GB); {before:.2f} GB before")
+    print(
+        f"{matrices * LABELS} probes at hidden size {hidden_size} on {rows:,} rows: {sum(seconds):.1f} s "
+        f"({', '.join(f'{one:.1f}' for one in seconds)} s a matrix; {processor:.1f} s of processor time), "
+        f"iterations {[int(each.iterations.max()) for each in found]}, largest gradient {worst:.1e}, converged "
+        f"{all(each.converged.all() for each in found)}; peak memory {peak:.2f} GB, with the mapped pages of a file "
+        f"({files[0].stat().st_size / 2**30:.2f} GB); {before:.2f} GB before"
+    )
 
 
 def peak_memory() -> float:

@@ -36,19 +36,26 @@ def main(argv=None) -> int:
     show("scores and intervals, all probes at once", arguments.probes, everything)
     without, _ = median_of(arguments.rounds, lambda: all_scores(logits, labels, groups, thresholds, 0.03, intervals=False))
     show("scores without intervals, all probes at once", arguments.probes, without)
-    loop, alone = median_of(1, lambda: [scores(row, labels, groups, threshold, 0.03)
-                                        for row, threshold in zip(logits, thresholds, strict=True)])
+    loop, alone = median_of(
+        1, lambda: [scores(row, labels, groups, threshold, 0.03) for row, threshold in zip(logits, thresholds, strict=True)]
+    )
     show("scores and intervals, our own one probe a call", arguments.probes, loop)
     np.testing.assert_allclose([list(row.values()) for row in alone], [list(row.values()) for row in together], rtol=1e-9)
-    plain, found = median_of(1, lambda: [plain_scores(logits[row], labels, groups, thresholds[row], arguments.draws)
-                                         for row in range(arguments.plain)])
+    plain, found = median_of(
+        1,
+        lambda: [
+            plain_scores(logits[row], labels, groups, thresholds[row], arguments.draws) for row in range(arguments.plain)
+        ],
+    )
     show(f"scikit-learn in a loop over probes and {arguments.draws} draws", arguments.plain, plain)
     for theirs, ours in zip(found, together, strict=False):
         for name, value in theirs.items():
             tolerance = 0.005 if name.endswith(("low", "high")) else 1e-9
             np.testing.assert_allclose(value, ours[name], atol=tolerance, err_msg=name)
-    print(f"all at once is {plain / arguments.plain / (everything / arguments.probes):.0f} times as fast as scikit-learn in "
-          f"a loop, {loop / everything:.1f} times as fast as one probe a call")
+    print(
+        f"all at once is {plain / arguments.plain / (everything / arguments.probes):.0f} times as fast as scikit-learn in "
+        f"a loop, {loop / everything:.1f} times as fast as one probe a call"
+    )
 
     logits, labels, _ = make(20, 10_000, 1)
     seconds, _ = median_of(arguments.rounds, lambda: all_scores(logits, labels, np.arange(10_000), np.zeros(20), 0.03))
@@ -70,11 +77,17 @@ def plain_scores(logits, labels, groups, threshold, draws) -> dict[str, float]:
     from sklearn import metrics as sk
 
     said, (fpr, tpr, _) = logits > threshold, sk.roc_curve(labels, logits, drop_intermediate=False)
-    found = {"balanced_accuracy": sk.balanced_accuracy_score(labels, said), "auc": sk.roc_auc_score(labels, logits),
-             "acc": sk.accuracy_score(labels, said), "precision": sk.precision_score(labels, said),
-             "recall": sk.recall_score(labels, said), "f1": sk.f1_score(labels, said),
-             "auprc": sk.average_precision_score(labels, logits), "tpr_at_1_fpr": tpr[fpr <= 0.01].max(),
-             "fpr_at_95_tpr": fpr[tpr >= 0.95].min()}
+    found = {
+        "balanced_accuracy": sk.balanced_accuracy_score(labels, said),
+        "auc": sk.roc_auc_score(labels, logits),
+        "acc": sk.accuracy_score(labels, said),
+        "precision": sk.precision_score(labels, said),
+        "recall": sk.recall_score(labels, said),
+        "f1": sk.f1_score(labels, said),
+        "auprc": sk.average_precision_score(labels, logits),
+        "tpr_at_1_fpr": tpr[fpr <= 0.01].max(),
+        "fpr_at_95_tpr": fpr[tpr >= 0.95].min(),
+    }
     random, names = np.random.default_rng(1), np.unique(groups)
     rows = {name: np.flatnonzero(groups == name) for name in names}
     drawn = {"balanced_accuracy": [], "auc": []}

@@ -32,8 +32,7 @@ def paragraphs(text) -> list[str]:
     found = []
     for block in re.split(r"\n\s*\n", text):
         lines = [line.rstrip() for line in block.strip("\n").splitlines()]
-        if not lines or any(
-                RULE.fullmatch(line) or line.lstrip().startswith((">>>", "...")) for line in lines):
+        if not lines or any(RULE.fullmatch(line) or line.lstrip().startswith((">>>", "...")) for line in lines):
             continue
         joined = [lines[0]]
         for before, line in zip(lines, lines[1:], strict=False):
@@ -48,7 +47,7 @@ def paragraphs(text) -> list[str]:
 def shingles(text) -> set[int]:
     """Hashes of every SHARED_WORDS words in a row: texts that share one share a phrase."""
     words = re.findall(r"\w+", text.lower())
-    return {hash(tuple(words[i:i + SHARED_WORDS])) for i in range(len(words) - SHARED_WORDS + 1)}
+    return {hash(tuple(words[i : i + SHARED_WORDS])) for i in range(len(words) - SHARED_WORDS + 1)}
 
 
 def indent(line) -> int:

@@ -34,8 +34,10 @@ def main(argv=None):
     with atomic_write(arguments.output) as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n")
-    print(f"wrote {arguments.output}: {len(rows)} texts, {sum(len(row['text']) for row in rows):,} characters, from the "
-          f"documentation inside Python {sys.version.split()[0]}")
+    print(
+        f"wrote {arguments.output}: {len(rows)} texts, {sum(len(row['text']) for row in rows):,} characters, from the "
+        f"documentation inside Python {sys.version.split()[0]}"
+    )
     return 0
 
 

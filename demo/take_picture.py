@@ -14,8 +14,9 @@ def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--page", default="results/demo/visualization.html", help="the page")
     parser.add_argument("--token", type=int, default=0, help="the token that the pointer is on")
-    parser.add_argument("--chromium", default=os.environ.get("PROBE_CHROMIUM") or shutil.which("chromium"),
-                        help="the browser's program")
+    parser.add_argument(
+        "--chromium", default=os.environ.get("PROBE_CHROMIUM") or shutil.which("chromium"), help="the browser's program"
+    )
     parser.add_argument("--output", default=str(HERE / "page.png"), help="PNG file to write")
     arguments = parser.parse_args(argv)
     from playwright.sync_api import sync_playwright

@@ -26,19 +26,90 @@ from utils.base.files import write_json  # noqa: E402
 from utils.base.progress import Progress  # noqa: E402
 
 LIBRARIES = [
-    "torch", "transformers", "sklearn", "scipy", "numpy", "pandas", "statsmodels", "sympy", "networkx", "matplotlib",
-    "astropy", "twisted", "sqlalchemy", "django", "mne", "obspy", "xarray", "dask", "distributed", "skimage", "nltk",
-    "keras", "numba", "diffusers", "accelerate", "peft", "datasets", "huggingface_hub", "pyarrow", "polars", "bokeh",
-    "sphinx", "docutils", "nibabel", "gensim", "IPython", "tornado", "pydantic", "hypothesis", "trio", "celery",
-    "optuna", "wandb", "Bio", "yt", "pymc", "pytensor", "werkzeug", "pytorch_lightning", "torchmetrics",
-    "transformer_lens", "seaborn", "PIL", "jupyter_server", "pygments", "mercurial", "fontTools", "arviz", "aiohttp",
-    "botocore", "pyramid", "fastapi", "alembic", "kombu", "joblib", "jedi", "narwhals", "timm", "mpmath"]
+    "torch",
+    "transformers",
+    "sklearn",
+    "scipy",
+    "numpy",
+    "pandas",
+    "statsmodels",
+    "sympy",
+    "networkx",
+    "matplotlib",
+    "astropy",
+    "twisted",
+    "sqlalchemy",
+    "django",
+    "mne",
+    "obspy",
+    "xarray",
+    "dask",
+    "distributed",
+    "skimage",
+    "nltk",
+    "keras",
+    "numba",
+    "diffusers",
+    "accelerate",
+    "peft",
+    "datasets",
+    "huggingface_hub",
+    "pyarrow",
+    "polars",
+    "bokeh",
+    "sphinx",
+    "docutils",
+    "nibabel",
+    "gensim",
+    "IPython",
+    "tornado",
+    "pydantic",
+    "hypothesis",
+    "trio",
+    "celery",
+    "optuna",
+    "wandb",
+    "Bio",
+    "yt",
+    "pymc",
+    "pytensor",
+    "werkzeug",
+    "pytorch_lightning",
+    "torchmetrics",
+    "transformer_lens",
+    "seaborn",
+    "PIL",
+    "jupyter_server",
+    "pygments",
+    "mercurial",
+    "fontTools",
+    "arviz",
+    "aiohttp",
+    "botocore",
+    "pyramid",
+    "fastapi",
+    "alembic",
+    "kombu",
+    "joblib",
+    "jedi",
+    "narwhals",
+    "timm",
+    "mpmath",
+]
 TESTS = {"test", "tests", "testing", "conftest.py"}
 CONTEXT = 256
 SPECIAL = ("<pad>", "<bos>", "<eos>")
-SHAPE = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 6, "num_attention_heads": 4,
-         "num_key_value_heads": 1, "head_dim": 32, "sliding_window": 64, "max_position_embeddings": 512,
-         "query_pre_attn_scalar": 32}
+SHAPE = {
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 1,
+    "head_dim": 32,
+    "sliding_window": 64,
+    "max_position_embeddings": 512,
+    "query_pre_attn_scalar": 32,
+}
 
 
 def parse(argv):
@@ -48,8 +119,12 @@ def parse(argv):
     parser.add_argument("--vocabulary", type=whole_number(300), default=2048, help="tokens, special ones included")
     parser.add_argument("--minutes", type=number(0, exclusive=True), default=60, help="how long to train")
     parser.add_argument("--batch_size", type=whole_number(1), default=16, help=f"windows of {CONTEXT} tokens a step")
-    parser.add_argument("--learning_rate", type=number(0, exclusive=True), default=0.025,
-                        help="of Muon; AdamW, for embeddings and norms, takes a third")
+    parser.add_argument(
+        "--learning_rate",
+        type=number(0, exclusive=True),
+        default=0.025,
+        help="of Muon; AdamW, for embeddings and norms, takes a third",
+    )
     parser.add_argument("--seed", type=whole_number(0), default=0, help="draws first weights and batches")
     parser.add_argument("--output", default=str(HERE / "model"), help="folder for the model")
     return parser.parse_args(argv)
@@ -66,8 +141,10 @@ def main(argv=None):
     print(f"{len(ids):,} tokens to train on, {len(ids) / counts['characters']:.3f} a character", flush=True)
     model, record = train(ids, held_out, tokenizer, arguments)
     save(model, tokenizer, arguments.output)
-    write_json(Path(arguments.output) / "training.json", {
-        **counts, "tokens": len(ids), **record, "libraries": versions(Path(arguments.site_packages))})
+    write_json(
+        Path(arguments.output) / "training.json",
+        {**counts, "tokens": len(ids), **record, "libraries": versions(Path(arguments.site_packages))},
+    )
     print(f"wrote {arguments.output}")
     return 0
 
@@ -120,13 +197,22 @@ def train_tokenizer(texts, vocabulary):
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=list(SPECIAL), show_progress=False,
-                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL),
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
     backend.train_from_iterator(texts, trainer)
     before = ("<bos>", SPECIAL.index("<bos>"))
     backend.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[before])
-    return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>",
-                                   model_max_length=SHAPE["max_position_embeddings"])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="<pad>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        model_max_length=SHAPE["max_position_embeddings"],
+    )
 
 
 def token_stream(tokenizer, texts):
@@ -145,8 +231,15 @@ def new_model(tokenizer, seed):
 
     torch.manual_seed(seed)
     kinds = ["sliding_attention", "sliding_attention", "full_attention"]
-    config = Gemma3TextConfig(vocab_size=len(tokenizer), **SHAPE, layer_types=kinds * (SHAPE["num_hidden_layers"] // 3),
-                              pad_token_id=0, bos_token_id=1, eos_token_id=2, tie_word_embeddings=True)
+    config = Gemma3TextConfig(
+        vocab_size=len(tokenizer),
+        **SHAPE,
+        layer_types=kinds * (SHAPE["num_hidden_layers"] // 3),
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        tie_word_embeddings=True,
+    )
     return Gemma3ForCausalLM(config)
 
 
@@ -157,8 +250,10 @@ def train(ids, held_out, tokenizer, arguments):
     model = new_model(tokenizer, arguments.seed)
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "layers" in name]
     others = [p for name, p in model.named_parameters() if not (p.ndim == 2 and "layers" in name)]
-    optimizers = [torch.optim.Muon(matrices, lr=arguments.learning_rate, weight_decay=0.05),
-                  torch.optim.AdamW(others, lr=arguments.learning_rate / 3, betas=(0.9, 0.95), weight_decay=0.0)]
+    optimizers = [
+        torch.optim.Muon(matrices, lr=arguments.learning_rate, weight_decay=0.05),
+        torch.optim.AdamW(others, lr=arguments.learning_rate / 3, betas=(0.9, 0.95), weight_decay=0.0),
+    ]
     draw = torch.Generator().manual_seed(arguments.seed)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
     began, steps, recent = time.monotonic(), 0, math.nan
@@ -181,8 +276,14 @@ def train(ids, held_out, tokenizer, arguments):
         fixed = torch.Generator().manual_seed(0)
         new = sum(loss_on(model, windows(held_out, 32, fixed)).item() for _ in range(20)) / 20
     print(f"{steps} steps, loss {recent:.3f} nats a token, on the held-out corpus {new:.3f}", flush=True)
-    return model, {"steps": steps, "tokens_seen": steps * arguments.batch_size * CONTEXT, "loss": round(recent, 3),
-                   "loss_on_held_out": round(new, 3), "seed": arguments.seed, "learning_rate": arguments.learning_rate}
+    return model, {
+        "steps": steps,
+        "tokens_seen": steps * arguments.batch_size * CONTEXT,
+        "loss": round(recent, 3),
+        "loss_on_held_out": round(new, 3),
+        "seed": arguments.seed,
+        "learning_rate": arguments.learning_rate,
+    }
 
 
 def windows(ids, count, draw):

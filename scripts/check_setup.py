@@ -14,11 +14,15 @@ DEFAULT_MODEL = "unsloth/gemma-3-270m"
 
 
 def parse(argv):
-    parser = Parser(__file__, __doc__ + " Takes the flags that train_probe.py will be given.",
-                    epilog="next: python scripts/prepare_data.py, or with --train_data: python scripts/train_probe.py")
+    parser = Parser(
+        __file__,
+        __doc__ + " Takes the flags that train_probe.py will be given.",
+        epilog="next: python scripts/prepare_data.py, or with --train_data: python scripts/train_probe.py",
+    )
     add_model_flags(parser, default=f"the data's own, without data {DEFAULT_MODEL}")
-    add_data_flags(parser, default=None, help="file of labelled sequences that a run is estimated for (default: none, "
-                                              "and no estimate)")
+    add_data_flags(
+        parser, default=None, help="file of labelled sequences that a run is estimated for (default: none, and no estimate)"
+    )
     add_reading_flags(parser)
     add_training_flags(parser)
     return check_flags(parser.parse_args(argv))
@@ -89,10 +93,17 @@ def load_model(arguments, checks):
     tokenizer = load_tokenizer(arguments.model_name)
     language_model = load_language_model(arguments.model_name, arguments.model_dtype, arguments.device)
     anatomy = language_model.anatomy
-    checks.show(Check("loading", True, (
-        f"{readable_time(time.perf_counter() - started)}; a {type(language_model.model).__name__} of {len(anatomy.blocks)} "
-        f"layers, hidden size {anatomy.hidden_size}, {'causal' if anatomy.causal else 'bidirectional'}, "
-        f"{'with' if anatomy.final_norm is not None else 'without'} a last norm; tokenizer of {len(tokenizer):,} tokens")))
+    checks.show(
+        Check(
+            "loading",
+            True,
+            (
+                f"{readable_time(time.perf_counter() - started)}; a {type(language_model.model).__name__} of {len(anatomy.blocks)} "
+                f"layers, hidden size {anatomy.hidden_size}, {'causal' if anatomy.causal else 'bidirectional'}, "
+                f"{'with' if anatomy.final_norm is not None else 'without'} a last norm; tokenizer of {len(tokenizer):,} tokens"
+            ),
+        )
+    )
     return tokenizer, language_model
 
 
@@ -123,7 +134,7 @@ def model_is_fit(arguments, checks, language_model, tokenizer, splits):
 def longest_of_the_data(sequences, language_model, limit) -> list[list[int]]:
     """The data's longest sequence, where the model can read it: some faults begin with length."""
     row = int(sequences.lengths.argmax())
-    ids = sequences.input_ids[row, :sequences.lengths[row]].tolist()
+    ids = sequences.input_ids[row, : sequences.lengths[row]].tolist()
     return [ids] if max(ids) < language_model.vocabulary and len(ids) <= (limit or len(ids)) else []
 
 
@@ -134,14 +145,32 @@ def data_fit_the_model(arguments, checks, splits, language_model, tokenizer) -> 
     print(f"\ndata {arguments.train_data}")
     metadata, name = splits["train"].metadata, arguments.model_name
     theirs, ours = metadata["tokenizer"]["fingerprint"], tokenizer_fingerprint(tokenizer)
-    same = checks.show(Check("data's tokenizer", theirs == ours, f"made with that of {metadata['model_name']} ({theirs}), "
-                             f"{name} has {ours}", f"prepare the data with --model_name {name}"))
+    same = checks.show(
+        Check(
+            "data's tokenizer",
+            theirs == ours,
+            f"made with that of {metadata['model_name']} ({theirs}), {name} has {ours}",
+            f"prepare the data with --model_name {name}",
+        )
+    )
     longest, limit = max(int(sequences.lengths.max()) for sequences in splits.values()), position_limit(name, tokenizer)
-    fits = checks.show(Check("length", not limit or longest <= limit, f"the longest sequence has {longest} tokens, the "
-                             f"model {f'{limit:,}' if limit else 'unlimited'} positions", "use a smaller --context_length"))
+    fits = checks.show(
+        Check(
+            "length",
+            not limit or longest <= limit,
+            f"the longest sequence has {longest} tokens, the model {f'{limit:,}' if limit else 'unlimited'} positions",
+            "use a smaller --context_length",
+        )
+    )
     highest, most = max(int(sequences.input_ids.max()) for sequences in splits.values()), language_model.vocabulary
-    known = checks.show(Check("ids", highest < most, f"the data's highest token id is {highest:,}, the model knows 0 to "
-                              f"{most - 1:,}", f"prepare the data with --model_name {name}"))
+    known = checks.show(
+        Check(
+            "ids",
+            highest < most,
+            f"the data's highest token id is {highest:,}, the model knows 0 to {most - 1:,}",
+            f"prepare the data with --model_name {name}",
+        )
+    )
     return same.passed and fits.passed and known.passed
 
 
@@ -166,8 +195,10 @@ def estimate(arguments, checks, targets, language_model, seconds):
     except UserError as error:
         checks.show(Check("run", False, "train_probe.py would refuse it", str(error)))
         return
-    print(f"\nrun of train_probe.py: {planned.states:,} states in {len(planned.layers)} layers, lags "
-          f"{', '.join(map(str, planned.lags))}")
+    print(
+        f"\nrun of train_probe.py: {planned.states:,} states in {len(planned.layers)} layers, lags "
+        f"{', '.join(map(str, planned.lags))}"
+    )
     with Progress("measure", "step", len(splits) + 2) as progress, PeakMemory() as memory:
         most, how = largest_batch(language_model, splits, planned, arguments.batch_size)
         if most:
@@ -177,17 +208,35 @@ def estimate(arguments, checks, targets, language_model, seconds):
             seconds["pass"] *= 1 - cached
             seconds["training"] = seconds_of_training(arguments, planned, language_model, progress.update)
     used = min(arguments.batch_size, max(map(len, splits.values())))
-    checks.show(Check("batch size", most >= used, f"--batch_size {arguments.batch_size}, the largest is "
-                      f"about {most:,} ({how})", f"use --batch_size {most}" if most else "use a smaller --model_dtype"))
+    checks.show(
+        Check(
+            "batch size",
+            most >= used,
+            f"--batch_size {arguments.batch_size}, the largest is about {most:,} ({how})",
+            f"use --batch_size {most}" if most else "use a smaller --model_dtype",
+        )
+    )
     if not most:
         return
-    checks.show(Check("time", True, f"{readable_time(sum(seconds.values()))} in all: "
-                      + ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
-                      + ("" if arguments.kinds == ["linear"] else "; of the training, linear probes only are timed")
-                      + (f"; {cached:.0%} of the states are in {planned.folder} already" if cached else "")))
+    checks.show(
+        Check(
+            "time",
+            True,
+            f"{readable_time(sum(seconds.values()))} in all: "
+            + ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
+            + ("" if arguments.kinds == ["linear"] else "; of the training, linear probes only are timed")
+            + (f"; {cached:.0%} of the states are in {planned.folder} already" if cached else ""),
+        )
+    )
     free = psutil.virtual_memory().available + memory.before
-    checks.show(Check("memory", peak <= free, f"{peak / 1e9:.2f} GB at most, {free / 1e9:.1f} GB can be had",
-                      "use a smaller --batch_size, --memory_gb or fewer layers"))
+    checks.show(
+        Check(
+            "memory",
+            peak <= free,
+            f"{peak / 1e9:.2f} GB at most, {free / 1e9:.1f} GB can be had",
+            "use a smaller --batch_size, --memory_gb or fewer layers",
+        )
+    )
     checks.show(check_disk(planned))
 
 
@@ -216,8 +265,10 @@ def check_disk(planned):
 def judge(arguments, checks):
     failed = [check for check in checks if check.passed is False]
     if failed:
-        raise UserError(f"{len(failed)} of {len(checks)} checks failed: "
-                        + "; ".join(f"{check.name} ({check.detail}; {check.remedy})" for check in failed))
+        raise UserError(
+            f"{len(failed)} of {len(checks)} checks failed: "
+            + "; ".join(f"{check.name} ({check.detail}; {check.remedy})" for check in failed)
+        )
     notes = sum(check.passed is None for check in checks)
     print(f"\n{len(checks) - notes} checks passed, {notes} note(s)")
     if arguments.train_data:

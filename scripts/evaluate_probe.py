@@ -14,35 +14,67 @@ MOST_LINES = 40  # of the printed table; transfer.csv holds everything
 
 
 def parse(argv):
-    parser = Parser(__file__, __doc__, "next: python scripts/evaluate_probe.py once more, with other --data or --probe_dir "
-                                       "and the same --results_dir, whose rows are kept; a browser opens its transfer.html")
+    parser = Parser(
+        __file__,
+        __doc__,
+        "next: python scripts/evaluate_probe.py once more, with other --data or --probe_dir "
+        "and the same --results_dir, whose rows are kept; a browser opens its transfer.html",
+    )
     probes = parser.add_argument_group("probes")
-    probes.add_argument("--probe_dir", nargs="+", type=expanduser,
-                        help="folders of probe_*.pth files, or exports such as models/probes.safetensors (default: models)")
-    probes.add_argument("--probe", type=name_list(KINDS),
-                        help=f"only these kinds, a list of {', '.join(KINDS)} (default: all)")
-    probes.add_argument("--layers", "--layer", type=lambda text: text.split(","),
-                        help="only of these layers, a list such as 0,5,embed,final_norm (default: all)")
-    probes.add_argument("--lag", type=lag_list, help="only of these lags, a list such as -4,-1 (default: all; each probe is "
-                                                     "read at its own)")
+    probes.add_argument(
+        "--probe_dir",
+        nargs="+",
+        type=expanduser,
+        help="folders of probe_*.pth files, or exports such as models/probes.safetensors (default: models)",
+    )
+    probes.add_argument(
+        "--probe", type=name_list(KINDS), help=f"only these kinds, a list of {', '.join(KINDS)} (default: all)"
+    )
+    probes.add_argument(
+        "--layers",
+        "--layer",
+        type=lambda text: text.split(","),
+        help="only of these layers, a list such as 0,5,embed,final_norm (default: all)",
+    )
+    probes.add_argument(
+        "--lag", type=lag_list, help="only of these lags, a list such as -4,-1 (default: all; each probe is read at its own)"
+    )
     probes.add_argument("--seed", type=number_list(0, whole=True), help="only of these seeds (default: all)")
     add_model_flags(parser, "that the probes were trained on", "the probes' own")
     data = parser.add_argument_group("data")
-    data.add_argument("--data", nargs="+", type=expanduser,
-                      help="files of labelled sequences, of any preparation with the same tokenizer (default: "
-                           "data/test.pth)")
-    data.add_argument("--targets", type=lambda text: text.split(","),
-                      help="of the data's targets only these, a list of names (default: all, each with every probe)")
-    data.add_argument("--keep_seen", action="store_true",
-                      help="also score documents that a probe was trained on or chosen by; transfer.csv says how many")
-    data.add_argument("--cache_dir", help="folder where hidden states are kept, found again by the same model and data and "
-                                          "resumed after a crash (default: in memory, nothing kept)")
-    data.add_argument("--memory_gb", type=number(0, exclusive=True),
-                      help="hidden states beyond this go to disk, into --cache_dir or data/states (default: half of the "
-                           "free memory)")
+    data.add_argument(
+        "--data",
+        nargs="+",
+        type=expanduser,
+        help="files of labelled sequences, of any preparation with the same tokenizer (default: data/test.pth)",
+    )
+    data.add_argument(
+        "--targets",
+        type=lambda text: text.split(","),
+        help="of the data's targets only these, a list of names (default: all, each with every probe)",
+    )
+    data.add_argument(
+        "--keep_seen",
+        action="store_true",
+        help="also score documents that a probe was trained on or chosen by; transfer.csv says how many",
+    )
+    data.add_argument(
+        "--cache_dir",
+        help="folder where hidden states are kept, found again by the same model and data and "
+        "resumed after a crash (default: in memory, nothing kept)",
+    )
+    data.add_argument(
+        "--memory_gb",
+        type=number(0, exclusive=True),
+        help="hidden states beyond this go to disk, into --cache_dir or data/states (default: half of the free memory)",
+    )
     output = parser.add_argument_group("output")
-    output.add_argument("--results_dir", type=expanduser, default="results",
-                        help="folder for transfer.csv, transfer_matrix.csv and transfer.html")
+    output.add_argument(
+        "--results_dir",
+        type=expanduser,
+        default="results",
+        help="folder for transfer.csv, transfer_matrix.csv and transfer.html",
+    )
     output.add_argument("--overwrite", action="store_true", help="replace a transfer.csv of another model")
     return check(parser.parse_args(argv))
 
@@ -54,8 +86,10 @@ def check(arguments):
     layers = arguments.layers or []
     for layer in layers:
         if not (layer.isascii() and layer.isdigit()) and layer not in ("embed", "final_norm", "attention"):
-            raise UsageError(f"--layers {','.join(layers)}: {layer!r} is no layer; give a list such as 0,5,11 with embed, "
-                             "final_norm and attention by name")
+            raise UsageError(
+                f"--layers {','.join(layers)}: {layer!r} is no layer; give a list such as 0,5,11 with embed, "
+                "final_norm and attention by name"
+            )
     arguments.layers = [int(layer) if layer.isdigit() else layer for layer in layers] or None
     return arguments
 
@@ -73,8 +107,13 @@ def main(argv=None):
     from utils.saved.saved_probes import chosen_probes, load_probes, require_one_model
     from utils.saved.transfer import refuse_other_model
 
-    probes = chosen_probes(load_probes(arguments.probe_dir), kind=arguments.probe, layer=arguments.layers,
-                           lag=arguments.lag, seed=arguments.seed)
+    probes = chosen_probes(
+        load_probes(arguments.probe_dir),
+        kind=arguments.probe,
+        layer=arguments.layers,
+        lag=arguments.lag,
+        seed=arguments.seed,
+    )
     require_one_model(probes)
     drop = refuse_other_model(arguments.results_dir, probes[0], arguments.overwrite)
     datasets = load_datasets(arguments.data, arguments.targets)
@@ -94,31 +133,42 @@ def load_model(arguments, probes, datasets):
     tokenizer = load_tokenizer(name)
     ours, theirs = tokenizer_fingerprint(tokenizer), probes[0].tokenizer_fingerprint
     if ours != theirs:
-        raise UserError(f"{probes[0].file} was trained with the tokenizer of {probes[0].model} ({theirs}), --model_name "
-                        f"{name} has another one ({ours}); give the model that the probes were trained on")
+        raise UserError(
+            f"{probes[0].file} was trained with the tokenizer of {probes[0].model} ({theirs}), --model_name "
+            f"{name} has another one ({ours}); give the model that the probes were trained on"
+        )
     limit = position_limit(name, tokenizer)
     for dataset in datasets:
         longest = int(dataset.targets[0].lengths.max())
         if limit and longest > limit:
-            raise UserError(f"{dataset.path} holds sequences of {longest} tokens, {name} has {limit} positions; prepare the "
-                            "data with a smaller --context_length")
+            raise UserError(
+                f"{dataset.path} holds sequences of {longest} tokens, {name} has {limit} positions; prepare the "
+                "data with a smaller --context_length"
+            )
     from utils.model.language_model import load_language_model
 
     trained_in = {probe.metadata.get("model_dtype") for probe in probes}
     dtype = "float16" if arguments.model_dtype == "auto" and trained_in == {"float16"} else arguments.model_dtype
     language_model = load_language_model(name, dtype, arguments.device)
     if language_model.fingerprint != probes[0].model_fingerprint:
-        raise UserError(f"{probes[0].file} was trained on {probes[0].model} ({probes[0].model_fingerprint}), --model_name "
-                        f"{name} is another model ({language_model.fingerprint}); give the model that the probes were "
-                        "trained on, in its precision")
+        raise UserError(
+            f"{probes[0].file} was trained on {probes[0].model} ({probes[0].model_fingerprint}), --model_name "
+            f"{name} is another model ({language_model.fingerprint}); give the model that the probes were "
+            "trained on, in its precision"
+        )
     for dataset in datasets:
         highest = int(dataset.targets[0].input_ids.max())
         if highest >= language_model.vocabulary:
-            raise UserError(f"{dataset.path}: token id {highest} is out of range, {name} knows ids 0 to "
-                            f"{language_model.vocabulary - 1}; prepare the data with --model_name {name}")
+            raise UserError(
+                f"{dataset.path}: token id {highest} is out of range, {name} knows ids 0 to "
+                f"{language_model.vocabulary - 1}; prepare the data with --model_name {name}"
+            )
     if not language_model.anatomy.causal and any(probe.lag < 0 for probe in probes):
-        print("note: the model is bidirectional, so a negative lag is not a prediction: the state that is read has seen the "
-              "labelled token", flush=True)
+        print(
+            "note: the model is bidirectional, so a negative lag is not a prediction: the state that is read has seen the "
+            "labelled token",
+            flush=True,
+        )
     return language_model
 
 
@@ -143,8 +193,10 @@ def evaluate(arguments, language_model, probes, datasets) -> list[dict]:
             print(line, flush=True)
         rows += sorted(found, key=lambda row: order[row["probe_file"]])
     if not any(row["n"] for row in rows):
-        raise UserError("nothing is left to score: the probes were trained on or chosen by every document of the data; give "
-                        "other --data, or score them all the same with --keep_seen")
+        raise UserError(
+            "nothing is left to score: the probes were trained on or chosen by every document of the data; give "
+            "other --data, or score them all the same with --keep_seen"
+        )
     return rows
 
 
@@ -153,16 +205,20 @@ def write(arguments, rows, drop):
     from utils.saved.transfer import lines_of, matrix_of, merged, write_transfer
 
     shown = lines_of(matrix_of(rows))
-    print("\nprobes of the best layer on their own validation data, for each target, kind and lag\n"
-          + "\n".join(shown[:MOST_LINES + 1]))
+    print(
+        "\nprobes of the best layer on their own validation data, for each target, kind and lag\n"
+        + "\n".join(shown[: MOST_LINES + 1])
+    )
     if len(shown) > MOST_LINES + 1:
         print(f"... and {len(shown) - MOST_LINES - 1} more lines in transfer.csv")
     table = merged(arguments.results_dir, rows, drop)
     matrix = matrix_of(table)
     paths = write_transfer(arguments.results_dir, table, matrix, transfer_pages(matrix))
     page = Path(arguments.results_dir) / "transfer.html"
-    print(f"wrote {', '.join(map(str, paths[:3]))}: {len(rows)} rows of this run, {len(table)} in all\n"
-          f"next: open {page.resolve().as_uri()} in a browser")
+    print(
+        f"wrote {', '.join(map(str, paths[:3]))}: {len(rows)} rows of this run, {len(table)} in all\n"
+        f"next: open {page.resolve().as_uri()} in a browser"
+    )
 
 
 if __name__ == "__main__":

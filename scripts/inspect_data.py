@@ -14,8 +14,11 @@ DOCUMENTS_SHOWN = 20
 
 def parse(argv):
     parser = Parser(__file__, __doc__, epilog="next: python scripts/train_probe.py")
-    parser.add_argument("--data_path", default="data/train.pth",
-                        help="file of labelled sequences; train.pth, val.pth and test.pth beside it are compared with it")
+    parser.add_argument(
+        "--data_path",
+        default="data/train.pth",
+        help="file of labelled sequences; train.pth, val.pth and test.pth beside it are compared with it",
+    )
     parser.add_argument("--model_name", type=expanduser, help="model whose tokenizer is used (default: the data's own)")
     parser.add_argument("--num_samples", type=whole_number(0), default=5, help="samples shown of each class")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="draws the samples")
@@ -48,13 +51,15 @@ def show_statistics(path, sequences, targets):
     positives, negatives = (int((sequences.labels == label).sum()) for label in (1, 0))
     origin = f"{source['dataset']} ({source['language']})" if "dataset" in source else str(source["input"])
     windows = targets[0]
-    print(f"{path}: {metadata['split']} split of dataset {metadata['dataset_fingerprint']}\n"
-          f"  made from      {origin}, tokenizer of {metadata['model_name']}\n"
-          f"{about_labels(metadata)}\n"
-          f"  sequences      {len(windows):,} of {windows.lengths.min()} to {windows.lengths.max()} tokens, "
-          f"{int(windows.lengths.sum()):,} in all\n"
-          f"  labels         {positives:,} positive, {negatives:,} negative ({positives / (positives + negatives):.2%} "
-          "positive)")
+    print(
+        f"{path}: {metadata['split']} split of dataset {metadata['dataset_fingerprint']}\n"
+        f"  made from      {origin}, tokenizer of {metadata['model_name']}\n"
+        f"{about_labels(metadata)}\n"
+        f"  sequences      {len(windows):,} of {windows.lengths.min()} to {windows.lengths.max()} tokens, "
+        f"{int(windows.lengths.sum()):,} in all\n"
+        f"  labels         {positives:,} positive, {negatives:,} negative ({positives / (positives + negatives):.2%} "
+        "positive)"
+    )
 
 
 def about_labels(metadata) -> str:
@@ -64,11 +69,15 @@ def about_labels(metadata) -> str:
     targets, lag = metadata["targets"], f"default lag {metadata['default_lag']}"
     if targets[0]["token"] is not None:
         (target,) = targets
-        return (f"  target         {target['name']!r}, token {target['token']} ({target['piece']!r}), "
-                f"{metadata['prevalence']:.2%} of all tokens; {lag}")
+        return (
+            f"  target         {target['name']!r}, token {target['token']} ({target['piece']!r}), "
+            f"{metadata['prevalence']:.2%} of all tokens; {lag}"
+        )
     each = "texts" if metadata["task"] == "documents" else "labelled tokens"
-    lines = [f"  task           {metadata['task']}, label rule {metadata['label_rule']!r}; {lag}",
-             f"  read           {describe(metadata['read'])}"]
+    lines = [
+        f"  task           {metadata['task']}, label rule {metadata['label_rule']!r}; {lag}",
+        f"  read           {describe(metadata['read'])}",
+    ]
     if len(targets) == 1:
         lines.insert(0, f"  target         {targets[0]['name']!r}, {targets[0]['prevalence']:.2%} of all {each}")
     if metadata["overlap"] is not None:
@@ -80,8 +89,10 @@ def about_labels(metadata) -> str:
 
 def show_balance(sequences, targets):
     for name, numbers in sequences.metadata["splits"].items():
-        print(f"  {name:<14} {numbers['positives']:,} positive, {numbers['negatives']:,} negative, "
-              f"{numbers['documents']} documents in {numbers['groups']} groups")
+        print(
+            f"  {name:<14} {numbers['positives']:,} positive, {numbers['negatives']:,} negative, "
+            f"{numbers['documents']} documents in {numbers['groups']} groups"
+        )
     if len(targets) > 1:
         show_targets(targets)
     elif sequences.metadata["task"] != "documents":
@@ -98,9 +109,15 @@ def show_targets(targets):
     for target in targets:
         sequence, _, labels = target.labelled()
         (about,) = target.metadata["targets"]
-        rows.append([about["name"][:40], f"{len(np.unique(target.documents[sequence])):,}",
-                     *(f"{int((labels == label).sum()):,}" for label in (1, 0)),
-                     f"{labels.mean():.2%}" if len(labels) else "-", f"{about['prevalence']:.2%}"])
+        rows.append(
+            [
+                about["name"][:40],
+                f"{len(np.unique(target.documents[sequence])):,}",
+                *(f"{int((labels == label).sum()):,}" for label in (1, 0)),
+                f"{labels.mean():.2%}" if len(labels) else "-",
+                f"{about['prevalence']:.2%}",
+            ]
+        )
     print(f"\n{table(rows)}")
 
 
@@ -115,8 +132,13 @@ def show_documents(sequences):
     present = np.unique(sequences.documents)
     for document in present[:DOCUMENTS_SHOWN]:
         here = documents == document
-        rows.append([sequences.metadata["documents"][document][:40], f"{int((sequences.documents == document).sum()):,}",
-                     *(f"{int((labels[here] == label).sum()):,}" for label in (1, 0))])
+        rows.append(
+            [
+                sequences.metadata["documents"][document][:40],
+                f"{int((sequences.documents == document).sum()):,}",
+                *(f"{int((labels[here] == label).sum()):,}" for label in (1, 0)),
+            ]
+        )
     more = len(present) - DOCUMENTS_SHOWN
     print(f"\n{table(rows)}" + (f"\n... and {more} more" if more > 0 else ""))
 
@@ -133,10 +155,11 @@ def show_samples(sequences, tokenizer, number, seed):
         drawn = random.choice(of_class, min(number, len(of_class)), replace=False)
         if len(drawn):
             of_target = f" of {metadata['targets'][0]['name']!r}" if metadata["targets"][0]["token"] is None else ""
-            print(f"\n{name} samples{of_target}, "
-                  + ("the text's beginning and end" if whole else "the labelled token in ⟦ ⟧"))
+            print(
+                f"\n{name} samples{of_target}, " + ("the text's beginning and end" if whole else "the labelled token in ⟦ ⟧")
+            )
         for index in drawn:
-            text = sequences.input_ids[sequence[index], sequences.text_start:position[index] + 1]
+            text = sequences.input_ids[sequence[index], sequences.text_start : position[index] + 1]
             print(f"  {(ends_of_text if whole else token_in_context)(tokenizer, text)}")
 
 
@@ -144,7 +167,7 @@ def token_in_context(tokenizer, ids) -> str:
     """The last of these tokens marked, with those before it."""
     from utils.data.tokenizer import token_text
 
-    shown = [token_text(tokenizer, token) for token in ids[-CONTEXT_SHOWN - 1:]]
+    shown = [token_text(tokenizer, token) for token in ids[-CONTEXT_SHOWN - 1 :]]
     return f"…{''.join(shown[:-1])}⟦{shown[-1]}⟧"
 
 
@@ -167,9 +190,17 @@ def show_shortcuts(targets):
         for name, value in found[0].items():
             print(f"  {name:<36} {value:.3f}")
         return
-    print(table([["target", *found[0]], *([target.metadata["targets"][0]["name"][:40],
-                                           *(f"{value:.3f}" for value in values.values())]
-                                          for target, values in zip(targets, found, strict=True))]))
+    print(
+        table(
+            [
+                ["target", *found[0]],
+                *(
+                    [target.metadata["targets"][0]["name"][:40], *(f"{value:.3f}" for value in values.values())]
+                    for target, values in zip(targets, found, strict=True)
+                ),
+            ]
+        )
+    )
 
 
 def check_against_siblings(path, sequences):
@@ -190,13 +221,17 @@ def judge(arguments, checks):
         print(f"  {check}")
     failed = [check for check in checks if check.passed is not None and not check.passed]
     if failed:
-        raise UserError(f"{arguments.data_path} fails {len(failed)} check(s): "
-                        + "; ".join(f"{check.name} ({check.detail})" for check in failed)
-                        + "; make it again with scripts/prepare_data.py")
+        raise UserError(
+            f"{arguments.data_path} fails {len(failed)} check(s): "
+            + "; ".join(f"{check.name} ({check.detail})" for check in failed)
+            + "; make it again with scripts/prepare_data.py"
+        )
     notes = sum(check.passed is None for check in checks)
     print(f"all {len(checks) - notes} checks passed" + (f", {notes} noted" if notes else ""))
-    print(f"next: python scripts/train_probe.py --train_data {Path(arguments.data_path).parent / 'train.pth'} "
-          "--layer_sweep auto")
+    print(
+        f"next: python scripts/train_probe.py --train_data {Path(arguments.data_path).parent / 'train.pth'} "
+        "--layer_sweep auto"
+    )
     return 0
 
 

@@ -27,11 +27,16 @@ GRACE = 3  # seconds: a step that was signalled together with this process ends 
 
 def parse(argv):
     parser = Parser(__file__, __doc__, "next: python scripts/run_experiment.py configs/demo.yaml --dry_run", config=False)
-    parser.add_argument("--from", metavar="STEP", help="the section to start at, those before it are left out (default: the "
-                                                       "first)")
-    parser.add_argument("--set", action="append", metavar="SECTION.FLAG=VALUE",
-                        help="for a quick trial, in place of what the file says: \"train_probe.layer_sweep=0,3\"; again for "
-                             "each flag, true or false for one that stands alone (default: none)")
+    parser.add_argument(
+        "--from", metavar="STEP", help="the section to start at, those before it are left out (default: the first)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        metavar="SECTION.FLAG=VALUE",
+        help='for a quick trial, in place of what the file says: "train_probe.layer_sweep=0,3"; again for '
+        "each flag, true or false for one that stands alone (default: none)",
+    )
     parser.add_argument("--dry_run", action="store_true", help="check everything and print the commands, run none")
     parser.add_argument("experiment", nargs="?", type=expanduser, help="YAML file, such as configs/demo.yaml")
     return parser.parse_args(argv)

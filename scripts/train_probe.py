@@ -23,8 +23,12 @@ MOST_TABLES = 8  # targets and lags: of more, one line each is shown; the tables
 
 
 def parse(argv):
-    parser = Parser(__file__, __doc__, "next: python scripts/visualize_probe.py and scripts/visualize_results.py; or "
-                                       "--predict_current once more, which checks the whole line")
+    parser = Parser(
+        __file__,
+        __doc__,
+        "next: python scripts/visualize_probe.py and scripts/visualize_results.py; or "
+        "--predict_current once more, which checks the whole line",
+    )
     add_model_flags(parser)
     add_data_flags(parser)
     add_reading_flags(parser)
@@ -34,15 +38,18 @@ def parse(argv):
     output.add_argument("--output_dir", default="models", help="folder for the probes")
     output.add_argument("--results_dir", default="results", help="folder for the tables")
     output.add_argument("--export", metavar="DIR", help="also write all probes into one file there, probes.safetensors")
-    output.add_argument("--overwrite", action="store_true",
-                        help="delete probes and tables of another model or dataset from these folders")
+    output.add_argument(
+        "--overwrite", action="store_true", help="delete probes and tables of another model or dataset from these folders"
+    )
     output.add_argument("--wandb_project", default="probe-training", help="Weights & Biases project")
     output.add_argument("--wandb_group", help="name that the runs of this sweep share (default: layer-sweep-LAG)")
     output.add_argument("--no_wandb", action="store_true", help="log nothing to Weights & Biases")
     arguments = check_flags(parser.parse_args(argv))
     if arguments.learning_curve and arguments.kinds == ["attention_features"]:
-        raise UsageError("--learning_curve is of the states of a layer, which --probe attention_features does not read; add "
-                         "another kind, or leave it out")
+        raise UsageError(
+            "--learning_curve is of the states of a layer, which --probe attention_features does not read; add "
+            "another kind, or leave it out"
+        )
     return arguments
 
 
@@ -58,8 +65,10 @@ def main(argv=None):
     language_model = load_model(arguments, targets[0])
     finished = sweep(arguments, targets, language_model, {"load": time.monotonic() - started})
     say_more(arguments, targets, language_model, *finished)
-    print(f"next: {page(arguments, finished[0])}python scripts/visualize_results.py --results_dir "
-          f"{shlex.quote(arguments.results_dir)}")
+    print(
+        f"next: {page(arguments, finished[0])}python scripts/visualize_results.py --results_dir "
+        f"{shlex.quote(arguments.results_dir)}"
+    )
     return 0
 
 
@@ -86,8 +95,12 @@ def sweep(arguments, targets, language_model, seconds):
     anatomy, metadata = language_model.anatomy, targets[0]["train"].metadata
     layers = parse_layers(arguments.layers, len(anatomy.blocks), anatomy.final_norm is not None)
     lags = choose_lags(arguments, metadata, anatomy.causal)
-    owner = {"model": language_model.name, "model_fingerprint": language_model.fingerprint,
-             "dataset_fingerprint": metadata["dataset_fingerprint"], "settings": settings_text(arguments)}
+    owner = {
+        "model": language_model.name,
+        "model_fingerprint": language_model.fingerprint,
+        "dataset_fingerprint": metadata["dataset_fingerprint"],
+        "settings": settings_text(arguments),
+    }
     strangers = refuse_to_mix(arguments.output_dir, arguments.results_dir, owner, arguments.overwrite)
     refuse_export(arguments, owner)
     tracking = tracker(not arguments.no_wandb, arguments.wandb_project)
@@ -118,8 +131,10 @@ def read(arguments, splits, language_model, layers, examples, samples, seconds):
     without = with_random_weights(language_model)
     tables, _, plans = run_pass(arguments, without, splits, layers, examples, {}, own_probability=False)
     if any(table.non_finite().any() for table in tables.values()):
-        raise UserError(f"--random_weights: states of the random model are not finite in {language_model.dtype}; use "
-                        "--model_dtype float32, or leave it out")
+        raise UserError(
+            f"--random_weights: states of the random model are not finite in {language_model.dtype}; use "
+            "--model_dtype float32, or leave it out"
+        )
     rows = {question: {name: plans[name].rows(found[name]) for name in splits} for question, found in examples.items()}
     return sources, sources_of(arguments, tables, rows, plans, examples)
 
@@ -129,8 +144,12 @@ def sources_of(arguments, tables, rows, plans, examples):
     from utils.states.source import Source
 
     whole = "attention" in arguments.kinds
-    return {question: Source(tables, rows[question], {name: ragged(plans[name], those) for name, those in found.items()}
-                             if whole else None) for question, found in examples.items()}
+    return {
+        question: Source(
+            tables, rows[question], {name: ragged(plans[name], those) for name, those in found.items()} if whole else None
+        )
+        for question, found in examples.items()
+    }
 
 
 def train(arguments, targets, language_model, examples, samples, sources, random_sources, owner, tracking, seconds):
@@ -150,13 +169,30 @@ def train(arguments, targets, language_model, examples, samples, sources, random
             metadata = splits["train"].metadata
             name = metadata["targets"][0]["name"]
 
-            def start_runs(kind, lag=question.lag, name=name, layers=source.tables["train"].layers,
-                           shown=name if metadata["of_several"] else None):
+            def start_runs(
+                kind,
+                lag=question.lag,
+                name=name,
+                layers=source.tables["train"].layers,
+                shown=name if metadata["of_several"] else None,
+            ):
                 return Runs(arguments, tracking, {**owner, "target": name}, kind, lag, layers, shown)
 
             beside = baseline_logits(arguments, question.lag, task, splits, source, texts, remembered)
-            sweeps.append(answer(arguments, question, task, source, random_sources[question], beside, metadata, start_runs,
-                                 device, seconds))
+            sweeps.append(
+                answer(
+                    arguments,
+                    question,
+                    task,
+                    source,
+                    random_sources[question],
+                    beside,
+                    metadata,
+                    start_runs,
+                    device,
+                    seconds,
+                )
+            )
             if arguments.max_val_tokens is None:  # a score of a document is one of all its tokens
                 sweeps[-1].documents = score_sweep(sweeps[-1], splits, beside)
             progress.update(1, f"{name} at lag {question.lag}")
@@ -172,22 +208,31 @@ def load_model(arguments, splits):
     tokenizer = load_tokenizer(name)
     theirs, ours = metadata["tokenizer"]["fingerprint"], tokenizer_fingerprint(tokenizer)
     if theirs != ours:
-        raise UserError(f"{arguments.train_data} was made with the tokenizer of {metadata['model_name']} ({theirs}), "
-                        f"--model_name {name} has another one ({ours}); prepare the data with --model_name {name}")
+        raise UserError(
+            f"{arguments.train_data} was made with the tokenizer of {metadata['model_name']} ({theirs}), "
+            f"--model_name {name} has another one ({ours}); prepare the data with --model_name {name}"
+        )
     longest, limit = max(int(sequences.lengths.max()) for sequences in splits.values()), position_limit(name, tokenizer)
     if limit and longest > limit:
-        raise UserError(f"{arguments.train_data} holds sequences of {longest} tokens, {name} has {limit} positions; prepare "
-                        "the data with a smaller --context_length")
+        raise UserError(
+            f"{arguments.train_data} holds sequences of {longest} tokens, {name} has {limit} positions; prepare "
+            "the data with a smaller --context_length"
+        )
     from utils.model.language_model import load_language_model
 
     language_model = load_language_model(name, arguments.model_dtype, arguments.device)
     highest = max(int(sequences.input_ids.max()) for sequences in splits.values())
     if highest >= language_model.vocabulary:
-        raise UserError(f"{arguments.train_data}: token id {highest} is out of range, {name} knows ids 0 to "
-                        f"{language_model.vocabulary - 1}; prepare the data with --model_name {name}")
-    print(f"{name}: {len(language_model.anatomy.blocks)} layers, hidden size {language_model.anatomy.hidden_size}, "
-          f"{'causal' if language_model.anatomy.causal else 'bidirectional'}, "
-          f"{str(language_model.dtype).removeprefix('torch.')} on {language_model.device}", flush=True)
+        raise UserError(
+            f"{arguments.train_data}: token id {highest} is out of range, {name} knows ids 0 to "
+            f"{language_model.vocabulary - 1}; prepare the data with --model_name {name}"
+        )
+    print(
+        f"{name}: {len(language_model.anatomy.blocks)} layers, hidden size {language_model.anatomy.hidden_size}, "
+        f"{'causal' if language_model.anatomy.causal else 'bidirectional'}, "
+        f"{str(language_model.dtype).removeprefix('torch.')} on {language_model.device}",
+        flush=True,
+    )
     return language_model
 
 
@@ -198,19 +243,28 @@ def texts_of(splits, language_model) -> dict[str, list[str]]:
     from utils.data.tokenizer import load_tokenizer
 
     if all(sequences.texts for sequences in splits.values()):
-        return {name: [sequences.texts[document] for document in np.unique(sequences.documents, return_inverse=True)[1]]
-                for name, sequences in splits.items()}
+        return {
+            name: [sequences.texts[document] for document in np.unique(sequences.documents, return_inverse=True)[1]]
+            for name, sequences in splits.items()
+        }
     tokenizer = load_tokenizer(language_model.name)
-    return {name: [tokenizer.decode(ids[sequences.text_start:end].tolist())
-                   for ids, end in zip(sequences.input_ids, sequences.text_ends, strict=True)]
-            for name, sequences in splits.items()}
+    return {
+        name: [
+            tokenizer.decode(ids[sequences.text_start : end].tolist())
+            for ids, end in zip(sequences.input_ids, sequences.text_ends, strict=True)
+        ]
+        for name, sequences in splits.items()
+    }
 
 
 def tell_what_was_written(arguments, written):
     first, last = written[0][0], written[-1][0]
-    print(f"wrote {len(written)} probes: {first}" + (f" ... {last.name}" if len(written) > 1 else "")
-          + f"; tables: {Path(arguments.results_dir) / 'probe_results.csv'}, probe_metrics.csv, baselines.csv, "
-          "run_record.json")
+    print(
+        f"wrote {len(written)} probes: {first}"
+        + (f" ... {last.name}" if len(written) > 1 else "")
+        + f"; tables: {Path(arguments.results_dir) / 'probe_results.csv'}, probe_metrics.csv, baselines.csv, "
+        "run_record.json"
+    )
 
 
 def say_more(arguments, targets, language_model, sweeps, sources, owner, written):
@@ -234,8 +288,10 @@ def show(sweep):
     from utils.sweep.report import document_table, gap, one_sided, sweep_table
 
     what = "sequences are positive" if sweep.of_sequences else "tokens are the target"
-    print(f"\n{sweep.target!r}, lag {sweep.lag} ({lag_name(sweep.lag)}); {sweep.prevalence:.2%} of all {what}; "
-          "thresholds from validation, intervals over groups")
+    print(
+        f"\n{sweep.target!r}, lag {sweep.lag} ({lag_name(sweep.lag)}); {sweep.prevalence:.2%} of all {what}; "
+        "thresholds from validation, intervals over groups"
+    )
     probes = sweep.shown
     kinds = len({probe.kind for probe in sweep.chosen}) > 1
     names = [table_layer(probe.layer) + (f" {probe.kind}" if kinds else "") for probe in probes]

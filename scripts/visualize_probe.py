@@ -17,36 +17,59 @@ MOST_NON_FINITE = 0.01  # of the logits: more than this is no accident
 
 
 def parse(argv):
-    parser = Parser(__file__, __doc__, "next: python scripts/visualize_probe.py --text_file my_text.txt, for a text of your "
-                                       "own; any browser shows the page, without a network")
+    parser = Parser(
+        __file__,
+        __doc__,
+        "next: python scripts/visualize_probe.py --text_file my_text.txt, for a text of your "
+        "own; any browser shows the page, without a network",
+    )
     probes = parser.add_argument_group("probes")
     probes.add_argument("--probe_dir", default="models", help="folder of probe_*.pth files")
-    probes.add_argument("--lag", type=one_lag, help="which probes, where the folder has several lags (default: -1, the next "
-                                                "token, if it is there; of spans and chains 0)")
-    probes.add_argument("--target_token", "--target",
-                        help="... several targets: a token, or the name of a label (default: the one of most probes)")
+    probes.add_argument(
+        "--lag",
+        type=one_lag,
+        help="which probes, where the folder has several lags (default: -1, the next "
+        "token, if it is there; of spans and chains 0)",
+    )
+    probes.add_argument(
+        "--target_token",
+        "--target",
+        help="... several targets: a token, or the name of a label (default: the one of most probes)",
+    )
     probes.add_argument("--seed", type=whole_number(0), help="... several seeds (default: 0 if it is there)")
     probes.add_argument("--probe", choices=PAGE_KINDS, help="... several kinds (default: linear if it is there)")
     add_model_flags(parser, "that the probes were trained on", "the probes' own", "windows", batch_size=8)
     text = parser.add_argument_group("text")
     text.add_argument("--num_tokens", type=whole_number(1), default=4000, help="tokens of text to show")
-    text.add_argument("--text_source", choices=("gutenberg", "file"),
-                      help="gutenberg: --dataset; file: --text_file (default: file if --text_file is given, else gutenberg)")
+    text.add_argument(
+        "--text_source",
+        choices=("gutenberg", "file"),
+        help="gutenberg: --dataset; file: --text_file (default: file if --text_file is given, else gutenberg)",
+    )
     text.add_argument("--text_file", type=expanduser, help="a text to show")
-    text.add_argument("--dataset", type=expanduser,
-                      help="texts as in prepare_data.py: a Hub dataset, a folder, .txt, .jsonl or .parquet files (default: "
-                           "what the probes were made from, also an annotated file, and of it the texts that were kept "
-                           "from training)")
-    text.add_argument("--text_column", help="the column or key that holds the text (default: as the data were prepared, "
-                                            "else text)")
-    text.add_argument("--language", help="the dataset's split: en, fr, de, ... (default: as the data were prepared, else "
-                                          "en)")
-    text.add_argument("--window", type=whole_number(1),
-                      help="text tokens that the model reads together (default: all that it has positions for, at most "
-                           f"{LONGEST_WINDOW})")
-    text.add_argument("--overlap", type=whole_number(0),
-                      help="tokens that a window shares with the next, the least context of a token (default: half of "
-                           "--window)")
+    text.add_argument(
+        "--dataset",
+        type=expanduser,
+        help="texts as in prepare_data.py: a Hub dataset, a folder, .txt, .jsonl or .parquet files (default: "
+        "what the probes were made from, also an annotated file, and of it the texts that were kept "
+        "from training)",
+    )
+    text.add_argument(
+        "--text_column", help="the column or key that holds the text (default: as the data were prepared, else text)"
+    )
+    text.add_argument(
+        "--language", help="the dataset's split: en, fr, de, ... (default: as the data were prepared, else en)"
+    )
+    text.add_argument(
+        "--window",
+        type=whole_number(1),
+        help=f"text tokens that the model reads together (default: all that it has positions for, at most {LONGEST_WINDOW})",
+    )
+    text.add_argument(
+        "--overlap",
+        type=whole_number(0),
+        help="tokens that a window shares with the next, the least context of a token (default: half of --window)",
+    )
     output = parser.add_argument_group("output")
     output.add_argument("--output", default="visualization.html", help="HTML file to write")
     return check(parser.parse_args(argv))
@@ -73,8 +96,11 @@ def refuse_output(arguments):
     if os.path.isdir(output):
         raise UsageError(f"--output {output} is a folder; give the name of an HTML file")
     inputs = [path for path in (arguments.text_file, arguments.dataset) if path and os.path.exists(path)]
-    if output.endswith(".pth") or os.path.exists(output) and (
-            not os.path.isfile(output) or any(os.path.samefile(output, path) for path in inputs)):
+    if (
+        output.endswith(".pth")
+        or os.path.exists(output)
+        and (not os.path.isfile(output) or any(os.path.samefile(output, path) for path in inputs))
+    ):
         raise UsageError(f"--output {output} would overwrite what is no page; give the name of an HTML file")
 
 
@@ -103,8 +129,12 @@ def load(arguments):
     from utils.saved.probe_sets import choose, load_folder, most_common, require
 
     found = load_folder(arguments.probe_dir)
-    for key, wanted, flag in (("lag", arguments.lag, "lag"), ("target", arguments.target_token, "target_token"),
-                              ("seed", arguments.seed, "seed"), ("kind", arguments.probe, "probe")):
+    for key, wanted, flag in (
+        ("lag", arguments.lag, "lag"),
+        ("target", arguments.target_token, "target_token"),
+        ("seed", arguments.seed, "seed"),
+        ("kind", arguments.probe, "probe"),
+    ):
         require(found, key, wanted, flag)
     name = arguments.model_name or most_common(found, "model")
     tokenizer = load_tokenizer(name)
@@ -112,23 +142,31 @@ def load(arguments):
     from utils.states.sites import parse_layers
 
     language_model = load_language_model(name, choose_dtype(arguments, found), arguments.device)
-    probes, left_out = choose(found, language_model.fingerprint, arguments.lag, arguments.target_token, arguments.seed,
-                              arguments.probe)
+    probes, left_out = choose(
+        found, language_model.fingerprint, arguments.lag, arguments.target_token, arguments.seed, arguments.probe
+    )
     if probes is None:
         why = "; ".join(f"{len(paths)} are {reason}" for reason, paths in left_out.items())
-        raise UserError(f"--probe_dir {arguments.probe_dir} has no probe of --model_name {name} "
-                        f"({language_model.fingerprint}, {str(language_model.dtype).removeprefix('torch.')}): {why}; give "
-                        "the model that they were trained on, in its precision")
+        raise UserError(
+            f"--probe_dir {arguments.probe_dir} has no probe of --model_name {name} "
+            f"({language_model.fingerprint}, {str(language_model.dtype).removeprefix('torch.')}): {why}; give "
+            "the model that they were trained on, in its precision"
+        )
     anatomy = language_model.anatomy
     parse_layers(",".join(map(str, probes.layers)), len(anatomy.blocks), anatomy.final_norm is not None)
     for reason, paths in left_out.items():
         print(f"left out: {paths[0]}" + (f" ... {paths[-1].name}" if len(paths) > 1 else "") + f", {reason}", flush=True)
     theirs, ours = probes.common["tokenizer_fingerprint"], tokenizer_fingerprint(tokenizer)
     if theirs != ours:
-        raise UserError(f"{probes.paths[0]} was trained with another tokenizer ({theirs}) than that of {name} ({ours}); "
-                        "give the model as it was")
-    print(f"{len(probes.layers)} probes of {probes.common['target']!r}, lag {probes.common['lag']}: {probes.paths[0]}"
-          + (f" ... {probes.paths[-1].name}" if len(probes.paths) > 1 else ""), flush=True)
+        raise UserError(
+            f"{probes.paths[0]} was trained with another tokenizer ({theirs}) than that of {name} ({ours}); "
+            "give the model as it was"
+        )
+    print(
+        f"{len(probes.layers)} probes of {probes.common['target']!r}, lag {probes.common['lag']}: {probes.paths[0]}"
+        + (f" ... {probes.paths[-1].name}" if len(probes.paths) > 1 else ""),
+        flush=True,
+    )
     return probes, language_model, tokenizer
 
 
@@ -147,8 +185,10 @@ def choose_window(arguments, language_model, tokenizer) -> int:
     most = limit - len(frame[0]) - len(frame[1]) if limit else None
     window = arguments.window or min(most or LONGEST_WINDOW, LONGEST_WINDOW)
     if most and window > most:
-        raise UserError(f"--window {window} is too long: {language_model.name} has {limit} positions, {most} of them for "
-                        "text; make it smaller")
+        raise UserError(
+            f"--window {window} is too long: {language_model.name} has {limit} positions, {most} of them for "
+            "text; make it smaller"
+        )
     if arguments.overlap is None:
         arguments.overlap = window // 2
     if arguments.overlap >= window:
@@ -165,16 +205,29 @@ def apply(arguments, probes, language_model, tokenizer, texts, window):
 
     frame = special_frame(tokenizer)
     with Progress("read the text", "tok", sum(map(len, texts))) as progress:
-        logits = probe_logits(language_model, texts, frame, probes, probes.common["lag"], window, arguments.overlap,
-                              arguments.batch_size, progress.update)
+        logits = probe_logits(
+            language_model,
+            texts,
+            frame,
+            probes,
+            probes.common["lag"],
+            window,
+            arguments.overlap,
+            arguments.batch_size,
+            progress.update,
+        )
     read = sum(max(0, len(text) - abs(probes.common["lag"])) for text in texts)
     lost = int(sum(np.isnan(part).sum() for part in logits)) - len(probes.layers) * (sum(map(len, texts)) - read)
     if not read:
-        raise UserError(f"the text is too short: with lag {probes.common['lag']} it needs more than "
-                        f"{abs(probes.common['lag'])} tokens; give a longer one")
+        raise UserError(
+            f"the text is too short: with lag {probes.common['lag']} it needs more than "
+            f"{abs(probes.common['lag'])} tokens; give a longer one"
+        )
     if lost > MOST_NON_FINITE * read * len(probes.layers):
-        raise UserError(f"{lost / read / len(probes.layers):.1%} of the states are not finite in "
-                        f"{str(language_model.dtype).removeprefix('torch.')}; use --model_dtype bfloat16 or float32")
+        raise UserError(
+            f"{lost / read / len(probes.layers):.1%} of the states are not finite in "
+            f"{str(language_model.dtype).removeprefix('torch.')}; use --model_dtype bfloat16 or float32"
+        )
     if lost:
         print(f"{lost} states are not finite and are left blank", flush=True)
     return logits
@@ -186,8 +239,10 @@ def write(arguments, probes, tokenizer, texts, logits, window):
 
     write_page(arguments.output, "probes", **page_values(probes, tokenizer, texts, logits, window))
     path = Path(arguments.output).resolve()
-    print(f"wrote {arguments.output}: {sum(len(text.ids) for text in texts):,} tokens, {len(probes.layers)} layers\n"
-          f"next: open {path.as_uri()} and move through the layers with the arrow keys")
+    print(
+        f"wrote {arguments.output}: {sum(len(text.ids) for text in texts):,} tokens, {len(probes.layers)} layers\n"
+        f"next: open {path.as_uri()} and move through the layers with the arrow keys"
+    )
 
 
 if __name__ == "__main__":

@@ -11,21 +11,35 @@ METRICS = ("balanced_accuracy", "acc", "f1", "auc", "auprc")
 
 
 def parse(argv):
-    parser = Parser(__file__, __doc__, "next: python scripts/visualize_probe.py, to see what the probes say of every token "
-                                       "of a text")
+    parser = Parser(
+        __file__, __doc__, "next: python scripts/visualize_probe.py, to see what the probes say of every token of a text"
+    )
     tables = parser.add_argument_group("tables")
-    tables.add_argument("--results_dir", type=expanduser, default="results",
-                        help="folder of probe_results.csv, and of baselines.csv, run_record.json and learning_curve.csv "
-                             "where there are some")
-    tables.add_argument("--split", choices=("val", "test"), help="the split whose scores are shown (default: test where the "
-                                                                 "table has it, else val)")
-    tables.add_argument("--metric", choices=METRICS,
-                        help="the score by which layers are chosen on validation, and which the overview shows (default: as "
-                             "the run chose: balanced_accuracy for next-token data, else auc)")
+    tables.add_argument(
+        "--results_dir",
+        type=expanduser,
+        default="results",
+        help="folder of probe_results.csv, and of baselines.csv, run_record.json and learning_curve.csv "
+        "where there are some",
+    )
+    tables.add_argument(
+        "--split",
+        choices=("val", "test"),
+        help="the split whose scores are shown (default: test where the table has it, else val)",
+    )
+    tables.add_argument(
+        "--metric",
+        choices=METRICS,
+        help="the score by which layers are chosen on validation, and which the overview shows (default: as "
+        "the run chose: balanced_accuracy for next-token data, else auc)",
+    )
     output = parser.add_argument_group("output")
-    output.add_argument("--output_dir", type=expanduser,
-                        help="folder of the pages: index.html, a page for each chart and plotly.min.js, which they share "
-                             "(default: --results_dir)")
+    output.add_argument(
+        "--output_dir",
+        type=expanduser,
+        help="folder of the pages: index.html, a page for each chart and plotly.min.js, which they share "
+        "(default: --results_dir)",
+    )
     arguments = parser.parse_args(argv)
     arguments.output_dir = arguments.output_dir or arguments.results_dir
     return arguments
@@ -43,8 +57,10 @@ def main(argv=None):
 
     paths = write_pages(arguments.output_dir, results, charts)
     pages = ", ".join(path.name for path in paths[:-1])
-    print(f"wrote {Path(arguments.output_dir) / ''}: {pages}; {len(results.chosen)} probes chosen on validation, scores of "
-          f"{results.split}\nnext: open {(Path(arguments.output_dir) / 'index.html').resolve().as_uri()} in a browser")
+    print(
+        f"wrote {Path(arguments.output_dir) / ''}: {pages}; {len(results.chosen)} probes chosen on validation, scores of "
+        f"{results.split}\nnext: open {(Path(arguments.output_dir) / 'index.html').resolve().as_uri()} in a browser"
+    )
     return 0
 
 
@@ -57,9 +73,14 @@ def draw(results) -> list:
     from utils.pages.charts.words import DIFFERENCES
 
     accuracies = {name: SCORES[name] for name in ("balanced_accuracy", "acc", "auc")}
-    charts = [heatmap(results, "heatmap_accuracy", "Accuracy heatmap", {**accuracies, **DIFFERENCES}),
-              heatmap(results, "heatmap_f1", "F1 heatmap", {"f1": SCORES["f1"]}),
-              lineplot(results), comparison(results), class_balance(results), learning_curve(results)]
+    charts = [
+        heatmap(results, "heatmap_accuracy", "Accuracy heatmap", {**accuracies, **DIFFERENCES}),
+        heatmap(results, "heatmap_f1", "F1 heatmap", {"f1": SCORES["f1"]}),
+        lineplot(results),
+        comparison(results),
+        class_balance(results),
+        learning_curve(results),
+    ]
     return [chart for chart in charts if chart]
 
 

@@ -60,8 +60,9 @@ def texts(tmp_path_factory):
 def prepared(tmp_path_factory, tiny_model, texts):
     """Folder of train.pth, val.pth, test.pth and metadata.json, made by prepare_data from `texts`. Not to be changed."""
     folder = tmp_path_factory.mktemp("prepared")
-    helpers.assert_success(helpers.call("prepare_data", "--dataset", texts, "--model_name", tiny_model,
-                                        "--output_dir", folder, *SMALL))
+    helpers.assert_success(
+        helpers.call("prepare_data", "--dataset", texts, "--model_name", tiny_model, "--output_dir", folder, *SMALL)
+    )
     return folder
 
 
@@ -79,8 +80,15 @@ def chromium():
         pytest.skip(missing)
     from playwright.sync_api import sync_playwright
 
-    options = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-               "--disable-component-update", "--disable-sync")
+    options = (
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=options)
         yield browser

@@ -24,19 +24,22 @@ WORDS = (  # nouns, verbs, adjectives, others
     "village morning evening field mother forest clock island teacher ship mountain table baker",
     "saw found left crossed opened remembered carried painted watched called followed sold built lost",
     "old quiet bright heavy green narrow distant broken small warm empty famous yellow bitter",
-    "and then but because while slowly often never again perhaps in on under beside behind without from")
+    "and then but because while slowly often never again perhaps in on under beside behind without from",
+)
 
 
 def run_script(name, *args, env=None, cwd=None, timeout=120, **options) -> subprocess.CompletedProcess:
     """Run scripts/NAME.py as a real process. `env` is added to the environment; a value of None takes a variable out."""
-    return subprocess.run(command(name, *args), env=environment(env), cwd=cwd, timeout=timeout, text=True,
-                          capture_output=True, **options)
+    return subprocess.run(
+        command(name, *args), env=environment(env), cwd=cwd, timeout=timeout, text=True, capture_output=True, **options
+    )
 
 
 def start_script(name, *args, env=None, cwd=None) -> subprocess.Popen:
     """The same, running on while the test goes on."""
-    return subprocess.Popen(command(name, *args), env=environment(env), cwd=cwd, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        command(name, *args), env=environment(env), cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def command(name, *args) -> list[str]:
@@ -59,8 +62,13 @@ def call(name, *args, cwd=None) -> subprocess.CompletedProcess:
     output, errors = io.StringIO(), io.StringIO()
     handler, before = signal.getsignal(signal.SIGTERM), Path.cwd()
     hub.hub_answers.cache_clear()
-    with mock.patch.dict(os.environ, QUIET), mock.patch.object(sys, "argv", [f"{name}.py", *map(str, args)]), \
-            contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors), warnings.catch_warnings():
+    with (
+        mock.patch.dict(os.environ, QUIET),
+        mock.patch.object(sys, "argv", [f"{name}.py", *map(str, args)]),
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(errors),
+        warnings.catch_warnings(),
+    ):
         show_warnings()
         os.chdir(cwd or before)
         try:
@@ -117,8 +125,12 @@ def assert_success(result) -> subprocess.CompletedProcess:
 
 def snapshot(*folders) -> dict[str, str]:
     """{path: hash of its bytes} of every file below the folders, hidden ones included; folders themselves are left out."""
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest()
-            for folder in folders for path in sorted(Path(folder).rglob("*")) if path.is_file()}
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for folder in folders
+        for path in sorted(Path(folder).rglob("*"))
+        if path.is_file()
+    }
 
 
 def prose(seed, length=4000) -> str:
@@ -151,8 +163,12 @@ def make_tokenizer(folder, texts=None, vocabulary=420):
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=vocabulary, special_tokens=["<s>", "</s>"], show_progress=False,
-                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=["<s>", "</s>"],
+        show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
     bpe.train_from_iterator(texts or [prose(seed) for seed in (100, 101)], trainer)
     bpe.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", bpe.token_to_id("<s>"))])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<s>", eos_token="</s>")
@@ -166,9 +182,21 @@ def make_model(folder, vocabulary, **changes):
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    config = LlamaConfig(**{"vocab_size": vocabulary, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3,
-                            "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
-                            "bos_token_id": 0, "eos_token_id": 1, "initializer_range": 0.2, **changes})
+    config = LlamaConfig(
+        **{
+            "vocab_size": vocabulary,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 256,
+            "bos_token_id": 0,
+            "eos_token_id": 1,
+            "initializer_range": 0.2,
+            **changes,
+        }
+    )
     model = LlamaForCausalLM(config).eval()
     model.save_pretrained(folder)
     return model

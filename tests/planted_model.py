@@ -45,13 +45,23 @@ def make_tokenizer():
 def make_model():
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    model = LlamaForCausalLM(LlamaConfig(
-        vocab_size=len(SPECIAL) + len(WORDS), hidden_size=HIDDEN, intermediate_size=4, num_hidden_layers=BLOCKS,
-        num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=128, rms_norm_eps=0.0, bos_token_id=1,
-        eos_token_id=2)).eval()
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(SPECIAL) + len(WORDS),
+            hidden_size=HIDDEN,
+            intermediate_size=4,
+            num_hidden_layers=BLOCKS,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            max_position_embeddings=128,
+            rms_norm_eps=0.0,
+            bos_token_id=1,
+            eos_token_id=2,
+        )
+    ).eval()
     embedding = torch.ones(len(SPECIAL) + len(WORDS), HIDDEN)
-    embedding[len(SPECIAL):, [A, B]] = torch.tensor(SIGNS, dtype=torch.float32)
-    embedding[len(SPECIAL):, ONE + 1:] = torch.tensor(hadamard(NUMBERS), dtype=torch.float32).repeat(4, 1)
+    embedding[len(SPECIAL) :, [A, B]] = torch.tensor(SIGNS, dtype=torch.float32)
+    embedding[len(SPECIAL) :, ONE + 1 :] = torch.tensor(hadamard(NUMBERS), dtype=torch.float32).repeat(4, 1)
     with torch.no_grad():
         model.model.embed_tokens.weight.copy_(embedding)
         for layer, block in enumerate(model.model.layers):

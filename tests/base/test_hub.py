@@ -70,12 +70,27 @@ def prepare(tmp_path, port, runs, **changes):
     output = tmp_path / "data"
     runs = [[str(item) for item in (*run, "--output_dir", output)] for run in runs]
     proxies = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"))
-    fresh = {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": None,
-             "HF_TOKEN": None, "HF_HUB_CACHE": None, "HF_DATASETS_CACHE": None, "HF_DATASETS_OFFLINE": None,
-             "TRANSFORMERS_OFFLINE": None, **proxies, **changes}
+    fresh = {
+        "HF_ENDPOINT": f"http://127.0.0.1:{port}",
+        "HF_HOME": str(tmp_path / "cache"),
+        "HF_HUB_OFFLINE": None,
+        "HF_TOKEN": None,
+        "HF_HUB_CACHE": None,
+        "HF_DATASETS_CACHE": None,
+        "HF_DATASETS_OFFLINE": None,
+        "TRANSFORMERS_OFFLINE": None,
+        **proxies,
+        **changes,
+    }
     began = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", RUN_ALL, str(SCRIPTS), json.dumps(runs)], cwd=tmp_path, text=True,
-                          env=environment(fresh), capture_output=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_ALL, str(SCRIPTS), json.dumps(runs)],
+        cwd=tmp_path,
+        text=True,
+        env=environment(fresh),
+        capture_output=True,
+        timeout=120,
+    )
     seconds = time.monotonic() - began
     results, lines = [], []
     for line in done.stderr.splitlines():
@@ -92,8 +107,10 @@ def prepare(tmp_path, port, runs, **changes):
 @pytest.fixture
 def runs(tiny_model, texts):
     """Arguments that ask the Hub for a model, and for a dataset."""
-    return {"model": lambda name: ("--model_name", name, "--dataset", texts, "--context_length", 32),
-            "dataset": lambda name: ("--model_name", tiny_model, "--dataset", name, "--context_length", 32)}
+    return {
+        "model": lambda name: ("--model_name", name, "--dataset", texts, "--context_length", 32),
+        "dataset": lambda name: ("--model_name", tiny_model, "--dataset", name, "--context_length", 32),
+    }
 
 
 def test_a_name_that_the_hub_does_not_have_is_told_apart_from_one_that_is_gated(hub, runs, tmp_path):
@@ -101,24 +118,35 @@ def test_a_name_that_the_hub_does_not_have_is_told_apart_from_one_that_is_gated(
     asked = [runs[kind](name) for kind in ("model", "dataset") for name in names]
     (model, gated_model, dataset, gated_dataset), _ = prepare(tmp_path, hub.server_address[1], asked)
     assert_one_line_error(model, "--model_name nobody/typing-mistake", "no such model on the Hub", "HF_TOKEN")
-    assert_one_line_error(gated_model, "--model_name nobody/behind-a-licence", "this model is gated", "accept its licence",
-                          "HF_TOKEN")
+    assert_one_line_error(
+        gated_model, "--model_name nobody/behind-a-licence", "this model is gated", "accept its licence", "HF_TOKEN"
+    )
     assert_one_line_error(dataset, "--dataset nobody/typing-mistake", "no such dataset on the Hub", "HF_TOKEN")
-    assert_one_line_error(gated_dataset, "--dataset nobody/behind-a-licence", "this dataset is gated", "accept its licence",
-                          "HF_TOKEN")
+    assert_one_line_error(
+        gated_dataset, "--dataset nobody/behind-a-licence", "this dataset is gated", "accept its licence", "HF_TOKEN"
+    )
     for name in names:
         assert any(path.startswith(f"/{name}/") for path in hub.asked), "the Hub was never asked for the model"
         assert any(f"/datasets/{name}" in path for path in hub.asked), "the Hub was never asked for the dataset"
 
 
 def test_no_network_is_said_at_once_and_not_taken_for_a_wrong_name(closed_port, runs, tmp_path):
-    (model, dataset, spaces, deep), seconds = prepare(tmp_path, closed_port, [
-        runs["model"]("google/some-model"), runs["dataset"]("somebody/some-texts"), runs["model"]("some model!"),
-        runs["model"]("a/b/c/d")])
+    (model, dataset, spaces, deep), seconds = prepare(
+        tmp_path,
+        closed_port,
+        [
+            runs["model"]("google/some-model"),
+            runs["dataset"]("somebody/some-texts"),
+            runs["model"]("some model!"),
+            runs["model"]("a/b/c/d"),
+        ],
+    )
     assert_one_line_error(spaces, "--model_name some model!", "no such model")  # no network could make these a name
     assert_one_line_error(deep, "--model_name a/b/c/d", "no such model")
-    for result, flag, kind in ((model, "--model_name google/some-model", "model"),
-                               (dataset, "--dataset somebody/some-texts", "dataset")):
+    for result, flag, kind in (
+        (model, "--model_name google/some-model", "model"),
+        (dataset, "--dataset somebody/some-texts", "dataset"),
+    ):
         assert_one_line_error(result, f"{flag}: no network", f"the {kind} is not in the local cache", "path of a folder")
         assert "no such" not in result.stderr
     assert seconds < 45, f"{seconds:.0f} s: the libraries try for minutes where nobody tells them that there is no network"
@@ -126,9 +154,12 @@ def test_no_network_is_said_at_once_and_not_taken_for_a_wrong_name(closed_port, 
 
 def test_offline_mode_is_named_as_the_reason_and_not_the_network(hub, runs, tmp_path):
     before = len(hub.asked)
-    (model, dataset), _ = prepare(tmp_path, hub.server_address[1],
-                                  [runs["model"]("google/some-model"), runs["dataset"]("somebody/some-texts")],
-                                  HF_HUB_OFFLINE="1")
+    (model, dataset), _ = prepare(
+        tmp_path,
+        hub.server_address[1],
+        [runs["model"]("google/some-model"), runs["dataset"]("somebody/some-texts")],
+        HF_HUB_OFFLINE="1",
+    )
     assert_one_line_error(model, "--model_name google/some-model: offline mode is set", "not in the local cache")
     assert_one_line_error(dataset, "--dataset somebody/some-texts: offline mode is set", "not in the local cache")
     assert len(hub.asked) == before, f"asked in offline mode: {hub.asked[before:]}"

@@ -8,10 +8,20 @@ from helpers import assert_one_line_error, assert_success, run_script
 
 
 def test_without_a_login_every_layer_has_an_offline_run_and_nobody_is_asked(prepared, tmp_path):
-    result = run_script("train_probe", "--train_data", prepared / "train.pth", "--layer_sweep", "0,2", "--epochs", 3,
-                        "--wandb_group", "group-of-two", cwd=tmp_path, stdin=subprocess.DEVNULL,
-                        env={"WANDB_MODE": None, "WANDB_API_KEY": None, "HOME": str(tmp_path),
-                             "NETRC": str(tmp_path / "none")})
+    result = run_script(
+        "train_probe",
+        "--train_data",
+        prepared / "train.pth",
+        "--layer_sweep",
+        "0,2",
+        "--epochs",
+        3,
+        "--wandb_group",
+        "group-of-two",
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        env={"WANDB_MODE": None, "WANDB_API_KEY": None, "HOME": str(tmp_path), "NETRC": str(tmp_path / "none")},
+    )
     assert_success(result)
     lines = [line for line in result.stdout.splitlines() if "Weights & Biases" in line]
     assert result.stderr == "", "no warning, no prompt"
@@ -19,15 +29,23 @@ def test_without_a_login_every_layer_has_an_offline_run_and_nobody_is_asked(prep
     runs = sorted((tmp_path / "wandb_logs" / "wandb").glob("offline-run-*/run-*.wandb"))
     assert len(runs) == 2
     written = b"".join(path.read_bytes() for path in runs)
-    for name in (b"group-of-two", b"layer0_next", b"layer2_next", b"val_balanced_accuracy", b"val_tp", b"test_auc",
-                 b"best_epoch"):
+    for name in (
+        b"group-of-two",
+        b"layer0_next",
+        b"layer2_next",
+        b"val_balanced_accuracy",
+        b"val_tp",
+        b"test_auc",
+        b"best_epoch",
+    ):
         assert name in written, name
 
 
 def test_a_file_in_the_place_of_the_folder_is_told_before_the_pass(prepared, tmp_path):
     (tmp_path / "wandb_logs").write_text("not a folder", encoding="utf-8")
-    result = run_script("train_probe", "--train_data", prepared / "train.pth", "--layer", "0", cwd=tmp_path,
-                        env={"WANDB_MODE": "offline"})
+    result = run_script(
+        "train_probe", "--train_data", prepared / "train.pth", "--layer", "0", cwd=tmp_path, env={"WANDB_MODE": "offline"}
+    )
     assert_one_line_error(result, "wandb_logs", "--no_wandb")
     assert "one pass" not in result.stdout
 
@@ -36,9 +54,21 @@ def test_a_server_that_refuses_the_key_costs_no_result(prepared, tmp_path):
     """Something answers at the address, but it is no Weights & Biases."""
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        result = run_script("train_probe", "--train_data", prepared / "train.pth", "--layer", "0", cwd=tmp_path,
-                            env={"WANDB_MODE": None, "WANDB_API_KEY": "0" * 40, "HOME": str(tmp_path),
-                                 "WANDB_BASE_URL": f"http://127.0.0.1:{server.server_port}", "WANDB_INIT_TIMEOUT": "10"})
+        result = run_script(
+            "train_probe",
+            "--train_data",
+            prepared / "train.pth",
+            "--layer",
+            "0",
+            cwd=tmp_path,
+            env={
+                "WANDB_MODE": None,
+                "WANDB_API_KEY": "0" * 40,
+                "HOME": str(tmp_path),
+                "WANDB_BASE_URL": f"http://127.0.0.1:{server.server_port}",
+                "WANDB_INIT_TIMEOUT": "10",
+            },
+        )
         server.shutdown()
     assert_success(result)
     assert "going on offline" in result.stdout and (tmp_path / "models" / "probe_layer0_next.pth").exists()
@@ -57,7 +87,15 @@ def test_a_login_is_found_where_wandb_login_leaves_it(tmp_path, monkeypatch):
 
 
 def test_no_wandb_leaves_no_trace(prepared, tmp_path):
-    result = run_script("train_probe", "--train_data", prepared / "train.pth", "--layer", "0", "--no_wandb", cwd=tmp_path,
-                        env={"WANDB_MODE": None})
+    result = run_script(
+        "train_probe",
+        "--train_data",
+        prepared / "train.pth",
+        "--layer",
+        "0",
+        "--no_wandb",
+        cwd=tmp_path,
+        env={"WANDB_MODE": None},
+    )
     assert_success(result)
     assert not (tmp_path / "wandb_logs").exists() and "Weights" not in result.stdout

@@ -13,12 +13,22 @@ def several_targets():
     ids = np.stack([np.arange(6) + 10 * document + start for document, start, _ in rows]).astype(np.int32)
     labels = np.stack([np.where(np.arange(6) > 2, row % 2, -1) for row in range(len(rows))]).astype(np.int8)
     documents, starts, tasks = np.array(rows).T
-    return Sequences(ids, np.full(5, 6, dtype=np.int32), labels, documents.astype(np.int32), documents.astype(np.int32),
-                     tasks.astype(np.int32), starts.astype(np.int64),
-                     {"tokenizer": {"before": [], "after": [], "vocabulary": 99}, "documents": ["a", "b"],
-                      "groups": ["a", "b"],
-                      "targets": [{"name": "odd", "prevalence": 0.25}, {"name": "seven", "prevalence": 0.75}]},
-                     ["text a", "text b"])
+    return Sequences(
+        ids,
+        np.full(5, 6, dtype=np.int32),
+        labels,
+        documents.astype(np.int32),
+        documents.astype(np.int32),
+        tasks.astype(np.int32),
+        starts.astype(np.int64),
+        {
+            "tokenizer": {"before": [], "after": [], "vocabulary": 99},
+            "documents": ["a", "b"],
+            "groups": ["a", "b"],
+            "targets": [{"name": "odd", "prevalence": 0.25}, {"name": "seven", "prevalence": 0.75}],
+        },
+        ["text a", "text b"],
+    )
 
 
 def test_windows_are_shared_and_labels_are_not():

@@ -39,8 +39,10 @@ def test_a_cap_below_the_number_of_documents_does_not_keep_the_first_ones():
     assert len(kept) == 50 and max(kept) > 500 and min(kept) < 500
 
 
-@pytest.mark.parametrize(("groups", "ratio", "sizes"), [(23, 0.8, (18, 2, 3)), (3, 0.8, (1, 1, 1)), (10, 0.5, (5, 2, 3)),
-                                                        (5, 0.99, (3, 1, 1)), (4, 0.01, (1, 1, 2))])
+@pytest.mark.parametrize(
+    ("groups", "ratio", "sizes"),
+    [(23, 0.8, (18, 2, 3)), (3, 0.8, (1, 1, 1)), (10, 0.5, (5, 2, 3)), (5, 0.99, (3, 1, 1)), (4, 0.01, (1, 1, 2))],
+)
 def test_every_split_gets_whole_groups(groups, ratio, sizes):
     names = [f"group{index}" for index in range(groups)] * 2
     found = assign_splits(names, ratio, np.random.default_rng(0))

@@ -102,6 +102,7 @@ def test_offsets_that_run_backwards_are_refused():
 
 # ---- the rule as it reads, token by token
 
+
 def overlap(token, interval):
     return token[0] < interval[1] and token[1] > interval[0]
 
@@ -113,20 +114,26 @@ def plain_tokens(made, tokens, target):
         if any(overlap(token, span) for span in made.spans):
             return 0
         return -1 if any(overlap(token, gap) for gap in made.unknown) else 0
+
     return [label(token) for token in tokens]
 
 
 def begins(made, tokens, wanted):
-    firsts = [next((number for number, token in enumerate(tokens) if overlap(token, span)), None)
-              for span in made.spans if wanted(span[2])]
+    firsts = [
+        next((number for number, token in enumerate(tokens) if overlap(token, span)), None)
+        for span in made.spans
+        if wanted(span[2])
+    ]
     return {number for number in firsts if number is not None}
 
 
 def plain_onsets(made, tokens, target, negatives):
     known = plain_tokens(made, tokens, target)
     own, others = begins(made, tokens, lambda label: label == target), begins(made, tokens, lambda label: label != target)
-    return [1 if number in own else 0 if number in others or negatives == "all" and known[number] >= 0 else -1
-            for number in range(len(tokens))]
+    return [
+        1 if number in own else 0 if number in others or negatives == "all" and known[number] >= 0 else -1
+        for number in range(len(tokens))
+    ]
 
 
 def plain_within(made, tokens, target, count):
@@ -142,7 +149,7 @@ def random_document(random):
     """Spans of one label lie apart or touch, those of two may overlap; some of what is left is unknown."""
     length = int(random.integers(1, 60))
     spans = []
-    for label in ("a", "b", "c")[:random.integers(0, 4)]:
+    for label in ("a", "b", "c")[: random.integers(0, 4)]:
         edges = np.unique(random.integers(0, length + 1, size=2 * random.integers(0, 4)))
         spans += [(int(start), int(end), label) for start, end in zip(edges[::2], edges[1::2], strict=False)]
     unknown = [gap for gap in complement(spans, 0, length) if random.random() < 0.5]
@@ -175,10 +182,11 @@ def test_random_documents_are_labelled_as_the_rule_reads():
         count = int(random.integers(1, 9))
         for target in ("a", "b"):
             for kind, ours, plain in (
-                    ("tokens", label_tokens(made, starts, ends, target), plain_tokens(made, pairs, target)),
-                    ("onsets", label_onsets(made, starts, ends, target, "onsets"), plain_onsets(made, pairs, target, "")),
-                    ("onsets", label_onsets(made, starts, ends, target, "all"), plain_onsets(made, pairs, target, "all")),
-                    ("within", label_within(made, starts, ends, target, count), plain_within(made, pairs, target, count))):
+                ("tokens", label_tokens(made, starts, ends, target), plain_tokens(made, pairs, target)),
+                ("onsets", label_onsets(made, starts, ends, target, "onsets"), plain_onsets(made, pairs, target, "")),
+                ("onsets", label_onsets(made, starts, ends, target, "all"), plain_onsets(made, pairs, target, "all")),
+                ("within", label_within(made, starts, ends, target, count), plain_within(made, pairs, target, count)),
+            ):
                 assert listed(ours) == plain, (kind, made, pairs, target, count)
                 seen[kind] += plain
     for kind, labels in seen.items():

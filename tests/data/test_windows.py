@@ -49,8 +49,9 @@ def annotated(random, ids, starts, ends):
     kinds = random.integers(0, 4, size=len(edges)).tolist()  # of the text between two edges; 3: unknown
     between = list(zip(edges, edges[1:], kinds, strict=False))
     spans = [(start, end, (*TARGETS, "other")[kind]) for start, end, kind in between if kind < 3]
-    document = Annotated("x" * length, "made", "made", tuple(spans),
-                         tuple((start, end) for start, end, kind in between if kind == 3))
+    document = Annotated(
+        "x" * length, "made", "made", tuple(spans), tuple((start, end) for start, end, kind in between if kind == 3)
+    )
     labels = np.stack([label_tokens(document, starts, ends, target) for target in TARGETS])
     return Labelled(document, Tokens(ids, starts, ends), labels, 0, len(ids))
 
@@ -65,15 +66,23 @@ def cut(labelled, width, overlap, frame):
     """What prepare_data makes of them: a Sequences a target."""
     rows, _ = cut_rows(labelled, ["made"], SimpleNamespace(context_length=width - 1, overlap=overlap))
     sequences = sequences_of(labelled, rows, range(len(labelled)), frame, "spans")
-    sequences.metadata = {"task": "spans", "tokenizer": dict(zip(("before", "after"), frame, strict=True)),
-                          "targets": [{"name": target, "token": None, "prevalence": 0.5} for target in TARGETS]}
+    sequences.metadata = {
+        "task": "spans",
+        "tokenizer": dict(zip(("before", "after"), frame, strict=True)),
+        "targets": [{"name": target, "token": None, "prevalence": 0.5} for target in TARGETS],
+    }
     return per_target(sequences)
 
 
 def places(sequences, rows, positions) -> list[tuple[int, int]]:
     """(document, token of the document) of these positions."""
-    return list(zip(sequences.documents[rows].tolist(), (sequences.starts[rows] + positions - sequences.text_start).tolist(),
-                    strict=True))
+    return list(
+        zip(
+            sequences.documents[rows].tolist(),
+            (sequences.starts[rows] + positions - sequences.text_start).tolist(),
+            strict=True,
+        )
+    )
 
 
 def spanned(sequences, row) -> tuple[int, int]:
@@ -83,9 +92,14 @@ def spanned(sequences, row) -> tuple[int, int]:
 
 def test_windows_are_full_evenly_apart_and_cover_every_token_once():
     assert [(item.start, item.end, item.keep_from, item.keep_to) for item in covering_windows(10, 6, 2)] == [
-        (0, 6, 0, 4), (2, 8, 4, 6), (4, 10, 6, 10)]
+        (0, 6, 0, 4),
+        (2, 8, 4, 6),
+        (4, 10, 6, 10),
+    ]
     assert [(item.start, item.end, item.keep_from, item.keep_to) for item in covering_windows(7, 6, 0)] == [
-        (0, 6, 0, 4), (1, 7, 4, 7)], "the last window is moved back until it is full"
+        (0, 6, 0, 4),
+        (1, 7, 4, 7),
+    ], "the last window is moved back until it is full"
     for length in range(1, 50):
         for width in range(1, 20):
             for overlap in range((width + 1) // 2):
@@ -119,8 +133,12 @@ def test_no_label_is_lost_or_doubled_each_is_where_most_is_around_it_and_every_l
         for target, sequences in enumerate(cut(labelled, width, overlap, frame)):
             row, position, labels = sequences.labelled()
             found = list(zip(places(sequences, row, position), labels.tolist(), strict=True))
-            expected = {(number, place): label for number, item in enumerate(labelled)
-                        for place, label in enumerate(item.labels[target].tolist()) if label >= 0}
+            expected = {
+                (number, place): label
+                for number, item in enumerate(labelled)
+                for place, label in enumerate(item.labels[target].tolist())
+                if label >= 0
+            }
             assert sorted(found) == sorted(expected.items()), "a label is lost, doubled or another one"
             for window, ((number, place), _) in zip(row, found, strict=True):
                 windows = plain_windows(len(labelled[number].tokens), width, overlap)
@@ -128,8 +146,7 @@ def test_no_label_is_lost_or_doubled_each_is_where_most_is_around_it_and_every_l
                 assert spanned(sequences, window) == home(windows, place)
             for lag in range(-overlap - 1, overlap + 2):
                 examples = examples_at(sequences, lag)
-                readable = {(number, place) for number, place in expected
-                            if 0 <= place + lag < len(labelled[number].tokens)}
+                readable = {(number, place) for number, place in expected if 0 <= place + lag < len(labelled[number].tokens)}
                 read = places(sequences, examples.sequence, examples.position)
                 if abs(lag) > overlap:
                     beyond += len(readable) - len(read)
@@ -142,6 +159,7 @@ def test_no_label_is_lost_or_doubled_each_is_where_most_is_around_it_and_every_l
 
 # ---- the states
 
+
 @pytest.fixture(params=["stories260K", "bert"])
 def model_and_texts(request):
     """A model, what its tokenizer puts around a text, and texts longer and shorter than the windows."""
@@ -151,8 +169,11 @@ def model_and_texts(request):
     folder = request.getfixturevalue("stories260K")
     tokenizer = load_tokenizer(str(folder))
     found = tokenize(tokenizer, [prose(seed, words) for seed, words in ((0, 150), (1, 12), (2, 60))])
-    return (load_language_model(str(folder)), special_frame(tokenizer),
-            [annotated(random, tokens.ids, tokens.starts, tokens.ends) for tokens in found])
+    return (
+        load_language_model(str(folder)),
+        special_frame(tokenizer),
+        [annotated(random, tokens.ids, tokens.starts, tokens.ends) for tokens in found],
+    )
 
 
 @torch.no_grad()
@@ -161,15 +182,18 @@ def alone(language_model, frame, ids) -> list[torch.Tensor]:
     before, after = frame
     whole = torch.tensor([[*before, *ids.tolist(), *after]])
     states = language_model.body(whole, output_hidden_states=True).hidden_states
-    return [state[0, len(before):len(before) + len(ids)] for state in states]
+    return [state[0, len(before) : len(before) + len(ids)] for state in states]
 
 
 def test_every_state_that_is_read_is_that_of_its_window_alone(model_and_texts):
     language_model, frame, labelled = model_and_texts
     width, overlap, lags = 40, 13, (-13, -1, 0, 5, 13)
     by_target = cut(labelled, width, overlap, frame)
-    examples = {Question(target, lag): {"train": examples_at(sequences, lag)}
-                for target, sequences in enumerate(by_target) for lag in lags}
+    examples = {
+        Question(target, lag): {"train": examples_at(sequences, lag)}
+        for target, sequences in enumerate(by_target)
+        for lag in lags
+    }
     layers = ["embed", 0, 1, 2]
     arguments = SimpleNamespace(batch_size=3, memory_gb=None, cache_dir=None)
     tables, rows, _ = run_pass(arguments, language_model, {"train": by_target[0]}, layers, examples, {})
@@ -178,7 +202,8 @@ def test_every_state_that_is_read_is_that_of_its_window_alone(model_and_texts):
     def states_of(number, window):
         if (number, window) not in cache:
             cache[number, window] = torch.stack(
-                alone(language_model, frame, labelled[number].tokens.ids[slice(*window)])[:len(layers)])
+                alone(language_model, frame, labelled[number].tokens.ids[slice(*window)])[: len(layers)]
+            )
         return cache[number, window]
 
     for question, found in examples.items():

@@ -9,15 +9,26 @@ from utils.model.language_model import wrap
 from utils.states.forward_pass import OWN_LOGITS, read_states
 
 TARGET = 23
-SPECIAL = {"gemma2": {"final_logit_softcapping": 2.0}, "cohere": {"logit_scale": 0.3}, "granite": {"logits_scaling": 5.0},
-           "opt": {}, "gpt2": {}, "gemma3": {}, "gptj": {}, "llama": {}}
+SPECIAL = {
+    "gemma2": {"final_logit_softcapping": 2.0},
+    "cohere": {"logit_scale": 0.3},
+    "granite": {"logits_scaling": 5.0},
+    "opt": {},
+    "gpt2": {},
+    "gemma3": {},
+    "gptj": {},
+    "llama": {},
+}
 
 
 def probabilities(language_model, sequences):
     plan = tiny_models.every_position(sequences)
     targets = np.full(len(plan), TARGET)
-    found = [values for reading, _, values in read_states(language_model, sequences, plan, [0], 2, targets)
-             if reading == OWN_LOGITS]
+    found = [
+        values
+        for reading, _, values in read_states(language_model, sequences, plan, [0], 2, targets)
+        if reading == OWN_LOGITS
+    ]
     return torch.sigmoid(torch.cat(found).double())
 
 

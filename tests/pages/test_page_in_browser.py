@@ -27,27 +27,50 @@ def made(folder, truth=None, **changes):
     tokenizer = make_tokenizer(folder / "tokenizer")
     tokenizer.add_tokens(NASTY)
     ids = tokenizer(prose(3, 200), add_special_tokens=False)["input_ids"]
-    ids = np.array([*ids[:100], *tokenizer.convert_tokens_to_ids(NASTY), *ids[100:350],
-                    *tokenizer("é☃", add_special_tokens=False)["input_ids"]])
+    ids = np.array(
+        [
+            *ids[:100],
+            *tokenizer.convert_tokens_to_ids(NASTY),
+            *ids[100:350],
+            *tokenizer("é☃", add_special_tokens=False)["input_ids"],
+        ]
+    )
     random = np.random.default_rng(1)
     logits = (3 * random.standard_normal((len(LAYERS), len(ids)))).astype(np.float32)
     logits[:, 0] = np.nan
     logits[2, 5], logits[2, 6] = 60, -60  # a probability that rounds to 1, and to 0
     logits[3, 7] = np.nan  # a state that overflowed in one layer only
     the = tokenizer.convert_tokens_to_ids("Ġthe")
-    scores = {"balanced_accuracy": 0.8, "balanced_accuracy_low": 0.7, "balanced_accuracy_high": 0.9, "auc": 0.9, "n": 500,
-              "groups": 12}
-    common = {"target": " the", "token": the, "lag": -1, "model": f"a/{ATTACK}", "prevalence": 0.03, "causal": True,
-              "kind": "linear", **changes,
-              "baselines": {"read token": {"test": {**scores, "balanced_accuracy": 0.75}}, "own probability": None}}
-    metadata = [{**common, "threshold": threshold, "metrics": {"test": scores}}
-                for threshold in (-0.5, 0.0, 0.25, 1.0, -2.0, 0.7)]
+    scores = {
+        "balanced_accuracy": 0.8,
+        "balanced_accuracy_low": 0.7,
+        "balanced_accuracy_high": 0.9,
+        "auc": 0.9,
+        "n": 500,
+        "groups": 12,
+    }
+    common = {
+        "target": " the",
+        "token": the,
+        "lag": -1,
+        "model": f"a/{ATTACK}",
+        "prevalence": 0.03,
+        "causal": True,
+        "kind": "linear",
+        **changes,
+        "baselines": {"read token": {"test": {**scores, "balanced_accuracy": 0.75}}, "own probability": None},
+    }
+    metadata = [
+        {**common, "threshold": threshold, "metrics": {"test": scores}} for threshold in (-0.5, 0.0, 0.25, 1.0, -2.0, 0.7)
+    ]
     probes = ProbeSet([], LAYERS, torch.zeros(6, 4), torch.zeros(6), metadata)
     gaps = [""] * len(ids)
     gaps[50], gaps[101] = " ", f" {ATTACK}\n\n\n\n"
     truth = ids == the if truth is None else truth(ids == the)
-    texts = [ShownText("one", "", ids[:200], gaps[:200], truth[:200].astype(np.int8)),
-             ShownText(ATTACK, "note", ids[200:], gaps[200:], truth[200:].astype(np.int8))]
+    texts = [
+        ShownText("one", "", ids[:200], gaps[:200], truth[:200].astype(np.int8)),
+        ShownText(ATTACK, "note", ids[200:], gaps[200:], truth[200:].astype(np.int8)),
+    ]
     path = folder / "page.html"
     write_page(path, "probes", **page_values(probes, tokenizer, texts, [logits[:, :200], logits[:, 200:]], 256))
     return path, logits, truth, [one["threshold"] for one in metadata]
@@ -161,7 +184,8 @@ def test_hovering_shows_the_exact_values_of_every_layer(opened):
         found = page.locator("#card td.probability").all_inner_texts()
         assert found == [exact(value) for value in logits[:, token]]
         assert [float(text.replace("−", "-")) for text in page.locator("#card td.logit").all_inner_texts()] == pytest.approx(
-            logits[:, token].tolist(), abs=0.00501)
+            logits[:, token].tolist(), abs=0.00501
+        )
         fact = page.inner_text("#card .fact")
         assert f"token {token + 1}," in fact and (("not the target" in fact) != truth[token])
         box = page.locator("#card").bounding_box()
@@ -237,8 +261,9 @@ def test_tokens_are_text_whatever_they_hold(opened):
     texts = page.eval_on_selector_all("#texts .token", "all => all.map(one => one.textContent)")
     assert texts[100:111] == [*NASTY[:7], "↵\n", "↵\n↵\n", "⇥", "⟨U+202E⟩"]
     assert all(re.fullmatch(r"⟨[0-9A-F ]+⟩", text) for text in texts[-5:])
-    between = page.eval_on_selector("#texts p", "one => Array.from(one.childNodes).filter(node => node.nodeType === 3).map("
-                                    "node => node.data)")
+    between = page.eval_on_selector(
+        "#texts p", "one => Array.from(one.childNodes).filter(node => node.nodeType === 3).map(node => node.data)"
+    )
     assert [text for text in between if text.strip()] == [f" {ATTACK}\n\n"] and between.count(" ") == 1
     assert page.locator("img").count() == page.locator("#texts b").count() == 0
     page.locator("#texts .token").nth(100).hover()

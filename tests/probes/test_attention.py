@@ -47,19 +47,35 @@ def ranges(seed, sequences=6, layers=2, columns=None, most=1, hidden_size=5, dty
     room = np.repeat(lengths, np.unique(start, return_counts=True)[1])
     end = start[:, None] + random.integers(1, room[:, None] + 1, (len(start), columns or 1))
     shuffle = random.permutation(len(start))
-    states = torch.randn(layers, int(starts[-1] + lengths[-1] + 3), hidden_size, dtype=dtype,
-                         generator=torch.Generator().manual_seed(seed))
+    states = torch.randn(
+        layers, int(starts[-1] + lengths[-1] + 3), hidden_size, dtype=dtype, generator=torch.Generator().manual_seed(seed)
+    )
     return states, Ragged.of(states, start[shuffle], (end if columns else end[:, 0])[shuffle])
 
 
 def by_definition(states, ragged, query, value):
     """Pooled readouts [layers, n, columns], by the formula of the docstring, one example after the other."""
     columns = range(query.shape[1])
-    return torch.stack([torch.stack([torch.stack([sum(
-        torch.softmax(rows @ query[layer, column, head], 0) @ (rows @ value[layer, column, head])
-        for head in range(query.shape[2])) for column in columns
-        for rows in [states[layer, start:end[column if len(end) > 1 else 0]]]])
-        for start, end in zip(ragged.start, ragged.ends, strict=True)]) for layer in range(len(states))])
+    return torch.stack(
+        [
+            torch.stack(
+                [
+                    torch.stack(
+                        [
+                            sum(
+                                torch.softmax(rows @ query[layer, column, head], 0) @ (rows @ value[layer, column, head])
+                                for head in range(query.shape[2])
+                            )
+                            for column in columns
+                            for rows in [states[layer, start : end[column if len(end) > 1 else 0]]]
+                        ]
+                    )
+                    for start, end in zip(ragged.start, ragged.ends, strict=True)
+                ]
+            )
+            for layer in range(len(states))
+        ]
+    )
 
 
 @pytest.mark.parametrize("most, columns, queries", [(1, None, 1), (1, 3, 2), (6, None, 2), (6, 3, 1)])
@@ -92,8 +108,9 @@ def test_a_step_follows_the_loss_on_states_standardised_for_each_column(monkeypa
     logits = torch.empty(2, n, 2, dtype=torch.float64)
     for column in range(2):
         there = weights[:, column] > 0
-        read = np.unique(np.concatenate([np.arange(*pair) for pair in zip(ragged.start[there], ragged.end[there, column],
-                                                                           strict=True)]))
+        read = np.unique(
+            np.concatenate([np.arange(*pair) for pair in zip(ragged.start[there], ragged.end[there, column], strict=True)])
+        )
         own = states[:, read].double().numpy()
         deviation = np.where(own.std(1, keepdims=True) > 1e-6, own.std(1, keepdims=True), np.inf)
         standard = torch.from_numpy((states.double().numpy() - own.mean(1, keepdims=True)) / deviation)
@@ -101,7 +118,8 @@ def test_a_step_follows_the_loss_on_states_standardised_for_each_column(monkeypa
         one = slice(column, column + 1)
         logits[:, :, one] = by_definition(standard, of_column, query[:, one], value[:, one]) + bias[:, None, one]
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(
-        logits, labels.double().expand_as(logits), weight=weights.double().expand_as(logits), reduction="none")
+        logits, labels.double().expand_as(logits), weight=weights.double().expand_as(logits), reduction="none"
+    )
     loss = model.step(ragged, np.arange(8), labels, weights)
     torch.testing.assert_close(loss.double(), entropy.sum(1).detach(), rtol=1e-4, atol=1e-4)
     gradients = torch.autograd.grad(entropy.sum() / n, (query, value, bias))
@@ -139,16 +157,21 @@ def poles(n, seed):
 def test_several_queries_read_what_one_cannot():
     (train, labels), (val, truth) = poles(800, 0), poles(500, 1)
     settings = Settings(epochs=12, learning_rate=2e-3)
-    scores = {queries: auroc(train_attention(train, labels, val, truth, settings, queries=queries).probes.logits(val)[0, 0],
-                             truth) for queries in (1, 4)}
+    scores = {
+        queries: auroc(train_attention(train, labels, val, truth, settings, queries=queries).probes.logits(val)[0, 0], truth)
+        for queries in (1, 4)
+    }
     assert scores[1] < 0.78 and scores[4] > 0.83, scores
 
 
 def random_probes(layers=2, columns=3, queries=2, hidden_size=5, strength=1.0):
     generator = torch.Generator().manual_seed(5)
     shape = layers, columns, queries, hidden_size
-    return AttentionProbes(strength * torch.randn(shape, generator=generator), torch.randn(shape, generator=generator),
-                           torch.randn(layers, columns, generator=generator))
+    return AttentionProbes(
+        strength * torch.randn(shape, generator=generator),
+        torch.randn(shape, generator=generator),
+        torch.randn(layers, columns, generator=generator),
+    )
 
 
 @pytest.mark.parametrize("strength", [1, 60])
@@ -157,7 +180,7 @@ def test_an_examples_logit_is_the_same_in_any_company(strength, monkeypatch):
     states, ragged = ranges(3, sequences=20, most=5, columns=3, dtype=torch.float32)
     probes = random_probes(strength=strength)
     together = probes.logits(ragged)
-    alone = np.concatenate([probes.logits(ragged[one:one + 1]) for one in range(len(ragged))], axis=2)
+    alone = np.concatenate([probes.logits(ragged[one : one + 1]) for one in range(len(ragged))], axis=2)
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-4)
     expected = by_definition(states.double(), ragged, probes.query.double(), probes.value.double()) + probes.bias[:, None]
     np.testing.assert_allclose(together, expected.mT, rtol=1e-3, atol=2e-3)
@@ -222,7 +245,7 @@ def test_a_layer_and_a_column_alone_give_the_probe_they_give_in_company():
     together = train_attention(train, labels, val, truth, settings, weights, queries=2)
     assert together.probes.query.shape == together.probes.value.shape == (2, 3, 2, 6)
     for layer, column in ((0, 0), (1, 1), (0, 2)):
-        one = [Ragged.of(each.table.states[layer:layer + 1], each.start, each.end[:, column]) for each in (train, val)]
+        one = [Ragged.of(each.table.states[layer : layer + 1], each.start, each.end[:, column]) for each in (train, val)]
         alone = train_attention(one[0], labels[:, column], one[1], truth[:, column], settings, weights[:, column], queries=2)
         assert alone.epoch[0][0] == together.epoch[layer][column]
         for name, tensor in alone.probes.tensors(0, 0).items():
@@ -252,8 +275,14 @@ def test_what_has_weight_0_does_not_matter_to_its_column():
 def test_the_weights_kept_are_those_of_the_best_epoch_and_fold_into_what_is_saved():
     (train, labels), (val, truth) = task(0, n=60), task(1)
     seen = []
-    trained = train_attention(train, labels, val, truth, Settings(epochs=12, learning_rate=0.1),
-                              on_epoch=lambda epoch, scores: seen.append((epoch, scores)))
+    trained = train_attention(
+        train,
+        labels,
+        val,
+        truth,
+        Settings(epochs=12, learning_rate=0.1),
+        on_epoch=lambda epoch, scores: seen.append((epoch, scores)),
+    )
     assert [epoch for epoch, _ in seen] == list(range(1, 13)) and [scores for _, scores in seen] == trained.history
     logits = trained.probes.logits(val)
     assert np.min(trained.epoch) < 12, "nothing to tell apart: every best epoch is the last"
@@ -263,7 +292,7 @@ def test_the_weights_kept_are_those_of_the_best_epoch_and_fold_into_what_is_save
         measured = at_threshold(logits[layer, column], truth[:, column], trained.threshold[layer][column])
         assert measured["balanced_accuracy"] == pytest.approx(max(history), abs=1e-12)
         saved = AttentionProbes.of(trained.probes.tensors(layer, column))
-        one = Ragged.of(val.table.states[layer:layer + 1], val.start, val.end[:, column])
+        one = Ragged.of(val.table.states[layer : layer + 1], val.start, val.end[:, column])
         np.testing.assert_allclose(saved.logits(one)[0, 0], logits[layer, column], rtol=1e-4, atol=1e-3)
 
 
@@ -278,8 +307,12 @@ def test_folding_changes_no_logit():
         mean, inverse = scales.mean[:, column, None], scales.inverse[:, column, None]
         standard = (train.table.states.double() - mean) * inverse
         one = slice(column, column + 1)
-        expected = by_definition(standard, Ragged(None, train.start, train.end[:, column]), model.query[:, one].double(),
-                                 model.value[:, one].double())
+        expected = by_definition(
+            standard,
+            Ragged(None, train.start, train.end[:, column]),
+            model.query[:, one].double(),
+            model.value[:, one].double(),
+        )
         np.testing.assert_allclose(raw[:, column], expected[..., 0], atol=2e-3)
         assert expected.std() > 0.3
 
@@ -299,7 +332,7 @@ def test_padded_states_with_lengths_are_the_list_and_padding_may_be_anything():
     lengths = np.array([len(each) for each in sequences])
     padded = np.full((80, 60, HIDDEN), np.nan, dtype=np.float32)
     for each, states in zip(padded, sequences, strict=True):
-        each[:len(states)] = states
+        each[: len(states)] = states
     probe = Attention(epochs=2).fit(sequences, labels)
     of_padded = Attention(epochs=2).fit(padded, labels, lengths)
     np.testing.assert_array_equal(of_padded.decision_function(padded, lengths), probe.decision_function(sequences))
@@ -309,24 +342,35 @@ def test_padded_states_with_lengths_are_the_list_and_padding_may_be_anything():
     assert probe.score(sequences, labels) == (probe.predict(sequences) == labels).mean()
 
 
-@pytest.mark.parametrize("start, end, said", [
-    ([0, 4], [4, 4], "1 of 2 examples have no token to pool, the first of them example 1 (from row 4 to before row 4)"),
-    ([0, 4], [[4, 4], [6, 3]], "before row 3"), ([0], [1, 2], "shape [1] and end [2]"), ([], [], "at least one example")])
+@pytest.mark.parametrize(
+    "start, end, said",
+    [
+        ([0, 4], [4, 4], "1 of 2 examples have no token to pool, the first of them example 1 (from row 4 to before row 4)"),
+        ([0, 4], [[4, 4], [6, 3]], "before row 3"),
+        ([0], [1, 2], "shape [1] and end [2]"),
+        ([], [], "at least one example"),
+    ],
+)
 def test_a_range_without_tokens_is_an_error(start, end, said):
     with pytest.raises(UserError) as error:
         Ragged.of(np.zeros((1, 9, 2)), start, end)
     assert said in str(error.value)
 
 
-@pytest.mark.parametrize("change, said", [
-    ({"labels": np.zeros((120, 3))}, "label column 0 holds one class only in its 120 examples of train"),
-    ({"val_labels": np.ones((120, 3))}, "label column 0 holds one class only in its 120 examples of validation"),
-    ({"labels": np.arange(360).reshape(120, 3)}, "labels of train are not all 0 or 1"),
-    ({"labels": np.zeros((119, 3))}, "train has 120 examples and labels of shape [119, 3]"),
-    ({"labels": np.arange(240).reshape(120, 2) % 3 % 2}, "ends for 3 label columns, not 2"),
-    ({"row_weights": -np.ones(120)}, "row weights of train are negative"),
-    ({"settings": Settings(epochs=1, learning_rate=1e30)}, "not finite after epoch 1"), ({"nan": 1}, "1 of 1")],
-    ids=lambda value: value if isinstance(value, str) else None)
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"labels": np.zeros((120, 3))}, "label column 0 holds one class only in its 120 examples of train"),
+        ({"val_labels": np.ones((120, 3))}, "label column 0 holds one class only in its 120 examples of validation"),
+        ({"labels": np.arange(360).reshape(120, 3)}, "labels of train are not all 0 or 1"),
+        ({"labels": np.zeros((119, 3))}, "train has 120 examples and labels of shape [119, 3]"),
+        ({"labels": np.arange(240).reshape(120, 2) % 3 % 2}, "ends for 3 label columns, not 2"),
+        ({"row_weights": -np.ones(120)}, "row weights of train are negative"),
+        ({"settings": Settings(epochs=1, learning_rate=1e30)}, "not finite after epoch 1"),
+        ({"nan": 1}, "1 of 1"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
 def test_what_cannot_be_trained_is_an_error_that_says_why(change, said):
     (train, labels), (val, truth) = task(0), task(1)
     if change.pop("nan", None):
@@ -338,9 +382,12 @@ def test_what_cannot_be_trained_is_an_error_that_says_why(change, said):
 
 
 def test_sequences_that_do_not_fit_together_are_an_error():
-    for X, lengths, said in (([np.zeros((3, 2)), np.zeros((3, 4))], None, "rows of shapes [[2], [4]]"),
-                             ([], None, "0 sequences"), (np.zeros((2, 3, 4)), [3, 4], "at most T"),
-                             ([np.zeros((0, 2))], None, "no token to pool")):
+    for X, lengths, said in (
+        ([np.zeros((3, 2)), np.zeros((3, 4))], None, "rows of shapes [[2], [4]]"),
+        ([], None, "0 sequences"),
+        (np.zeros((2, 3, 4)), [3, 4], "at most T"),
+        ([np.zeros((0, 2))], None, "no token to pool"),
+    ):
         with pytest.raises(UserError) as error:
             concatenated(X, lengths)
         assert said in str(error.value)

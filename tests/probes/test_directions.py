@@ -16,9 +16,13 @@ from utils.probes.directions import cosines, direction_entries, pattern, read_en
 from utils.states.matrices import Matrices
 
 # architecture -> where transformers keeps its last norm; what is added to the norm's weight; whether it centres
-NORMS = {"llama": ("model.norm", 0, False), "gemma3": ("model.language_model.norm", 1, False),
-         "gpt2": ("transformer.ln_f", 0, True), "opt": ("model.decoder.final_layer_norm", 0, True),
-         "cohere": ("model.norm", 0, True)}
+NORMS = {
+    "llama": ("model.norm", 0, False),
+    "gemma3": ("model.language_model.norm", 1, False),
+    "gpt2": ("transformer.ln_f", 0, True),
+    "opt": ("model.decoder.final_layer_norm", 0, True),
+    "cohere": ("model.norm", 0, True),
+}
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +45,10 @@ def with_gain(name):
 
 def ranks(model, tokenizer, directions, targets, layers=None):
     language_model = wrap(model)
-    return [promoted_tokens(language_model, tokenizer, row[None], int(target), layers=layers)[0]["target_rank"]
-            for row, target in zip(directions, targets, strict=True)]
+    return [
+        promoted_tokens(language_model, tokenizer, row[None], int(target), layers=layers)[0]["target_rank"]
+        for row, target in zip(directions, targets, strict=True)
+    ]
 
 
 def test_logits_worked_by_hand(tokenizer):

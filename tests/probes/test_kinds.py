@@ -16,8 +16,13 @@ from utils.probes.mlp import MLPProbes, train_mlp
 from utils.scores.metrics import auroc
 from utils.states.matrices import Matrices
 
-FAMILIES = {"linear": lambda: Linear(epochs=10, learning_rate=1e-2), "logistic": Logistic, "mass-mean": MassMean,
-            "tilted": lambda: MassMean(tilted=True), "mlp": lambda: MLP(width=16, epochs=10, learning_rate=1e-2)}
+FAMILIES = {
+    "linear": lambda: Linear(epochs=10, learning_rate=1e-2),
+    "logistic": Logistic,
+    "mass-mean": MassMean,
+    "tilted": lambda: MassMean(tilted=True),
+    "mlp": lambda: MLP(width=16, epochs=10, learning_rate=1e-2),
+}
 
 
 def made(seed=0, n=400, d=12, columns=3, share=0.3):
@@ -126,16 +131,25 @@ def test_a_column_and_layer_alone_and_in_company_give_the_same_probe(run):
     weights = np.random.default_rng(5).random((400, 3)) + 0.1
     weights[:, 1] *= np.arange(400) % 3 > 0
     there = np.arange(400)[:, None] % [2, 1, 3] == 0
-    together = run(Matrices.of(states), labels, Matrices.of(held_out), truth, settings, row_weights=weights,
-                   val_row_weights=there)
-    again = run(Matrices.of(states), labels, Matrices.of(held_out), truth, settings, row_weights=weights,
-                val_row_weights=there)
+    together = run(
+        Matrices.of(states), labels, Matrices.of(held_out), truth, settings, row_weights=weights, val_row_weights=there
+    )
+    again = run(
+        Matrices.of(states), labels, Matrices.of(held_out), truth, settings, row_weights=weights, val_row_weights=there
+    )
     logits = together.probes.logits(Matrices.of(held_out))
     assert logits.shape == (2, 3, 400) and np.array_equal(logits, again.probes.logits(Matrices.of(held_out)))
     for layer, column in np.ndindex(2, 3):
-        here, validated = Matrices.of(states[layer:layer + 1]), Matrices.of(held_out[layer:layer + 1])
-        alone = run(here, labels[:, column], validated, truth[:, column], settings, row_weights=7 * weights[:, column],
-                    val_row_weights=there[:, column])
+        here, validated = Matrices.of(states[layer : layer + 1]), Matrices.of(held_out[layer : layer + 1])
+        alone = run(
+            here,
+            labels[:, column],
+            validated,
+            truth[:, column],
+            settings,
+            row_weights=7 * weights[:, column],
+            val_row_weights=there[:, column],
+        )
         own = alone.probes.logits(validated)
         assert own.shape == (1, 400)
         np.testing.assert_allclose(own[0], logits[layer, column], atol=1e-3)
@@ -156,8 +170,14 @@ def test_row_weights_of_a_linear_probe_act_as_those_of_the_exact_minimum():
     states, half = random.normal(size=(2000, 6)).astype(np.float32), np.arange(2000) % 2
     labels = (np.where(half, states[:, 0], states[:, 1]) + random.normal(size=2000) > 0).astype(int)
     weights = np.stack([1 + 9 * half, 10 - 9 * half], axis=1)
-    found = train(Matrices.of(states[None]), np.stack([labels] * 2, axis=1), Matrices.of(states[None]),
-                  np.stack([labels] * 2, axis=1), Settings(epochs=30, balance=False), row_weights=weights).probes.weight[0]
+    found = train(
+        Matrices.of(states[None]),
+        np.stack([labels] * 2, axis=1),
+        Matrices.of(states[None]),
+        np.stack([labels] * 2, axis=1),
+        Settings(epochs=30, balance=False),
+        row_weights=weights,
+    ).probes.weight[0]
     for column in range(2):
         exact, other = (Logistic().fit(states, labels, weights[:, which]).weight for which in (column, 1 - column))
         cosine, cosine_of_other = (np.corrcoef(found[column], each)[0, 1] for each in (exact, other))
@@ -168,9 +188,12 @@ def test_without_balance_and_without_cap():
     states, labels = made(share=0.1)
     matrices = Matrices.of(states[None].astype(np.float32))
     ratio = ((labels == 0).sum(0) / labels.sum(0)).tolist()
-    for settings, expected in ((Settings(epochs=1), [5.0] * 3), (Settings(epochs=1, pos_weight_cap=None), ratio),
-                               (Settings(epochs=1, pos_weight_cap=np.inf), ratio),
-                               (Settings(epochs=1, balance=False), [1.0] * 3)):
+    for settings, expected in (
+        (Settings(epochs=1), [5.0] * 3),
+        (Settings(epochs=1, pos_weight_cap=None), ratio),
+        (Settings(epochs=1, pos_weight_cap=np.inf), ratio),
+        (Settings(epochs=1, balance=False), [1.0] * 3),
+    ):
         assert train(matrices, labels, matrices, labels, settings).pos_weight == pytest.approx(expected)
 
 
@@ -180,7 +203,11 @@ def test_saved_mlp_tensors_give_the_logits_on_raw_states():
     trained = train_mlp(matrices, labels, matrices, labels, Settings(epochs=2), width=5)
     tensors = trained.probes.tensors(1, 0)
     assert {name: list(tensor.shape) for name, tensor in tensors.items()} == {
-        "hidden.weight": [5, 12], "hidden.bias": [5], "out.weight": [5], "out.bias": []}
+        "hidden.weight": [5, 12],
+        "hidden.bias": [5],
+        "out.weight": [5],
+        "out.bias": [],
+    }
     hidden = torch.relu(torch.from_numpy(states[::-1].copy()).float() @ tensors["hidden.weight"].T + tensors["hidden.bias"])
     expected = hidden @ tensors["out.weight"] + tensors["out.bias"]
     np.testing.assert_allclose(trained.probes.logits(matrices)[1, 0], expected, atol=1e-4)
@@ -229,20 +256,27 @@ def test_validation_that_is_given_is_what_chooses(make):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("spoil, message", [
-    (lambda X, y: (X, y * 0), "one class only"), (lambda X, y: (X, y * 2), "not all 0 or 1"),
-    (lambda X, y: (X * np.where(np.arange(400) == 3, np.nan, 1.0)[:, None], y), "1 of 400 rows of X are not finite"),
-    (lambda X, y: (X * np.where(np.arange(400) == 3, np.inf, 1.0)[:, None], y), "1 of 400 rows of X are not finite"),
-    (lambda X, y: (X[0], y), "has shape"), (lambda X, y: (X, y[:5]), "one label a row"),
-    (lambda X, y: (X, y, -y), "sample_weight")])
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda X, y: (X, y * 0), "one class only"),
+        (lambda X, y: (X, y * 2), "not all 0 or 1"),
+        (lambda X, y: (X * np.where(np.arange(400) == 3, np.nan, 1.0)[:, None], y), "1 of 400 rows of X are not finite"),
+        (lambda X, y: (X * np.where(np.arange(400) == 3, np.inf, 1.0)[:, None], y), "1 of 400 rows of X are not finite"),
+        (lambda X, y: (X[0], y), "has shape"),
+        (lambda X, y: (X, y[:5]), "one label a row"),
+        (lambda X, y: (X, y, -y), "sample_weight"),
+    ],
+)
 def test_bad_input_is_named(name, spoil, message):
     states, labels = made(columns=1)
     with pytest.raises(UserError, match=message):
         FAMILIES[name]().fit(*spoil(states, labels[:, 0]))
 
 
-@pytest.mark.parametrize("run", [train, train_mlp, lambda X, y, V, t, settings: mass_mean.solve(X, y)],
-                         ids=["linear", "mlp", "mass-mean"])
+@pytest.mark.parametrize(
+    "run", [train, train_mlp, lambda X, y, V, t, settings: mass_mean.solve(X, y)], ids=["linear", "mlp", "mass-mean"]
+)
 def test_a_column_of_one_class_is_named(run):
     states, labels = made()
     matrices = Matrices.of(states[None].astype(np.float32))

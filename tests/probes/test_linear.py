@@ -82,8 +82,13 @@ def test_pos_weight_is_the_ratio_of_classes_and_capped():
     few = np.flatnonzero(labels == 1)[:20]
     chosen = np.sort(np.concatenate([few, np.flatnonzero(labels == 0)[:60]]))
     for cap, expected in ((5.0, 3.0), (2.0, 2.0)):
-        trained = train(Matrices.of(states[:, chosen]), labels[chosen], Matrices.of(held_out), truth,
-                        Settings(epochs=1, pos_weight_cap=cap))
+        trained = train(
+            Matrices.of(states[:, chosen]),
+            labels[chosen],
+            Matrices.of(held_out),
+            truth,
+            Settings(epochs=1, pos_weight_cap=cap),
+        )
         assert trained.pos_weight == expected
 
 
@@ -103,10 +108,14 @@ def test_scores_equal_scikit_learn_ties_included():
     found, said = scores(logits, labels, groups, threshold), logits > threshold
     tn, fp, fn, tp = sk.confusion_matrix(labels, said).ravel()
     assert (found["tn"], found["fp"], found["fn"], found["tp"]) == (tn, fp, fn, tp)
-    for name, theirs in (("balanced_accuracy", sk.balanced_accuracy_score(labels, said)),
-                         ("acc", sk.accuracy_score(labels, said)), ("f1", sk.f1_score(labels, said)),
-                         ("precision", sk.precision_score(labels, said)),
-                         ("pos_accuracy", sk.recall_score(labels, said)), ("auc", sk.roc_auc_score(labels, logits))):
+    for name, theirs in (
+        ("balanced_accuracy", sk.balanced_accuracy_score(labels, said)),
+        ("acc", sk.accuracy_score(labels, said)),
+        ("f1", sk.f1_score(labels, said)),
+        ("precision", sk.precision_score(labels, said)),
+        ("pos_accuracy", sk.recall_score(labels, said)),
+        ("auc", sk.roc_auc_score(labels, logits)),
+    ):
         assert found[name] == pytest.approx(theirs, abs=1e-12), name
     best = max(sk.balanced_accuracy_score(labels, logits > cut) for cut in np.unique(logits))
     assert found["balanced_accuracy"] == pytest.approx(best)
@@ -133,8 +142,9 @@ def test_jackknife_of_a_mean_by_hand_and_no_interval_below_three_groups():
     values = np.array([0.2, 0.5, 0.6])
     low, high = interval(lambda weights: weights @ values / weights.sum(1), 3)
     error = values.std(ddof=1) / np.sqrt(3)  # the jackknife of a mean is the textbook's standard error
-    assert (low, high) == pytest.approx((np.clip(values.mean() - 4.302653 * error, 0, 1),
-                                         np.clip(values.mean() + 4.302653 * error, 0, 1)), abs=1e-6)
+    assert (low, high) == pytest.approx(
+        (np.clip(values.mean() - 4.302653 * error, 0, 1), np.clip(values.mean() + 4.302653 * error, 0, 1)), abs=1e-6
+    )
     assert np.isnan(interval(lambda weights: weights @ values[:2], 2)).all()
 
 

@@ -15,18 +15,36 @@ from utils.saved.probe_files import load_probe, save_probe
 
 
 def metadata(layer=3, **changes):
-    return {"model": "tiny", "model_fingerprint": "a" * 16, "dataset_fingerprint": "b" * 16,
-            "tokenizer_fingerprint": "c" * 16, "target": " the", "token": 5, "lag": -1, "seed": 0, "kind": "linear",
-            "layer": layer, "hidden_size": 4, "threshold": 0.1 * 3, "prevalence": 0.05, "causal": True,
-            "texts": {"train": ["d", "e"]},
-            "metrics": {"val": {"balanced_accuracy": 2 / 3, "auc_low": math.nan, "n": 7}}, "baselines": {"majority": None},
-            **changes}
+    return {
+        "model": "tiny",
+        "model_fingerprint": "a" * 16,
+        "dataset_fingerprint": "b" * 16,
+        "tokenizer_fingerprint": "c" * 16,
+        "target": " the",
+        "token": 5,
+        "lag": -1,
+        "seed": 0,
+        "kind": "linear",
+        "layer": layer,
+        "hidden_size": 4,
+        "threshold": 0.1 * 3,
+        "prevalence": 0.05,
+        "causal": True,
+        "texts": {"train": ["d", "e"]},
+        "metrics": {"val": {"balanced_accuracy": 2 / 3, "auc_low": math.nan, "n": 7}},
+        "baselines": {"majority": None},
+        **changes,
+    }
 
 
 def probe(weight=None, bias=0.25, **changes):
     weight = torch.linspace(-1, 1, 4) / 3 if weight is None else weight
-    return {"format": "linear-probe", "version": 1, "state_dict": {"weight": weight, "bias": torch.tensor(bias)},
-            "metadata": metadata(**changes)}
+    return {
+        "format": "linear-probe",
+        "version": 1,
+        "state_dict": {"weight": weight, "bias": torch.tensor(bias)},
+        "metadata": metadata(**changes),
+    }
 
 
 def write(folder, probes, **options):
@@ -44,8 +62,12 @@ def same(one, other):
 
 def test_probes_come_back_exactly_and_in_order(tmp_path):
     table = torch.randn(4, 4)
-    probes = [probe(table[0], layer="final_norm"), probe(table[1], layer=10), probe(table[:, 2], layer="embed", lag=4),
-              probe(table[3], target="a/b %\n✓", seed=7)]
+    probes = [
+        probe(table[0], layer="final_norm"),
+        probe(table[1], layer=10),
+        probe(table[:, 2], layer="embed", lag=4),
+        probe(table[3], target="a/b %\n✓", seed=7),
+    ]
     found = read_export(write(tmp_path, probes))
     assert len(found) == 4
     for one, other in zip(probes, found, strict=True):
@@ -99,9 +121,15 @@ def test_a_strangers_file_is_kept(tmp_path):
         write(tmp_path, [probe()])
 
 
-@pytest.mark.parametrize("probes, message", [
-    ([], "no probes"), ([probe(), probe(bias=1.0)], "both %20the/3/-1/linear/0"),
-    ([probe(), probe(layer=4, model_fingerprint="f" * 16)], "several models or datasets")], ids=["none", "twice", "mixed"])
+@pytest.mark.parametrize(
+    "probes, message",
+    [
+        ([], "no probes"),
+        ([probe(), probe(bias=1.0)], "both %20the/3/-1/linear/0"),
+        ([probe(), probe(layer=4, model_fingerprint="f" * 16)], "several models or datasets"),
+    ],
+    ids=["none", "twice", "mixed"],
+)
 def test_what_cannot_stand_in_one_file_is_refused(tmp_path, probes, message):
     with pytest.raises(UserError, match=message):
         write(tmp_path, probes)
@@ -117,21 +145,30 @@ def spoil(path, how):
     elif how == "empty":
         path.write_bytes(b"")
     elif how == "a newer version":
-        path.write_bytes(data.replace(rb'\"version\": 1', rb'\"version\": 9'))
+        path.write_bytes(data.replace(rb"\"version\": 1", rb"\"version\": 9"))
     elif how == "not finite":
         path.write_bytes(data[:-4] + b"\x00\x00\xc0\x7f")
     elif how == "nothing said of a probe":
-        path.write_bytes(data.replace(rb'\"metadata\"', rb'\"metadatA\"'))
+        path.write_bytes(data.replace(rb"\"metadata\"", rb"\"metadatA\""))
     elif how == "another name":
         path.write_bytes(data.replace(b"/3/-1/linear/0/weight", b"/4/-1/linear/0/weight"))
     else:
         path.unlink()
 
 
-@pytest.mark.parametrize("how, message", [
-    ("cut short", "damaged"), ("a pickle", "damaged"), ("empty", "damaged"), ("a newer version", "version 9"),
-    ("not finite", "not finite"), ("nothing said of a probe", "lacks what"), ("another name", "header does not speak"),
-    ("gone", "does not exist")])
+@pytest.mark.parametrize(
+    "how, message",
+    [
+        ("cut short", "damaged"),
+        ("a pickle", "damaged"),
+        ("empty", "damaged"),
+        ("a newer version", "version 9"),
+        ("not finite", "not finite"),
+        ("nothing said of a probe", "lacks what"),
+        ("another name", "header does not speak"),
+        ("gone", "does not exist"),
+    ],
+)
 def test_a_damaged_file_is_named_in_one_line(tmp_path, how, message):
     path = write(tmp_path, [probe()])
     spoil(path, how)

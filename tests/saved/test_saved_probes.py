@@ -14,8 +14,21 @@ from helpers import assert_success, call
 def trained(request, prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     flags = ["--predict_current"] if request.param == "current" else []
-    assert_success(call("train_probe", "--train_data", prepared / "train.pth", "--layer_sweep", "all", "--no_wandb",
-                        "--output_dir", folder / "models", "--results_dir", folder / "results", *flags))
+    assert_success(
+        call(
+            "train_probe",
+            "--train_data",
+            prepared / "train.pth",
+            "--layer_sweep",
+            "all",
+            "--no_wandb",
+            "--output_dir",
+            folder / "models",
+            "--results_dir",
+            folder / "results",
+            *flags,
+        )
+    )
     return request.param, folder
 
 
@@ -60,8 +73,9 @@ def test_the_tables_say_what_the_probe_files_say(trained, prepared):
             assert float(summary[layer][f"{split}_auc"]) == reported["auc"]
             assert int(summary[layer][f"n_{split}"]) == reported["n"]
     record = json.loads((folder / "results" / "run_record.json").read_text(encoding="utf-8"))
-    best = max((row for (layer, split), row in metrics.items() if split == "val"),
-               key=lambda row: float(row["balanced_accuracy"]))
+    best = max(
+        (row for (layer, split), row in metrics.items() if split == "val"), key=lambda row: float(row["balanced_accuracy"])
+    )
     lag = {"next": "-1", "current": "0"}[name]
     chosen = str(record["selected_on_validation"][" the"][lag]["layer"])
     assert metrics[chosen, "val"]["balanced_accuracy"] == best["balanced_accuracy"]

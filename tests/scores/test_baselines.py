@@ -32,10 +32,18 @@ def made(seed, n, rule, lengths=None, lag=-1):
     for row in range(n):
         for position in random.choice(np.arange(2, lengths[row]), 2, replace=False):
             labels[row, position] = rule(ids[row], position, lengths[row])
-        ids[row, lengths[row]:] = 0
+        ids[row, lengths[row] :] = 0
     zeros = np.zeros(n, dtype=np.int32)
-    return Sequences(ids, lengths.astype(np.int32), labels, zeros, np.arange(n, dtype=np.int32), zeros,
-                     zeros.astype(np.int64), {"tokenizer": {"before": [1], "after": []}, "default_lag": lag})
+    return Sequences(
+        ids,
+        lengths.astype(np.int32),
+        labels,
+        zeros,
+        np.arange(n, dtype=np.int32),
+        zeros,
+        zeros.astype(np.int64),
+        {"tokenizer": {"before": [1], "after": []}, "default_lag": lag},
+    )
 
 
 def splits(rule, lengths=None, lag=-1):
@@ -78,8 +86,11 @@ def test_runs_by_hand():
     for those in sequences.values():
         those.input_ids[:, 0] = np.arange(len(those))  # no text token, so none of it is seen
     found = runs_read(examples, sequences)
-    windows = [tuple(those.input_ids[row, max(at - 3, 1):at + 1]) for split, those in sequences.items()
-               for row, at in zip(examples[split].sequence, examples[split].read, strict=True)]
+    windows = [
+        tuple(those.input_ids[row, max(at - 3, 1) : at + 1])
+        for split, those in sequences.items()
+        for row, at in zip(examples[split].sequence, examples[split].read, strict=True)
+    ]
     for size in range(1, 5):
         ours, theirs = found[size - 1], [window[-size:] if len(window) >= size else ("begin", window) for window in windows]
         assert len(set(zip(ours.tolist(), theirs, strict=True))) == len(set(ours.tolist())) == len(set(theirs))
@@ -92,9 +103,13 @@ def test_neighbours_are_scikit_learns_logistic_regression_on_one_hot_runs():
     random = np.random.default_rng(0)
     examples, sequences = splits(lambda ids, at, _: random.random() < (0.8 if ids[at - 1] < 6 else 0.3))
     ours = neighbour_logits(examples, sequences)
-    texts = {split: [[f"{size}:{those.input_ids[row, max(at - size + 1, 1):at + 1]}" for size in range(1, 5)]
-                     for row, at in zip(examples[split].sequence, examples[split].read, strict=True)]
-             for split, those in sequences.items()}
+    texts = {
+        split: [
+            [f"{size}:{those.input_ids[row, max(at - size + 1, 1) : at + 1]}" for size in range(1, 5)]
+            for row, at in zip(examples[split].sequence, examples[split].read, strict=True)
+        ]
+        for split, those in sequences.items()
+    }
     counts = CountVectorizer(analyzer=lambda runs: runs, min_df=2).fit(texts["train"])
     tried = []
     for inverse_penalty in (0.01, 0.1, 1, 10, 100):
@@ -151,8 +166,9 @@ def cities(by_city, seed=0):
     texts = [f"The city of Town{town} is in Area{random.integers(8)}." for town in towns]
     part = random.permutation(300)[towns] / 300 if by_city else random.permutation(600) / 600
     chosen = {"train": part < 0.6, "val": (part >= 0.6) & (part < 0.8), "test": part >= 0.8}
-    return {split: [texts[i] for i in np.flatnonzero(mask)] for split, mask in chosen.items()}, \
-        {split: labels[mask] for split, mask in chosen.items()}
+    return {split: [texts[i] for i in np.flatnonzero(mask)] for split, mask in chosen.items()}, {
+        split: labels[mask] for split, mask in chosen.items()
+    }
 
 
 def test_opposite_twins_on_both_sides_of_the_split_are_flagged_and_grouped_ones_are_not():
@@ -173,8 +189,9 @@ def test_tf_idf_is_scikit_learns_pipeline():
     random = np.random.default_rng(0)
     labels = {split: random.integers(0, 2, n) for split, n in SIZES.items()}
     words, shares = ["alpha", "beta", "gamma", "delta"], ([0.2, 0.4, 0.2, 0.2], [0.4, 0.2, 0.2, 0.2])
-    texts = {split: [" ".join(random.choice(words, 6, p=shares[label])) for label in those]
-             for split, those in labels.items()}
+    texts = {
+        split: [" ".join(random.choice(words, 6, p=shares[label])) for label in those] for split, those in labels.items()
+    }
     ours = tf_idf_logits(texts, labels, token_pattern=r"\w+")["test"]
     pipelines = [make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=c)) for c in (0.01, 0.1, 1, 10, 100)]
     for pipeline in pipelines:

@@ -54,8 +54,12 @@ def test_the_draws_depend_on_no_order_and_no_other_split():
     truth = (np.random.default_rng(3).random(3000) < 0.3).astype(np.int8)
     found = control_labels(tokens, truth, draws=3, seed=4)
     order = np.random.default_rng(9).permutation(3000)
-    turned = control_labels({"train": tokens["train"][order], "val": tokens["val"], "test": zipf(2, 500, first=900)},
-                            truth[order], draws=2, seed=4)
+    turned = control_labels(
+        {"train": tokens["train"][order], "val": tokens["val"], "test": zipf(2, 500, first=900)},
+        truth[order],
+        draws=2,
+        seed=4,
+    )
     assert np.array_equal(turned["train"], found["train"][:2, order]) and np.array_equal(turned["val"], found["val"][:2])
     assert not np.array_equal(control_labels(tokens, truth, draws=3, seed=5)["train"], found["train"])
 

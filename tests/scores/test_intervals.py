@@ -72,8 +72,9 @@ def test_a_bootstrap_over_examples_would_cover_far_less():
     (logits,), labels, group = draw(random, 300, 10)
     weights = random.multinomial(len(group), np.full(len(group), 1 / len(group)), size=300)
     said = logits > 0
-    tp, positives, tn, negatives = ((mask @ weights.T.astype(np.float32)) for mask in
-                                    (said & labels, labels, ~said & ~labels, ~labels))
+    tp, positives, tn, negatives = (
+        (mask @ weights.T.astype(np.float32)) for mask in (said & labels, labels, ~said & ~labels, ~labels)
+    )
     low, high = np.quantile((tp / positives + tn / negatives) / 2, [0.025, 0.975], axis=1)
     assert covered(low, high, truths(1.3)[0]) < 0.85
     groups = Groups(group)
@@ -111,8 +112,10 @@ def test_the_winner_of_200_probes_of_noise_is_not_above_chance_on_test():
     (validation, truth), (test, labels) = noise(), noise()
     flat = np.repeat(truth, probes, axis=0), np.repeat(labels, probes, axis=0)
     thresholds = choose_thresholds(validation.reshape(-1, len(group)), flat[0])
-    on_validation, on_test = (rates(logits.reshape(-1, len(group)), true, thresholds)["balanced_accuracy"]
-                              .reshape(sweeps, probes) for logits, true in ((validation, flat[0]), (test, flat[1])))
+    on_validation, on_test = (
+        rates(logits.reshape(-1, len(group)), true, thresholds)["balanced_accuracy"].reshape(sweeps, probes)
+        for logits, true in ((validation, flat[0]), (test, flat[1]))
+    )
     every = np.arange(sweeps)
     beyond = {}
     for selected_on, found in (("validation", on_validation), ("test", on_test)):

@@ -23,14 +23,27 @@ def reference(logits, labels, threshold):
     """The same scores from scikit-learn."""
     said, (fpr, tpr, _) = logits > threshold, sk.roc_curve(labels, logits, drop_intermediate=False)
     tn, fp, fn, tp = sk.confusion_matrix(labels, said).ravel()
-    return {"n": len(labels), "pos_ratio": labels.mean(), "threshold": threshold, "tp": tp, "fp": fp, "tn": tn, "fn": fn,
-            "balanced_accuracy": sk.balanced_accuracy_score(labels, said), "acc": sk.accuracy_score(labels, said),
-            "pos_accuracy": sk.recall_score(labels, said), "recall": sk.recall_score(labels, said),
-            "neg_accuracy": sk.recall_score(labels, said, pos_label=0), "precision": sk.precision_score(labels, said),
-            "f1": sk.f1_score(labels, said), "auc": sk.roc_auc_score(labels, logits),
-            "auprc": sk.average_precision_score(labels, logits), "tpr_at_1_fpr": tpr[fpr <= 0.01].max(),
-            "fpr_at_95_tpr": fpr[tpr >= 0.95].min(),
-            "balanced_accuracy_at_0": sk.balanced_accuracy_score(labels, logits > 0)}
+    return {
+        "n": len(labels),
+        "pos_ratio": labels.mean(),
+        "threshold": threshold,
+        "tp": tp,
+        "fp": fp,
+        "tn": tn,
+        "fn": fn,
+        "balanced_accuracy": sk.balanced_accuracy_score(labels, said),
+        "acc": sk.accuracy_score(labels, said),
+        "pos_accuracy": sk.recall_score(labels, said),
+        "recall": sk.recall_score(labels, said),
+        "neg_accuracy": sk.recall_score(labels, said, pos_label=0),
+        "precision": sk.precision_score(labels, said),
+        "f1": sk.f1_score(labels, said),
+        "auc": sk.roc_auc_score(labels, logits),
+        "auprc": sk.average_precision_score(labels, logits),
+        "tpr_at_1_fpr": tpr[fpr <= 0.01].max(),
+        "fpr_at_95_tpr": fpr[tpr >= 0.95].min(),
+        "balanced_accuracy_at_0": sk.balanced_accuracy_score(labels, logits > 0),
+    }
 
 
 @pytest.mark.parametrize("decimals", [0, 1, 12])
@@ -52,8 +65,10 @@ def test_many_probes_are_scored_as_one_by_one_whatever_the_chunk(groups, monkeyp
     own_labels = np.stack([labels] * len(logits))
     calls = [all_scores(logits, labels, group, thresholds, 0.05, trained_prevalence=0.4)]
     monkeypatch.setattr(metrics, "CHUNK_CELLS", 3 * metrics.DRAWS)
-    calls += [all_scores(logits, labels, group, thresholds, 0.05, trained_prevalence=0.4),
-              all_scores(logits, own_labels, group, thresholds, 0.05, trained_prevalence=0.4)]
+    calls += [
+        all_scores(logits, labels, group, thresholds, 0.05, trained_prevalence=0.4),
+        all_scores(logits, own_labels, group, thresholds, 0.05, trained_prevalence=0.4),
+    ]
     for found in calls:
         assert [list(row) for row in found] == [list(row) for row in alone]
         np.testing.assert_allclose([list(row.values()) for row in found], [list(row.values()) for row in alone], rtol=1e-12)
@@ -71,8 +86,18 @@ def test_one_class_or_no_example_leaves_nan_and_no_warning():
         warnings.simplefilter("error")
         for label, defined in ((1, "pos_accuracy"), (0, "neg_accuracy")):
             found = scores([0.5, -1.0, 2.0, 2.0], [label] * 4, [0, 1, 2, 3], 0.0, prevalence=0.1)
-            undefined = ["balanced_accuracy", "auc", "auprc", "brier", "ece", "tpr_at_1_fpr", "fpr_at_95_tpr", "auc_low",
-                         "balanced_accuracy_low", {"pos_accuracy": "neg_accuracy", "neg_accuracy": "recall"}[defined]]
+            undefined = [
+                "balanced_accuracy",
+                "auc",
+                "auprc",
+                "brier",
+                "ece",
+                "tpr_at_1_fpr",
+                "fpr_at_95_tpr",
+                "auc_low",
+                "balanced_accuracy_low",
+                {"pos_accuracy": "neg_accuracy", "neg_accuracy": "recall"}[defined],
+            ]
             assert np.isnan([found[name] for name in undefined]).all()
             assert found[defined] == {1: 0.75, 0: 0.25}[label] and found["acc"] == found[defined]
             many = scores(np.arange(80.0), [label] * 80, np.arange(80) % 40, 0.0, prevalence=0.1)  # a bootstrap's groups

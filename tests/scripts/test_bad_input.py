@@ -53,10 +53,16 @@ def data(prepared, tmp_path):
 @pytest.fixture
 def prepare(tiny_model, texts, tmp_path):
     def run(*arguments):
-        defaults = {"--dataset": texts, "--model_name": tiny_model, "--context_length": 32, "--max_chunks_per_class": 100,
-                    "--output_dir": tmp_path / "out"}
+        defaults = {
+            "--dataset": texts,
+            "--model_name": tiny_model,
+            "--context_length": 32,
+            "--max_chunks_per_class": 100,
+            "--output_dir": tmp_path / "out",
+        }
         rest = [item for flag, value in defaults.items() if flag not in arguments for item in (flag, value)]
         return call("prepare_data", *arguments, *rest)
+
     return run
 
 
@@ -64,8 +70,20 @@ def prepare(tiny_model, texts, tmp_path):
 def train(tmp_path):
     def run(data, *arguments):
         layer = () if {"--layer", "--layer_sweep"} & set(arguments) else ("--layer", 1)
-        return call("train_probe", "--train_data", data / "train.pth", "--output_dir", tmp_path / "models",
-                    "--results_dir", tmp_path / "results", "--epochs", 1, *layer, *arguments)
+        return call(
+            "train_probe",
+            "--train_data",
+            data / "train.pth",
+            "--output_dir",
+            tmp_path / "models",
+            "--results_dir",
+            tmp_path / "results",
+            "--epochs",
+            1,
+            *layer,
+            *arguments,
+        )
+
     return run
 
 
@@ -89,8 +107,11 @@ def wrote_nothing(tmp_path):
 
 def test_a_model_folder_that_is_not_there(prepare, train, data, tmp_path):
     nowhere = tmp_path / "no" / "model"
-    for result in (prepare("--model_name", nowhere), train(data, "--model_name", nowhere),
-                   inspect(data, "--model_name", nowhere)):
+    for result in (
+        prepare("--model_name", nowhere),
+        train(data, "--model_name", nowhere),
+        inspect(data, "--model_name", nowhere),
+    ):
         assert_one_line_error(result, f"--model_name {nowhere}", "no such file or folder", "check the path")
     assert wrote_nothing(tmp_path)
 
@@ -110,9 +131,14 @@ def test_weights_cut_short_are_no_traceback(train, data, tiny_model, tmp_path):
     assert wrote_nothing(tmp_path)
 
 
-@pytest.mark.parametrize("name, needles", [
-    ("no/texts", ("there is no such file or folder",)), ("no_texts.txt", ("there is no such file", "check the path")),
-    ("texts-*.jsonl", ("there is no such file", "check the path"))])
+@pytest.mark.parametrize(
+    "name, needles",
+    [
+        ("no/texts", ("there is no such file or folder",)),
+        ("no_texts.txt", ("there is no such file", "check the path")),
+        ("texts-*.jsonl", ("there is no such file", "check the path")),
+    ],
+)
 def test_a_dataset_that_is_not_there(prepare, tmp_path, name, needles):
     assert_one_line_error(prepare("--dataset", tmp_path / name), f"--dataset {tmp_path / name}", *needles)
     assert wrote_nothing(tmp_path)
@@ -127,8 +153,9 @@ def test_a_dataset_of_a_kind_that_is_not_read(prepare, tmp_path):
 def test_a_folder_without_texts_is_named_with_what_it_should_hold(prepare, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.doc").write_text("x")
-    assert_one_line_error(prepare("--dataset", tmp_path / "empty"), f"--dataset {tmp_path / 'empty'}", ".txt", ".jsonl",
-                          ".parquet")
+    assert_one_line_error(
+        prepare("--dataset", tmp_path / "empty"), f"--dataset {tmp_path / 'empty'}", ".txt", ".jsonl", ".parquet"
+    )
 
 
 # Files of sequences
@@ -169,38 +196,62 @@ def test_a_pickle_that_would_run_code_does_not_run(data, train, tmp_path, save):
 BROKEN = {
     "missing": (lambda path: path.unlink(), "does not exist"),
     "empty": (lambda path: path.write_bytes(b""), "is empty"),
-    "cut in half": (lambda path: path.write_bytes(path.read_bytes()[:path.stat().st_size // 2]), "is damaged"),
+    "cut in half": (lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]), "is damaged"),
     "cut at the end": (lambda path: path.write_bytes(path.read_bytes()[:-1]), "is damaged"),
     "a text": (lambda path: path.write_text("Once upon a time"), "damaged"),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "is a folder"),
     "somebody else's": (lambda path: torch.save({"weight": torch.zeros(3)}, path), "has format None, not 'probe-sequences'"),
     "no dict": (lambda path: torch.save(torch.zeros(3), path), "has format None, not 'probe-sequences'"),
-    "a probe": (lambda path: torch.save({"format": "linear-probe", "version": 1}, path),
-                "has format 'linear-probe', not 'probe-sequences'"),
-    "of a later version": (lambda path: rewrite(path, lambda payload: payload.update(version=2)),
-                           "has version 2 of format 'probe-sequences', this suite reads version 1"),
+    "a probe": (
+        lambda path: torch.save({"format": "linear-probe", "version": 1}, path),
+        "has format 'linear-probe', not 'probe-sequences'",
+    ),
+    "of a later version": (
+        lambda path: rewrite(path, lambda payload: payload.update(version=2)),
+        "has version 2 of format 'probe-sequences', this suite reads version 1",
+    ),
     "without metadata": (lambda path: rewrite(path, lambda payload: payload.pop("metadata")), "'metadata'"),
     "without labels": (lambda path: rewrite(path, lambda payload: payload.pop("labels")), "'labels'"),
-    "of other shapes": (lambda path: rewrite(path, lambda payload: payload.update(lengths=payload["lengths"][:-1])),
-                        "lengths is int32"),
-    "of floats": (lambda path: rewrite(path, lambda payload: payload.update(input_ids=payload["input_ids"].float())),
-                  "input_ids is float32"),
-    "of no sequences": (lambda path: rewrite(path, lambda payload: payload.update(
-        {name: value[:0] for name, value in payload.items() if torch.is_tensor(value)})), "it holds no sequences"),
-    "without any label": (lambda path: rewrite(path, lambda payload: payload["labels"].fill_(-1)),
-                          "no token in it has a label"),
-    "with a label of 7": (lambda path: rewrite(path, lambda payload: payload["labels"][0].fill_(7)),
-                          "labels run from -1 to 7"),
-    "with an id too high": (lambda path: rewrite(path, lambda payload: payload["input_ids"][0].fill_(420)),
-                            "token id 420 is out of range, its tokenizer has ids 0 to 419"),
-    "with an id below 0": (lambda path: rewrite(path, lambda payload: payload["input_ids"][0].fill_(-5)),
-                           "token id -5 is out of range"),
-    "with a group too high": (lambda path: rewrite(path, lambda payload: payload["groups"].fill_(99)),
-                              "groups run from 99"),
-    "with metadata of another kind": (lambda path: rewrite(path, lambda payload: payload.update(metadata=[1])),
-                                      "not a sound"),
-    "without a vocabulary": (lambda path: rewrite(path, lambda payload: payload["metadata"]["tokenizer"].pop("vocabulary")),
-                             "'vocabulary'"),
+    "of other shapes": (
+        lambda path: rewrite(path, lambda payload: payload.update(lengths=payload["lengths"][:-1])),
+        "lengths is int32",
+    ),
+    "of floats": (
+        lambda path: rewrite(path, lambda payload: payload.update(input_ids=payload["input_ids"].float())),
+        "input_ids is float32",
+    ),
+    "of no sequences": (
+        lambda path: rewrite(
+            path,
+            lambda payload: payload.update({name: value[:0] for name, value in payload.items() if torch.is_tensor(value)}),
+        ),
+        "it holds no sequences",
+    ),
+    "without any label": (
+        lambda path: rewrite(path, lambda payload: payload["labels"].fill_(-1)),
+        "no token in it has a label",
+    ),
+    "with a label of 7": (
+        lambda path: rewrite(path, lambda payload: payload["labels"][0].fill_(7)),
+        "labels run from -1 to 7",
+    ),
+    "with an id too high": (
+        lambda path: rewrite(path, lambda payload: payload["input_ids"][0].fill_(420)),
+        "token id 420 is out of range, its tokenizer has ids 0 to 419",
+    ),
+    "with an id below 0": (
+        lambda path: rewrite(path, lambda payload: payload["input_ids"][0].fill_(-5)),
+        "token id -5 is out of range",
+    ),
+    "with a group too high": (lambda path: rewrite(path, lambda payload: payload["groups"].fill_(99)), "groups run from 99"),
+    "with metadata of another kind": (
+        lambda path: rewrite(path, lambda payload: payload.update(metadata=[1])),
+        "not a sound",
+    ),
+    "without a vocabulary": (
+        lambda path: rewrite(path, lambda payload: payload["metadata"]["tokenizer"].pop("vocabulary")),
+        "'vocabulary'",
+    ),
 }
 
 
@@ -217,8 +268,10 @@ def test_a_broken_file_of_sequences(data, train, tmp_path, kind, script):
 
 @pytest.mark.parametrize("label, missing", [(1, "negative"), (0, "positive")])
 def test_labels_of_one_class_only(data, train, tmp_path, label, missing):
-    rewrite(data / "train.pth", lambda payload: payload.update(
-        labels=torch.where(payload["labels"] >= 0, label, -1).to(torch.int8)))
+    rewrite(
+        data / "train.pth",
+        lambda payload: payload.update(labels=torch.where(payload["labels"] >= 0, label, -1).to(torch.int8)),
+    )
     assert_one_line_error(train(data), data / "train.pth", f"no {missing} label", "scripts/prepare_data.py")
     assert inspect(data).returncode == 1
     assert wrote_nothing(tmp_path)
@@ -227,11 +280,14 @@ def test_labels_of_one_class_only(data, train, tmp_path, label, missing):
 def test_val_of_another_preparation(data, prepare, train, tmp_path):
     assert_success(prepare("--seed", 1, "--output_dir", tmp_path / "other"))
     shutil.copy(tmp_path / "other" / "val.pth", data / "val.pth")
-    ours, theirs = (torch.load(path, weights_only=True)["metadata"]["dataset_fingerprint"]
-                    for path in (data / "train.pth", data / "val.pth"))
+    ours, theirs = (
+        torch.load(path, weights_only=True)["metadata"]["dataset_fingerprint"]
+        for path in (data / "train.pth", data / "val.pth")
+    )
     assert ours != theirs
-    assert_one_line_error(train(data), data / "train.pth", ours, data / "val.pth", theirs, "different preparations",
-                          "scripts/prepare_data.py")
+    assert_one_line_error(
+        train(data), data / "train.pth", ours, data / "val.pth", theirs, "different preparations", "scripts/prepare_data.py"
+    )
     assert_one_line_error(inspect(data), "one preparation: train.pth, val.pth", ours, theirs, "scripts/prepare_data.py")
     assert wrote_nothing(tmp_path)
 
@@ -239,8 +295,13 @@ def test_val_of_another_preparation(data, prepare, train, tmp_path):
 def test_a_dataset_made_with_another_tokenizer(data, train, tiny_model, tmp_path):
     other = tmp_path / "other_model"
     make_model(other, len(make_tokenizer(other, texts=[prose(5) + " zebra quagga okapi" * 50])))
-    assert_one_line_error(train(data, "--model_name", other), "was made with the tokenizer of", tiny_model,
-                          f"--model_name {other}", "prepare the data with")
+    assert_one_line_error(
+        train(data, "--model_name", other),
+        "was made with the tokenizer of",
+        tiny_model,
+        f"--model_name {other}",
+        "prepare the data with",
+    )
     result = inspect(data, "--model_name", other)
     assert_one_line_error(result, "tokenizer (made with", "scripts/prepare_data.py")
     assert "FAILED  tokenizer" in result.stdout
@@ -271,52 +332,73 @@ def test_a_model_with_fewer_positions_than_the_sequences_are_long(data, train, t
 # Values that the data or the model do not allow
 
 
-@pytest.mark.parametrize("flag, value, needles, status", [
-    ("--layer", "23", ("layer 23: this model has layers 0 to 2", "embed", "final_norm"), 1),
-    ("--layer", "3", ("layer 3: this model has layers 0 to 2",), 1),
-    ("--layer_sweep", "0,1,3", ("layer 3: this model has layers 0 to 2",), 1),
-    ("--layer", "-1", ("--layer -1", "is no layer"), 2), ("--layer", "banana", ("--layer banana", "is no layer"), 2),
-    ("--layer", "", ("--layer", "is no layer"), 2), ("--layer_sweep", "0,,1", ("--layer_sweep 0,,1", "is no layer"), 2),
-    ("--layer_sweep", "0,all", ("--layer_sweep 0,all", "'all' is no layer"), 2),
-    ("--layer_sweep", "", ("--layer_sweep", "is no layer"), 2),
-    ("--layer", "0,1", ("--layer 0,1", "use --layer_sweep 0,1"), 2), ("--layer", "all", ("use --layer_sweep all",), 2),
-    ("--layer", "²", ("--layer ²", "is no layer"), 2)])
+@pytest.mark.parametrize(
+    "flag, value, needles, status",
+    [
+        ("--layer", "23", ("layer 23: this model has layers 0 to 2", "embed", "final_norm"), 1),
+        ("--layer", "3", ("layer 3: this model has layers 0 to 2",), 1),
+        ("--layer_sweep", "0,1,3", ("layer 3: this model has layers 0 to 2",), 1),
+        ("--layer", "-1", ("--layer -1", "is no layer"), 2),
+        ("--layer", "banana", ("--layer banana", "is no layer"), 2),
+        ("--layer", "", ("--layer", "is no layer"), 2),
+        ("--layer_sweep", "0,,1", ("--layer_sweep 0,,1", "is no layer"), 2),
+        ("--layer_sweep", "0,all", ("--layer_sweep 0,all", "'all' is no layer"), 2),
+        ("--layer_sweep", "", ("--layer_sweep", "is no layer"), 2),
+        ("--layer", "0,1", ("--layer 0,1", "use --layer_sweep 0,1"), 2),
+        ("--layer", "all", ("use --layer_sweep all",), 2),
+        ("--layer", "²", ("--layer ²", "is no layer"), 2),
+    ],
+)
 def test_a_layer_that_is_none(prepared, train, tmp_path, flag, value, needles, status):
     assert_one_line_error(train(prepared, flag, value), *needles, status=status)
     assert wrote_nothing(tmp_path)
 
 
-@pytest.mark.parametrize("script, arguments, needles", [
-    ("train_probe", ("--layer", "1", "--layer_sweep", "auto"), ("--layer 1", "--layer_sweep auto", "contradict")),
-    ("train_probe", ("--layer", "0", "--layer_sweep", "0"), ("--layer 0", "--layer_sweep 0", "contradict")),
-    ("train_probe", ("--predict_current", "--lags", "-4,-1"), ("--predict_current", "--lags", "give one of them")),
-    ("train_probe", ("--lags", "-1,-1"), ("-1,-1", "twice")),
-    ("prepare_data", ("--positions", "all", "--min_context", "40", "--context_length", "39"),
-     ("--min_context 40", "--context_length 39", "make it smaller")),
-    ("prepare_data", ("--target_token", ""), ("--target_token", "empty", "' the'")),
-    ("prepare_data", ("--positions", "some"), ("--positions", "'some'", "'sampled'", "'all'"))])
+@pytest.mark.parametrize(
+    "script, arguments, needles",
+    [
+        ("train_probe", ("--layer", "1", "--layer_sweep", "auto"), ("--layer 1", "--layer_sweep auto", "contradict")),
+        ("train_probe", ("--layer", "0", "--layer_sweep", "0"), ("--layer 0", "--layer_sweep 0", "contradict")),
+        ("train_probe", ("--predict_current", "--lags", "-4,-1"), ("--predict_current", "--lags", "give one of them")),
+        ("train_probe", ("--lags", "-1,-1"), ("-1,-1", "twice")),
+        (
+            "prepare_data",
+            ("--positions", "all", "--min_context", "40", "--context_length", "39"),
+            ("--min_context 40", "--context_length 39", "make it smaller"),
+        ),
+        ("prepare_data", ("--target_token", ""), ("--target_token", "empty", "' the'")),
+        ("prepare_data", ("--positions", "some"), ("--positions", "'some'", "'sampled'", "'all'")),
+    ],
+)
 def test_flags_that_contradict_each_other_are_refused_before_anything_is_loaded(tmp_path, script, arguments, needles):
     assert_one_line_error(call(script, *arguments, cwd=tmp_path), *needles, status=2)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_target_of_several_tokens_is_shown_in_its_pieces(prepare, tmp_path):
-    assert_one_line_error(prepare("--target_token", " zq"), "--target_token ' zq'", "not one token", "['Ġ', 'z', 'q']",
-                          "single token")
+    assert_one_line_error(
+        prepare("--target_token", " zq"), "--target_token ' zq'", "not one token", "['Ġ', 'z', 'q']", "single token"
+    )
     assert_one_line_error(prepare("--target_token", " the the"), "not one token", "['Ġthe', 'Ġthe']")
     assert wrote_nothing(tmp_path)
 
 
 def test_a_target_that_does_not_occur_in_the_texts(prepare, texts, tmp_path):
-    assert_one_line_error(prepare("--target_token", "@"), "--target_token '@' does not occur", "8 text(s)", texts,
-                          "choose another")
+    assert_one_line_error(
+        prepare("--target_token", "@"), "--target_token '@' does not occur", "8 text(s)", texts, "choose another"
+    )
     assert wrote_nothing(tmp_path)
 
 
 def test_texts_too_short_for_one_window(prepare, tmp_path):
     short = write_texts(tmp_path / "short", number=5, length=20)
-    assert_one_line_error(prepare("--dataset", short, "--context_length", 200), short, "too short", "a window is 201 tokens",
-                          "smaller --context_length")
+    assert_one_line_error(
+        prepare("--dataset", short, "--context_length", 200),
+        short,
+        "too short",
+        "a window is 201 tokens",
+        "smaller --context_length",
+    )
     assert wrote_nothing(tmp_path)
 
 
@@ -344,8 +426,9 @@ def test_copies_of_one_text_are_one_text(prepare, tmp_path):
 
 
 def test_more_context_than_the_model_has_positions(prepare, tiny_model, tmp_path):
-    assert_one_line_error(prepare("--context_length", 255), "--context_length 255", "257 tokens", f"{tiny_model} has 256",
-                          "use at most 254")
+    assert_one_line_error(
+        prepare("--context_length", 255), "--context_length 255", "257 tokens", f"{tiny_model} has 256", "use at most 254"
+    )
     assert wrote_nothing(tmp_path)
     assert_success(prepare("--context_length", 254))
 
@@ -366,8 +449,12 @@ def test_a_device_that_is_not_there(prepared, train, tmp_path):
 
 
 def numeric_flags():
-    return [(name, action.option_strings[0]) for name in SCRIPTS_WITH_NUMBERS for action in parser_of(name)._actions
-            if action.type not in (None, os.path.expanduser) and action.dest not in ("probe", "layers", "targets")]
+    return [
+        (name, action.option_strings[0])
+        for name in SCRIPTS_WITH_NUMBERS
+        for action in parser_of(name)._actions
+        if action.type not in (None, os.path.expanduser) and action.dest not in ("probe", "layers", "targets")
+    ]
 
 
 ZERO_IS_FINE = {"--seed", "--train_seeds", "--num_samples", "--weight_decay", "--l2_grid", "--lags", "--lag", "--overlap"}
@@ -376,12 +463,25 @@ BELOW_ZERO_IS_FINE = {"--lags", "--lag"}
 
 def test_the_numeric_flags_are_found():
     found = set(numeric_flags())
-    assert {("prepare_data", flag) for flag in ("--max_texts", "--context_length", "--min_context", "--seed",
-                                                "--max_chunks_per_class", "--train_ratio")} <= found
+    assert {
+        ("prepare_data", flag)
+        for flag in ("--max_texts", "--context_length", "--min_context", "--seed", "--max_chunks_per_class", "--train_ratio")
+    } <= found
     assert {("inspect_data", flag) for flag in ("--num_samples", "--seed")} <= found
-    assert {("train_probe", flag) for flag in ("--batch_size", "--memory_gb", "--lags", "--epochs", "--seed",
-                                               "--learning_rate", "--weight_decay", "--probe_batch_size",
-                                               "--pos_weight_cap")} <= found
+    assert {
+        ("train_probe", flag)
+        for flag in (
+            "--batch_size",
+            "--memory_gb",
+            "--lags",
+            "--epochs",
+            "--seed",
+            "--learning_rate",
+            "--weight_decay",
+            "--probe_batch_size",
+            "--pos_weight_cap",
+        )
+    } <= found
 
 
 @pytest.mark.parametrize("script, flag", numeric_flags())
@@ -399,14 +499,28 @@ def test_zero_negative_and_endless_numbers(tmp_path, script, flag):
 
 @pytest.mark.parametrize("value", ["1", "1.0", "1.5"])
 def test_a_train_ratio_that_leaves_nothing_to_validate_on(tmp_path, value):
-    assert_one_line_error(call("prepare_data", "--train_ratio", value, cwd=tmp_path), "--train_ratio", value,
-                          "between 0 and 1", status=2)
+    assert_one_line_error(
+        call("prepare_data", "--train_ratio", value, cwd=tmp_path), "--train_ratio", value, "between 0 and 1", status=2
+    )
 
 
-@pytest.mark.parametrize("flag, value", [
-    ("--learning_rate", "1e38"), ("--learning_rate", "1e10"), ("--learning_rate", "1e5"), ("--learning_rate", "1e-300"),
-    ("--weight_decay", "1e38"), ("--weight_decay", "1e+06"), ("--pos_weight_cap", "1e-09"), ("--pos_weight_cap", "1e308"),
-    ("--memory_gb", "1e308"), ("--seed", 2**63 - 1), ("--probe_batch_size", 2**63 - 1), ("--batch_size", 2**63 - 1)])
+@pytest.mark.parametrize(
+    "flag, value",
+    [
+        ("--learning_rate", "1e38"),
+        ("--learning_rate", "1e10"),
+        ("--learning_rate", "1e5"),
+        ("--learning_rate", "1e-300"),
+        ("--weight_decay", "1e38"),
+        ("--weight_decay", "1e+06"),
+        ("--pos_weight_cap", "1e-09"),
+        ("--pos_weight_cap", "1e308"),
+        ("--memory_gb", "1e308"),
+        ("--seed", 2**63 - 1),
+        ("--probe_batch_size", 2**63 - 1),
+        ("--batch_size", 2**63 - 1),
+    ],
+)
 def test_a_number_far_too_large_or_small_trains_or_is_refused(prepared, train, tmp_path, flag, value):
     result = train(prepared, flag, value)
     if result.returncode:
@@ -435,14 +549,21 @@ def test_a_text_that_is_not_utf8_is_named_with_the_place(prepare, texts, tmp_pat
     assert wrote_nothing(tmp_path)
 
 
-@pytest.mark.parametrize("line, needles", [
-    (b'{"text": "caf\xe9"}', ("not UTF-8 (byte 0xe9)", "iconv")),
-    (b'{"text": "open', ("not JSON", "one JSON object a line")), (b"Once upon a time", ("not JSON",)),
-    (b'{"body": "x", "id": 3}', ("no column 'text'", "body, id", "--text_column")),
-    (b'{"text": null}', ("column 'text' holds NoneType, not text", "--text_column")),
-    (b'{"text": ["a"]}', ("column 'text' holds list, not text",)), (b'"text"', ("no column 'text'", "found str")),
-    (b"[" * 100_000, ("not JSON",)), (b'{"text": "a\\ud800"}', ("at character 1 is half a surrogate pair",))],
-    ids=["latin-1", "open string", "prose", "other key", "null", "list", "string", "deep", "half a surrogate pair"])
+@pytest.mark.parametrize(
+    "line, needles",
+    [
+        (b'{"text": "caf\xe9"}', ("not UTF-8 (byte 0xe9)", "iconv")),
+        (b'{"text": "open', ("not JSON", "one JSON object a line")),
+        (b"Once upon a time", ("not JSON",)),
+        (b'{"body": "x", "id": 3}', ("no column 'text'", "body, id", "--text_column")),
+        (b'{"text": null}', ("column 'text' holds NoneType, not text", "--text_column")),
+        (b'{"text": ["a"]}', ("column 'text' holds list, not text",)),
+        (b'"text"', ("no column 'text'", "found str")),
+        (b"[" * 100_000, ("not JSON",)),
+        (b'{"text": "a\\ud800"}', ("at character 1 is half a surrogate pair",)),
+    ],
+    ids=["latin-1", "open string", "prose", "other key", "null", "list", "string", "deep", "half a surrogate pair"],
+)
 def test_a_bad_line_of_jsonl_is_named_by_its_number(prepare, tmp_path, line, needles):
     path = tmp_path / "texts.jsonl"
     good = json.dumps({"text": prose(1, 300)}).encode()
@@ -462,22 +583,27 @@ def parquet(tmp_path_factory):
     for split in ("en", "fr"):
         rows = {"id": ["1", "2", "3"], "body": [prose(seed, 300) for seed in (1, 2, 3)], "pages": [1, 2, 3]}
         pyarrow.parquet.write_table(pyarrow.table(rows), folder / "data" / f"{split}-00000.parquet")
-    (folder / "README.md").write_text("---\nconfigs:\n- config_name: default\n  data_files:\n" + "".join(
-        f"  - split: {split}\n    path: data/{split}-*\n" for split in ("en", "fr")) + "---\n")
+    (folder / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files:\n"
+        + "".join(f"  - split: {split}\n    path: data/{split}-*\n" for split in ("en", "fr"))
+        + "---\n"
+    )
     return folder
 
 
 def test_a_text_column_that_is_not_there_is_answered_with_those_that_are(prepare, parquet, tmp_path):
     for source in (parquet, parquet / "data" / "en-00000.parquet"):
         assert_one_line_error(prepare("--dataset", source), source, "no column 'text'", "id, body, pages", "--text_column")
-        assert_one_line_error(prepare("--dataset", source, "--text_column", "pages"), source, "'pages' holds int, not text",
-                              "--text_column")
+        assert_one_line_error(
+            prepare("--dataset", source, "--text_column", "pages"), source, "'pages' holds int, not text", "--text_column"
+        )
     assert wrote_nothing(tmp_path)
 
 
 def test_a_language_that_is_not_there_is_answered_with_those_that_are(prepare, parquet, tmp_path):
-    assert_one_line_error(prepare("--dataset", parquet, "--text_column", "body", "--language", "xx"), "--language xx",
-                          parquet, "en, fr")
+    assert_one_line_error(
+        prepare("--dataset", parquet, "--text_column", "body", "--language", "xx"), "--language xx", parquet, "en, fr"
+    )
     assert wrote_nothing(tmp_path)
 
 
@@ -485,8 +611,9 @@ def test_a_damaged_parquet_file(prepare, parquet, tmp_path):
     whole = (parquet / "data" / "en-00000.parquet").read_bytes()
     for content in (b"", whole[:200], b"PAR1" + b"\0" * 100 + b"PAR1"):
         (tmp_path / "cut.parquet").write_bytes(content)
-        assert_one_line_error(prepare("--dataset", tmp_path / "cut.parquet"), tmp_path / "cut.parquet", "damaged",
-                              "make it again")
+        assert_one_line_error(
+            prepare("--dataset", tmp_path / "cut.parquet"), tmp_path / "cut.parquet", "damaged", "make it again"
+        )
     assert wrote_nothing(tmp_path)
 
 
@@ -517,8 +644,9 @@ def test_a_text_that_may_not_be_read(tmp_path):
 # Places that cannot be written
 
 
-@pytest.mark.parametrize("script, flag", [("prepare_data", "--output_dir"), ("train_probe", "--output_dir"),
-                                          ("train_probe", "--results_dir")])
+@pytest.mark.parametrize(
+    "script, flag", [("prepare_data", "--output_dir"), ("train_probe", "--output_dir"), ("train_probe", "--results_dir")]
+)
 def test_an_output_folder_that_is_a_file_or_below_one(tmp_path, script, flag):
     (tmp_path / "file").write_text("mine")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
@@ -566,9 +694,18 @@ def test_a_full_disk_leaves_the_earlier_dataset_as_it_was(prepare, tmp_path, siz
 
 
 def test_a_full_disk_in_a_process_of_its_own(texts, tiny_model, tmp_path):
-    result = run_script("prepare_data", "--dataset", texts, "--model_name", tiny_model, "--context_length", 32,
-                        "--output_dir", tmp_path / "out",
-                        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)))
+    result = run_script(
+        "prepare_data",
+        "--dataset",
+        texts,
+        "--model_name",
+        tiny_model,
+        "--context_length",
+        32,
+        "--output_dir",
+        tmp_path / "out",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)),
+    )
     assert_one_line_error(result, "cannot write", tmp_path / "out" / "train.pth", "File too large")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -577,8 +714,9 @@ def test_a_full_disk_in_a_process_of_its_own(texts, tiny_model, tmp_path):
 def test_a_full_disk_leaves_no_part_of_probes_and_tables(prepared, train, tmp_path, size):
     """At 100 bytes no probe can be written, at 3500 every probe can and the table of metrics cannot."""
     with nothing_written(tmp_path), files_no_larger_than(size):
-        assert_one_line_error(train(prepared, "--layer_sweep", "all"), "cannot write", "File too large",
-                              "another output folder")
+        assert_one_line_error(
+            train(prepared, "--layer_sweep", "all"), "cannot write", "File too large", "another output folder"
+        )
 
 
 def test_a_full_disk_spares_the_results_that_were_to_be_overwritten(prepared, prepare, train, tmp_path):
@@ -590,8 +728,9 @@ def test_a_full_disk_spares_the_results_that_were_to_be_overwritten(prepared, pr
 
 def test_a_full_disk_under_the_hidden_states(prepared, train, tmp_path):
     with files_no_larger_than(3000):
-        assert_one_line_error(train(prepared, "--cache_dir", tmp_path / "states"), "cannot write", tmp_path / "states",
-                              "File too large")
+        assert_one_line_error(
+            train(prepared, "--cache_dir", tmp_path / "states"), "cannot write", tmp_path / "states", "File too large"
+        )
     assert not list((tmp_path / "states").rglob("*.tmp"))
     assert wrote_nothing(tmp_path)
 
@@ -602,15 +741,30 @@ def test_a_full_disk_under_the_hidden_states(prepared, train, tmp_path):
 def test_probes_and_tables_of_another_dataset_are_refused_and_overwrite_replaces_them(prepared, prepare, train, tmp_path):
     assert_success(prepare("--seed", 1))
     assert_success(train(prepared, "--layer_sweep", "0,1"))
-    ours, theirs = (torch.load(folder / "val.pth", weights_only=True)["metadata"]["dataset_fingerprint"]
-                    for folder in (tmp_path / "out", prepared))
+    ours, theirs = (
+        torch.load(folder / "val.pth", weights_only=True)["metadata"]["dataset_fingerprint"]
+        for folder in (tmp_path / "out", prepared)
+    )
     with nothing_written(tmp_path):
-        assert_one_line_error(train(tmp_path / "out"), "models/probe_layer0_next.pth", ours, theirs, "--output_dir",
-                              "--results_dir", "--overwrite")
-        assert_one_line_error(train(tmp_path / "out", "--output_dir", tmp_path / "new"), "results/probe_metrics.csv", ours,
-                              theirs, "--overwrite")
-        assert_one_line_error(train(tmp_path / "out", "--results_dir", tmp_path / "new"), "models/probe_layer0_next.pth",
-                              "--overwrite")
+        assert_one_line_error(
+            train(tmp_path / "out"),
+            "models/probe_layer0_next.pth",
+            ours,
+            theirs,
+            "--output_dir",
+            "--results_dir",
+            "--overwrite",
+        )
+        assert_one_line_error(
+            train(tmp_path / "out", "--output_dir", tmp_path / "new"),
+            "results/probe_metrics.csv",
+            ours,
+            theirs,
+            "--overwrite",
+        )
+        assert_one_line_error(
+            train(tmp_path / "out", "--results_dir", tmp_path / "new"), "models/probe_layer0_next.pth", "--overwrite"
+        )
     assert_success(train(tmp_path / "out", "--overwrite"))
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["probe_layer1_next.pth"]
     for table in ("probe_metrics.csv", "baselines.csv"):
@@ -626,8 +780,13 @@ def test_probes_of_another_model_with_the_same_tokenizer_are_refused(prepared, t
     make_model(other, 420, initializer_range=0.3)
     assert_success(train(prepared))
     with nothing_written(tmp_path):
-        assert_one_line_error(train(prepared, "--model_name", other), "probe_layer1_next.pth", f"model '{tiny_model}'",
-                              f"model '{other}'", "--overwrite")
+        assert_one_line_error(
+            train(prepared, "--model_name", other),
+            "probe_layer1_next.pth",
+            f"model '{tiny_model}'",
+            f"model '{other}'",
+            "--overwrite",
+        )
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4 broken", "a text: \xe9".encode("latin-1")])
@@ -661,18 +820,34 @@ def bert(tmp_path_factory, tiny_tokenizer):
 
     torch.manual_seed(0)
     folder = shutil.copytree(tiny_tokenizer, tmp_path_factory.mktemp("bert") / "model")
-    BertModel(BertConfig(vocab_size=420, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-                         max_position_embeddings=256, initializer_range=0.5)).save_pretrained(folder)
+    BertModel(
+        BertConfig(
+            vocab_size=420,
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=256,
+            initializer_range=0.5,
+        )
+    ).save_pretrained(folder)
     return folder
 
 
 def test_a_bidirectional_model_does_not_predict_the_token_that_it_has_seen(prepared, train, bert, tmp_path):
-    assert_one_line_error(train(prepared, "--model_name", bert), "lag -1 is no prediction", "bidirectional",
-                          "--predict_current", "--allow_bidirectional")
+    assert_one_line_error(
+        train(prepared, "--model_name", bert),
+        "lag -1 is no prediction",
+        "bidirectional",
+        "--predict_current",
+        "--allow_bidirectional",
+    )
     assert_one_line_error(train(prepared, "--model_name", bert, "--lags", "-4,0"), "lag -4 is no prediction")
     assert wrote_nothing(tmp_path)
-    assert "note: the model is bidirectional" in assert_success(
-        train(prepared, "--model_name", bert, "--allow_bidirectional")).stdout
+    assert (
+        "note: the model is bidirectional"
+        in assert_success(train(prepared, "--model_name", bert, "--allow_bidirectional")).stdout
+    )
     assert "note:" not in assert_success(train(prepared, "--model_name", bert, "--predict_current")).stdout
 
 
@@ -682,8 +857,13 @@ def test_a_final_norm_that_overflows_is_named_with_its_share(prepared, train, ti
     with torch.no_grad():
         model.model.norm.weight[3] = torch.inf
     model.save_pretrained(broken)
-    assert_one_line_error(train(prepared, "--model_name", broken, "--layer_sweep", "all"), "100.0%", "final_norm",
-                          "not finite in float32", "--model_dtype")
+    assert_one_line_error(
+        train(prepared, "--model_name", broken, "--layer_sweep", "all"),
+        "100.0%",
+        "final_norm",
+        "not finite in float32",
+        "--model_dtype",
+    )
     assert wrote_nothing(tmp_path)
 
 
@@ -705,8 +885,16 @@ def test_states_that_overflow_in_float16_only(prepared, train, tiny_model, tmp_p
 @pytest.fixture
 def long_training(prepared, tmp_path):
     """A real training that has begun and would last for hours, with earlier results in its folders."""
-    arguments = ["--train_data", prepared / "train.pth", "--output_dir", tmp_path / "models", "--results_dir",
-                 tmp_path / "results", "--layer", 1]
+    arguments = [
+        "--train_data",
+        prepared / "train.pth",
+        "--output_dir",
+        tmp_path / "models",
+        "--results_dir",
+        tmp_path / "results",
+        "--layer",
+        1,
+    ]
     assert_success(call("train_probe", *arguments, "--epochs", 1))
     process = start_script("train_probe", *arguments, "--layer", 2, "--epochs", 10_000_000)
     try:
@@ -720,8 +908,10 @@ def long_training(prepared, tmp_path):
         process.communicate()
 
 
-@pytest.mark.parametrize("sent, status, lines", [
-    (signal.SIGINT, 130, ["train_probe.py: interrupted; nothing half written was left"]), (signal.SIGKILL, -9, [])])
+@pytest.mark.parametrize(
+    "sent, status, lines",
+    [(signal.SIGINT, 130, ["train_probe.py: interrupted; nothing half written was left"]), (signal.SIGKILL, -9, [])],
+)
 def test_a_training_that_is_cut_off_leaves_the_earlier_results_as_they_were(long_training, tmp_path, sent, status, lines):
     before = snapshot(tmp_path)
     assert len(before) == 6
@@ -731,14 +921,25 @@ def test_a_training_that_is_cut_off_leaves_the_earlier_results_as_they_were(long
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize("sent, status, said", [
-    (signal.SIGINT, 130, "prepare_data.py: interrupted; nothing half written was left\n"), (signal.SIGTERM, 143, "")])
+@pytest.mark.parametrize(
+    "sent, status, said",
+    [(signal.SIGINT, 130, "prepare_data.py: interrupted; nothing half written was left\n"), (signal.SIGTERM, 143, "")],
+)
 def test_a_preparation_that_is_cut_off_while_texts_are_read(tiny_model, texts, tmp_path, sent, status, said):
     """The last text is a pipe that nobody fills, so the run is in the middle of its texts for as long as it takes."""
     folder = shutil.copytree(texts, tmp_path / "texts")
     os.mkfifo(folder / "text9.txt")
-    process = start_script("prepare_data", "--dataset", folder / "*.txt", "--model_name", tiny_model, "--context_length", 32,
-                           "--output_dir", tmp_path / "out")
+    process = start_script(
+        "prepare_data",
+        "--dataset",
+        folder / "*.txt",
+        "--model_name",
+        tiny_model,
+        "--context_length",
+        32,
+        "--output_dir",
+        tmp_path / "out",
+    )
     try:
         assert process.stdout.readline().startswith("target ' the' is token")
         time.sleep(0.5)
@@ -768,8 +969,9 @@ with WriteTogether() as files:
 def test_kill_9_in_the_middle_of_a_write_leaves_both_files_as_they_were(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).write_bytes(b"old")
-    process = subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, str(SCRIPTS), str(tmp_path)], env=environment(),
-                             timeout=60, cwd=ROOT)
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_WRITING, str(SCRIPTS), str(tmp_path)], env=environment(), timeout=60, cwd=ROOT
+    )
     assert process.returncode == -9
     assert [(tmp_path / name).read_bytes() for name in ("one", "two")] == [b"old", b"old"]
     left = [path.name for path in tmp_path.iterdir() if path.name not in ("one", "two")]

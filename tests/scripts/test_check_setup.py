@@ -75,8 +75,20 @@ def spoiled(spoil):
 
 def test_a_trained_model_passes_every_check(stories260K):
     result = assert_success(check("--model_name", stories260K))
-    assert verdicts(result, "passed") == {"versions", "device", "loading", "dtype", "special tokens", "tokenizer", "BOS",
-                                          "overflow", "hooks", "batches", "padding side", "later tokens"}
+    assert verdicts(result, "passed") == {
+        "versions",
+        "device",
+        "loading",
+        "dtype",
+        "special tokens",
+        "tokenizer",
+        "BOS",
+        "overflow",
+        "hooks",
+        "batches",
+        "padding side",
+        "later tokens",
+    }
     assert verdicts(result, "note") == set() and "causal: other tokens" in result.stdout
     assert f"next: python scripts/prepare_data.py --model_name {stories260K}" in result.stdout
 
@@ -144,8 +156,14 @@ def test_states_of_the_layer_before(model, request):
         assert_only(check("--model_name", request.getfixturevalue(model)), "hooks")
 
 
-@pytest.mark.parametrize("model, wrong", [("stories260K", lambda mask: mask.roll(1, 1)),
-                                          ("stories260K", lambda mask: mask.roll(-1, 1)), ("minilm", torch.ones_like)])
+@pytest.mark.parametrize(
+    "model, wrong",
+    [
+        ("stories260K", lambda mask: mask.roll(1, 1)),
+        ("stories260K", lambda mask: mask.roll(-1, 1)),
+        ("minilm", torch.ones_like),
+    ],
+)
 def test_a_wrong_attention_mask(model, wrong, request):
     def change(_module, arguments, keywords):
         if keywords.get("attention_mask") is not None:
@@ -167,7 +185,8 @@ def test_padding_on_the_left_that_is_handed_to_the_model_as_it_is(tmp_path):
 
     tokenizer = helpers.make_tokenizer(tmp_path)
     tiny_models.make("gpt2", vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=1, n_positions=256).save_pretrained(
-        tmp_path)
+        tmp_path
+    )
     with mock.patch("utils.states.checks.forward", as_it_is):
         assert_only(check("--model_name", tmp_path), "padding side")
 
@@ -211,6 +230,7 @@ def test_a_tokenizer_of_another_model(vocabulary, stories260K, tmp_path):
 
 def test_a_tokenizer_with_the_right_special_tokens_and_another_order_of_words(stories260K, tmp_path):
     """Nothing but the model's own loss can tell."""
+
     def shuffle(content):
         vocabulary = content["model"]["vocab"]
         special = {token["id"] for token in content["added_tokens"]}
@@ -282,8 +302,10 @@ def test_a_t5_as_it_is_published_has_no_bos_in_its_configuration(tmp_path):
     assert "bidirectional" in assert_success(check("--model_name", tmp_path)).stdout
 
 
-@pytest.mark.parametrize("name, room", [("gpt2", {"n_positions": 24}), ("bert", {"max_position_embeddings": 24}),
-                                        ("llama", {"max_position_embeddings": 24})])
+@pytest.mark.parametrize(
+    "name, room",
+    [("gpt2", {"n_positions": 24}), ("bert", {"max_position_embeddings": 24}), ("llama", {"max_position_embeddings": 24})],
+)
 def test_a_model_with_fewer_positions_than_the_sentences_have_tokens(name, room, tmp_path):
     saved(tmp_path, name, **room)
     assert " to 24 tokens, padded and one by one" in assert_success(check("--model_name", tmp_path)).stdout
@@ -360,7 +382,7 @@ def test_the_time_of_the_pass_is_that_of_all_its_tokens(prepared, tiny_model, mo
     clock = [0.0]
 
     def read(_arguments, _run, _model, sequences, _name, _own, first):
-        clock[0] += float(sequences.lengths[first:first + arguments.batch_size].sum())
+        clock[0] += float(sequences.lengths[first : first + arguments.batch_size].sum())
 
     monkeypatch.setattr(estimate, "read_range", read)
     monkeypatch.setattr(estimate, "own_targets", lambda *_: None)
@@ -373,11 +395,30 @@ def test_the_time_of_the_pass_is_that_of_all_its_tokens(prepared, tiny_model, mo
 
 
 def test_states_that_are_cached_already_take_no_time(prepared, tmp_path):
-    flags = ("--train_data", prepared / "train.pth", "--layer_sweep", "all", "--device", "cpu", "--cache_dir",
-             tmp_path / "s")
+    flags = (
+        "--train_data",
+        prepared / "train.pth",
+        "--layer_sweep",
+        "all",
+        "--device",
+        "cpu",
+        "--cache_dir",
+        tmp_path / "s",
+    )
     before = assert_success(call("check_setup", *flags))
-    assert_success(call("train_probe", *flags, "--epochs", 1, "--no_wandb", "--output_dir", tmp_path / "m", "--results_dir",
-                        tmp_path / "r"))
+    assert_success(
+        call(
+            "train_probe",
+            *flags,
+            "--epochs",
+            1,
+            "--no_wandb",
+            "--output_dir",
+            tmp_path / "m",
+            "--results_dir",
+            tmp_path / "r",
+        )
+    )
     after = assert_success(call("check_setup", *flags))
     assert "already" not in before.stdout
     assert "pass 0.0 s" in after.stdout and "100% of the states" in after.stdout
@@ -388,8 +429,10 @@ def test_states_that_are_cached_already_take_no_time(prepared, tmp_path):
 def test_too_little_memory_is_seen(free, verdict, prepared):
     from types import SimpleNamespace
 
-    with mock.patch("psutil.virtual_memory", lambda: SimpleNamespace(available=free)), mock.patch(
-            "psutil.Process.memory_info", lambda _: SimpleNamespace(rss=10**6)):
+    with (
+        mock.patch("psutil.virtual_memory", lambda: SimpleNamespace(available=free)),
+        mock.patch("psutil.Process.memory_info", lambda _: SimpleNamespace(rss=10**6)),
+    ):
         result = check("--train_data", prepared / "train.pth", "--memory_gb", 1)
     assert "batch size" in verdicts(result, verdict)
 
@@ -410,14 +453,36 @@ def test_data_longer_than_the_model(prepared, tiny_model, tmp_path):
     path.write_text(json.dumps({**config, "max_position_embeddings": 20}), encoding="utf-8")
     assert_only(check("--train_data", prepared / "train.pth", "--model_name", folder), "length")
 
+
 def test_states_and_bytes_are_those_of_the_run_that_follows(prepared, tmp_path):
-    flags = ("--train_data", prepared / "train.pth", "--layer_sweep", "all", "--lags", "-3,-1", "--device", "cpu",
-             "--cache_dir", tmp_path / "states")
+    flags = (
+        "--train_data",
+        prepared / "train.pth",
+        "--layer_sweep",
+        "all",
+        "--lags",
+        "-3,-1",
+        "--device",
+        "cpu",
+        "--cache_dir",
+        tmp_path / "states",
+    )
     result = assert_success(call("check_setup", *flags))
     states, layers, size = re.search(r"disk: ([\d,]+) states in (\d+) layers are ([\d.]+) GB", result.stdout).groups()
     assert not (tmp_path / "states").exists(), "an estimate writes nothing"
-    followed = assert_success(call("train_probe", *flags, "--epochs", 1, "--no_wandb", "--output_dir", tmp_path / "models",
-                                   "--results_dir", tmp_path / "results"))
+    followed = assert_success(
+        call(
+            "train_probe",
+            *flags,
+            "--epochs",
+            1,
+            "--no_wandb",
+            "--output_dir",
+            tmp_path / "models",
+            "--results_dir",
+            tmp_path / "results",
+        )
+    )
     assert f"reads {states} states in {layers} layers" in followed.stdout
     written = 0
     for path in (tmp_path / "states").rglob("*.safetensors"):
@@ -428,13 +493,16 @@ def test_states_and_bytes_are_those_of_the_run_that_follows(prepared, tmp_path):
 
 
 def test_states_beyond_the_budget_go_to_disk(prepared, tmp_path):
-    result = assert_success(call("check_setup", "--train_data", prepared / "train.pth", "--memory_gb", 1e-6, "--device",
-                                 "cpu", cwd=tmp_path))
+    result = assert_success(
+        call("check_setup", "--train_data", prepared / "train.pth", "--memory_gb", 1e-6, "--device", "cpu", cwd=tmp_path)
+    )
     assert re.search(r"passed  disk: .* fit into data/states; reading them from there", result.stdout)
 
 
-@pytest.mark.parametrize("limit, start, most, expected", [
-    (100, 48, 4096, 96), (48, 48, 4096, 48), (47, 48, 4096, 24), (1, 48, 4096, 1), (0, 48, 4096, 0), (10**9, 48, 200, 192)])
+@pytest.mark.parametrize(
+    "limit, start, most, expected",
+    [(100, 48, 4096, 96), (48, 48, 4096, 48), (47, 48, 4096, 24), (1, 48, 4096, 1), (0, 48, 4096, 0), (10**9, 48, 200, 192)],
+)
 def test_batches_are_doubled_until_one_does_not_fit(limit, start, most, expected):
     from utils.sweep.estimate import largest_that_fits
 
@@ -454,16 +522,28 @@ def test_memory_is_that_of_the_largest_moment():
 # Wrong usage
 
 
-@pytest.mark.parametrize("flags, needles, status", [
-    (["--model_name", "./no/such/folder"], ["no/such/folder", "there is no such file or folder"], 1),
-    (["--train_data", "no/train.pth"], ["no/train.pth does not exist"], 1),
-    (["--batch_size", "-3"], ["--batch_size", "-3"], 2), (["--memory_gb", "0"], ["--memory_gb"], 2),
-    (["--layer", "1", "--layer_sweep", "all"], ["contradict"], 2), (["--layer_sweep", "x"], ["'x' is no layer"], 2)])
+@pytest.mark.parametrize(
+    "flags, needles, status",
+    [
+        (["--model_name", "./no/such/folder"], ["no/such/folder", "there is no such file or folder"], 1),
+        (["--train_data", "no/train.pth"], ["no/train.pth does not exist"], 1),
+        (["--batch_size", "-3"], ["--batch_size", "-3"], 2),
+        (["--memory_gb", "0"], ["--memory_gb"], 2),
+        (["--layer", "1", "--layer_sweep", "all"], ["contradict"], 2),
+        (["--layer_sweep", "x"], ["'x' is no layer"], 2),
+    ],
+)
 def test_wrong_usage_is_one_line(flags, needles, status, tmp_path):
     assert_one_line_error(call("check_setup", *flags, cwd=tmp_path), *needles, status=status)
 
 
-@pytest.mark.parametrize("flags, needle", [(["--layer", "9"], "layer 9"), (["--device", "cuda:77"], "--device cuda:77"),
-                                           (["--device", "abacus"], "--device abacus")])
+@pytest.mark.parametrize(
+    "flags, needle",
+    [
+        (["--layer", "9"], "layer 9"),
+        (["--device", "cuda:77"], "--device cuda:77"),
+        (["--device", "abacus"], "--device abacus"),
+    ],
+)
 def test_what_this_model_or_machine_has_not(flags, needle, tiny_model):
     assert_one_line_error(call("check_setup", "--model_name", tiny_model, *flags), needle)

@@ -16,13 +16,29 @@ from utils.base.cli.parser import normalise
 NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
 MODULES = sorted(path for path in SCRIPTS.rglob("*.py"))
 UTILS = SCRIPTS / "utils"
-HEAVY = {"torch", "transformers", "datasets", "wandb", "numpy", "pandas", "pyarrow", "sklearn", "scipy", "tokenizers",
-         "safetensors", "huggingface_hub", "psutil"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "datasets",
+    "wandb",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "sklearn",
+    "scipy",
+    "tokenizers",
+    "safetensors",
+    "huggingface_hub",
+    "psutil",
+}
 
 
 def flags_of(name):
-    return [action for action in parser_of(name)._actions if action.option_strings and not isinstance(
-        action, argparse._HelpAction)]
+    return [
+        action
+        for action in parser_of(name)._actions
+        if action.option_strings and not isinstance(action, argparse._HelpAction)
+    ]
 
 
 def tree_of(path):
@@ -47,27 +63,47 @@ def test_every_flag_is_known_in_both_spellings(name):
 
 
 def test_a_value_keeps_its_hyphens_where_the_flag_loses_them():
-    assert normalise(["--output-dir=my-data", "--model-name", "a-b/c-d"]) == ["--output_dir=my-data", "--model_name",
-                                                                              "a-b/c-d"]
+    assert normalise(["--output-dir=my-data", "--model-name", "a-b/c-d"]) == [
+        "--output_dir=my-data",
+        "--model_name",
+        "a-b/c-d",
+    ]
 
 
-@pytest.mark.parametrize("name, flag, value, expected", [
-    ("train_probe", "--lags", "-4,-1", [-4, -1]), ("train_probe", "--lags", "-1", [-1]), ("train_probe", "--lags", "0", [0]),
-    ("prepare_data", "--target_token", "-1", "-1"), ("prepare_data", "--target-token", "-.5", "-.5"),
-    ("prepare_data", "--target_token", " the", " the")])
+@pytest.mark.parametrize(
+    "name, flag, value, expected",
+    [
+        ("train_probe", "--lags", "-4,-1", [-4, -1]),
+        ("train_probe", "--lags", "-1", [-1]),
+        ("train_probe", "--lags", "0", [0]),
+        ("prepare_data", "--target_token", "-1", "-1"),
+        ("prepare_data", "--target-token", "-.5", "-.5"),
+        ("prepare_data", "--target_token", " the", " the"),
+    ],
+)
 def test_a_value_that_begins_with_a_minus_is_no_flag(name, flag, value, expected):
     module = sys.modules.get(name) or __import__(name)
     assert getattr(module.parse([flag, value]), flag[2:].replace("-", "_")) == expected
     assert getattr(module.parse([f"{flag}={value}"]), flag[2:].replace("-", "_")) == expected
 
 
-@pytest.mark.parametrize("name, typed, meant", [
-    ("prepare_data", "--context_lenght", "--context_length"), ("prepare_data", "--max-text", "--max_texts"),
-    ("inspect_data", "--num_sample", "--num_samples"), ("train_probe", "--layer_sweeps", "--layer_sweep"),
-    ("train_probe", "--learning_rates=1", "--learning_rate")])
+@pytest.mark.parametrize(
+    "name, typed, meant",
+    [
+        ("prepare_data", "--context_lenght", "--context_length"),
+        ("prepare_data", "--max-text", "--max_texts"),
+        ("inspect_data", "--num_sample", "--num_samples"),
+        ("train_probe", "--layer_sweeps", "--layer_sweep"),
+        ("train_probe", "--learning_rates=1", "--learning_rate"),
+    ],
+)
 def test_a_mistyped_flag_is_answered_with_the_one_that_was_meant(name, typed, meant):
-    assert_one_line_error(call(name, typed, "7"), f"unknown argument {typed.replace('-', '_').replace('__', '--', 1)}",
-                          f"did you mean {meant}?", status=2)
+    assert_one_line_error(
+        call(name, typed, "7"),
+        f"unknown argument {typed.replace('-', '_').replace('__', '--', 1)}",
+        f"did you mean {meant}?",
+        status=2,
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -105,15 +141,21 @@ def test_every_flag_has_a_help_text_that_tells_its_default(name):
 @pytest.fixture(scope="module", params=NAMES)
 def help_in_a_fresh_process(request):
     """--help as a user runs it; afterwards the process tells what it had imported."""
-    watch = ("import atexit, json, os, runpy, sys\n"
-             "atexit.register(lambda: os.write(2, json.dumps(sorted(sys.modules)).encode()))\n"
-             "script = sys.argv.pop(1)\n"
-             "sys.argv[0] = script\n"
-             "sys.path.insert(0, os.path.dirname(script))\n"
-             "runpy.run_path(script, run_name='__main__')\n")
+    watch = (
+        "import atexit, json, os, runpy, sys\n"
+        "atexit.register(lambda: os.write(2, json.dumps(sorted(sys.modules)).encode()))\n"
+        "script = sys.argv.pop(1)\n"
+        "sys.argv[0] = script\n"
+        "sys.path.insert(0, os.path.dirname(script))\n"
+        "runpy.run_path(script, run_name='__main__')\n"
+    )
     return request.param, subprocess.run(
         [sys.executable, "-c", watch, str(SCRIPTS / f"{request.param}.py"), "--help"],
-        env=environment({"COLUMNS": "100"}), text=True, capture_output=True, timeout=60)
+        env=environment({"COLUMNS": "100"}),
+        text=True,
+        capture_output=True,
+        timeout=60,
+    )
 
 
 def test_help_answers_without_importing_anything_heavy(help_in_a_fresh_process):
@@ -143,8 +185,14 @@ def test_help_into_a_closed_pipe_is_no_complaint_of_the_interpreter():
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        result = subprocess.run([sys.executable, str(SCRIPTS / "train_probe.py"), "--help"], stdout=writing,
-                                stderr=subprocess.PIPE, env=environment({"PYTHONUNBUFFERED": None}), text=True, timeout=60)
+        result = subprocess.run(
+            [sys.executable, str(SCRIPTS / "train_probe.py"), "--help"],
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            env=environment({"PYTHONUNBUFFERED": None}),
+            text=True,
+            timeout=60,
+        )
     finally:
         os.close(writing)
     assert (result.returncode, result.stderr) == (141, "")
@@ -197,24 +245,37 @@ def test_no_module_imports_one_that_comes_after_it():
 
 
 def test_no_file_imports_a_script():
-    wrong = [f"{path.relative_to(SCRIPTS)}:{line} imports {name}" for path in MODULES for line, name in imports_of(path)
-             if name.partition(".")[0] in NAMES]
+    wrong = [
+        f"{path.relative_to(SCRIPTS)}:{line} imports {name}"
+        for path in MODULES
+        for line, name in imports_of(path)
+        if name.partition(".")[0] in NAMES
+    ]
     assert not wrong, "\n".join(wrong)
 
 
 def test_importing_any_module_prints_writes_and_changes_nothing(tmp_path):
-    names = [str(path.relative_to(SCRIPTS).with_suffix("")).replace(os.sep, ".").removesuffix(".__init__")
-             for path in MODULES]
-    watch = ("import importlib, json, os, signal, sys\n"
-             "before = dict(os.environ), signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), os.getcwd()\n"
-             f"for name in {names!r}:\n"
-             "    importlib.import_module(name)\n"
-             "after = dict(os.environ), signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), os.getcwd()\n"
-             "changed = {k for k in {**before[0], **after[0]} if before[0].get(k) != after[0].get(k)}\n"
-             "ours = {k for k in changed if not k.startswith(('KMP_', 'OMP_', 'TORCH', 'CUDA'))}\n"
-             "sys.exit(0 if not ours and before[1:] == after[1:] else f'changed: {ours}')\n")
-    result = subprocess.run([sys.executable, "-c", watch], cwd=tmp_path, text=True, capture_output=True, timeout=120,
-                            env=environment({"PYTHONPATH": str(SCRIPTS)}))
+    names = [
+        str(path.relative_to(SCRIPTS).with_suffix("")).replace(os.sep, ".").removesuffix(".__init__") for path in MODULES
+    ]
+    watch = (
+        "import importlib, json, os, signal, sys\n"
+        "before = dict(os.environ), signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), os.getcwd()\n"
+        f"for name in {names!r}:\n"
+        "    importlib.import_module(name)\n"
+        "after = dict(os.environ), signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT), os.getcwd()\n"
+        "changed = {k for k in {**before[0], **after[0]} if before[0].get(k) != after[0].get(k)}\n"
+        "ours = {k for k in changed if not k.startswith(('KMP_', 'OMP_', 'TORCH', 'CUDA'))}\n"
+        "sys.exit(0 if not ours and before[1:] == after[1:] else f'changed: {ours}')\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", watch],
+        cwd=tmp_path,
+        text=True,
+        capture_output=True,
+        timeout=120,
+        env=environment({"PYTHONPATH": str(SCRIPTS)}),
+    )
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
 
@@ -228,8 +289,11 @@ def dangers(tree):
                 yield node.lineno, called
             for keyword in node.keywords:
                 value = ast.unparse(keyword.value)
-                if (keyword.arg, value) in (("weights_only", "False"), ("allow_pickle", "True"), ("shell", "True")) or \
-                        keyword.arg == "trust_remote_code":
+                if (keyword.arg, value) in (
+                    ("weights_only", "False"),
+                    ("allow_pickle", "True"),
+                    ("shell", "True"),
+                ) or keyword.arg == "trust_remote_code":
                     yield node.lineno, f"{keyword.arg}={value}"
             if called == "torch.load" and "weights_only" not in [keyword.arg for keyword in node.keywords]:
                 yield node.lineno, "torch.load without weights_only"
@@ -243,22 +307,38 @@ def test_nothing_in_the_scripts_can_run_code_out_of_a_file():
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("text", [
-    "torch.load(path, weights_only=False)", "torch.load(path)", "eval(text)", "pickle.load(file)", "import pickle",
-    "AutoModel.from_pretrained(name, trust_remote_code=True)", "from pickle import load",
-    "numpy.load(p, allow_pickle=True)"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "torch.load(path, weights_only=False)",
+        "torch.load(path)",
+        "eval(text)",
+        "pickle.load(file)",
+        "import pickle",
+        "AutoModel.from_pretrained(name, trust_remote_code=True)",
+        "from pickle import load",
+        "numpy.load(p, allow_pickle=True)",
+    ],
+)
 def test_the_search_for_dangers_finds_each_of_them(text):
     assert len(list(dangers(ast.parse(text)))) == 1
 
 
 def test_a_script_is_short_enough_to_be_read_as_a_story():
-    long = {str(path.relative_to(ROOT)): lines for path in MODULES
-            if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 320}
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in MODULES
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 320
+    }
     assert not long
 
 
 def test_no_line_of_the_suite_names_a_place_on_one_machine():
     places = re.compile(r"/(?:home|Users|root|work|tmp)/")
-    found = [f"{path.relative_to(ROOT)}:{number}" for path in MODULES
-             for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1) if places.search(line)]
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in MODULES
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if places.search(line)
+    ]
     assert not found

@@ -18,8 +18,9 @@ MODEL = DEMO / "model"
 
 def run_here(folder, *command):
     """A command of the Makefile, in a folder with the demo's and the experiment's files and none of their output."""
-    return subprocess.run([sys.executable, *map(str, command)], cwd=folder, env=environment(), text=True,
-                          capture_output=True, timeout=600)
+    return subprocess.run(
+        [sys.executable, *map(str, command)], cwd=folder, env=environment(), text=True, capture_output=True, timeout=600
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +43,27 @@ def demo(tmp_path_factory, corpus):
 
 def test_docstrings_are_read_without_running_the_code(tmp_path):
     code = tmp_path / "code.py"
-    code.write_text('"""First."""\nraise SystemExit("imported")\nclass A:\n    """Second\n\n    third."""\n'
-                    '    async def f(self):\n        """Fourth."""\n'
-                    'def g():\n    "fifth"\ndef h():\n    x = "no docstring"\n')
+    code.write_text(
+        '"""First."""\nraise SystemExit("imported")\nclass A:\n    """Second\n\n    third."""\n'
+        '    async def f(self):\n        """Fourth."""\n'
+        'def g():\n    "fifth"\ndef h():\n    x = "no docstring"\n'
+    )
     assert sorted(docstrings_of(code)) == ["First.", "Fourth.", "Second\n\nthird.", "fifth"]
     code.write_text("print 'another version'")
     assert docstrings_of(code) == []
 
 
 def test_wrapped_lines_are_joined_and_sessions_and_tables_left_out():
-    text = ("The first line of a paragraph that is wrapped\nhere and ends.\n\n>>> f()\n1\n\nshort\nlines\n\n"
-            "====  ====\na b\n\nA heading\n---------\n\n"
-            "  code = 1  # which is long enough to be wrapped, were it\n    indented = 2")
-    assert paragraphs(text) == ["The first line of a paragraph that is wrapped here and ends.", "short\nlines",
-                                "  code = 1  # which is long enough to be wrapped, were it\n    indented = 2"]
+    text = (
+        "The first line of a paragraph that is wrapped\nhere and ends.\n\n>>> f()\n1\n\nshort\nlines\n\n"
+        "====  ====\na b\n\nA heading\n---------\n\n"
+        "  code = 1  # which is long enough to be wrapped, were it\n    indented = 2"
+    )
+    assert paragraphs(text) == [
+        "The first line of a paragraph that is wrapped here and ends.",
+        "short\nlines",
+        "  code = 1  # which is long enough to be wrapped, were it\n    indented = 2",
+    ]
 
 
 def test_the_corpus_is_the_standard_librarys_own_words_and_no_phrase_stands_in_two_texts(corpus):
@@ -91,7 +99,7 @@ def test_the_model_is_small_and_stock_and_reads_the_corpus_better_than_its_words
     ids = np.concatenate([tokenizer(text, add_special_tokens=False)["input_ids"] for text in rows])
     share = np.bincount(ids, minlength=len(tokenizer)) / len(ids)
     unigram = -(share[share > 0] * np.log(share[share > 0])).sum()
-    windows = torch.tensor(ids[:len(ids) // 255 * 255].reshape(-1, 255)[::40])
+    windows = torch.tensor(ids[: len(ids) // 255 * 255].reshape(-1, 255)[::40])
     input_ids = torch.cat([torch.full((len(windows), 1), tokenizer.bos_token_id), windows], dim=1)
     with torch.inference_mode():
         loss = model(input_ids=input_ids, labels=input_ids).loss.item()
@@ -112,8 +120,11 @@ def test_the_answer_forms_through_the_layers(demo):
     with open(folder / "results" / "demo" / "probe_results.csv", encoding="utf-8") as file:
         test = {row["layer"]: float(row["test_balanced_accuracy"]) for row in csv.DictReader(file)}
     with open(folder / "results" / "demo" / "baselines.csv", encoding="utf-8") as file:
-        read_token = next(float(row["balanced_accuracy"]) for row in csv.DictReader(file)
-                          if row["baseline"] == "read token" and row["split"] == "test")
+        read_token = next(
+            float(row["balanced_accuracy"])
+            for row in csv.DictReader(file)
+            if row["baseline"] == "read token" and row["split"] == "test"
+        )
     assert list(test) == ["embed", "0", "1", "2", "3", "4", "5", "final_norm"]
     assert test["5"] >= 0.80
     assert test["5"] > test["embed"] + 0.02 and test["5"] > read_token + 0.02

@@ -56,12 +56,51 @@ def data(prepared, tmp_path_factory):
 def trained(data, tmp_path_factory):
     """Folder of models (every kind, two lags), models/pooled and an export."""
     folder = tmp_path_factory.mktemp("trained")
-    for name, flags in (("models", ("--probe", ",".join(KINDS), "--lags", "-2,-1", "--layer_sweep", "0,final_norm",
-                                    "--epochs", 2, "--export", folder / "export")),
-                        ("pooled", ("--probe", "linear,attention_features", "--pool", "mean", "--layer", 1, "--epochs", 2,
-                                    "--attention_segments", 2))):
-        assert_success(call("train_probe", "--train_data", data / "train.pth", "--output_dir", folder / name,
-                            "--results_dir", folder / f"results_{name}", "--no_wandb", *flags))
+    for name, flags in (
+        (
+            "models",
+            (
+                "--probe",
+                ",".join(KINDS),
+                "--lags",
+                "-2,-1",
+                "--layer_sweep",
+                "0,final_norm",
+                "--epochs",
+                2,
+                "--export",
+                folder / "export",
+            ),
+        ),
+        (
+            "pooled",
+            (
+                "--probe",
+                "linear,attention_features",
+                "--pool",
+                "mean",
+                "--layer",
+                1,
+                "--epochs",
+                2,
+                "--attention_segments",
+                2,
+            ),
+        ),
+    ):
+        assert_success(
+            call(
+                "train_probe",
+                "--train_data",
+                data / "train.pth",
+                "--output_dir",
+                folder / name,
+                "--results_dir",
+                folder / f"results_{name}",
+                "--no_wandb",
+                *flags,
+            )
+        )
     return folder
 
 
@@ -91,12 +130,25 @@ def other(data, tmp_path_factory):
         tasks.append({name: values[:count] for name, values in found.items()})
     hashes = list(test["metadata"]["document_hashes"])
     hashes[unknown] = "another text's"
-    metadata = {**test["metadata"], "dataset_fingerprint": "another", "document_hashes": hashes,
-                "targets": [{"name": "often", "token": None, "piece": None, "prevalence": 0.02},
-                            {"name": ATTACK, "token": None, "piece": None, "prevalence": 0.5}]}
+    metadata = {
+        **test["metadata"],
+        "dataset_fingerprint": "another",
+        "document_hashes": hashes,
+        "targets": [
+            {"name": "often", "token": None, "piece": None, "prevalence": 0.02},
+            {"name": ATTACK, "token": None, "piece": None, "prevalence": 0.5},
+        ],
+    }
     path = tmp_path_factory.mktemp("other") / "other.pth"
-    torch.save({"format": test["format"], "version": test["version"], "metadata": metadata,
-                **{name: torch.cat([found[name] for found in tasks]) for name in windows}}, path)
+    torch.save(
+        {
+            "format": test["format"],
+            "version": test["version"],
+            "metadata": metadata,
+            **{name: torch.cat([found[name] for found in tasks]) for name in windows},
+        },
+        path,
+    )
     return Other(path, known)
 
 
@@ -113,8 +165,9 @@ def table(folder, name="transfer"):
 def same(trained, data, tmp_path_factory):
     """All probes on the test split that training reported."""
     folder = tmp_path_factory.mktemp("same")
-    return folder, assert_success(evaluate(folder, "--probe_dir", trained / "models", trained / "pooled", "--data",
-                                           data / "test.pth"))
+    return folder, assert_success(
+        evaluate(folder, "--probe_dir", trained / "models", trained / "pooled", "--data", data / "test.pth")
+    )
 
 
 def test_the_test_split_has_the_scores_that_training_reported(same, trained):
@@ -140,8 +193,11 @@ def test_an_export_gives_what_its_folder_gives(same, trained, data, tmp_path):
     scores = ("auc", "auprc_low", "balanced_accuracy", "brier", "probe_fingerprint", "n_seen_left_out")
 
     def by_probe(rows):
-        return {tuple(row[name] for name in ("layer_idx", "probe", "lag")): [row[name] for name in scores] for row in rows
-                if row["lag"] == "-1" and row["probe_pool"] == "last" and "pooled" not in row["probe_dir"]}
+        return {
+            tuple(row[name] for name in ("layer_idx", "probe", "lag")): [row[name] for name in scores]
+            for row in rows
+            if row["lag"] == "-1" and row["probe_pool"] == "last" and "pooled" not in row["probe_dir"]
+        }
 
     assert by_probe(table(tmp_path)) == by_probe(table(same[0]))
     assert {row["probe_file"].startswith(f"{export}#%20the/") for row in table(tmp_path)} == {True}
@@ -153,8 +209,9 @@ def test_an_export_gives_what_its_folder_gives(same, trained, data, tmp_path):
 @pytest.fixture(scope="module")
 def transferred(trained, other, tmp_path_factory):
     folder = tmp_path_factory.mktemp("transferred")
-    return folder, assert_success(evaluate(folder, "--probe_dir", trained / "models", "--data", other.path, "--layers",
-                                           "0,final_norm"))
+    return folder, assert_success(
+        evaluate(folder, "--probe_dir", trained / "models", "--data", other.path, "--layers", "0,final_norm")
+    )
 
 
 def truth_of(other, tiny_model, task):
@@ -186,10 +243,17 @@ def formula(state, kind, states, sequence, read):
 @pytest.mark.parametrize("lag", [-2, -1])
 @pytest.mark.parametrize("task", [0, 1])
 def test_scores_on_other_targets_follow_from_the_models_own_states(trained, other, tiny_model, transferred, kind, lag, task):
-    probe = next(probe for path in (trained / "models").glob("*.pth") if (probe := loaded(path))["metadata"]["layer"] == 0
-                 and (probe["metadata"]["kind"], probe["metadata"]["lag"]) == (kind, lag))
-    (row,) = [row for row in table(transferred[0]) if (row["layer_idx"], row["probe"], row["lag"]) == ("0", kind, str(lag))
-              and row["target"] == ("often", ATTACK)[task]]
+    probe = next(
+        probe
+        for path in (trained / "models").glob("*.pth")
+        if (probe := loaded(path))["metadata"]["layer"] == 0
+        and (probe["metadata"]["kind"], probe["metadata"]["lag"]) == (kind, lag)
+    )
+    (row,) = [
+        row
+        for row in table(transferred[0])
+        if (row["layer_idx"], row["probe"], row["lag"]) == ("0", kind, str(lag)) and row["target"] == ("often", ATTACK)[task]
+    ]
     states, labels, groups = truth_of(other, tiny_model, task)
     sequence, position = np.nonzero(labels >= 0)
     there = position + lag >= 1
@@ -221,8 +285,11 @@ def test_a_label_that_is_drawn_is_not_found(trained, other, tmp_path):
     labels = loaded(other.path)["labels"]
     drawn = np.random.default_rng(1).integers(0, 2, labels.shape)
     edit(other.path, tmp_path / "drawn.pth", labels=np.where(labels >= 0, drawn, -1))
-    assert_success(evaluate(tmp_path, "--probe_dir", trained / "models", "--data", tmp_path / "drawn.pth", "--lag", -1,
-                            "--targets", "often"))
+    assert_success(
+        evaluate(
+            tmp_path, "--probe_dir", trained / "models", "--data", tmp_path / "drawn.pth", "--lag", -1, "--targets", "often"
+        )
+    )
     found = [float(row["auc"]) for row in table(tmp_path)]
     assert len(found) == 13 and np.abs(np.array(found) - 0.5).max() < 0.05
 
@@ -246,6 +313,7 @@ def test_average_precision_without_a_group_and_of_drawn_groups_is_scikit_learns(
     found = average_precision.AveragePrecision(logits, labels, Groups(groups), (None, 0.03))
     weights = draw_weights(7)[:20]
     for row, prevalence in enumerate((None, 0.03)):
+
         def expected(counts, prevalence=prevalence):
             weights = counts.astype(float)  # of each example
             if prevalence:
@@ -264,8 +332,18 @@ def test_seen_documents_are_left_out_unless_they_are_asked_for(trained, other, d
     assert "1 document(s) are left out" in transferred[1].stdout and "5 of" not in transferred[1].stdout
     first = [row for row in table(transferred[0]) if row["target"] == "often"]
     assert {(row["n_seen_left_out"], row["n_seen_kept"]) for row in first} == {("1", "0")}
-    arguments = ("--probe_dir", trained / "models", "--data", other.path, "--layers", 0, "--targets", "often", "--probe",
-                 "linear")
+    arguments = (
+        "--probe_dir",
+        trained / "models",
+        "--data",
+        other.path,
+        "--layers",
+        0,
+        "--targets",
+        "often",
+        "--probe",
+        "linear",
+    )
     result = assert_success(evaluate(tmp_path / "kept", *arguments, "--keep_seen"))
     kept = table(tmp_path / "kept")
     assert {(row["n_seen_left_out"], row["n_seen_kept"]) for row in kept} == {("0", "1")}
@@ -349,7 +427,9 @@ def test_rows_are_kept_until_a_file_holds_something_else(trained, data, other, t
     assert_success(evaluate(tmp_path, *arguments, other.path, "--targets", "often"))
     before = table(tmp_path)
     assert len(before) == 4 and list(table(tmp_path, "transfer_matrix")[0])[-2:] == [
-        f"{data / 'test.pth'}:  the", f"{other.path}: often"]
+        f"{data / 'test.pth'}:  the",
+        f"{other.path}: often",
+    ]
     probe = loaded(path)
     probe["state_dict"]["weight"] *= -1
     torch.save(probe, path)
@@ -371,21 +451,25 @@ def stranger(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("arguments, needles, status", [
-    (("--probe_dir", "{tmp}/none"), ("--probe_dir", "none does not exist"), 1),
-    (("--probe_dir", "{tmp}"), ("--probe_dir", "holds no probe_*.pth"), 1),
-    (("--probe_dir", "{tmp}/none.safetensors"), ("none.safetensors does not exist",), 1),
-    (("--data", "{tmp}/none.pth"), ("none.pth does not exist",), 1),
-    (("--data", "{data}/metadata.json"), ("metadata.json is", "not"), 1),
-    (("--targets", "the,a"), ("--targets the,a", "test.pth has none of them", "' the'"), 1),
-    (("--layers", "1"), ("--layers 1", "no probe is of it", "0, attention, final_norm"), 1),
-    (("--lag", "-7"), ("--lag -7", "they are of -2, -1"), 1),
-    (("--seed", "3"), ("--seed 3", "they are of 0"), 1),
-    (("--layers", "0,first"), ("--layers 0,first", "'first' is no layer"), 2),
-    (("--probe", "linear,mas_mean"), ("'mas_mean'", "did you mean mass_mean?"), 2),
-    (("--lag", "near"), ("--lag", "'near'"), 2),
-    (("--dat", "x"), ("unknown argument --dat", "did you mean --data?"), 2),
-    (("--model_name", "{stranger}"), ("with the tokenizer of", "has another one"), 1)])
+@pytest.mark.parametrize(
+    "arguments, needles, status",
+    [
+        (("--probe_dir", "{tmp}/none"), ("--probe_dir", "none does not exist"), 1),
+        (("--probe_dir", "{tmp}"), ("--probe_dir", "holds no probe_*.pth"), 1),
+        (("--probe_dir", "{tmp}/none.safetensors"), ("none.safetensors does not exist",), 1),
+        (("--data", "{tmp}/none.pth"), ("none.pth does not exist",), 1),
+        (("--data", "{data}/metadata.json"), ("metadata.json is", "not"), 1),
+        (("--targets", "the,a"), ("--targets the,a", "test.pth has none of them", "' the'"), 1),
+        (("--layers", "1"), ("--layers 1", "no probe is of it", "0, attention, final_norm"), 1),
+        (("--lag", "-7"), ("--lag -7", "they are of -2, -1"), 1),
+        (("--seed", "3"), ("--seed 3", "they are of 0"), 1),
+        (("--layers", "0,first"), ("--layers 0,first", "'first' is no layer"), 2),
+        (("--probe", "linear,mas_mean"), ("'mas_mean'", "did you mean mass_mean?"), 2),
+        (("--lag", "near"), ("--lag", "'near'"), 2),
+        (("--dat", "x"), ("unknown argument --dat", "did you mean --data?"), 2),
+        (("--model_name", "{stranger}"), ("with the tokenizer of", "has another one"), 1),
+    ],
+)
 def test_bad_input_is_one_line_and_nothing_is_written(trained, data, stranger, tmp_path, arguments, needles, status):
     names = {"tmp": tmp_path, "data": data, "stranger": stranger}
     given = dict(zip(arguments[::2], (value.format(**names) for value in arguments[1::2]), strict=True))
@@ -408,20 +492,31 @@ def test_a_lag_that_no_token_has_is_named(trained, data, tmp_path):
 def test_one_class_only_leaves_what_needs_both_empty_and_says_so(trained, data, tmp_path):
     labels = loaded(data / "test.pth")["labels"]
     edit(data / "test.pth", tmp_path / "one.pth", labels=torch.where(labels >= 0, 1, -1), dataset_fingerprint="x")
-    result = assert_success(evaluate(tmp_path, "--probe_dir", trained / "models", "--data", tmp_path / "one.pth", "--layer",
-                                     0))
+    result = assert_success(
+        evaluate(tmp_path, "--probe_dir", trained / "models", "--data", tmp_path / "one.pth", "--layer", 0)
+    )
     rows = table(tmp_path)
     assert f"{len(rows)} of {len(rows)} pairs" in result.stdout and "one class only" in result.stdout
     assert {(row["auc"], row["auprc"], row["balanced_accuracy"], row["tpr_at_1_fpr"], row["pos_ratio"]) for row in rows} == {
-        ("", "", "", "", "1.0")}
+        ("", "", "", "", "1.0")
+    }
 
 
 def test_probes_data_and_results_of_another_model_are_refused_by_both_names(trained, data, tiny_model, stranger, tmp_path):
     models = shutil.copytree(trained / "models", tmp_path / "models")
-    edit(data / "test.pth", tmp_path / "theirs.pth", tokenizer={**loaded(data / "test.pth")["metadata"]["tokenizer"],
-                                                               "fingerprint": "0123"}, model_name="their/model")
-    assert_one_line_error(evaluate(tmp_path / "out", "--probe_dir", models, "--data", tmp_path / "theirs.pth"),
-                          "their/model", "0123", str(tiny_model), "theirs.pth")
+    edit(
+        data / "test.pth",
+        tmp_path / "theirs.pth",
+        tokenizer={**loaded(data / "test.pth")["metadata"]["tokenizer"], "fingerprint": "0123"},
+        model_name="their/model",
+    )
+    assert_one_line_error(
+        evaluate(tmp_path / "out", "--probe_dir", models, "--data", tmp_path / "theirs.pth"),
+        "their/model",
+        "0123",
+        str(tiny_model),
+        "theirs.pth",
+    )
     assert_success(evaluate(tmp_path / "out", "--probe_dir", models, "--data", data / "test.pth", "--layer", 0))
     path = tmp_path / "out" / "transfer.csv"
     row = table(tmp_path / "out")[0]
@@ -437,9 +532,14 @@ def test_probes_data_and_results_of_another_model_are_refused_by_both_names(trai
         torch.save(probe, path)
     result = evaluate(tmp_path / "out", "--probe_dir", models, "--data", data / "test.pth")
     assert_one_line_error(result, "transfer.csv is of model", str(tiny_model), "their/model", "4567", "--overwrite")
-    assert_one_line_error(evaluate(tmp_path / "out", "--probe_dir", models, trained / "models", "--data", data / "test.pth"),
-                          "their/model", "4567", str(tiny_model))
-    result = evaluate(tmp_path / "out", "--probe_dir", models, "--model_name", tiny_model, "--data", data / "test.pth",
-                      "--overwrite")
+    assert_one_line_error(
+        evaluate(tmp_path / "out", "--probe_dir", models, trained / "models", "--data", data / "test.pth"),
+        "their/model",
+        "4567",
+        str(tiny_model),
+    )
+    result = evaluate(
+        tmp_path / "out", "--probe_dir", models, "--model_name", tiny_model, "--data", data / "test.pth", "--overwrite"
+    )
     assert_one_line_error(result, "their/model", "4567", f"{tiny_model} is another model")
     assert snapshot(tmp_path / "out") == before

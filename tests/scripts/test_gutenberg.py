@@ -12,15 +12,41 @@ from utils.scores.shortcuts import shortcut_aurocs
 @pytest.fixture(scope="module")
 def books(gutenberg, stories260K, tmp_path_factory):
     folder = tmp_path_factory.mktemp("books")
-    assert_success(call("prepare_data", "--dataset", gutenberg, "--model_name", stories260K, "--context_length", 128,
-                        "--max_chunks_per_class", 3000, "--output_dir", folder))
+    assert_success(
+        call(
+            "prepare_data",
+            "--dataset",
+            gutenberg,
+            "--model_name",
+            stories260K,
+            "--context_length",
+            128,
+            "--max_chunks_per_class",
+            3000,
+            "--output_dir",
+            folder,
+        )
+    )
     return folder
 
 
 @pytest.fixture(scope="module")
 def sweep(books):
-    assert_success(call("train_probe", "--train_data", books / "train.pth", "--layer_sweep", "all", "--lags=-1,0",
-                        "--no_wandb", "--output_dir", books / "models", "--results_dir", books / "results"))
+    assert_success(
+        call(
+            "train_probe",
+            "--train_data",
+            books / "train.pth",
+            "--layer_sweep",
+            "all",
+            "--lags=-1,0",
+            "--no_wandb",
+            "--output_dir",
+            books / "models",
+            "--results_dir",
+            books / "results",
+        )
+    )
     with open(books / "results" / "probe_results.csv", newline="", encoding="utf-8") as file:
         rows = {(row["layer"], int(row["lag"])): row for row in csv.DictReader(file)}
     with open(books / "results" / "baselines.csv", newline="", encoding="utf-8") as file:
@@ -56,9 +82,25 @@ def test_the_next_token_is_read_from_deep_layers_and_the_current_one_from_all(sw
 def test_the_dutch_book_alone_is_too_few(gutenberg, stories260K, tmp_path):
     from helpers import assert_one_line_error
 
-    assert_one_line_error(call("prepare_data", "--dataset", gutenberg, "--language", "nl", "--target_token", ".",
-                               "--model_name", stories260K, "--context_length", 128, "--output_dir", tmp_path),
-                          "1 independent text(s)", "at least 3")
+    assert_one_line_error(
+        call(
+            "prepare_data",
+            "--dataset",
+            gutenberg,
+            "--language",
+            "nl",
+            "--target_token",
+            ".",
+            "--model_name",
+            stories260K,
+            "--context_length",
+            128,
+            "--output_dir",
+            tmp_path,
+        ),
+        "1 independent text(s)",
+        "at least 3",
+    )
 
 
 def test_a_bidirectional_model_needs_leave_for_a_negative_lag(gutenberg, tmp_path):
@@ -68,13 +110,36 @@ def test_a_bidirectional_model_needs_leave_for_a_negative_lag(gutenberg, tmp_pat
     from helpers import assert_one_line_error
 
     model = Path(minilm.__file__).parent / "model"
-    assert_success(call("prepare_data", "--dataset", gutenberg, "--model_name", model, "--context_length", 24,
-                        "--max_chunks_per_class", 60, "--output_dir", tmp_path))
+    assert_success(
+        call(
+            "prepare_data",
+            "--dataset",
+            gutenberg,
+            "--model_name",
+            model,
+            "--context_length",
+            24,
+            "--max_chunks_per_class",
+            60,
+            "--output_dir",
+            tmp_path,
+        )
+    )
     sequences = load_sequences(tmp_path / "train.pth")
     assert sequences.input_ids.shape[1] == 1 + 25 + 1  # [CLS] ... [SEP]
     assert "checks passed" in assert_success(call("inspect_data", "--data_path", tmp_path / "train.pth")).stdout
-    train = ("train_probe", "--train_data", tmp_path / "train.pth", "--no_wandb", "--output_dir", tmp_path / "models",
-             "--results_dir", tmp_path / "results", "--layer_sweep", "embed,5")
+    train = (
+        "train_probe",
+        "--train_data",
+        tmp_path / "train.pth",
+        "--no_wandb",
+        "--output_dir",
+        tmp_path / "models",
+        "--results_dir",
+        tmp_path / "results",
+        "--layer_sweep",
+        "embed,5",
+    )
     assert_one_line_error(call(*train), "bidirectional", "--allow_bidirectional")
     assert "not a prediction" in assert_success(call(*train, "--allow_bidirectional")).stdout
     assert_success(call(*train, "--predict_current"))

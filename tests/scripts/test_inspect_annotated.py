@@ -15,8 +15,13 @@ from utils.data.sequences import load_sequences, per_target, save_sequences
 from utils.scores.shortcuts import shortcut_aurocs
 
 LABELS = ("deduction", "doubt", "recall", "example")
-INDEX = {"Probe from": "prompt", "Probe to": "target", "Data type": "Binary Classification", "probe from extraction": "col",
-         "probe to extraction": "col == 1"}
+INDEX = {
+    "Probe from": "prompt",
+    "Probe to": "target",
+    "Data type": "Binary Classification",
+    "probe from extraction": "col",
+    "probe to extraction": "col == 1",
+}
 
 
 def write_spans(folder):
@@ -24,19 +29,31 @@ def write_spans(folder):
     for number in range(14):
         text = prose(number, 20 + 60 * (number % 3))
         start = text.index(" ", len(text) // 2) + 1
-        rows.append({"id": f"text {number}", "text": f"{text[:start]}open the old door slowly {text[start:]}",
-                     "spans": [[start, start + 24]]})
+        rows.append(
+            {
+                "id": f"text {number}",
+                "text": f"{text[:start]}open the old door slowly {text[start:]}",
+                "spans": [[start, start + 24]],
+            }
+        )
     return write_jsonl(folder / "spans.jsonl", rows)
 
 
 def write_chains(folder):
     draw, rows = random.Random(0), []
     for number in range(14):
-        parts = [f"{label.capitalize()} has it: {prose(100 * number + place, 9)}"
-                 for place, label in enumerate(draw.choices(LABELS, k=8))]
-        rows.append({"task_id": f"task {number}", "problem": f"Why {prose(500 + number, 6)}?",
-                     "reasoning_chain": "\n".join(parts),
-                     "annotated_chain": "\n".join(f'["{part.split()[0].lower()}"]{part}["end-section"]' for part in parts)})
+        parts = [
+            f"{label.capitalize()} has it: {prose(100 * number + place, 9)}"
+            for place, label in enumerate(draw.choices(LABELS, k=8))
+        ]
+        rows.append(
+            {
+                "task_id": f"task {number}",
+                "problem": f"Why {prose(500 + number, 6)}?",
+                "reasoning_chain": "\n".join(parts),
+                "annotated_chain": "\n".join(f'["{part.split()[0].lower()}"]{part}["end-section"]' for part in parts),
+            }
+        )
     path = folder / "chains.json"
     path.write_text(json.dumps(rows), encoding="utf-8")
     return path
@@ -45,14 +62,19 @@ def write_chains(folder):
 def write_documents(folder):
     """Two sets that share some texts; in the first a positive text is longer."""
     draw = random.Random(0)
-    sets = {"long": [(prose(number, 6 + 9 * (number % 2) + draw.randrange(6)), number % 2) for number in range(60)],
-            "first": [(prose(number, 30), number % 3 == 0) for number in range(200, 260)]}
+    sets = {
+        "long": [(prose(number, 6 + 9 * (number % 2) + draw.randrange(6)), number % 2) for number in range(60)],
+        "first": [(prose(number, 30), number % 3 == 0) for number in range(200, 260)],
+    }
     sets["first"] += [(text, number % 2) for number, (text, _) in enumerate(sets["long"][:12])]
     for tag, rows in sets.items():
         write_csv(folder / f"{tag}.csv", ("prompt", "target"), [(text, int(label)) for text, label in rows])
     names = ("number", "source", "name", "tag", "save_name", *INDEX)
-    write_csv(folder / "main.csv", names, [(number, f"{tag}.csv", tag, tag, f"{number}_{tag}.csv", *INDEX.values())
-                                           for number, tag in enumerate(sets, 1)])
+    write_csv(
+        folder / "main.csv",
+        names,
+        [(number, f"{tag}.csv", tag, tag, f"{number}_{tag}.csv", *INDEX.values()) for number, tag in enumerate(sets, 1)],
+    )
     return folder / "main.csv"
 
 
@@ -67,8 +89,21 @@ def data(tiny_model, tmp_path_factory):
     folders = {}
     for task, write in (("spans", write_spans), ("chains", write_chains), ("documents", write_documents)):
         folder = tmp_path_factory.mktemp(task)
-        assert_success(call("prepare_data", "--task", task, "--input", write(folder), "--model_name", tiny_model,
-                            "--context_length", 60, "--output_dir", folder / "data"))
+        assert_success(
+            call(
+                "prepare_data",
+                "--task",
+                task,
+                "--input",
+                write(folder),
+                "--model_name",
+                tiny_model,
+                "--context_length",
+                60,
+                "--output_dir",
+                folder / "data",
+            )
+        )
         folders[task] = folder / "data"
     return folders
 
@@ -78,11 +113,13 @@ def load(data, task, split="train"):
 
 
 def failed_checks(sequences):
-    return {check.name for check in check_file(sequences, sequences.metadata["tokenizer"]["fingerprint"])
-            if not check.passed}
+    return {
+        check.name for check in check_file(sequences, sequences.metadata["tokenizer"]["fingerprint"]) if not check.passed
+    }
 
 
 # ---- what is shown
+
 
 def inspect(data, task, *arguments):
     return assert_success(call("inspect_data", "--data_path", data[task] / "train.pth", *arguments)).stdout
@@ -106,8 +143,12 @@ def test_several_targets_stand_in_a_table_and_only_a_few_show_samples(data):
     for target, found in zip(sequences.metadata["targets"], per_target(sequences), strict=True):
         (line,) = [line.split() for line in balance if line.startswith(f"{target['name']} ")]
         labels = found.labels[found.labels >= 0]
-        assert line[2:] == [f"{(labels == 1).sum():,}", f"{(labels == 0).sum():,}", f"{labels.mean():.2%}",
-                            f"{target['prevalence']:.2%}"]
+        assert line[2:] == [
+            f"{(labels == 1).sum():,}",
+            f"{(labels == 0).sum():,}",
+            f"{labels.mean():.2%}",
+            f"{target['prevalence']:.2%}",
+        ]
         (line,) = [line.split() for line in shortcuts if line.startswith(f"{target['name']} ")]
         assert line[1:] == [f"{value:.3f}" for value in shortcut_aurocs(found).values()]
 
@@ -134,11 +175,13 @@ def test_shortcuts_are_those_of_one_target(data):
     found = shortcut_aurocs(long)
     row, _, labels = long.labelled()
     assert found["length of the sequence"] == pytest.approx(roc_auc_score(labels, long.lengths[row])) and (
-        found["length of the sequence"] > 0.8)
+        found["length of the sequence"] > 0.8
+    )
     assert "distance since the last target" not in found and "position in the document" not in found
 
 
 # ---- broken on purpose, in one file
+
 
 def label_on_bos(sequences):
     sequences.labels[0, 0] = 0
@@ -202,13 +245,23 @@ def two_windows_of_a_text(sequences):
     sequences.starts[1] = sequences.starts[0] + 1000
 
 
-@pytest.mark.parametrize(("task", "fault", "names"), [
-    ("spans", label_on_bos, {"labels"}), ("spans", label_behind_the_text, {"labels"}), ("spans", no_label, {"labels"}),
-    ("spans", label_twice, {"labels", "windows"}), ("chains", label_twice, {"labels", "windows"}),
-    ("spans", label_in_the_wrong_window, {"windows"}), ("chains", row_unlike_its_window, {"windows"}),
-    ("spans", window_unlike_its_neighbour, {"windows"}), ("spans", torn_document, {"windows"}),
-    ("documents", label_before_the_last_token, {"labels"}), ("documents", no_label, {"labels"}),
-    ("documents", two_windows_of_a_text, {"labels"})])
+@pytest.mark.parametrize(
+    ("task", "fault", "names"),
+    [
+        ("spans", label_on_bos, {"labels"}),
+        ("spans", label_behind_the_text, {"labels"}),
+        ("spans", no_label, {"labels"}),
+        ("spans", label_twice, {"labels", "windows"}),
+        ("chains", label_twice, {"labels", "windows"}),
+        ("spans", label_in_the_wrong_window, {"windows"}),
+        ("chains", row_unlike_its_window, {"windows"}),
+        ("spans", window_unlike_its_neighbour, {"windows"}),
+        ("spans", torn_document, {"windows"}),
+        ("documents", label_before_the_last_token, {"labels"}),
+        ("documents", no_label, {"labels"}),
+        ("documents", two_windows_of_a_text, {"labels"}),
+    ],
+)
 def test_a_fault_in_one_file_is_caught_by_its_check(task, fault, names, data):
     sequences = load(data, task)
     assert failed_checks(sequences) == set()
@@ -225,6 +278,7 @@ def test_a_broken_file_is_refused(data, tmp_path):
 
 
 # ---- two splits
+
 
 def siblings(train, val):
     return {check.name.split(":")[0]: check.passed for check in check_siblings("train", train, "val", val)}

@@ -20,9 +20,16 @@ def planted(seed, number):
     labels = random.integers(0, 2, size=(number, WIDTH)).astype(np.int8)
     labels[:, 0] = -1  # BOS
     zeros = np.zeros(number, dtype=np.int32)
-    sequences = Sequences(random.integers(2, 90, size=(number, WIDTH)).astype(np.int32), zeros + WIDTH, labels, zeros,
-                          np.arange(number, dtype=np.int32), zeros, zeros.astype(np.int64),
-                          {"tokenizer": {"before": [1], "after": []}})
+    sequences = Sequences(
+        random.integers(2, 90, size=(number, WIDTH)).astype(np.int32),
+        zeros + WIDTH,
+        labels,
+        zeros,
+        np.arange(number, dtype=np.int32),
+        zeros,
+        zeros.astype(np.int64),
+        {"tokenizer": {"before": [1], "after": []}},
+    )
     states = random.normal(size=(len(LAYERS), number, WIDTH, HIDDEN)).astype(np.float32)
     at = LAYERS.index(PLANTED_LAYER)
     for position in range(1, WIDTH):
@@ -36,8 +43,18 @@ def test_found_at_its_layer_and_lag_and_nowhere_else():
     splits = {name: planted(seed, number) for seed, (name, number) in enumerate({"train": 250, "val": 250}.items())}
     examples = {lag: {name: examples_at(sequences, lag) for name, (sequences, _) in splits.items()} for lag in LAGS}
     plans = {name: ReadPlan.union([found[name] for found in examples.values()]) for name in splits}
-    tables = {name: StateTable(LAYERS, [{"states": torch.from_numpy(states[:, plans[name].sequence, plans[name].position]),
-                                         "own": torch.zeros(len(plans[name]))}]) for name, (_, states) in splits.items()}
+    tables = {
+        name: StateTable(
+            LAYERS,
+            [
+                {
+                    "states": torch.from_numpy(states[:, plans[name].sequence, plans[name].position]),
+                    "own": torch.zeros(len(plans[name])),
+                }
+            ],
+        )
+        for name, (_, states) in splits.items()
+    }
     found = {}
     for lag in LAGS:
         matrices = {name: Matrices(tables[name], plans[name].rows(examples[lag][name])) for name in splits}

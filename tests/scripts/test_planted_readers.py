@@ -64,8 +64,9 @@ def write_chains(folder, lags, shuffled):
         marked = planted_at(words, lag, random)[10:]
         marked = random.permutation(marked) if shuffled else marked
         runs = np.split(np.arange(len(chain)), np.flatnonzero(np.diff(marked)) + 1)
-        annotated = "".join(f'["{label if marked[run[0]] else "deduction"}"]{text_of(chain[run])}["end-section"]'
-                            for run in runs)
+        annotated = "".join(
+            f'["{label if marked[run[0]] else "deduction"}"]{text_of(chain[run])}["end-section"]' for run in runs
+        )
         rows.append({"problem": text_of(problem), "reasoning_chain": text_of(chain), "annotated_chain": annotated})
     path = folder / "chains.json"
     path.write_text(json.dumps(rows), encoding="utf-8")
@@ -108,11 +109,19 @@ MARKED_TEXT = ("--context_length", WINDOW - 1, "--overlap", OVERLAP)
 READERS = {  # how the file is made, {target: its lag}, lags that are read, the flags of prepare_data
     "spans": (write_spans, {"north": 2, "south": -3}, range(-3, 4), MARKED_TEXT),
     "chains": (write_chains, {"backtracking": -4}, (-8, -4, -2, -1, 0, 1, 4), (*MARKED_TEXT, "--label", "backtracking")),
-    "documents": (write_documents, {"truth": -1}, range(-4, 1),
-                  ("--context_length", 7, "--truncation_side", "left", "--label_column", "truth")),
-    "token": (write_texts, {WORDS[TARGET_WORD]: -2}, (-5, -3, -2, -1, 1),
-              ("--context_length", WINDOW - 1, "--positions", "all", "--min_context", 4, "--target_token",
-               WORDS[TARGET_WORD]))}
+    "documents": (
+        write_documents,
+        {"truth": -1},
+        range(-4, 1),
+        ("--context_length", 7, "--truncation_side", "left", "--label_column", "truth"),
+    ),
+    "token": (
+        write_texts,
+        {WORDS[TARGET_WORD]: -2},
+        (-5, -3, -2, -1, 1),
+        ("--context_length", WINDOW - 1, "--positions", "all", "--min_context", 4, "--target_token", WORDS[TARGET_WORD]),
+    ),
+}
 
 
 def sweep(task, folder, model, shuffled):
@@ -120,12 +129,44 @@ def sweep(task, folder, model, shuffled):
     make, lags, read, flags = READERS[task]
     (folder / "input").mkdir()
     path = make(folder / "input", lags, shuffled)
-    assert_success(call("prepare_data", "--task", task, "--dataset" if task == "token" else "--input", path, "--model_name",
-                        model, "--output_dir", folder / "data", *FEW_TO_TRAIN, *flags))
+    assert_success(
+        call(
+            "prepare_data",
+            "--task",
+            task,
+            "--dataset" if task == "token" else "--input",
+            path,
+            "--model_name",
+            model,
+            "--output_dir",
+            folder / "data",
+            *FEW_TO_TRAIN,
+            *flags,
+        )
+    )
     assert_success(call("inspect_data", "--data_path", folder / "data" / "train.pth", "--num_samples", 1))
-    assert_success(call("train_probe", "--train_data", folder / "data" / "train.pth", "--lags", ",".join(map(str, read)),
-                        "--layer_sweep", "all", "--probe", "logistic", "--l2_grid", "0.001", "--batch_size", 256,
-                        "--output_dir", folder / "models", "--results_dir", folder / "results", "--no_wandb"))
+    assert_success(
+        call(
+            "train_probe",
+            "--train_data",
+            folder / "data" / "train.pth",
+            "--lags",
+            ",".join(map(str, read)),
+            "--layer_sweep",
+            "all",
+            "--probe",
+            "logistic",
+            "--l2_grid",
+            "0.001",
+            "--batch_size",
+            256,
+            "--output_dir",
+            folder / "models",
+            "--results_dir",
+            folder / "results",
+            "--no_wandb",
+        )
+    )
     with open(folder / "results" / "probe_results.csv", newline="", encoding="utf-8") as file:
         found = {(row["target"], row["layer"], int(row["lag"])): float(row["test_auc"]) for row in csv.DictReader(file)}
     assert set(found) == {(target, layer, lag) for target in lags for layer in LAYERS for lag in read}
@@ -135,8 +176,9 @@ def sweep(task, folder, model, shuffled):
 def windows_of_documents(folder):
     """Text tokens of the longest window; and the least number of windows that a document has."""
     splits = [load_sequences(folder / f"{name}.pth") for name in SPLITS]
-    counts = [np.unique(np.unique(np.stack([split.documents, split.starts]), axis=1)[0], return_counts=True)[1]
-              for split in splits]
+    counts = [
+        np.unique(np.unique(np.stack([split.documents, split.starts]), axis=1)[0], return_counts=True)[1] for split in splits
+    ]
     return max(int(split.lengths.max()) for split in splits) - 1, min(int(found.min()) for found in counts)
 
 

@@ -134,10 +134,13 @@ def test_needles_keep_the_files_own_split_and_every_token_is_labelled_once(prepa
     for row in list(rows.values())[::20]:
         _, offsets = offsets_of(stories260K, row["text"])
         needle = row["needle_char_span"] or [0, 0]
-        assert labels["needle"][row["id"]] == {token: int(any(needle[0] <= at < needle[1] for at in range(start, end)))
-                                               for token, (start, end) in enumerate(offsets)}
+        assert labels["needle"][row["id"]] == {
+            token: int(any(needle[0] <= at < needle[1] for at in range(start, end)))
+            for token, (start, end) in enumerate(offsets)
+        }
     assert metadata["targets"][0]["prevalence"] == pytest.approx(
-        np.mean([label for own in labels["needle"].values() for label in own.values()]))
+        np.mean([label for own in labels["needle"].values() for label in own.values()])
+    )
     assert (metadata["overlap"], metadata["label_rule"], metadata["default_lag"]) == (127, "tokens", 0)
 
 
@@ -165,16 +168,20 @@ RULES = {
     (): ("tokens", truth),
     ("--onset_only",): ("onsets", lambda document, offsets, target: onset_truth(document, offsets, target, False)),
     ("--onset_only", "--onset_negatives", "all"): (
-        "onsets_all", lambda document, offsets, target: onset_truth(document, offsets, target, True)),
-    ("--within", "5"): ("within 5", lambda document, offsets, target: within_truth(document, offsets, target, 5))}
+        "onsets_all",
+        lambda document, offsets, target: onset_truth(document, offsets, target, True),
+    ),
+    ("--within", "5"): ("within 5", lambda document, offsets, target: within_truth(document, offsets, target, 5)),
+}
 
 
 def onset_truth(document, offsets, target, all_others):
     own = first_tokens(document, offsets, lambda label: label == target)
     others = first_tokens(document, offsets, lambda label: label != target)
     known = [label >= 0 for label in truth(document, offsets, target)]
-    return [1 if token in own else 0 if token in others or all_others and known[token] else -1
-            for token in range(len(offsets))]
+    return [
+        1 if token in own else 0 if token in others or all_others and known[token] else -1 for token in range(len(offsets))
+    ]
 
 
 def within_truth(document, offsets, target, count):
@@ -257,9 +264,15 @@ def test_what_was_left_out_of_all_is_said_and_an_error_by_name(tmp_path, chains,
 def chain(index, text="Let me see. Wait, no. It is four.", **more):
     chain_text = f"{prose(index, 20)} {text}"
     annotated = chain_text.replace("Wait, no.", '["backtracking"]Wait, no.["end-section"]').replace(
-        "It is four.", '["deduction"]It is four.["end-section"]')
-    return {"task_id": f"chain {index}", "problem": f"What is {index} and two?", "reasoning_chain": chain_text,
-            "annotated_chain": annotated, **more}
+        "It is four.", '["deduction"]It is four.["end-section"]'
+    )
+    return {
+        "task_id": f"chain {index}",
+        "problem": f"What is {index} and two?",
+        "reasoning_chain": chain_text,
+        "annotated_chain": annotated,
+        **more,
+    }
 
 
 def write_chains(path, number=12, **more):
@@ -295,9 +308,9 @@ def test_a_chat_template_is_the_unlabelled_prompt_and_doubles_no_bos(tmp_path, c
             index = int(sequences.metadata["documents"][sequences.documents[row]].split()[1])
             prompt = tokenizer(f"<s>[INST] What is {index} and two? [/INST]<go>", add_special_tokens=False)["input_ids"]
             assert tokenizer(f"<s>[INST] What is {index} and two? [/INST]<go>")["input_ids"][:2] == [0, 0]  # the trap
-            ids = sequences.input_ids[row, :sequences.lengths[row]].tolist()
-            assert ids[:len(prompt)] == prompt and ids.count(0) == 1  # the chain's own "<s>" is text
-            assert (sequences.labels[row, :len(prompt)] == -1).all()
+            ids = sequences.input_ids[row, : sequences.lengths[row]].tolist()
+            assert ids[: len(prompt)] == prompt and ids.count(0) == 1  # the chain's own "<s>" is text
+            assert (sequences.labels[row, : len(prompt)] == -1).all()
             positive = [token for token, label in zip(ids, sequences.labels[row], strict=False) if label == 1]
             assert tokenizer.decode(positive).strip() in ("Wait, no.", "It is four.")
             rows += 1
@@ -344,8 +357,9 @@ def test_no_text_and_no_city_of_ten_sets_stands_on_two_sides(tmp_path, prepared_
         city_of = {normalised(row["statement"]): row["city"] for row in csv.DictReader(file)}
     cities = {split: {city_of[text] for text in own if text in city_of} for split, own in texts.items()}
     assert not on_two_sides(cities) and sum(map(len, cities.values())) > 700
-    result = prepare(tmp_path / "raw", "documents", index, stories260K, "--as_published", "--datasets",
-                     "spam_is,cities_true")
+    result = prepare(
+        tmp_path / "raw", "documents", index, stories260K, "--as_published", "--datasets", "spam_is,cities_true"
+    )
     assert "WARNING: --as_published" in result.stderr and metadata_of(tmp_path / "raw")["as_published"]
     texts = texts_by_split(load(tmp_path / "raw"))  # the negative control: the same sets are full of copies
     cities = {split: {city_of[text] for text in own if text in city_of} for split, own in texts.items()}
@@ -406,11 +420,11 @@ def test_a_text_that_is_too_long_loses_the_side_that_was_asked_for(tmp_path, tin
             text = texts[int(sequences.metadata["documents"][number].split(":")[1]) - 2]
             ids, offsets = offsets_of(tiny_model, text)
             own = slice(0, 60) if side == "right" else slice(max(len(ids) - 60, 0), None)
-            assert sequences.input_ids[row, 1:sequences.lengths[row]].tolist() == ids[own].tolist()
+            assert sequences.input_ids[row, 1 : sequences.lengths[row]].tolist() == ids[own].tolist()
             assert sequences.starts[row] == (own.start or 0)
             assert np.flatnonzero(sequences.labels[row] >= 0).tolist() == [sequences.lengths[row] - 1]
             first, last = offsets[own][0], offsets[own][-1]
-            assert shown == text[first[0] if side == "left" else 0:last[1]]
+            assert shown == text[first[0] if side == "left" else 0 : last[1]]
             truncated += len(ids) > 60
     assert truncated >= 8 and metadata_of(tmp_path / "data")["truncated"] == {"side": side, "texts": truncated}
     assert f"truncated: {truncated} of 24 texts lost their {'end' if side == 'right' else 'beginning'}" in result.stdout
@@ -456,14 +470,26 @@ def test_the_same_command_gives_the_same_bytes_and_the_order_of_rows_no_other_sp
     assert one == two and other != two
 
 
-def test_neither_target_nor_rule_nor_tokenizer_nor_prompt_moves_a_text_to_another_split(tmp_path, tiny_model, chat_model,
-                                                                                          stories260K):
+def test_neither_target_nor_rule_nor_tokenizer_nor_prompt_moves_a_text_to_another_split(
+    tmp_path, tiny_model, chat_model, stories260K
+):
     path, found = write_chains(tmp_path / "a.json", number=20), []
-    for number, (model, *more) in enumerate([(tiny_model,), (tiny_model, "--label", "deduction"), (stories260K,),
-                                             (tiny_model, "--onset_only"), (chat_model, "--within", 3)]):
+    for number, (model, *more) in enumerate(
+        [
+            (tiny_model,),
+            (tiny_model, "--label", "deduction"),
+            (stories260K,),
+            (tiny_model, "--onset_only"),
+            (chat_model, "--within", 3),
+        ]
+    ):
         prepare(tmp_path / str(number), "chains", path, model, "--max_texts", 16, "--context_length", 100, *more)
-        found.append({split: {sequences.metadata["documents"][document] for document in sequences.documents}
-                      for split, sequences in load(tmp_path / str(number)).items()})
+        found.append(
+            {
+                split: {sequences.metadata["documents"][document] for document in sequences.documents}
+                for split, sequences in load(tmp_path / str(number)).items()
+            }
+        )
     assert all(splits == found[0] for splits in found) and sum(map(len, found[0].values())) == 16
 
 
@@ -480,26 +506,34 @@ def test_max_texts_draws_by_seed_over_the_whole_file(tmp_path, tiny_model):
 # What is refused
 
 
-@pytest.mark.parametrize("words, needles", [
-    (("--input", "a.jsonl"), ("--task token does not read --input", "--task spans")),
-    (("--task", "spans"), ("--task spans needs --input",)),
-    (("--task", "spans", "--input", "a.jsonl", "--dataset", "b", "--target_token", "x"), ("--dataset, --target_token",)),
-    (("--task", "chains", "--input", "a.json", "--text_column", "text"), ("--task chains", "--text_column")),
-    (("--task", "documents", "--input", "a.csv", "--label", "x", "--overlap", "0"), ("--label, --overlap",)),
-    (("--task", "chains", "--input", "a.json", "--within", "4", "--onset_only"), ("--within", "--onset_only", "contradict")),
-    (("--task", "chains", "--input", "a.json", "--onset_negatives", "all"), ("--onset_negatives", "--onset_only")),
-    (("--task", "spans", "--input", "a.jsonl", "--positions", "sampled"), ("--positions",)),
-    (("--task", "spans", "--input", "a.jsonl", "--label", "a,,b"), ("--label", "'a,,b'")),
-    (("--task", "span", "--input", "a.jsonl"), ("--task", "'span'")),
-    (("--as_published",), ("--as_published",))])
+@pytest.mark.parametrize(
+    "words, needles",
+    [
+        (("--input", "a.jsonl"), ("--task token does not read --input", "--task spans")),
+        (("--task", "spans"), ("--task spans needs --input",)),
+        (("--task", "spans", "--input", "a.jsonl", "--dataset", "b", "--target_token", "x"), ("--dataset, --target_token",)),
+        (("--task", "chains", "--input", "a.json", "--text_column", "text"), ("--task chains", "--text_column")),
+        (("--task", "documents", "--input", "a.csv", "--label", "x", "--overlap", "0"), ("--label, --overlap",)),
+        (
+            ("--task", "chains", "--input", "a.json", "--within", "4", "--onset_only"),
+            ("--within", "--onset_only", "contradict"),
+        ),
+        (("--task", "chains", "--input", "a.json", "--onset_negatives", "all"), ("--onset_negatives", "--onset_only")),
+        (("--task", "spans", "--input", "a.jsonl", "--positions", "sampled"), ("--positions",)),
+        (("--task", "spans", "--input", "a.jsonl", "--label", "a,,b"), ("--label", "'a,,b'")),
+        (("--task", "span", "--input", "a.jsonl"), ("--task", "'span'")),
+        (("--as_published",), ("--as_published",)),
+    ],
+)
 def test_flags_that_the_task_does_not_read_are_wrong_usage(tmp_path, words, needles):
     assert_one_line_error(call("prepare_data", *words, cwd=tmp_path), *needles, status=2)
     assert list(tmp_path.iterdir()) == []
 
 
 def refused(folder, task, path, model, *more):
-    return call("prepare_data", "--task", task, "--input", path, "--model_name", model, "--output_dir", folder / "data",
-                *more)
+    return call(
+        "prepare_data", "--task", task, "--input", path, "--model_name", model, "--output_dir", folder / "data", *more
+    )
 
 
 def test_an_index_and_one_table_read_different_flags(tmp_path, tiny_model, index):
@@ -510,20 +544,26 @@ def test_an_index_and_one_table_read_different_flags(tmp_path, tiny_model, index
 
 LONELY = [{"text": f"{prose(number, 30)} here", "spans": [[3, 9]]} for number in range(9)]
 SPLIT = [{**row, "split": split} for row, split in zip(LONELY, ["train"] * 6 + ["val"] * 3, strict=True)]
-ONE_SIDED = [{**row, "split": SPLITS[number % 3], "spans": [[3, 9, "a"]] + [[0, 2, "b"]] * (number % 3 != 2)}
-             for number, row in enumerate(LONELY)]
+ONE_SIDED = [
+    {**row, "split": SPLITS[number % 3], "spans": [[3, 9, "a"]] + [[0, 2, "b"]] * (number % 3 != 2)}
+    for number, row in enumerate(LONELY)
+]
 
 
-@pytest.mark.parametrize("rows, flags, needles", [
-    (LONELY, ("--onset_only",), ("'span'", "no negative label in train", "--onset_negatives all")),
-    (SPLIT, (), ("train, val", "none of test", "take the splits out")),
-    (ONE_SIDED, ("--label", "b"), ("'b'", "positive in 2 splits")),
-    (LONELY, ("--overlap", "20", *SHORT, "--context_length", "39"), ("--overlap 20", "at most 19")),
-    (LONELY, ("--context_length", "256"), ("256 positions", "use at most 254")),
-    (LONELY, ("--label", "spam"), ("'spam'", "the labels are span")),
-    (LONELY, ("--max_texts", "2"), ("positive in 3 groups",)),
-    (LONELY[:2], (), ("positive in 3 groups",)),
-    (LONELY[:3] + [{"text": "short", "spans": [[2, 9]]}], (), ("line 4", "beyond the 5 characters"))])
+@pytest.mark.parametrize(
+    "rows, flags, needles",
+    [
+        (LONELY, ("--onset_only",), ("'span'", "no negative label in train", "--onset_negatives all")),
+        (SPLIT, (), ("train, val", "none of test", "take the splits out")),
+        (ONE_SIDED, ("--label", "b"), ("'b'", "positive in 2 splits")),
+        (LONELY, ("--overlap", "20", *SHORT, "--context_length", "39"), ("--overlap 20", "at most 19")),
+        (LONELY, ("--context_length", "256"), ("256 positions", "use at most 254")),
+        (LONELY, ("--label", "spam"), ("'spam'", "the labels are span")),
+        (LONELY, ("--max_texts", "2"), ("positive in 3 groups",)),
+        (LONELY[:2], (), ("positive in 3 groups",)),
+        (LONELY[:3] + [{"text": "short", "spans": [[2, 9]]}], (), ("line 4", "beyond the 5 characters")),
+    ],
+)
 def test_spans_that_cannot_be_split_or_cut_are_told_in_one_line(tmp_path, tiny_model, rows, flags, needles):
     path = write_jsonl(tmp_path / "a.jsonl", rows)
     assert_one_line_error(refused(tmp_path, "spans", path, tiny_model, *flags), *needles)
@@ -537,8 +577,17 @@ def test_a_target_without_both_classes_in_a_split_is_left_out_of_all(tmp_path, t
     assert "left out: target 'b'" in result.stdout
 
 
-@pytest.mark.parametrize("expression", ["__import__('os').system('touch hacked')", "col.map(open)", "().__class__",
-                                        "(" * 400 + "col" + ")" * 400, "'a' * 10**10", "col == 'x'"])
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "__import__('os').system('touch hacked')",
+        "col.map(open)",
+        "().__class__",
+        "(" * 400 + "col" + ")" * 400,
+        "'a' * 10**10",
+        "col == 'x'",
+    ],
+)
 def test_hostile_expressions_run_nothing(tmp_path, tiny_model, expression):
     path = table(tmp_path / "a.csv", [(f"text {number}", number % 2) for number in range(9)])
     result = refused(tmp_path, "documents", path, tiny_model, "--label_expression", expression)
@@ -549,24 +598,45 @@ def test_hostile_expressions_run_nothing(tmp_path, tiny_model, expression):
 def hostile_index(folder, **changes):
     (folder / "raw").mkdir()
     table(folder / "raw" / "a.csv", [(f"text {number}", number % 2) for number in range(12)])
-    row = {"source": "a.csv", "tag": "a", "save_name": "a.csv", "Probe from": "text", "Probe to": "label",
-           "probe from extraction": "col", "probe to extraction": "col", **changes}
+    row = {
+        "source": "a.csv",
+        "tag": "a",
+        "save_name": "a.csv",
+        "Probe from": "text",
+        "Probe to": "label",
+        "probe from extraction": "col",
+        "probe to extraction": "col",
+        **changes,
+    }
     return table(folder / "main.csv", [row.values()], row.keys())
 
 
-@pytest.mark.parametrize("changes, needle", [
-    ({"save_name": "../../out.csv"}, "'../../out.csv'"), ({"source": "../a.csv"}, "'../a.csv'"),
-    ({"probe to extraction": "col.map(open)"}, "col.map(open)"), ({"Probe to": "labels"}, "'labels'")])
+@pytest.mark.parametrize(
+    "changes, needle",
+    [
+        ({"save_name": "../../out.csv"}, "'../../out.csv'"),
+        ({"source": "../a.csv"}, "'../a.csv'"),
+        ({"probe to extraction": "col.map(open)"}, "col.map(open)"),
+        ({"Probe to": "labels"}, "'labels'"),
+    ],
+)
 def test_an_index_reads_and_writes_only_where_it_may(tmp_path, tiny_model, changes, needle):
     result = refused(tmp_path, "documents", hostile_index(tmp_path, **changes), tiny_model)
     assert_one_line_error(result, needle)
     assert list((tmp_path / "data").iterdir()) == []
 
 
-@pytest.mark.parametrize("task, data, needle", [
-    ("spans", b'{"text": "a", "spans": []}\n{"text', "line 2: not JSON"), ("spans", b"\xff\xfe", "not UTF-8"),
-    ("chains", b"{}", "not a list of chains"), ("documents", b"text,label\n\xe9,1\n", "not UTF-8"),
-    ("documents", b"text,label\na,1\nb,1\n", "one class only"), ("spans", b"", "no rows")])
+@pytest.mark.parametrize(
+    "task, data, needle",
+    [
+        ("spans", b'{"text": "a", "spans": []}\n{"text', "line 2: not JSON"),
+        ("spans", b"\xff\xfe", "not UTF-8"),
+        ("chains", b"{}", "not a list of chains"),
+        ("documents", b"text,label\n\xe9,1\n", "not UTF-8"),
+        ("documents", b"text,label\na,1\nb,1\n", "one class only"),
+        ("spans", b"", "no rows"),
+    ],
+)
 def test_broken_files_are_told_in_one_line(tmp_path, tiny_model, task, data, needle):
     path = tmp_path / "broken"
     path.write_bytes(data)

@@ -20,14 +20,18 @@ def load(folder):
 def tokens_of(texts, model):
     tokenizer = load_tokenizer(str(model))
     paths = sorted(texts.glob("*.txt"))
-    return {path.name: ids for path, ids in zip(
-        paths, encode_batch(tokenizer, [path.read_text(encoding="utf-8") for path in paths]), strict=True)}
+    return {
+        path.name: ids
+        for path, ids in zip(
+            paths, encode_batch(tokenizer, [path.read_text(encoding="utf-8") for path in paths]), strict=True
+        )
+    }
 
 
 def places(book, window):
     """Where in the book's tokens the window stands."""
-    starts = np.flatnonzero(book[:len(book) - len(window) + 1] == window[0])
-    return [start for start in starts if np.array_equal(book[start:start + len(window)], window)]
+    starts = np.flatnonzero(book[: len(book) - len(window) + 1] == window[0])
+    return [start for start in starts if np.array_equal(book[start : start + len(window)], window)]
 
 
 def test_windows_stand_in_their_books_overlap_nowhere_and_keep_to_their_split(prepared, texts, tiny_model):
@@ -36,7 +40,7 @@ def test_windows_stand_in_their_books_overlap_nowhere_and_keep_to_their_split(pr
     split_of = {}
     for split, sequences in load(prepared).items():
         for row in range(len(sequences)):
-            window = sequences.input_ids[row, sequences.text_start:sequences.text_ends[row]]
+            window = sequences.input_ids[row, sequences.text_start : sequences.text_ends[row]]
             name = sequences.metadata["documents"][sequences.documents[row]]
             found = places(books[name], window)
             assert sequences.starts[row] in found
@@ -45,7 +49,7 @@ def test_windows_stand_in_their_books_overlap_nowhere_and_keep_to_their_split(pr
                     assert not places(book, window), f"a window of {split} stands in {other} of {split_of[other]}"
             split_of[name] = split_of[name] or split
             assert split_of[name] == split
-            taken[name][sequences.starts[row]:sequences.starts[row] + len(window)] += 1
+            taken[name][sequences.starts[row] : sequences.starts[row] + len(window)] += 1
     assert set(split_of.values()) == set(SPLITS)
     assert max(marks.max() for marks in taken.values()) == 1
 
@@ -78,8 +82,23 @@ def test_the_same_command_writes_the_same_bytes_and_another_seed_does_not(tmp_pa
 
 
 def test_all_positions_are_labelled_at_natural_prevalence(tmp_path, texts, tiny_model):
-    assert_success(call("prepare_data", "--dataset", texts, "--model_name", tiny_model, "--context_length", 32,
-                        "--positions", "all", "--min_context", 5, "--output_dir", tmp_path))
+    assert_success(
+        call(
+            "prepare_data",
+            "--dataset",
+            texts,
+            "--model_name",
+            tiny_model,
+            "--context_length",
+            32,
+            "--positions",
+            "all",
+            "--min_context",
+            5,
+            "--output_dir",
+            tmp_path,
+        )
+    )
     books = tokens_of(texts, tiny_model)
     labelled = 0
     for sequences in load(tmp_path).values():
@@ -104,8 +123,23 @@ def test_jsonl_and_parquet_hold_the_same_texts(ending, tmp_path, prepared, texts
         import pyarrow.parquet
 
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
-    assert_success(call("prepare_data", "--dataset", path, "--text_column", "body", "--model_name", tiny_model,
-                        "--context_length", 32, "--max_chunks_per_class", 300, "--output_dir", tmp_path / "data"))
+    assert_success(
+        call(
+            "prepare_data",
+            "--dataset",
+            path,
+            "--text_column",
+            "body",
+            "--model_name",
+            tiny_model,
+            "--context_length",
+            32,
+            "--max_chunks_per_class",
+            300,
+            "--output_dir",
+            tmp_path / "data",
+        )
+    )
     for name in SPLITS:
         ours, theirs = load_sequences(tmp_path / "data" / f"{name}.pth"), load_sequences(prepared / f"{name}.pth")
         assert ours.content_hash() == theirs.content_hash()
@@ -116,8 +150,19 @@ def test_special_tokens_spelled_out_in_a_text_are_text(tmp_path, texts, tiny_mod
     folder.mkdir()
     for path in texts.glob("*.txt"):
         (folder / path.name).write_text(path.read_text(encoding="utf-8").replace(" house", " <s> house"), encoding="utf-8")
-    assert_success(call("prepare_data", "--dataset", folder, "--model_name", tiny_model, "--context_length", 32,
-                        "--output_dir", tmp_path / "data"))
+    assert_success(
+        call(
+            "prepare_data",
+            "--dataset",
+            folder,
+            "--model_name",
+            tiny_model,
+            "--context_length",
+            32,
+            "--output_dir",
+            tmp_path / "data",
+        )
+    )
     assert_success(call("inspect_data", "--data_path", tmp_path / "data" / "train.pth"))
 
 
@@ -127,15 +172,30 @@ def test_the_same_book_twice_and_an_edition_of_it_stay_on_one_side(tmp_path, tex
     rows.append({"id": "copy", "text": first})
     rows.append({"id": "edition", "text": "A preface to the second edition, by the printer.\n" + first[2000:15000]})
     write_jsonl(tmp_path / "texts.jsonl", rows)
-    assert_success(call("prepare_data", "--dataset", tmp_path / "texts.jsonl", "--model_name", tiny_model,
-                        "--context_length", 32, "--output_dir", tmp_path / "data"))
+    assert_success(
+        call(
+            "prepare_data",
+            "--dataset",
+            tmp_path / "texts.jsonl",
+            "--model_name",
+            tiny_model,
+            "--context_length",
+            32,
+            "--output_dir",
+            tmp_path / "data",
+        )
+    )
     splits = load(tmp_path / "data")
     metadata = splits["train"].metadata
     assert metadata["dropped"]["duplicate_texts"] == 1
     assert metadata["dropped"]["texts_grouped_as_near_duplicates"] == 1
-    groups = {name: {(metadata["documents"][d], metadata["groups"][g]) for d, g in
-                     zip(sequences.documents.tolist(), sequences.groups.tolist(), strict=True)}
-              for name, sequences in splits.items()}
+    groups = {
+        name: {
+            (metadata["documents"][d], metadata["groups"][g])
+            for d, g in zip(sequences.documents.tolist(), sequences.groups.tolist(), strict=True)
+        }
+        for name, sequences in splits.items()
+    }
     assert sum(("edition", "text0.txt") in found for found in groups.values()) == 1
     assert len(metadata["groups"]) == 8
 
@@ -144,17 +204,20 @@ def test_project_gutenbergs_licence_is_cut():
     from utils.data.readers.plain import without_licence
 
     book = "Chapter 1\n\nIt was the best of times.\n"
-    for start, end in (("*** START OF THIS PROJECT GUTENBERG EBOOK A TALE ***",
-                        "*** END OF THIS PROJECT GUTENBERG EBOOK A TALE ***"),
-                       ("***START OF THE PROJECT GUTENBERG EBOOK THE LOG SCHOOL-HOUSE ON THE\nCOLUMBIA***",
-                        "***END OF THE PROJECT GUTENBERG EBOOK THE LOG***"),
-                       ("*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*Ver.04.29.93*END*",
-                        "End of the Project Gutenberg Etext of A Tale")):
+    for start, end in (
+        ("*** START OF THIS PROJECT GUTENBERG EBOOK A TALE ***", "*** END OF THIS PROJECT GUTENBERG EBOOK A TALE ***"),
+        (
+            "***START OF THE PROJECT GUTENBERG EBOOK THE LOG SCHOOL-HOUSE ON THE\nCOLUMBIA***",
+            "***END OF THE PROJECT GUTENBERG EBOOK THE LOG***",
+        ),
+        ("*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*Ver.04.29.93*END*", "End of the Project Gutenberg Etext of A Tale"),
+    ):
         assert without_licence(f"Licence\n{start}\n{book}{end}\nmore licence") == f"\n{book}"
     assert without_licence(book) == book
 
 
 # ---- broken on purpose: each fault must be caught by the check that is meant for it
+
 
 def overlap(sequences):
     rows = np.flatnonzero(sequences.documents == sequences.documents[0])[:2]
@@ -183,9 +246,17 @@ def label_on_context(sequences):
     sequences.labels[0, 5] = 0
 
 
-@pytest.mark.parametrize(("fault", "name"), [
-    (overlap, "overlap"), (imbalance, "balance"), (doubled_bos, "special tokens"), (missing_bos, "special tokens"),
-    (untrue_label, "labels"), (label_on_context, "labels")])
+@pytest.mark.parametrize(
+    ("fault", "name"),
+    [
+        (overlap, "overlap"),
+        (imbalance, "balance"),
+        (doubled_bos, "special tokens"),
+        (missing_bos, "special tokens"),
+        (untrue_label, "labels"),
+        (label_on_context, "labels"),
+    ],
+)
 def test_a_fault_in_one_file_is_caught_by_its_check(fault, name, prepared, tiny_model):
     sequences = load_sequences(prepared / "train.pth")
     fingerprint = tokenizer_fingerprint(load_tokenizer(str(tiny_model)))
@@ -196,23 +267,39 @@ def test_a_fault_in_one_file_is_caught_by_its_check(fault, name, prepared, tiny_
 
 
 def test_overlap_is_caught_by_the_text_where_the_starts_hide_it(tmp_path, texts, tiny_model):
-    assert_success(call("prepare_data", "--dataset", texts, "--model_name", tiny_model, "--context_length", 80,
-                        "--output_dir", tmp_path))
+    assert_success(
+        call(
+            "prepare_data", "--dataset", texts, "--model_name", tiny_model, "--context_length", 80, "--output_dir", tmp_path
+        )
+    )
     sequences = load_sequences(tmp_path / "train.pth")
     books = tokens_of(texts, tiny_model)
     for row in range(0, len(sequences) - 1, 2):  # each second window moves half into the one before it
         document = sequences.documents[row]
         if sequences.documents[row + 1] == document:
             start = int(sequences.starts[row]) + 40
-            window = books[sequences.metadata["documents"][document]][start:start + 81]
-            sequences.input_ids[row + 1, 1:1 + len(window)] = window
+            window = books[sequences.metadata["documents"][document]][start : start + 81]
+            sequences.input_ids[row + 1, 1 : 1 + len(window)] = window
     checks = check_file(sequences, sequences.metadata["tokenizer"]["fingerprint"])
     assert "overlap" in {check.name for check in checks if not check.passed}
 
 
 def test_overlap_by_text_is_caught_in_tiles_too_though_the_last_tile_is_short(tmp_path, texts, tiny_model):
-    assert_success(call("prepare_data", "--dataset", texts, "--model_name", tiny_model, "--context_length", 80,
-                        "--positions", "all", "--output_dir", tmp_path))
+    assert_success(
+        call(
+            "prepare_data",
+            "--dataset",
+            texts,
+            "--model_name",
+            tiny_model,
+            "--context_length",
+            80,
+            "--positions",
+            "all",
+            "--output_dir",
+            tmp_path,
+        )
+    )
     sequences = load_sequences(tmp_path / "train.pth")
     assert sequences.lengths.min() < 32
     rows = np.flatnonzero(sequences.lengths == 82)
@@ -228,23 +315,45 @@ def test_a_cap_below_the_number_of_texts_leaves_no_split_empty(tmp_path, texts, 
     splits = load(tmp_path / "four")
     assert sum(len(sequences) for sequences in splits.values()) == 8
     assert splits["train"].metadata["dropped"]["texts_beyond_the_cap"] == 4
-    assert_one_line_error(call("prepare_data", *arguments, "--max_chunks_per_class", 2, "--output_dir", tmp_path / "two"),
-                          "2 independent", "--max_chunks_per_class")
+    assert_one_line_error(
+        call("prepare_data", *arguments, "--max_chunks_per_class", 2, "--output_dir", tmp_path / "two"),
+        "2 independent",
+        "--max_chunks_per_class",
+    )
 
 
 def test_files_of_one_name_in_different_folders_are_different_texts(tmp_path, texts, tiny_model):
     for path in texts.glob("*.txt"):
         (tmp_path / "books" / path.stem).mkdir(parents=True)
         (tmp_path / "books" / path.stem / "text.txt").write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
-    assert_success(call("prepare_data", "--dataset", tmp_path / "books" / "*" / "text.txt", "--model_name", tiny_model,
-                        "--context_length", 32, "--output_dir", tmp_path / "data"))
+    assert_success(
+        call(
+            "prepare_data",
+            "--dataset",
+            tmp_path / "books" / "*" / "text.txt",
+            "--model_name",
+            tiny_model,
+            "--context_length",
+            32,
+            "--output_dir",
+            tmp_path / "data",
+        )
+    )
     metadata = json.loads((tmp_path / "data" / "metadata.json").read_text(encoding="utf-8"))
     assert metadata["groups"] == [f"text{index}/text.txt" for index in range(8)]
 
 
 def test_the_training_file_is_no_test_file(prepared, tmp_path):
-    train = ("train_probe", "--train_data", prepared / "train.pth", "--no_wandb", "--output_dir", tmp_path / "models",
-             "--results_dir", tmp_path / "results")
+    train = (
+        "train_probe",
+        "--train_data",
+        prepared / "train.pth",
+        "--no_wandb",
+        "--output_dir",
+        tmp_path / "models",
+        "--results_dir",
+        tmp_path / "results",
+    )
     assert_one_line_error(call(*train, "--test_data", prepared / "val.pth"), "hold the same texts", "val.pth")
     assert_one_line_error(call(*train, "--val_data", prepared / "train.pth"), "hold the same texts", "train.pth")
 
@@ -254,11 +363,13 @@ def test_leakage_between_splits_is_caught(prepared):
     assert all(check.passed for check in check_siblings("train", train, "val", val))
     val.groups[0] = train.groups[0]
     assert [check.name for check in check_siblings("train", train, "val", val) if not check.passed] == [
-        "groups apart: train, val"]
+        "groups apart: train, val"
+    ]
     val = load_sequences(prepared / "val.pth")
     val.input_ids[:3] = train.input_ids[:3]
     assert [check.name for check in check_siblings("val", val, "train", train) if not check.passed] == [
-        "texts apart: val, train"]
+        "texts apart: val, train"
+    ]
 
 
 def test_inspect_names_the_failed_check_and_exits_with_1(tmp_path, prepared):
@@ -291,7 +402,7 @@ def test_a_greedy_walk_gives_the_distance_away_and_random_drawing_does_not(prepa
             position = at + int(hits[0])
             if position + width >= len(book):
                 break
-            rows += [book[position - width + 1:position + 1], book[position + 1:position + width + 1]]
+            rows += [book[position - width + 1 : position + 1], book[position + 1 : position + width + 1]]
             labels += [1, 0]
             at = position + 1 + 2 * width
     ids = np.array(rows)
@@ -300,5 +411,9 @@ def test_a_greedy_walk_gives_the_distance_away_and_random_drawing_does_not(prepa
     sequences.labels[:, -1] = labels
     zeros = np.zeros(len(ids), dtype=np.int32)
     sequences.lengths, sequences.tasks, sequences.documents, sequences.groups = (
-        zeros + width + 1, zeros, zeros, np.arange(len(ids), dtype=np.int32) // 2)
+        zeros + width + 1,
+        zeros,
+        zeros,
+        np.arange(len(ids), dtype=np.int32) // 2,
+    )
     assert abs(shortcut_aurocs(sequences)["distance since the last target"] - 0.5) > 0.12

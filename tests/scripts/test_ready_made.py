@@ -35,6 +35,7 @@ def run_small(tmp_path, stories260K):
 
     The steps are those that --dry_run prints, one after the other in this process, which need not load torch again.
     """
+
     def run(name, *settings):
         path = ROOT / "configs" / f"{name}.yaml"
         prepared = [step.name for step in read_experiment(path) if step.script == "prepare_data"]
@@ -45,6 +46,7 @@ def run_small(tmp_path, stories260K):
         for script, *words in commands:
             assert_success(call(Path(script).stem, *words, cwd=tmp_path))
         return tmp_path
+
     return run
 
 
@@ -58,12 +60,19 @@ def assert_charts(folder):
 
 
 def test_gutenberg(run_small, gutenberg):
-    folder = run_small("gutenberg", f"prepare_data.dataset={gutenberg}", "prepare_data.context_length=48",
-                       "prepare_data.max_texts=6", "prepare_data.max_chunks_per_class=300", "train_probe.epochs=2",
-                       "visualize_probe.num_tokens=300")
+    folder = run_small(
+        "gutenberg",
+        f"prepare_data.dataset={gutenberg}",
+        "prepare_data.context_length=48",
+        "prepare_data.max_texts=6",
+        "prepare_data.max_chunks_per_class=300",
+        "train_probe.epochs=2",
+        "visualize_probe.num_tokens=300",
+    )
     rows = rows_of(folder / "results/gutenberg/probe_results.csv")
     assert [(row["target"], row["lag"], row["layer"]) for row in rows] == [
-        (" the", "-1", layer) for layer in ("embed", *LAYERS, "final_norm")]
+        (" the", "-1", layer) for layer in ("embed", *LAYERS, "final_norm")
+    ]
     assert max(float(row["test_auc"]) for row in rows) > 0.7
     assert len(list((folder / "models/gutenberg").glob("probe_*.pth"))) == 7
     assert (folder / "results/gutenberg/visualization.html").stat().st_size > 10_000
@@ -72,8 +81,13 @@ def test_gutenberg(run_small, gutenberg):
 
 def test_needles(run_small, shared_data):
     needles = part_of(shared_data, "corpora/needles") / "needles_v1.jsonl"
-    folder = run_small("needles", f"prepare_data.input={needles}", "prepare_data.max_texts=40",
-                       "prepare_data.context_length=128", "train_probe.layer_sweep=1,3")
+    folder = run_small(
+        "needles",
+        f"prepare_data.input={needles}",
+        "prepare_data.max_texts=40",
+        "prepare_data.context_length=128",
+        "train_probe.layer_sweep=1,3",
+    )
     rows = rows_of(folder / "results/needles/probe_results.csv")
     assert {(row["layer"], row["seed"]) for row in rows} == set(product("13", "012")) and len(rows) == 6
     assert {(row["lag"], row["probe"]) for row in rows} == {("0", "logistic")}
@@ -82,8 +96,17 @@ def test_needles(run_small, shared_data):
     assert all(float(row["pos_ratio_train"]) > float(row["pos_ratio_val"]) for row in rows), "negatives were not sampled"
     assert_charts(folder / "results/needles")
     (folder / "dataset_main.yaml").write_text(PROBE_SECTION)
-    assert_success(call("train_probe", "--config", "dataset_main.yaml", "--train_data", "data/needles/train.pth",
-                        "--no_wandb", cwd=folder))
+    assert_success(
+        call(
+            "train_probe",
+            "--config",
+            "dataset_main.yaml",
+            "--train_data",
+            "data/needles/train.pth",
+            "--no_wandb",
+            cwd=folder,
+        )
+    )
     rows = rows_of(folder / "results/probes/probe_results.csv")
     assert [(row["layer"], row["probe"], row["seed"]) for row in rows] == [("2", "logistic", "0"), ("2", "logistic", "1")]
     assert len(list((folder / "results/probes").glob("probe_*.pth"))) == 2
@@ -92,8 +115,10 @@ def test_needles(run_small, shared_data):
 def test_backtracking(run_small, shared_data):
     chains = part_of(shared_data, "corpora/reasoning_chains") / "annotated_chains.json"
     steps = [f"{script}{label}" for label in ("", " onsets") for script in ("prepare_data", "train_probe")]
-    small = {"prepare_data": (f"input={chains}", "max_texts=20", "context_length=96"),
-             "train_probe": (f"layer_sweep={','.join(LAYERS)}", "epochs=1")}
+    small = {
+        "prepare_data": (f"input={chains}", "max_texts=20", "context_length=96"),
+        "train_probe": (f"layer_sweep={','.join(LAYERS)}", "epochs=1"),
+    }
     folder = run_small("backtracking", *(f"{step}.{setting}" for step in steps for setting in small[step.split()[0]]))
     for name in ("backtracking", "backtracking_onsets"):
         rows = rows_of(folder / f"results/{name}/probe_results.csv")
@@ -101,20 +126,30 @@ def test_backtracking(run_small, shared_data):
         assert len(rows) == len(list((folder / f"models/{name}").glob("probe_*.pth"))) == 35
         assert {row["target"] for row in rows} == {"backtracking"}
         assert_charts(folder / f"results/{name}")
-    counts = [int(rows_of(folder / f"results/{name}/probe_results.csv")[0]["n_val"])
-              for name in ("backtracking", "backtracking_onsets")]
+    counts = [
+        int(rows_of(folder / f"results/{name}/probe_results.csv")[0]["n_val"])
+        for name in ("backtracking", "backtracking_onsets")
+    ]
     assert counts[0] > 10 * counts[1] > 0, "onsets are few among the tokens"
 
 
 def test_documents(run_small, shared_data):
     index = part_of(shared_data, "corpora/documents") / "main.csv"
     tags = ["cities_true", "spam_is"]
-    folder = run_small("documents", f"prepare_data.input={index}", f"prepare_data.datasets={','.join(tags)}",
-                       "prepare_data.context_length=64", "prepare_data.max_texts=400", "train_probe.layer_sweep=embed,2",
-                       "train_probe attention.layer_sweep=2", "train_probe attention.epochs=2")
+    folder = run_small(
+        "documents",
+        f"prepare_data.input={index}",
+        f"prepare_data.datasets={','.join(tags)}",
+        "prepare_data.context_length=64",
+        "prepare_data.max_texts=400",
+        "train_probe.layer_sweep=embed,2",
+        "train_probe attention.layer_sweep=2",
+        "train_probe attention.epochs=2",
+    )
     rows = rows_of(folder / "results/documents/probe_results.csv")
     assert {(row["target"], row["layer"], row["probe"]) for row in rows} == set(
-        product(tags, ("embed", "2"), ("logistic", "mass_mean", "mass_mean_tilted")))
+        product(tags, ("embed", "2"), ("logistic", "mass_mean", "mass_mean_tilted"))
+    )
     spam = [float(row["test_auc"]) for row in rows if (row["target"], row["probe"]) == ("spam_is", "logistic")]
     assert max(spam) > 0.8
     attention = rows_of(folder / "results/documents_attention/probe_results.csv")

@@ -12,9 +12,11 @@ from plain_sweep import attend, by_scikit_learn, load_model, probes_of, rows_of,
 
 SIZES = {"train": (260, 40), "val": (90, 30), "test": (90, 30)}  # negatives, positives: in train one in 7.5
 L2 = 0.01
-RUNS = {"mean": ("--probe", "linear,logistic,mass_mean_tilted", "--layer_sweep", "embed,1", "--control", "--pool", "mean"),
-        "max": ("--probe", "linear,logistic", "--layer_sweep", "embed,1", "--pool", "max"),
-        "last": ("--probe", "attention,logistic", "--layer_sweep", "embed,2", "--learning_rate", "0.02")}
+RUNS = {
+    "mean": ("--probe", "linear,logistic,mass_mean_tilted", "--layer_sweep", "embed,1", "--control", "--pool", "mean"),
+    "max": ("--probe", "linear,logistic", "--layer_sweep", "embed,1", "--pool", "max"),
+    "last": ("--probe", "attention,logistic", "--layer_sweep", "embed,2", "--learning_rate", "0.02"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,21 +42,39 @@ def data(tiny_model, tmp_path_factory):
             ids[row, :length] = [tokenizer.bos_token_id, *text, stop]
             labels[row, length - 1] = truth[row]
         numbers = np.arange(len(texts), dtype=np.int32)
-        made[split] = Sequences(ids, lengths, labels, len(hashes) + numbers, group + numbers % 15, np.zeros_like(lengths),
-                                np.zeros(len(texts), dtype=np.int64))
+        made[split] = Sequences(
+            ids,
+            lengths,
+            labels,
+            len(hashes) + numbers,
+            group + numbers % 15,
+            np.zeros_like(lengths),
+            np.zeros(len(texts), dtype=np.int64),
+        )
         hashes, group = hashes + [text_hash(tokenizer.decode([*text, stop])) for text in texts], group + 15
     before, after = special_frame(tokenizer)
     folder = tmp_path_factory.mktemp("sequences")
-    metadata = {"task": "sequence", "source": {"dataset": str(folder), "text_column": "text", "language": "en",
-                                               "max_texts": 1000},
-                "model_name": str(tiny_model),
-                "tokenizer": {"fingerprint": tokenizer_fingerprint(tokenizer), "before": before, "after": after,
-                              "vocabulary": len(tokenizer)},
-                "targets": [{"name": "the word", "token": yes, "piece": tokenizer.convert_ids_to_tokens(yes)}],
-                "default_lag": 0, "positions": "all", "context_length": 20, "min_context": 0, "prevalence": 0.15,
-                "documents": [f"text {number}" for number in range(len(hashes))], "document_hashes": hashes,
-                "groups": [f"group {number}" for number in range(group)],
-                "dataset_fingerprint": fingerprint(*(sequences.content_hash() for sequences in made.values()))}
+    metadata = {
+        "task": "sequence",
+        "source": {"dataset": str(folder), "text_column": "text", "language": "en", "max_texts": 1000},
+        "model_name": str(tiny_model),
+        "tokenizer": {
+            "fingerprint": tokenizer_fingerprint(tokenizer),
+            "before": before,
+            "after": after,
+            "vocabulary": len(tokenizer),
+        },
+        "targets": [{"name": "the word", "token": yes, "piece": tokenizer.convert_ids_to_tokens(yes)}],
+        "default_lag": 0,
+        "positions": "all",
+        "context_length": 20,
+        "min_context": 0,
+        "prevalence": 0.15,
+        "documents": [f"text {number}" for number in range(len(hashes))],
+        "document_hashes": hashes,
+        "groups": [f"group {number}" for number in range(group)],
+        "dataset_fingerprint": fingerprint(*(sequences.content_hash() for sequences in made.values())),
+    }
     for split, sequences in made.items():
         sequences.metadata = {**metadata, "split": split}
         with open(folder / f"{split}.pth", "wb") as file:
@@ -68,8 +88,21 @@ def trained(data, tmp_path_factory):
     folders = {}
     for pool, arguments in RUNS.items():
         folders[pool] = folder = tmp_path_factory.mktemp(pool)
-        assert_success(call("train_probe", "--train_data", data / "train.pth", "--output_dir", folder / "models",
-                            "--results_dir", folder / "results", "--no_wandb", "--l2_grid", L2, *arguments))
+        assert_success(
+            call(
+                "train_probe",
+                "--train_data",
+                data / "train.pth",
+                "--output_dir",
+                folder / "models",
+                "--results_dir",
+                folder / "results",
+                "--no_wandb",
+                "--l2_grid",
+                L2,
+                *arguments,
+            )
+        )
     return folders
 
 
@@ -82,9 +115,12 @@ def texts(data, tiny_model):
         read = []
         for ids, length in zip(payload["input_ids"].long(), payload["lengths"], strict=True):
             states = {"embed": model.model.embed_tokens(ids[:length])}
-            hooks = [block.register_forward_hook(lambda _module, _inputs, output, layer=layer, states=states:
-                                                 states.update({layer: output[0]}))
-                     for layer, block in enumerate(model.model.layers)]
+            hooks = [
+                block.register_forward_hook(
+                    lambda _module, _inputs, output, layer=layer, states=states: states.update({layer: output[0]})
+                )
+                for layer, block in enumerate(model.model.layers)
+            ]
             with torch.no_grad():
                 model.model(ids[None, :length])
             for hook in hooks:
@@ -116,13 +152,18 @@ def test_reported_scores_follow_from_the_pooled_states_of_single_sequences(train
             logits, reported = logits_of(probe, read), probe["metadata"]["metrics"][split]
             assert reported["auc"] == pytest.approx(roc_auc_score(labels, logits), abs=1e-9)
             assert reported["balanced_accuracy"] == pytest.approx(
-                balanced_accuracy_score(labels, logits > probe["metadata"]["threshold"]), abs=1e-9)
+                balanced_accuracy_score(labels, logits > probe["metadata"]["threshold"]), abs=1e-9
+            )
 
 
 def test_the_label_is_found_where_tokens_are_pooled_and_not_in_the_last(trained):
     """The last token is the same full stop in every text: before the first block nothing can be read there."""
-    auc = {(pool, probe["metadata"]["kind"]): probe["metadata"]["metrics"]["test"]["auc"] for pool, folder in trained.items()
-           for probe in probes_of(folder).values() if probe["metadata"]["layer"] == "embed"}
+    auc = {
+        (pool, probe["metadata"]["kind"]): probe["metadata"]["metrics"]["test"]["auc"]
+        for pool, folder in trained.items()
+        for probe in probes_of(folder).values()
+        if probe["metadata"]["layer"] == "embed"
+    }
     assert auc.pop(("last", "logistic")) == 0.5
     assert min(auc.values()) > 0.85 and auc["last", "attention"] > 0.95, auc
 
@@ -161,9 +202,23 @@ def test_control_labels_are_dealt_out_among_the_texts(trained):
 def test_another_pool_is_not_mixed_in(trained, data, tmp_path):
     folder = shutil.copytree(trained["mean"], tmp_path / "mean")
     before = snapshot(folder)
-    assert_one_line_error(call("train_probe", "--train_data", data / "train.pth", "--output_dir", folder / "models",
-                               "--results_dir", folder / "results", "--layer", 1, "--no_wandb"),
-                          "pool mean", "--output_dir and --results_dir", "--overwrite")
+    assert_one_line_error(
+        call(
+            "train_probe",
+            "--train_data",
+            data / "train.pth",
+            "--output_dir",
+            folder / "models",
+            "--results_dir",
+            folder / "results",
+            "--layer",
+            1,
+            "--no_wandb",
+        ),
+        "pool mean",
+        "--output_dir and --results_dir",
+        "--overwrite",
+    )
     assert snapshot(folder) == before
 
 
@@ -171,8 +226,15 @@ def test_the_page_leaves_out_what_it_cannot_show_and_says_why(trained, tmp_path)
     (tmp_path / "text.txt").write_text("The old captain opened the door, and the river rose.")
 
     def visualize(folder):
-        return call("visualize_probe", "--probe_dir", folder, "--text_file", tmp_path / "text.txt", "--output",
-                    tmp_path / "page.html")
+        return call(
+            "visualize_probe",
+            "--probe_dir",
+            folder,
+            "--text_file",
+            tmp_path / "text.txt",
+            "--output",
+            tmp_path / "page.html",
+        )
 
     assert_one_line_error(visualize(trained["mean"] / "models"), "6 are of --pool mean, which has no page yet")
     assert not (tmp_path / "page.html").exists()

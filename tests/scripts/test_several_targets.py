@@ -29,16 +29,46 @@ def spans(tmp_path_factory, tiny_model):
         rows.append({"text": text, "spans": marked if number % 3 else [], "length_bucket": number % 2})
     write_jsonl(folder / "marked.jsonl", rows)
     for name, more in (("plain", ()), ("onsets", ("--onset_only",))):
-        assert_success(call("prepare_data", "--task", "spans", "--input", folder / "marked.jsonl", "--context_length", "40",
-                            "--model_name", tiny_model, "--overlap", "10", "--output_dir", folder / name, *more))
+        assert_success(
+            call(
+                "prepare_data",
+                "--task",
+                "spans",
+                "--input",
+                folder / "marked.jsonl",
+                "--context_length",
+                "40",
+                "--model_name",
+                tiny_model,
+                "--overlap",
+                "10",
+                "--output_dir",
+                folder / name,
+                *more,
+            )
+        )
     return folder
 
 
 @pytest.fixture
 def train(spans, tmp_path):
     def run(name, *words):
-        return call("train_probe", "--train_data", spans / name / "train.pth", "--layer", "1", "--epochs", "1", "--no_wandb",
-                    "--output_dir", tmp_path / "models", "--results_dir", tmp_path / "results", *words)
+        return call(
+            "train_probe",
+            "--train_data",
+            spans / name / "train.pth",
+            "--layer",
+            "1",
+            "--epochs",
+            "1",
+            "--no_wandb",
+            "--output_dir",
+            tmp_path / "models",
+            "--results_dir",
+            tmp_path / "results",
+            *words,
+        )
+
     return run
 
 
@@ -47,11 +77,14 @@ def test_every_probe_has_a_file_and_a_row_of_its_own(train, tmp_path):
     assert "the probe that validation chose for each target and lag" in told.stdout
     rows = rows_of(tmp_path / "results/probe_results.csv")
     assert {(row["target"], row["lag"], row["probe"]) for row in rows} == {
-        (target, lag, kind) for target in ("x", "x_mass_mean") for lag in ("-1", "0") for kind in KINDS}
+        (target, lag, kind) for target in ("x", "x_mass_mean") for lag in ("-1", "0") for kind in KINDS
+    }
     assert len(list((tmp_path / "models").glob("*.pth"))) == len(rows) == 8
     record = json.loads((tmp_path / "results/run_record.json").read_text(encoding="utf-8"))
     assert {target: set(lags) for target, lags in record["selected_on_validation"].items()} == {
-        "x": {"-1", "0"}, "x_mass_mean": {"-1", "0"}}
+        "x": {"-1", "0"},
+        "x_mass_mean": {"-1", "0"},
+    }
     assert {lag["chosen_by"] for lags in record["selected_on_validation"].values() for lag in lags.values()} == {"auc"}
     buckets = {row["bucket"] for row in rows_of(tmp_path / "results/document_scores.csv")}
     assert buckets == {"all", "0", "1"}

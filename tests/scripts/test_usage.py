@@ -8,17 +8,50 @@ import pytest
 
 from helpers import ROOT
 
-SCRIPTS = ("prepare_data", "inspect_data", "train_probe", "visualize_probe", "visualize_results", "run_experiment",
-           "check_setup", "evaluate_probe")
+SCRIPTS = (
+    "prepare_data",
+    "inspect_data",
+    "train_probe",
+    "visualize_probe",
+    "visualize_results",
+    "run_experiment",
+    "check_setup",
+    "evaluate_probe",
+)
 CONTRACT = {
-    "prepare_data": {"model_name": "unsloth/gemma-3-270m", "target_token": " the", "context_length": 256, "max_texts": 1000,
-                     "max_chunks_per_class": 50000, "train_ratio": 0.8, "language": "en", "output_dir": "data"},
+    "prepare_data": {
+        "model_name": "unsloth/gemma-3-270m",
+        "target_token": " the",
+        "context_length": 256,
+        "max_texts": 1000,
+        "max_chunks_per_class": 50000,
+        "train_ratio": 0.8,
+        "language": "en",
+        "output_dir": "data",
+    },
     "inspect_data": {"data_path": "data/train.pth", "num_samples": 5},
-    "train_probe": {"model_dtype": "auto", "train_data": "data/train.pth", "output_dir": "models", "batch_size": 48,
-                    "epochs": 10, "learning_rate": 1e-3, "weight_decay": 1e-4, "pos_weight_cap": 5.0,
-                    "wandb_project": "probe-training", "predict_current": False, "no_wandb": False},
-    "visualize_probe": {"probe_dir": "models", "model_name": None, "model_dtype": "auto", "num_tokens": 4000,
-                        "text_source": "gutenberg", "text_file": None, "output": "visualization.html"},
+    "train_probe": {
+        "model_dtype": "auto",
+        "train_data": "data/train.pth",
+        "output_dir": "models",
+        "batch_size": 48,
+        "epochs": 10,
+        "learning_rate": 1e-3,
+        "weight_decay": 1e-4,
+        "pos_weight_cap": 5.0,
+        "wandb_project": "probe-training",
+        "predict_current": False,
+        "no_wandb": False,
+    },
+    "visualize_probe": {
+        "probe_dir": "models",
+        "model_name": None,
+        "model_dtype": "auto",
+        "num_tokens": 4000,
+        "text_source": "gutenberg",
+        "text_file": None,
+        "output": "visualization.html",
+    },
 }
 
 

@@ -19,10 +19,39 @@ ATTACK = "</script><img src=x onerror=alert(1)>"
 
 def train(folder, task, source, model, *more, train=()):
     """Folder of probes on `source`, trained for a moment."""
-    assert_success(call("prepare_data", "--task", task, "--input", source, "--model_name", model, "--context_length", 128,
-                        "--output_dir", folder / "data", *more))
-    assert_success(call("train_probe", "--train_data", folder / "data" / "train.pth", "--epochs", 1, "--max_train_tokens",
-                        400, "--no_wandb", "--output_dir", folder / "models", "--results_dir", folder / "results", *train))
+    assert_success(
+        call(
+            "prepare_data",
+            "--task",
+            task,
+            "--input",
+            source,
+            "--model_name",
+            model,
+            "--context_length",
+            128,
+            "--output_dir",
+            folder / "data",
+            *more,
+        )
+    )
+    assert_success(
+        call(
+            "train_probe",
+            "--train_data",
+            folder / "data" / "train.pth",
+            "--epochs",
+            1,
+            "--max_train_tokens",
+            400,
+            "--no_wandb",
+            "--output_dir",
+            folder / "models",
+            "--results_dir",
+            folder / "results",
+            *train,
+        )
+    )
     return folder / "models"
 
 
@@ -67,11 +96,17 @@ def of_split(probe_dir, split):
 def needles(tmp_path_factory, shared_data, stories260K):
     """(the file: 8 rows of each split, half of them with a needle; its probes)"""
     folder = tmp_path_factory.mktemp("needles")
-    rows = [json.loads(line) for line in
-            (part_of(shared_data, "corpora/needles") / "needles_v1.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = [
+        json.loads(line)
+        for line in (part_of(shared_data, "corpora/needles") / "needles_v1.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     short = [row for row in rows if row["length_bucket"] == 400]
-    chosen = [row for split in ("test", "train", "val") for present in (True, False) for row in
-              [row for row in short if (row["split"], row["needle_present"]) == (split, present)][:4]]
+    chosen = [
+        row
+        for split in ("test", "train", "val")
+        for present in (True, False)
+        for row in [row for row in short if (row["split"], row["needle_present"]) == (split, present)][:4]
+    ]
     source = write_jsonl(folder / "needles.jsonl", chosen)
     return source, train(folder, "spans", source, stories260K, train=("--layer_sweep", "0,4"))
 
@@ -131,8 +166,15 @@ def chains(tmp_path_factory, shared_data, stories260K):
     path = part_of(shared_data, "corpora/reasoning_chains") / "annotated_chains.json"
     source = folder / "chains.json"
     source.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8"))[::40][:15]), encoding="utf-8")
-    return source, train(folder, "chains", source, stories260K, "--label", "backtracking,deduction",
-                         train=("--layer_sweep", "0,4", "--lags", "-8,0"))
+    return source, train(
+        folder,
+        "chains",
+        source,
+        stories260K,
+        "--label",
+        "backtracking,deduction",
+        train=("--layer_sweep", "0,4", "--lags", "-8,0"),
+    )
 
 
 def segments_by_character(row):
@@ -171,15 +213,20 @@ def judged(row, model, target):
 
 def truth_by_document(page, model, rows):
     """{name: int8 [tokens]} of a page that shows whole texts."""
-    sizes = [len(offsets_of(model, f"{rows[name]['problem']}\n\n{rows[name]['reasoning_chain']}")[0])
-             for name in headings(page)]
+    sizes = [
+        len(offsets_of(model, f"{rows[name]['problem']}\n\n{rows[name]['reasoning_chain']}")[0]) for name in headings(page)
+    ]
     assert sum(sizes) == len(page.truth)
     return dict(zip(headings(page), np.split(page.truth, np.cumsum(sizes)[:-1]), strict=True))
 
 
-@pytest.mark.parametrize("flags, asked", [
-    (("--target", "backtracking"), "Is this token inside “backtracking”?"),
-    (("--target_token", "deduction", "--lag", "-8"), "Will the token 8 tokens on be inside “deduction”?")])
+@pytest.mark.parametrize(
+    "flags, asked",
+    [
+        (("--target", "backtracking"), "Is this token inside “backtracking”?"),
+        (("--target_token", "deduction", "--lag", "-8"), "Will the token 8 tokens on be inside “deduction”?"),
+    ],
+)
 def test_chains_are_judged_by_their_marks_and_nothing_is_known_of_the_problem(flags, asked, chains, stories260K, tmp_path):
     source, probe_dir = chains
     rows = {row["task_id"]: row for row in json.loads(source.read_text(encoding="utf-8"))}
@@ -206,8 +253,16 @@ def test_chains_are_judged_by_their_marks_and_nothing_is_known_of_the_problem(fl
 def test_beginnings_are_judged_by_their_rule(rule, chains, stories260K, tmp_path):
     source, probe_dir = chains
     rows = {row["task_id"]: row for row in json.loads(source.read_text(encoding="utf-8"))}
-    page, _ = show(changed(probe_dir, tmp_path / "m", label_rule=rule), tmp_path, "--num_tokens", 100_000, "--target",
-                   "deduction", "--lag", "0")
+    page, _ = show(
+        changed(probe_dir, tmp_path / "m", label_rule=rule),
+        tmp_path,
+        "--num_tokens",
+        100_000,
+        "--target",
+        "deduction",
+        "--lag",
+        "0",
+    )
     positives = 0
     for name, truth in truth_by_document(page, stories260K, rows).items():
         itself, onsets = judged(rows[name], stories260K, "deduction")
@@ -233,7 +288,7 @@ def test_the_end_of_what_is_shown_does_not_change_what_is_ahead(chains, tmp_path
     whole, _ = show(probe_dir, tmp_path, "--num_tokens", 900, *flags)
     last = int(np.flatnonzero(whole.truth == 1)[10])
     part, result = show(probe_dir, tmp_path, "--num_tokens", last + 1, *flags)
-    assert part.truth.tolist() == whole.truth[:last + 1].tolist() and whole.truth[last] == 1
+    assert part.truth.tolist() == whole.truth[: last + 1].tolist() and whole.truth[last] == 1
     assert "nowhere" not in result.stdout
     assert "'deduction' is nowhere in what is shown" in show(probe_dir, tmp_path, "--num_tokens", 10, *flags)[1].stdout
 
@@ -242,25 +297,41 @@ def test_the_tokens_own_state_comes_first_and_whole_sequences_are_left_out(chain
     probe_dir = changed(chains[1], tmp_path / "m")
     for path in probe_dir.glob("*_lag-8_*.pth"):
         probe = load_probe(path)
-        for name, changes in ((path.name.replace("lag-8", "next"), {"lag": -1}),
-                              (path.name.replace("lag-8", "whole"), {"task": "documents", "label_rule": "whole"})):
+        for name, changes in (
+            (path.name.replace("lag-8", "next"), {"lag": -1}),
+            (path.name.replace("lag-8", "whole"), {"task": "documents", "label_rule": "whole"}),
+        ):
             with WriteTogether() as files:
                 save_probe(files, probe_dir / name, probe["state_dict"], {**probe["metadata"], **changes})
     _, result = show(probe_dir, tmp_path, "--num_tokens", 20)
     assert re.search(r"2 probes of '\w+', lag 0: ", result.stdout)
     assert "_whole_deduction.pth, of whole sequences, which has no page yet" in result.stdout
-    assert_one_line_error(call("visualize_probe", "--probe_dir", changed(chains[1], tmp_path / "odd", label_rule="odd"),
-                               "--output", tmp_path / "p.html"), "of labels by the rule 'odd', which has no page yet")
+    assert_one_line_error(
+        call(
+            "visualize_probe",
+            "--probe_dir",
+            changed(chains[1], tmp_path / "odd", label_rule="odd"),
+            "--output",
+            tmp_path / "p.html",
+        ),
+        "of labels by the rule 'odd', which has no page yet",
+    )
 
 
 # A chat template and hostile names
 
 
 def hostile_rows():
-    return [{"task_id": f"{ATTACK} {number}", "problem": f"{prose(number, 12)} {ATTACK}",
-             "reasoning_chain": f"{first} <s>{ATTACK} &amp; {second}",
-             "annotated_chain": f'["{ATTACK}"]{first}["end-section"] ["plain"]<s>{ATTACK} &amp; {second}["end-section"]'}
-            for number in range(12) for first, second in [(prose(100 + number, 20), prose(200 + number, 30))]]
+    return [
+        {
+            "task_id": f"{ATTACK} {number}",
+            "problem": f"{prose(number, 12)} {ATTACK}",
+            "reasoning_chain": f"{first} <s>{ATTACK} &amp; {second}",
+            "annotated_chain": f'["{ATTACK}"]{first}["end-section"] ["plain"]<s>{ATTACK} &amp; {second}["end-section"]',
+        }
+        for number in range(12)
+        for first, second in [(prose(100 + number, 20), prose(200 + number, 30))]
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -273,8 +344,11 @@ def hostile(tmp_path_factory):
     make_model(folder / "model", len(tokenizer))
     source = folder / "chains.json"
     source.write_text(json.dumps(hostile_rows()), encoding="utf-8")
-    return source, train(folder, "chains", source, folder / "model", "--label", ATTACK, "--max_texts", 11,
-                         train=("--layer", "1")), folder / "model"
+    return (
+        source,
+        train(folder, "chains", source, folder / "model", "--label", ATTACK, "--max_texts", 11, train=("--layer", "1")),
+        folder / "model",
+    )
 
 
 def test_a_chat_templates_prompt_is_as_it_was_read_and_hostile_text_is_text(hostile, tmp_path):
@@ -291,13 +365,13 @@ def test_a_chat_templates_prompt_is_as_it_was_read_and_hostile_text_is_text(host
     rows = {row["task_id"]: row for row in hostile_rows()}
     row = rows[next(name for name in rows if name in of_split(probe_dir, "test"))]
     prompt = offsets_of(model, f"Q: {row['problem']} A:")[0]
-    assert len(page.tokens) == len(ids) and ids[:len(prompt)] == prompt
+    assert len(page.tokens) == len(ids) and ids[: len(prompt)] == prompt
     assert "".join(page.tokens).replace("↵\n", "\n") == f"Q: {row['problem']} A:{row['reasoning_chain']}"
     assert page.source.count("&lt;s&gt;") == 0  # what the template wrote is no text; the chain's own is in pieces
     truth = page.truth.tolist()
     first = row["annotated_chain"].split("]")[1].split("[")[0]
     yes = "".join(token for token, value in zip(page.tokens, truth, strict=True) if value == 1)
-    assert yes.replace("↵\n", "\n").strip() == first.strip() and set(truth[:len(prompt)]) == {-1}
+    assert yes.replace("↵\n", "\n").strip() == first.strip() and set(truth[: len(prompt)]) == {-1}
 
 
 # What goes wrong
@@ -307,8 +381,9 @@ def test_sources_that_are_gone_changed_or_foreign_are_one_line(needles, hostile,
     output = tmp_path / "page.html"
 
     def fails(probe_dir, *said, more=(), status=1):
-        assert_one_line_error(call("visualize_probe", "--probe_dir", probe_dir, "--output", output, *more), *said,
-                              status=status)
+        assert_one_line_error(
+            call("visualize_probe", "--probe_dir", probe_dir, "--output", output, *more), *said, status=status
+        )
         assert not output.exists()
 
     moved = tmp_path / "moved.jsonl"
@@ -334,14 +409,22 @@ def test_sources_that_are_gone_changed_or_foreign_are_one_line(needles, hostile,
 
 
 ASKED = [  # rule, lag, question
-    ("tokens", 0, "Is this token inside “x y”?"), ("tokens", -1, "Will the next token be inside “x y”?"),
-    ("tokens", -8, "Will the token 8 tokens on be inside “x y”?"), ("tokens", 1, "Was the token 1 token back inside “x y”?"),
-    ("onsets", 0, "Does “x y” begin at this token?"), ("onsets_all", -1, "Will “x y” begin at the next token?"),
-    ("onsets", -4, "Will “x y” begin 4 tokens on?"), ("onsets", 4, "Did “x y” begin 4 tokens back?"),
-    ("within 8", 0, "Will “x y” begin within the next 8 tokens?"), ("within 8", -4, "Will “x y” begin 5 to 12 tokens on?"),
-    ("within 1", 0, "Will “x y” begin at the next token?"), ("within 1", -1, "Will “x y” begin 2 tokens on?"),
+    ("tokens", 0, "Is this token inside “x y”?"),
+    ("tokens", -1, "Will the next token be inside “x y”?"),
+    ("tokens", -8, "Will the token 8 tokens on be inside “x y”?"),
+    ("tokens", 1, "Was the token 1 token back inside “x y”?"),
+    ("onsets", 0, "Does “x y” begin at this token?"),
+    ("onsets_all", -1, "Will “x y” begin at the next token?"),
+    ("onsets", -4, "Will “x y” begin 4 tokens on?"),
+    ("onsets", 4, "Did “x y” begin 4 tokens back?"),
+    ("within 8", 0, "Will “x y” begin within the next 8 tokens?"),
+    ("within 8", -4, "Will “x y” begin 5 to 12 tokens on?"),
+    ("within 1", 0, "Will “x y” begin at the next token?"),
+    ("within 1", -1, "Will “x y” begin 2 tokens on?"),
     ("within 8", 2, "Does “x y” begin within the 8 tokens after the one 2 back?"),
-    ("target", 0, "Is this token “x␣y”?"), ("target", -4, "Will the token 4 tokens on be “x␣y”?")]
+    ("target", 0, "Is this token “x␣y”?"),
+    ("target", -4, "Will the token 4 tokens on be “x␣y”?"),
+]
 
 
 @pytest.mark.parametrize("rule, lag, asked", ASKED)
@@ -349,8 +432,10 @@ def test_the_question_is_that_of_the_rule_and_the_lag(rule, lag, asked):
     assert question({"target": "x y", "lag": lag, "label_rule": rule}) == asked
 
 
-@pytest.mark.parametrize("rule, lag, warned", [("tokens", 0, False), ("tokens", -1, True), ("onsets", 0, False),
-                                               ("within 8", 0, True), ("within 8", 8, False)])
+@pytest.mark.parametrize(
+    "rule, lag, warned",
+    [("tokens", 0, False), ("tokens", -1, True), ("onsets", 0, False), ("within 8", 0, True), ("within 8", 8, False)],
+)
 def test_a_bidirectional_model_that_has_seen_what_is_asked_for_is_named(rule, lag, warned):
     from utils.pages.probe_words import notes
 

@@ -19,8 +19,22 @@ from utils.saved.probe_files import load_probe, save_probe
 def trained(tmp_path_factory, prepared):
     """Folder of probes of the tiny model at every layer, for the next token, and its results."""
     folder = tmp_path_factory.mktemp("trained")
-    assert_success(call("train_probe", "--train_data", prepared / "train.pth", "--layer_sweep", "all", "--epochs", "2",
-                        "--no_wandb", "--output_dir", folder / "models", "--results_dir", folder / "results"))
+    assert_success(
+        call(
+            "train_probe",
+            "--train_data",
+            prepared / "train.pth",
+            "--layer_sweep",
+            "all",
+            "--epochs",
+            "2",
+            "--no_wandb",
+            "--output_dir",
+            folder / "models",
+            "--results_dir",
+            folder / "results",
+        )
+    )
     return folder / "models"
 
 
@@ -95,10 +109,10 @@ def test_a_long_text_is_read_in_windows_and_each_state_is_that_of_its_window(tra
 
     ids = AutoTokenizer.from_pretrained(tiny_model)(essay.read_text(), add_special_tokens=False)["input_ids"][:150]
     for window in overlapping_windows(150, 40, 30, causal=True):
-        truth = true_logits(tiny_model, trained, ids[window.start:window.end], 0, page.names)[1]
+        truth = true_logits(tiny_model, trained, ids[window.start : window.end], 0, page.names)[1]
         inside = slice(window.keep_from - window.start, window.keep_to - window.start)
         asked = slice(window.keep_from + 1, min(window.keep_to + 1, 150))
-        np.testing.assert_allclose(page.logits[1, asked], truth[inside][:asked.stop - asked.start], atol=2e-4)
+        np.testing.assert_allclose(page.logits[1, asked], truth[inside][: asked.stop - asked.start], atol=2e-4)
     assert np.abs(page.logits[1, 60:] - whole.logits[1, 60:]).max() > 1e-3  # the window was felt
 
 
@@ -158,8 +172,11 @@ def test_only_texts_that_were_kept_from_training_are_shown(trained, prepared, te
 def test_what_was_trained_on_is_told_by_the_text_itself_whatever_its_name(trained, prepared, texts, tmp_path):
     splits = {name: torch.load(prepared / f"{name}.pth", weights_only=True) for name in ("train", "val", "test")}
     names = {name: data["metadata"]["documents"][int(data["documents"][0])] for name, data in splits.items()}
-    expected = {"train": "seen in training", "val": "seen when epochs and thresholds were chosen",
-                "test": "of the test split"}
+    expected = {
+        "train": "seen in training",
+        "val": "seen when epochs and thresholds were chosen",
+        "test": "of the test split",
+    }
     for split, note in expected.items():
         text = (texts / names[split]).read_text(encoding="utf-8")
         renamed = tmp_path / f"{names['test']}"  # the name of a test document says nothing
@@ -180,10 +197,37 @@ def test_the_dataset_is_read_as_it_was_prepared_and_a_changed_one_is_no_test(tmp
     rows = [{"body": prose(seed, 500)} for seed in range(8)]
     source = tmp_path / "rows.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    assert_success(call("prepare_data", "--dataset", source, "--text_column", "body", "--model_name", tiny_model,
-                        "--context_length", "16", "--output_dir", tmp_path / "data"))
-    assert_success(call("train_probe", "--train_data", tmp_path / "data" / "train.pth", "--layer", "0", "--epochs", "1",
-                        "--no_wandb", "--output_dir", tmp_path / "models", "--results_dir", tmp_path / "results"))
+    assert_success(
+        call(
+            "prepare_data",
+            "--dataset",
+            source,
+            "--text_column",
+            "body",
+            "--model_name",
+            tiny_model,
+            "--context_length",
+            "16",
+            "--output_dir",
+            tmp_path / "data",
+        )
+    )
+    assert_success(
+        call(
+            "train_probe",
+            "--train_data",
+            tmp_path / "data" / "train.pth",
+            "--layer",
+            "0",
+            "--epochs",
+            "1",
+            "--no_wandb",
+            "--output_dir",
+            tmp_path / "models",
+            "--results_dir",
+            tmp_path / "results",
+        )
+    )
     output = tmp_path / "page.html"
     flags = ("--probe_dir", tmp_path / "models", "--output", output, "--num_tokens", "3000")
     result = assert_success(call("visualize_probe", *flags))
@@ -214,11 +258,17 @@ def test_the_first_tokens_of_a_long_text_are_those_of_the_whole(tiny_model, coun
 
 def test_probes_of_another_model_lag_target_or_seed_are_named_and_left_out(trained, tmp_path, tiny_tokenizer, essay):
     folder = tmp_path / "mixed"
-    for index, (name, changes) in enumerate([
-            ("probe_layer0_next.pth", {}), ("probe_layer1_next.pth", {"model": "other/model", "model_fingerprint": "f00"}),
-            ("probe_layer0_next.pth", {"lag": 0}), ("probe_layer2_next.pth", {"target": " and"}),
-            ("probe_layer2_next.pth", {"seed": 7}), ("probe_layer1_next.pth", {"dataset_fingerprint": "d00"}),
-            ("probe_layer1_next.pth", {"kind": "mlp"})]):
+    for index, (name, changes) in enumerate(
+        [
+            ("probe_layer0_next.pth", {}),
+            ("probe_layer1_next.pth", {"model": "other/model", "model_fingerprint": "f00"}),
+            ("probe_layer0_next.pth", {"lag": 0}),
+            ("probe_layer2_next.pth", {"target": " and"}),
+            ("probe_layer2_next.pth", {"seed": 7}),
+            ("probe_layer1_next.pth", {"dataset_fingerprint": "d00"}),
+            ("probe_layer1_next.pth", {"kind": "mlp"}),
+        ]
+    ):
         probe = load_probe(trained / name)
         with WriteTogether() as files:
             save_probe(files, folder / f"probe_{index}.pth", probe["state_dict"], {**probe["metadata"], **changes})
@@ -226,14 +276,26 @@ def test_probes_of_another_model_lag_target_or_seed_are_named_and_left_out(train
     assert page.names == ["layer0"]
     lines = [line for line in result.stdout.splitlines() if line.startswith("left out")]
     assert len(lines) == 6
-    for number, needle in enumerate(("another model, other/model (f00)", "--lag 0", "--target_token ' and'", "--seed 7",
-                                     "another dataset (d00)", "kind 'mlp'"), 1):
+    for number, needle in enumerate(
+        (
+            "another model, other/model (f00)",
+            "--lag 0",
+            "--target_token ' and'",
+            "--seed 7",
+            "another dataset (d00)",
+            "kind 'mlp'",
+        ),
+        1,
+    ):
         assert any(f"probe_{number}.pth" in line and needle in line for line in lines), lines
     assert show(folder, essay, "--lag", "0")[0].data["layers"]
     assert "Is this token" in show(folder, essay, "--lag", "0")[0].source
     output = essay.parent / "x.html"
-    assert_one_line_error(call("visualize_probe", "--probe_dir", folder, "--text_file", essay, "--lag", "-4", "--output",
-                               output), "--lag -4", "-1, 0")
+    assert_one_line_error(
+        call("visualize_probe", "--probe_dir", folder, "--text_file", essay, "--lag", "-4", "--output", output),
+        "--lag -4",
+        "-1, 0",
+    )
 
 
 def test_tokens_that_are_html_newlines_marks_and_fragments_are_text(tmp_path, trained):
@@ -286,15 +348,37 @@ def test_a_page_asks_for_nothing_and_runs_no_script_but_its_own(trained, essay):
 
 
 DAMAGE = [  # (what is changed, to what), and what is said of it
-    *[((name, None), f"its {name} is None") for name in (
-        "model", "model_fingerprint", "dataset_fingerprint", "target", "lag", "seed", "kind", "layer", "threshold",
-        "prevalence", "causal", "tokenizer_fingerprint", "hidden_size")],
-    (("lag", "-1"), "its lag is '-1'"), (("target", ["x"]), "its target is ['x']"), (("layer", "foo"), "its layer is 'foo'"),
-    (("layer", -2), "its layer is -2"), (("layer", 99), "layer 99: this model has layers 0 to 2"),
-    (("threshold", float("inf")), "its threshold is inf"), (("threshold", float("nan")), "its threshold is nan"),
-    (("hidden_size", 33), "its weight is not a tensor of shape [33]"), (("weight", torch.nan), "its weight is not finite"),
-    (("bias", torch.inf), "its bias is not finite"), (("causal", 1), "its causal is 1"),
-    (("token", True), "its token is True")]
+    *[
+        ((name, None), f"its {name} is None")
+        for name in (
+            "model",
+            "model_fingerprint",
+            "dataset_fingerprint",
+            "target",
+            "lag",
+            "seed",
+            "kind",
+            "layer",
+            "threshold",
+            "prevalence",
+            "causal",
+            "tokenizer_fingerprint",
+            "hidden_size",
+        )
+    ],
+    (("lag", "-1"), "its lag is '-1'"),
+    (("target", ["x"]), "its target is ['x']"),
+    (("layer", "foo"), "its layer is 'foo'"),
+    (("layer", -2), "its layer is -2"),
+    (("layer", 99), "layer 99: this model has layers 0 to 2"),
+    (("threshold", float("inf")), "its threshold is inf"),
+    (("threshold", float("nan")), "its threshold is nan"),
+    (("hidden_size", 33), "its weight is not a tensor of shape [33]"),
+    (("weight", torch.nan), "its weight is not finite"),
+    (("bias", torch.inf), "its bias is not finite"),
+    (("causal", 1), "its causal is 1"),
+    (("token", True), "its token is True"),
+]
 
 
 @pytest.mark.parametrize("change, said", DAMAGE, ids=lambda value: str(value))
@@ -309,8 +393,9 @@ def test_a_damaged_probe_is_named(change, said, trained, essay, tmp_path):
     with WriteTogether() as files:
         save_probe(files, tmp_path / "m" / "probe_layer1_next.pth", state, metadata)
     output = tmp_path / "page.html"
-    assert_one_line_error(call("visualize_probe", "--probe_dir", tmp_path / "m", "--text_file", essay, "--output", output),
-                          said)
+    assert_one_line_error(
+        call("visualize_probe", "--probe_dir", tmp_path / "m", "--text_file", essay, "--output", output), said
+    )
     assert not output.exists()
 
 
@@ -319,16 +404,49 @@ def test_two_files_of_one_layer_are_named(trained, essay, tmp_path):
 
     shutil.copytree(trained, tmp_path / "m")
     shutil.copy(trained / "probe_layer2_next.pth", tmp_path / "m" / "probe_layer2_next_copy.pth")
-    assert_one_line_error(call("visualize_probe", "--probe_dir", tmp_path / "m", "--text_file", essay, "--output",
-                               tmp_path / "p.html"), "probe_layer2_next.pth", "probe_layer2_next_copy.pth", "both of layer2")
+    assert_one_line_error(
+        call("visualize_probe", "--probe_dir", tmp_path / "m", "--text_file", essay, "--output", tmp_path / "p.html"),
+        "probe_layer2_next.pth",
+        "probe_layer2_next_copy.pth",
+        "both of layer2",
+    )
 
 
 def test_probes_of_a_float16_model_find_it_by_themselves(prepared, essay, tmp_path):
-    assert_success(call("train_probe", "--train_data", prepared / "train.pth", "--layer", "1", "--epochs", "1", "--no_wandb",
-                        "--model_dtype", "float16", "--output_dir", tmp_path / "m", "--results_dir", tmp_path / "r"))
+    assert_success(
+        call(
+            "train_probe",
+            "--train_data",
+            prepared / "train.pth",
+            "--layer",
+            "1",
+            "--epochs",
+            "1",
+            "--no_wandb",
+            "--model_dtype",
+            "float16",
+            "--output_dir",
+            tmp_path / "m",
+            "--results_dir",
+            tmp_path / "r",
+        )
+    )
     assert show(tmp_path / "m", essay, "--num_tokens", "50")[0].names == ["layer1"]
-    assert_one_line_error(call("visualize_probe", "--probe_dir", tmp_path / "m", "--text_file", essay, "--model_dtype",
-                               "float32", "--output", tmp_path / "p.html"), "float32", "in its precision")
+    assert_one_line_error(
+        call(
+            "visualize_probe",
+            "--probe_dir",
+            tmp_path / "m",
+            "--text_file",
+            essay,
+            "--model_dtype",
+            "float32",
+            "--output",
+            tmp_path / "p.html",
+        ),
+        "float32",
+        "in its precision",
+    )
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="this system's names are always text")
@@ -378,11 +496,20 @@ BAD_INPUT = [
 ]
 
 
-@pytest.mark.parametrize("flags, needles, status", BAD_INPUT, ids=lambda value: " ".join(map(str, value)) if isinstance(
-    value, tuple) else str(value))
+@pytest.mark.parametrize(
+    "flags, needles, status",
+    BAD_INPUT,
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else str(value),
+)
 def test_bad_input_is_one_line_and_leaves_nothing(flags, needles, status, trained, essay, tmp_path, monkeypatch):
-    places = {"ESSAY": essay, "EMPTY": tmp_path / "empty", "EMPTYTEXT": tmp_path / "empty.txt",
-              "ONETOKEN": tmp_path / "one.md", "BINARY": tmp_path / "binary.txt", "OTHER": tmp_path / "other"}
+    places = {
+        "ESSAY": essay,
+        "EMPTY": tmp_path / "empty",
+        "EMPTYTEXT": tmp_path / "empty.txt",
+        "ONETOKEN": tmp_path / "one.md",
+        "BINARY": tmp_path / "binary.txt",
+        "OTHER": tmp_path / "other",
+    }
     places["EMPTY"].mkdir()
     places["EMPTYTEXT"].write_text("")
     places["ONETOKEN"].write_text(" the")
@@ -413,10 +540,23 @@ def test_a_model_that_overflows_is_an_error_that_names_the_precision(tmp_path, t
     def page_in(dtype):
         own = load_language_model(str(tmp_path / "hot"), dtype, "cpu").fingerprint
         with WriteTogether() as files:
-            save_probe(files, tmp_path / dtype / "probe_layer0_next.pth", probe["state_dict"],
-                       {**probe["metadata"], "model": str(tmp_path / "hot"), "model_fingerprint": own})
-        return call("visualize_probe", "--probe_dir", tmp_path / dtype, "--text_file", essay, "--model_dtype", dtype,
-                    "--output", output)
+            save_probe(
+                files,
+                tmp_path / dtype / "probe_layer0_next.pth",
+                probe["state_dict"],
+                {**probe["metadata"], "model": str(tmp_path / "hot"), "model_fingerprint": own},
+            )
+        return call(
+            "visualize_probe",
+            "--probe_dir",
+            tmp_path / dtype,
+            "--text_file",
+            essay,
+            "--model_dtype",
+            dtype,
+            "--output",
+            output,
+        )
 
     assert_one_line_error(page_in("float16"), "are not finite in float16", "--model_dtype bfloat16 or float32")
     assert not output.exists()
@@ -425,12 +565,28 @@ def test_a_model_that_overflows_is_an_error_that_names_the_precision(tmp_path, t
 
 def test_the_script_runs_as_its_own_process_and_says_what_is_next(trained, essay):
     output = essay.parent / "a page.html"
-    result = assert_success(run_script("visualize_probe", "--probe_dir", trained, "--text_source", "file", "--text_file",
-                                       essay, "--num_tokens", "100", "--output", output))
+    result = assert_success(
+        run_script(
+            "visualize_probe",
+            "--probe_dir",
+            trained,
+            "--text_source",
+            "file",
+            "--text_file",
+            essay,
+            "--num_tokens",
+            "100",
+            "--output",
+            output,
+        )
+    )
     assert result.stderr == ""
     assert f"wrote {output}: 100 tokens, 5 layers" in result.stdout
     assert output.resolve().as_uri() in result.stdout.splitlines()[-1]
     again = output.read_bytes()
-    assert_success(run_script("visualize_probe", "--probe_dir", trained, "--text_file", essay, "--num_tokens", "100",
-                              "--output", output))
+    assert_success(
+        run_script(
+            "visualize_probe", "--probe_dir", trained, "--text_file", essay, "--num_tokens", "100", "--output", output
+        )
+    )
     assert output.read_bytes() == again

@@ -25,11 +25,23 @@ PAGES = ["heatmap_accuracy", "heatmap_f1", "lineplot_f1", "comparison_metrics", 
 
 def scores(draw, level):
     balanced, auc = (min(0.99, level + draw.gauss(0, 0.01)) for _ in range(2))
-    return {"balanced_accuracy": balanced, "balanced_accuracy_low": balanced - 0.03,
-            "balanced_accuracy_high": balanced + 0.02, "auc": auc, "auc_low": auc - 0.02, "auc_high": auc + 0.01,
-            "acc": balanced - 0.005, "f1": balanced - 0.1, "auprc": auc - 0.2, "selectivity": balanced - 0.5,
-            "best_baseline": "read token", "minus_baseline": auc - 0.75, "minus_baseline_low": auc - 0.8,
-            "minus_baseline_high": auc - 0.7, **dict.fromkeys(UNUSED, "")}
+    return {
+        "balanced_accuracy": balanced,
+        "balanced_accuracy_low": balanced - 0.03,
+        "balanced_accuracy_high": balanced + 0.02,
+        "auc": auc,
+        "auc_low": auc - 0.02,
+        "auc_high": auc + 0.01,
+        "acc": balanced - 0.005,
+        "f1": balanced - 0.1,
+        "auprc": auc - 0.2,
+        "selectivity": balanced - 0.5,
+        "best_baseline": "read token",
+        "minus_baseline": auc - 0.75,
+        "minus_baseline_low": auc - 0.8,
+        "minus_baseline_high": auc - 0.7,
+        **dict.fromkeys(UNUSED, ""),
+    }
 
 
 def level_of(kind, layer, lag, seed):
@@ -41,13 +53,28 @@ def make_results(folder, targets=(" the",), lags=(-1, 0)):
     """Tables of 7 layers x 3 seeds x 2 kinds a target and lag, with holes: one layer has no score at one lag."""
     folder.mkdir(parents=True, exist_ok=True)
     draw = random.Random(5)
-    rows = [probe_row(draw, *key) for key in itertools.product(targets, KINDS, lags, SEEDS, reversed(LAYERS))
-            if key[1] != "mass_mean" or key[4] != "attention"]
+    rows = [
+        probe_row(draw, *key)
+        for key in itertools.product(targets, KINDS, lags, SEEDS, reversed(LAYERS))
+        if key[1] != "mass_mean" or key[4] != "attention"
+    ]
     beside = [row for key in itertools.product(targets, lags, SEEDS, N) for row in baseline_rows(draw, *key)]
-    curve = [{"target": target, "layer": "3", "lag": -1, "probe": kind, "seed": seed, "n_train": size,
-              **{f"{split}_{name}": value for split in ("val", "test")
-                 for name, value in scores(draw, 0.6 + 0.03 * math.log2(size / 50)).items()}}
-             for target, kind, seed, size in itertools.product(targets, KINDS, SEEDS, (100, 200, 400, 800))]
+    curve = [
+        {
+            "target": target,
+            "layer": "3",
+            "lag": -1,
+            "probe": kind,
+            "seed": seed,
+            "n_train": size,
+            **{
+                f"{split}_{name}": value
+                for split in ("val", "test")
+                for name, value in scores(draw, 0.6 + 0.03 * math.log2(size / 50)).items()
+            },
+        }
+        for target, kind, seed, size in itertools.product(targets, KINDS, SEEDS, (100, 200, 400, 800))
+    ]
     for name, table in (("probe_results", rows), ("baselines", beside), ("learning_curve", curve)):
         write_csv(folder / f"{name}.csv", table)
     record = {"model": f"a/{ATTACK}" if ATTACK in targets else "a/model", "arguments": {"train_data": "data/train.pth"}}
@@ -70,9 +97,21 @@ def baseline_rows(draw, target, lag, seed, split):
     for number, name in enumerate(BASELINES):
         of = [("0", "linear"), ("1", "linear"), ("1", "mass_mean")] if name == "random weights" else [("", "")]
         for layer, probe in of:
-            yield {"target": target, "baseline": name, "lag": lag, "seed": seed, "split": split, "n": N[split], "groups": 31,
-                   "layer_idx": layer, "probe": probe, "model": "a/model", "model_fingerprint": "x",
-                   "dataset_fingerprint": "y", **scores(draw, 0.5 + 0.08 * number)}
+            yield {
+                "target": target,
+                "baseline": name,
+                "lag": lag,
+                "seed": seed,
+                "split": split,
+                "n": N[split],
+                "groups": 31,
+                "layer_idx": layer,
+                "probe": probe,
+                "model": "a/model",
+                "model_fingerprint": "x",
+                "dataset_fingerprint": "y",
+                **scores(draw, 0.5 + 0.08 * number),
+            }
 
 
 def write_csv(path, rows):
@@ -152,7 +191,8 @@ def expected(rows, target, kind, column, seeds):
 def assert_same(found, wanted):
     assert [[value is None for value in row] for row in found] == [[value is None for value in row] for row in wanted]
     assert [value for row in found for value in row if value is not None] == pytest.approx(
-        [value for row in wanted for value in row if value is not None], abs=1e-12)
+        [value for row in wanted for value in row if value is not None], abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", [*PAGES, "index"])
@@ -181,12 +221,14 @@ def test_the_colours_of_a_heatmap_are_the_numbers_of_the_table(open_page, writte
     page = open_page("heatmap_accuracy")
     for target, shown in ((" the", "“␣the”"), (ATTACK, f"“{ATTACK.replace(' ', '␣')}”")):
         pick(page, target=shown)
-        for kind, column, score, seed in (("linear", "test_balanced_accuracy", "balanced accuracy", None),
-                                          ("mass mean", "test_acc", "accuracy", 2),
-                                          ("linear", "test_minus_baseline", "AUROC minus best baseline", 0)):
+        for kind, column, score, seed in (
+            ("linear", "test_balanced_accuracy", "balanced accuracy", None),
+            ("mass mean", "test_acc", "accuracy", 2),
+            ("linear", "test_minus_baseline", "AUROC minus best baseline", 0),
+        ):
             pick(page, probe=kind, score=score, seed="mean of 3" if seed is None else str(seed))
             found = heat(page)
-            assert found["y"] == LAYERS[:len(found["y"])] and len(found["y"]) == 7 - (kind == "mass mean")
+            assert found["y"] == LAYERS[: len(found["y"])] and len(found["y"]) == 7 - (kind == "mass mean")
             assert found["x"] == ["−8", "−4", "−2", "−1", "0", "+1", "+2", "+4", "+8"]
             seeds = SEEDS if seed is None else [seed]
             assert_same(found["z"], expected(rows, target, kind.replace(" ", "_"), column, seeds))
@@ -202,8 +244,10 @@ def test_the_frames_are_around_what_validation_chose_not_around_the_best_on_test
     _, rows, _ = written
     page = open_page("heatmap_f1")
     pick(page, target="“␣the”", probe="linear")
-    best, by_test = ([max(range(7), key=lambda at, lag=lag: grid[at][lag] or 0) for lag in range(9)] for grid in (
-        expected(rows, " the", "linear", f"{split}_balanced_accuracy", SEEDS) for split in ("val", "test")))
+    best, by_test = (
+        [max(range(7), key=lambda at, lag=lag: grid[at][lag] or 0) for lag in range(9)]
+        for grid in (expected(rows, " the", "linear", f"{split}_balanced_accuracy", SEEDS) for split in ("val", "test"))
+    )
     frames = page.evaluate("document.getElementById('chart').layout.shapes.map(one => [one.x0 + 0.5, one.y0 + 0.5])")
     assert frames == [[lag, layer] for lag, layer in enumerate(best)]
     assert best != by_test, "the made-up tables cannot tell the two apart"
@@ -228,8 +272,13 @@ def test_the_arrow_keys_walk_through_the_cells_and_say_them(open_page):
     page = open_page("heatmap_accuracy")
     pick(page, target="“␣the”", probe="linear")
     page.focus("#chart")
-    for key, start in (("ArrowLeft", "embed, lag −8,"), ("ArrowUp", "layer 0, lag −8,"), ("ArrowRight", "layer 0, lag −4,"),
-                       ("ArrowUp", "layer 1, lag −4,"), ("ArrowDown", "layer 0, lag −4,")):
+    for key, start in (
+        ("ArrowLeft", "embed, lag −8,"),
+        ("ArrowUp", "layer 0, lag −8,"),
+        ("ArrowRight", "layer 0, lag −4,"),
+        ("ArrowUp", "layer 1, lag −4,"),
+        ("ArrowDown", "layer 0, lag −4,"),
+    ):
         page.keyboard.press(key)
         assert page.text_content("#readout").startswith(start)
     page.wait_for_selector("#chart .hovertext")
@@ -299,8 +348,11 @@ def test_the_overview_lists_the_chosen_best_on_validation_first(open_page, writt
 
 def mean_of(rows, target, layer, column):
     """Over the seeds of the linear probe at lag -1."""
-    return statistics.fmean(row[column] for row in rows
-                            if (row["target"], row["layer"], row["lag"], row["probe"]) == (target, layer, -1, "linear"))
+    return statistics.fmean(
+        row[column]
+        for row in rows
+        if (row["target"], row["layer"], row["lag"], row["probe"]) == (target, layer, -1, "linear")
+    )
 
 
 # Without one
@@ -321,8 +373,11 @@ def test_the_split_and_the_metric_are_those_asked_for(tmp_path):
     assert "by mean AUROC over the seeds" in (tmp_path / "heatmap_f1.html").read_text(encoding="utf-8")
     change(tmp_path, lambda row: {name: value for name, value in row.items() if "test" not in name})
     assert "scores of val" in draw_pages(tmp_path).stdout
-    assert_one_line_error(call("visualize_results", "--results_dir", tmp_path, "--output_dir", tmp_path, "--split", "test"),
-                          "--split test", "give --split val")
+    assert_one_line_error(
+        call("visualize_results", "--results_dir", tmp_path, "--output_dir", tmp_path, "--split", "test"),
+        "--split test",
+        "give --split val",
+    )
 
 
 def test_tables_of_few_columns_give_the_charts_that_they_have_the_numbers_for(tmp_path):
@@ -365,17 +420,34 @@ def spoil(folder, kind):
     elif kind == "record":
         (folder / "run_record.json").write_text("{", encoding="utf-8")
     else:
-        path.write_text({"empty": "", "header only": lines[0], "other table": "a,b\n1,2\n", "no score": "".join(
-            ",".join(line.split(",")[:6]) + "\n" for line in lines), "short row": f"{lines[0]} the,embed\n",
-            "word": lines[0] + lines[1].replace(",0.001,", ",much,")}[kind], encoding="utf-8")
+        path.write_text(
+            {
+                "empty": "",
+                "header only": lines[0],
+                "other table": "a,b\n1,2\n",
+                "no score": "".join(",".join(line.split(",")[:6]) + "\n" for line in lines),
+                "short row": f"{lines[0]} the,embed\n",
+                "word": lines[0] + lines[1].replace(",0.001,", ",much,"),
+            }[kind],
+            encoding="utf-8",
+        )
 
 
-@pytest.mark.parametrize("kind, needles", [
-    ("no table", ["holds no probe_results.csv"]), ("empty", ["has no row"]), ("header only", ["has no row"]),
-    ("other table", ["is another table", "no column target"]), ("no score", ["has none of the columns"]),
-    ("short row", ["line 2", "fewer cells"]), ("word", ["line 2: l2 is 'much', not a number"]),
-    ("repeated row", ["line 80 repeats"]), ("bytes", ["cannot read", "probe_results.csv"]),
-    ("record", ["cannot read", "run_record.json"])])
+@pytest.mark.parametrize(
+    "kind, needles",
+    [
+        ("no table", ["holds no probe_results.csv"]),
+        ("empty", ["has no row"]),
+        ("header only", ["has no row"]),
+        ("other table", ["is another table", "no column target"]),
+        ("no score", ["has none of the columns"]),
+        ("short row", ["line 2", "fewer cells"]),
+        ("word", ["line 2: l2 is 'much', not a number"]),
+        ("repeated row", ["line 80 repeats"]),
+        ("bytes", ["cannot read", "probe_results.csv"]),
+        ("record", ["cannot read", "run_record.json"]),
+    ],
+)
 def test_a_bad_table_is_refused_in_one_line_and_nothing_is_written(tmp_path, kind, needles):
     make_results(tmp_path)
     spoil(tmp_path, kind)
@@ -388,8 +460,11 @@ def test_wrong_usage_is_refused_in_one_line(tmp_path):
     make_results(tmp_path)
     assert_one_line_error(call("visualize_results", "--split", "holdout"), "holdout", "val", "test", status=2)
     assert_one_line_error(call("visualize_results", "--results_dir", tmp_path / "none"), "none", "holds no")
-    assert_one_line_error(call("visualize_results", "--results_dir", tmp_path, "--output_dir",
-                               tmp_path / "baselines.csv"), "cannot write into --output_dir", "it is a file")
+    assert_one_line_error(
+        call("visualize_results", "--results_dir", tmp_path, "--output_dir", tmp_path / "baselines.csv"),
+        "cannot write into --output_dir",
+        "it is a file",
+    )
 
 
 def test_a_disk_that_is_full_leaves_the_old_pages_whole(tmp_path):
@@ -397,7 +472,13 @@ def test_a_disk_that_is_full_leaves_the_old_pages_whole(tmp_path):
     draw_pages(tmp_path)
     change(tmp_path, lambda row: row | {"test_f1": "0.5"})
     before = snapshot(tmp_path)
-    result = run_script("visualize_results", "--results_dir", tmp_path, "--output_dir", tmp_path,
-                        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000)))
+    result = run_script(
+        "visualize_results",
+        "--results_dir",
+        tmp_path,
+        "--output_dir",
+        tmp_path,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000)),
+    )
     assert_one_line_error(result, "cannot write", "plotly.min.js")
     assert snapshot(tmp_path) == before

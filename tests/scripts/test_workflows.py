@@ -12,15 +12,17 @@ import pytest
 from helpers import ROOT, assert_success, call, part_of
 from utils.data.sequences import load_sequences
 
-SMALL = {"prepare_data": ("--context_length", "96"),
-         "train_probe": ("--layer_sweep", "0,4", "--epochs", "2", "--no_wandb", "--batch_size", "16")}
+SMALL = {
+    "prepare_data": ("--context_length", "96"),
+    "train_probe": ("--layer_sweep", "0,4", "--epochs", "2", "--no_wandb", "--batch_size", "16"),
+}
 MODELS = ("google/gemma-3-4b-it", "meta-llama/Llama-3.1-8B", "gpt2-medium", "unsloth/gemma-3-270m")
 
 
 def commands(heading):
     """The words after `python scripts/` of every command below the heading."""
     usage = (ROOT / "USAGE.md").read_text(encoding="utf-8").replace("\\\n", " ")
-    chapter = usage[usage.index("## Annotated files"):usage.index("## Measured")]
+    chapter = usage[usage.index("## Annotated files") : usage.index("## Measured")]
     part = re.search(rf"^### {heading}$(.*?)(?=^### |\Z)", chapter, re.MULTILINE | re.DOTALL).group(1)
     lines = [line for block in re.findall(r"```bash\n(.*?)```", part, re.DOTALL) for line in block.splitlines() if line]
     assert lines and all(line.startswith("python scripts/") for line in lines)
@@ -40,6 +42,7 @@ def run_workflow(tmp_path, stories260K):
             words += ["--num_tokens", "200"] if name == "visualize_probe" else []
             assert_success(call(name, *words, cwd=tmp_path))
         return tmp_path
+
     return run
 
 
@@ -53,7 +56,8 @@ def test_spans(run_workflow, shared_data, tmp_path):
     folder = run_workflow("Spans", 40)
     rows = rows_of(folder / "results/needles/probe_results.csv")
     assert {(row["layer"], row["seed"], row["target"]) for row in rows} == {
-        (layer, seed, "needle") for layer in "04" for seed in "012"}
+        (layer, seed, "needle") for layer in "04" for seed in "012"
+    }
     documents = rows_of(folder / "results/needles/document_scores.csv")
     chosen = [row for row in documents if row["chosen"] == "1" and row["probe"] and row["bucket"] == "all"]
     assert {row["split"] for row in chosen} == {"val", "test"} and len({row["aggregate"] for row in documents}) > 10
@@ -63,8 +67,9 @@ def test_spans(run_workflow, shared_data, tmp_path):
 
 
 def test_reasoning_chains(run_workflow, shared_data, tmp_path):
-    shutil.copy(part_of(shared_data, "corpora/reasoning_chains") / "annotated_chains.json",
-                tmp_path / "all_annotated_chains.json")
+    shutil.copy(
+        part_of(shared_data, "corpora/reasoning_chains") / "annotated_chains.json", tmp_path / "all_annotated_chains.json"
+    )
     folder = run_workflow("Reasoning chains", 25)
     rows = rows_of(folder / "results/backtracking/probe_results.csv")
     assert len(rows) == 2 * 7 and {row["lag"] for row in rows} == {"-16", "-12", "-8", "-4", "0", "4", "8"}
@@ -80,9 +85,15 @@ def test_documents(run_workflow, shared_data, tmp_path):
     kept = [line for line in lines if re.search(r"source|spam_is|cities_true", line)]
     (tmp_path / "dataset/main.csv").write_text("".join(kept), encoding="utf-8")
     with open(tmp_path / "reviews.csv", "w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("review", "stars", "product"), *(
-            (f"Number {number} was {'good' if number % 5 > 3 else 'bad'} .", number % 5 + 1, number // 4)
-            for number in range(200))])
+        csv.writer(file).writerows(
+            [
+                ("review", "stars", "product"),
+                *(
+                    (f"Number {number} was {'good' if number % 5 > 3 else 'bad'} .", number % 5 + 1, number // 4)
+                    for number in range(200)
+                ),
+            ]
+        )
     folder = run_workflow("Documents", 300)
     rows = rows_of(folder / "results/documents/probe_results.csv")
     kinds = {"logistic", "mass_mean", "mass_mean_tilted", "attention", "attention_features"}

@@ -31,8 +31,9 @@ def soft(name):
 
 def read(language_model, sequences, plan, batch_size=8, layers=(0,), segments=SEGMENTS):
     found = {layer: [] for layer in (*layers, ATTENTION)}
-    for reading, _rows, values in read_states(language_model, sequences, plan, layers, batch_size,
-                                              attention_segments=segments):
+    for reading, _rows, values in read_states(
+        language_model, sequences, plan, layers, batch_size, attention_segments=segments
+    ):
         found[reading].append(values)
     return {reading: torch.cat(values) for reading, values in found.items()}
 
@@ -50,16 +51,27 @@ def segments_by_repeating(weights, first, position):
     """
     row = weights[:, position]
     first += int(np.argmax((row[:, first:] > 0).any(0)))
-    text = row[:, first:position + 1] + NEARLY_NONE / (position + 1 - first)
+    text = row[:, first : position + 1] + NEARLY_NONE / (position + 1 - first)
     share = text / text.sum(-1, keepdims=True)
     return np.repeat(share, SEGMENTS, axis=1).reshape(len(row), SEGMENTS, -1).sum(-1)
 
 
 def plain(language_model, sequences, plan, first):
-    weights = [weights_of(language_model, ids[:length])
-               for ids, length in zip(sequences.input_ids, sequences.lengths, strict=True)]
-    return torch.tensor(np.array([np.concatenate([segments_by_repeating(layer, first, position) for layer in weights[row]])
-                                  for row, position in zip(plan.sequence, plan.position, strict=True)])).float().flatten(1)
+    weights = [
+        weights_of(language_model, ids[:length]) for ids, length in zip(sequences.input_ids, sequences.lengths, strict=True)
+    ]
+    return (
+        torch.tensor(
+            np.array(
+                [
+                    np.concatenate([segments_by_repeating(layer, first, position) for layer in weights[row]])
+                    for row, position in zip(plan.sequence, plan.position, strict=True)
+                ]
+            )
+        )
+        .float()
+        .flatten(1)
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -26,8 +26,9 @@ def every_layer(language_model):
 def read_all(language_model, sequences, layers, batch_size=8):
     """{layer: [tokens of all sequences, hidden_size]}"""
     found = {layer: [] for layer in layers}
-    for reading, _rows, values in read_states(language_model, sequences, tiny_models.every_position(sequences), layers,
-                                              batch_size):
+    for reading, _rows, values in read_states(
+        language_model, sequences, tiny_models.every_position(sequences), layers, batch_size
+    ):
         found[reading].append(values)
     return {layer: torch.cat(values) for layer, values in found.items()}
 
@@ -98,8 +99,10 @@ def test_stopping_early_changes_nothing(model):
 def test_the_pass_stops_after_the_deepest_layer_and_takes_its_hooks_away():
     language_model = wrap(tiny_models.make("llama"))
     calls = []
-    hooks = [block.register_forward_hook(lambda *_, index=index: calls.append(index))
-             for index, block in enumerate(language_model.anatomy.blocks)]
+    hooks = [
+        block.register_forward_hook(lambda *_, index=index: calls.append(index))
+        for index, block in enumerate(language_model.anatomy.blocks)
+    ]
     read_all(language_model, tiny_models.sequences_of([9]), ["embed", 1])
     assert calls == [0, 1]
     for hook in hooks:

@@ -34,9 +34,9 @@ def plain(language_model, sequences, plan, pool, first=len(BEFORE)):
     by_layer = []
     with torch.no_grad():
         for sequence, position in zip(plan.sequence, plan.position, strict=True):
-            ids = torch.from_numpy(sequences.input_ids[sequence, :sequences.lengths[sequence]]).long()[None]
+            ids = torch.from_numpy(sequences.input_ids[sequence, : sequences.lengths[sequence]]).long()[None]
             states = language_model.body(ids, output_hidden_states=True).hidden_states
-            by_layer.append(torch.stack([POOLS[pool](states[index][0, first:position + 1]) for index in (0, 1, 3)]))
+            by_layer.append(torch.stack([POOLS[pool](states[index][0, first : position + 1]) for index in (0, 1, 3)]))
     return torch.stack(by_layer, dim=1)
 
 
@@ -68,8 +68,13 @@ def test_padding_on_either_side_and_what_stands_in_it_change_nothing(name, pool)
     for row, length in enumerate(LENGTHS):
         left[row, -length:], mask[row, -length:] = clean[row, :length], 1
     found = []
-    forward(language_model, torch.from_numpy(left).long(), torch.from_numpy(mask).long(), LAYERS,
-            lambda _layer, state: found.append(pooled(state, *rows, pool, sequences.text_start)))
+    forward(
+        language_model,
+        torch.from_numpy(left).long(),
+        torch.from_numpy(mask).long(),
+        LAYERS,
+        lambda _layer, state: found.append(pooled(state, *rows, pool, sequences.text_start)),
+    )
     close(torch.stack(found), expected)
 
 
@@ -109,8 +114,9 @@ def test_a_torn_cache_of_pooled_states_gives_what_memory_gives_and_pools_are_kep
     assert len(list(tmp_path.iterdir())) == 3
     assert not torch.equal(tables["mean"].rows(index), tables["last"].rows(index))
     key = fingerprint(language_model.fingerprint, "torch.float32", sequences.content_hash(), plan.sequence, plan.position)
-    assert list(tmp_path.glob(f"{key}-*")) == [find_folder(tmp_path, language_model, sequences, every_text_token(sequences),
-                                                           LAYERS, None)], "caches of before pooling must still be found"
+    assert list(tmp_path.glob(f"{key}-*")) == [
+        find_folder(tmp_path, language_model, sequences, every_text_token(sequences), LAYERS, None)
+    ], "caches of before pooling must still be found"
 
 
 def labelled(lag=0):

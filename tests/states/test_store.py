@@ -133,12 +133,28 @@ def test_kill_9_in_the_middle_then_the_same_command_goes_on_to_the_same_result(p
     monkeypatch.setattr("utils.states.store.SHARD_BYTES", 20_000)
 
     def arguments(name):
-        return ["--train_data", str(prepared / "train.pth"), "--layer_sweep", "all", "--no_wandb", "--batch_size", "8",
-                "--output_dir", str(tmp_path / name / "models"), "--results_dir", str(tmp_path / name / "results"),
-                "--cache_dir", str(tmp_path / name / "cache")]
+        return [
+            "--train_data",
+            str(prepared / "train.pth"),
+            "--layer_sweep",
+            "all",
+            "--no_wandb",
+            "--batch_size",
+            "8",
+            "--output_dir",
+            str(tmp_path / name / "models"),
+            "--results_dir",
+            str(tmp_path / name / "results"),
+            "--cache_dir",
+            str(tmp_path / name / "cache"),
+        ]
 
-    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(KILLED), str(SCRIPTS), *arguments("killed")],
-                            env={**os.environ, "HF_HUB_OFFLINE": "1"}, capture_output=True, timeout=120)
+    killed = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(KILLED), str(SCRIPTS), *arguments("killed")],
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        timeout=120,
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     shards = sorted(Path(tmp_path / "killed").rglob("*.safetensors"))
     assert len(shards) == 3 and not list((tmp_path / "killed" / "models").glob("*.pth"))

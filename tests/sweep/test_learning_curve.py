@@ -116,8 +116,9 @@ def test_the_penalty_is_chosen_on_validation_and_not_on_test():
     split = SimpleNamespace(labels=labels, groups=np.arange(40))
     for right, penalty in ((0, 1.0), (1, 0.1)):
         val = np.stack([good, bad] if right == 0 else [bad, good], axis=1)
-        row = curve_rows({}, [{"share": 1}], solutions, {"val": val, "test": val[:, ::-1].copy()},
-                         {"val": split, "test": split})[0]
+        row = curve_rows(
+            {}, [{"share": 1}], solutions, {"val": val, "test": val[:, ::-1].copy()}, {"val": split, "test": split}
+        )[0]
         assert row["l2"] == penalty and row["val_balanced_accuracy"] == 1 and row["test_balanced_accuracy"] == 0.5
     row = curve_rows({}, [{"share": 1}], solutions, {"val": np.stack([good, good], axis=1)}, {"val": split})[0]
     assert row["l2"] == 1.0 and "test_auc" not in row, "of equals the largest penalty"

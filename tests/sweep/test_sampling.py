@@ -18,8 +18,16 @@ def spans(documents=40, width=60, seed=0, kinds=30):
     labels = (random.random((n, width)) < 0.1).astype(np.int8)
     labels[:, 0] = -1
     zeros, owners = np.zeros(n, dtype=np.int32), np.repeat(np.arange(documents), 2).astype(np.int32)
-    return Sequences(ids, zeros + width, labels, owners, owners, zeros, zeros.astype(np.int64),
-                     {"tokenizer": {"before": [1], "after": []}, "default_lag": 0})
+    return Sequences(
+        ids,
+        zeros + width,
+        labels,
+        owners,
+        owners,
+        zeros,
+        zeros.astype(np.int64),
+        {"tokenizer": {"before": [1], "after": []}, "default_lag": 0},
+    )
 
 
 def keys(examples):
@@ -45,8 +53,12 @@ def test_the_default_draws_what_it_always_drew():
 def test_weights_by_hand():
     labels = np.array([[1, 1], [0, 1], [0, 0], [0, 0]])
     sample = np.array([[1, 1], [1, 1], [1, 1], [1, 0]])
-    for balance, cap, expected in (("weighted", None, (3, 0.5)), ("weighted", 2.0, (2, 0.5)), ("downsample", 5.0, (1, 1)),
-                                   ("none", 5.0, (1, 1))):
+    for balance, cap, expected in (
+        ("weighted", None, (3, 0.5)),
+        ("weighted", 2.0, (2, 0.5)),
+        ("downsample", 5.0, (1, 1)),
+        ("none", 5.0, (1, 1)),
+    ):
         found = class_weights(sample, labels, balance, cap)
         assert found[0].tolist() == list(expected) and np.array_equal(found[labels == 0], sample[labels == 0])
 
@@ -81,8 +93,10 @@ def test_negatives_of_a_document_are_capped_and_drawn_evenly_over_it():
 def test_caps_on_documents_and_tokens_are_not_in_file_order():
     sequences = spans()
     examples = examples_at(sequences, 0)
-    drawn = [set(sequences.documents[sample_for_training(examples, sequences, Sampling(max_documents=10), seed)[0].sequence])
-             for seed in range(60)]
+    drawn = [
+        set(sequences.documents[sample_for_training(examples, sequences, Sampling(max_documents=10), seed)[0].sequence])
+        for seed in range(60)
+    ]
     assert all(len(found) == 10 for found in drawn)
     times = np.bincount([document for found in drawn for document in found], minlength=40)
     assert times.min() >= 4 and times.max() <= 28  # of 60 draws with probability 1/4: 15 on average
@@ -132,8 +146,17 @@ def test_where_every_positive_is_the_target_negatives_match_by_the_token_that_is
         sample_for_training(examples_at(sequences, 0), sequences, Sampling(token_matched=True), 0)
 
 
-@pytest.mark.parametrize("settings", [Sampling(), Sampling("downsample"), Sampling(max_documents=5), Sampling(max_tokens=50),
-                                      Sampling(negatives_per_doc=3), Sampling(token_matched=True)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Sampling(),
+        Sampling("downsample"),
+        Sampling(max_documents=5),
+        Sampling(max_tokens=50),
+        Sampling(negatives_per_doc=3),
+        Sampling(token_matched=True),
+    ],
+)
 def test_a_seed_decides_everything(settings):
     sequences = spans()
     examples = examples_at(sequences, 0)

@@ -51,17 +51,48 @@ def model(tiny_model, tmp_path_factory):
 
 
 def train(data, model, folder, *arguments):
-    return call("train_probe", "--train_data", data / "train.pth", "--model_name", model, "--output_dir", folder / "models",
-                "--results_dir", folder / "results", "--no_wandb", *arguments)
+    return call(
+        "train_probe",
+        "--train_data",
+        data / "train.pth",
+        "--model_name",
+        model,
+        "--output_dir",
+        folder / "models",
+        "--results_dir",
+        folder / "results",
+        "--no_wandb",
+        *arguments,
+    )
 
 
 @pytest.fixture(scope="module")
 def trained(data, model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep")
-    assert_success(train(data, model, folder, "--probe", ",".join(KINDS), "--lags", ",".join(map(str, LAGS)),
-                         "--layer_sweep", ",".join(map(str, LAYERS)), "--train_seeds", "0,1", "--epochs", 2, "--l2_grid",
-                         ",".join(map(str, PENALTIES)), "--control", "--random_weights", "--learning_curve",
-                         "--export", folder / "export"))
+    assert_success(
+        train(
+            data,
+            model,
+            folder,
+            "--probe",
+            ",".join(KINDS),
+            "--lags",
+            ",".join(map(str, LAGS)),
+            "--layer_sweep",
+            ",".join(map(str, LAYERS)),
+            "--train_seeds",
+            "0,1",
+            "--epochs",
+            2,
+            "--l2_grid",
+            ",".join(map(str, PENALTIES)),
+            "--control",
+            "--random_weights",
+            "--learning_curve",
+            "--export",
+            folder / "export",
+        )
+    )
     return folder
 
 
@@ -75,8 +106,10 @@ class Outputs:
         kept, self.position = (part.numpy() for part in torch.nonzero(payload["labels"] >= 0, as_tuple=True))
         self.labels, self.groups = payload["labels"].numpy()[kept, self.position], payload["groups"].numpy()[kept]
         states = {}
-        hooks = [block.register_forward_hook(lambda _module, _inputs, output, layer=layer: states.update({layer: output}))
-                 for layer, block in enumerate(model.model.layers)]
+        hooks = [
+            block.register_forward_hook(lambda _module, _inputs, output, layer=layer: states.update({layer: output}))
+            for layer, block in enumerate(model.model.layers)
+        ]
         with torch.no_grad():
             output = model.model(payload["input_ids"][kept].long(), output_attentions=True)
         for hook in hooks:
@@ -100,15 +133,21 @@ def logits_of(probe, found, lag) -> np.ndarray:
     state = {name: tensor.double().numpy() for name, tensor in probe["state_dict"].items()}
     kind, layer = probe["metadata"]["kind"], probe["metadata"]["layer"]
     if kind == "attention_features":
-        features = [attention_features([weights[row, :, read] for weights in found.attentions], read)
-                    for row, read in enumerate(found.position + lag)]
+        features = [
+            attention_features([weights[row, :, read] for weights in found.attentions], read)
+            for row, read in enumerate(found.position + lag)
+        ]
         return np.stack(features) @ state["weight"] + state["bias"]
     if kind == "mlp":
         hidden = np.maximum(found.at(layer, lag) @ state["hidden.weight"].T + state["hidden.bias"], 0)
         return hidden @ state["out.weight"] + state["out.bias"]
     if kind == "attention":
-        return np.array([attend(state, states[1:read + 1]) for states, read in
-                         zip(found.states[layer], found.position + lag, strict=True)])
+        return np.array(
+            [
+                attend(state, states[1 : read + 1])
+                for states, read in zip(found.states[layer], found.position + lag, strict=True)
+            ]
+        )
     return found.at(layer, lag) @ state["weight"] + state["bias"]
 
 
@@ -117,7 +156,7 @@ def attention_features(weights, read):
     that comes before a cut, read off its straight-line sum; the first token is BOS.
     """
     result, cuts = [], np.arange(SEGMENTS + 1) * read / SEGMENTS
-    for head in np.concatenate(weights)[:, 1:read + 1]:
+    for head in np.concatenate(weights)[:, 1 : read + 1]:
         before = np.concatenate([[0], np.cumsum(head + 1e-6 / read)])
         result.append(SEGMENTS * np.diff(np.interp(cuts, np.arange(read + 1), before)) / before[-1])
     return np.concatenate(result)
@@ -133,8 +172,11 @@ def test_reported_scores_follow_from_the_saved_probe(trained, outputs, kind):
 
         def scores(lag, probe=probe, threshold=metadata["threshold"], found=found):
             logits = [logits_of(probe, one, lag) for one in found]
-            return [score for one, values in zip(found, logits, strict=True) for score in (
-                balanced_accuracy_score(one.labels, values > threshold), roc_auc_score(one.labels, values))]
+            return [
+                score
+                for one, values in zip(found, logits, strict=True)
+                for score in (balanced_accuracy_score(one.labels, values > threshold), roc_auc_score(one.labels, values))
+            ]
 
         reported = [metadata["metrics"][split][name] for split in ("val", "test") for name in ("balanced_accuracy", "auc")]
         assert scores(metadata["lag"]) == pytest.approx(reported, abs=1e-9)
@@ -151,8 +193,12 @@ def test_one_penalty_is_chosen_of_each_fit_and_it_ranks_best_on_validation(train
         fit.setdefault(row["l2"], {})[row["split"]] = row
     assert len(rows) == len({(key, l2, split) for key, fit in fits.items() for l2 in fit for split in fit[l2]})
     for (*_, kind, _), fit in fits.items():
-        expected = {"mass_mean": {""}, "logistic": set(map(str, PENALTIES)), "attention_features": set(map(str, PENALTIES)),
-                    "mass_mean_tilted": {""}}.get(kind, {"0.0001"})
+        expected = {
+            "mass_mean": {""},
+            "logistic": set(map(str, PENALTIES)),
+            "attention_features": set(map(str, PENALTIES)),
+            "mass_mean_tilted": {""},
+        }.get(kind, {"0.0001"})
         assert set(fit) == expected and all(set(splits) == {"train", "val", "test"} for splits in fit.values())
         chosen = [l2 for l2, splits in fit.items() if {row["chosen"] for row in splits.values()} == {"1"}]
         others = [l2 for l2, splits in fit.items() if {row["chosen"] for row in splits.values()} == {"0"}]
@@ -163,8 +209,10 @@ def test_one_penalty_is_chosen_of_each_fit_and_it_ranks_best_on_validation(train
                 there = {row[name] != "" for name in (*INTERVALS, "control", "selectivity", "best_baseline")}
                 assert there == {l2 in chosen}
     kept = {(*key, l2) for key, fit in fits.items() for l2, splits in fit.items() if splits["val"]["chosen"] == "1"}
-    summary = {tuple(row[name] for name in ("target", "layer", "lag", "probe", "seed", "l2")): row
-               for row in rows_of(trained, "probe_results.csv")}
+    summary = {
+        tuple(row[name] for name in ("target", "layer", "lag", "probe", "seed", "l2")): row
+        for row in rows_of(trained, "probe_results.csv")
+    }
     assert set(summary) == kept and len(probes_of(trained)) == len(kept)
     for row in rows:
         if row["chosen"] == "1":
@@ -176,8 +224,11 @@ def test_logistic_probes_are_scikit_learns_at_every_penalty(trained, outputs):
     states, labels = outputs["train"].at(2, -1), outputs["train"].labels
     assert weighted(labels).max() == pytest.approx(2, abs=0.1)
     saved = torch.load(trained / "models" / "probe_layer2_next_logistic.pth", weights_only=True)
-    rows = {(float(row["l2"]), row["split"]): row for row in rows_of(trained, "probe_metrics.csv")
-            if (row["probe"], row["layer_idx"], row["lag"]) == ("logistic", "2", "-1")}
+    rows = {
+        (float(row["l2"]), row["split"]): row
+        for row in rows_of(trained, "probe_metrics.csv")
+        if (row["probe"], row["layer_idx"], row["lag"]) == ("logistic", "2", "-1")
+    }
     assert len(rows) == 9
     for l2 in PENALTIES:
         weight, bias = by_scikit_learn(states, labels, weighted(labels), l2, states.mean(0), states.std(0))
@@ -195,9 +246,16 @@ def test_fits_that_a_seed_cannot_change_are_run_once(trained):
     assert seeds == {kind: {"0", "1"} if kind in OF_SEEDS else {"0"} for kind in KINDS}
 
 
-@pytest.mark.parametrize("arguments, sizes", [
-    (("--class_balance", "downsample"), None), (("--negatives_per_doc", 8), (48, None)), (("--max_train_docs", 3), None),
-    (("--max_train_tokens", 60), (40, 20)), (("--token_matched_negatives", "--negatives_per_doc", 4), (24, None))])
+@pytest.mark.parametrize(
+    "arguments, sizes",
+    [
+        (("--class_balance", "downsample"), None),
+        (("--negatives_per_doc", 8), (48, None)),
+        (("--max_train_docs", 3), None),
+        (("--max_train_tokens", 60), (40, 20)),
+        (("--token_matched_negatives", "--negatives_per_doc", 4), (24, None)),
+    ],
+)
 def test_where_samples_differ_each_seed_has_the_fit_of_its_own(data, model, outputs, tmp_path, arguments, sizes):
     """Checked of a probe whose weight is a difference of means, so that every example that should not be there tells."""
     from train_probe import parse
@@ -236,10 +294,16 @@ def synthetic(split, contextual):
     context = random.normal(size=(60, 12, 24))
     context[..., 5] += 8.0 * coins
     number, first = np.zeros(60, dtype=np.int32), 10 * ["train", "val", "test"].index(split)
-    sequences = Sequences(types.astype(np.int32), number + 12, labels, number, (first + np.arange(60) % 10).astype(np.int32),
-                          number, number.astype(np.int64),
-                          {"tokenizer": {"before": [], "after": []}, "targets": [{"name": "coin"}], "prevalence": 0.5,
-                           "of_several": False})
+    sequences = Sequences(
+        types.astype(np.int32),
+        number + 12,
+        labels,
+        number,
+        (first + np.arange(60) % 10).astype(np.int32),
+        number,
+        number.astype(np.int64),
+        {"tokenizer": {"before": [], "after": []}, "targets": [{"name": "coin"}], "prevalence": 0.5, "of_several": False},
+    )
     return sequences, torch.tensor(np.stack([vectors[types], context])).float().flatten(1, 2)
 
 
@@ -259,13 +323,24 @@ def synthetic_sweep(contextual):
     made = {split: synthetic(split, contextual) for split in ("train", "val", "test")}
     splits = {split: sequences for split, (sequences, _) in made.items()}
     examples = {split: examples_at(sequences, 0) for split, sequences in splits.items()}
-    tables = {split: StateTable(["embed", 0], [{"states": states, "own": torch.full((720,), torch.nan)}])
-              for split, (_, states) in made.items()}
+    tables = {
+        split: StateTable(["embed", 0], [{"states": states, "own": torch.full((720,), torch.nan)}])
+        for split, (_, states) in made.items()
+    }
     source = Source(tables, {split: ReadPlan.union([those]).rows(those) for split, those in examples.items()})
     task = make_task(arguments, examples, np.ones((720, 1), dtype=bool))
-    sweep = answer(arguments, Question(0, 0), task, source, None, all_token_baselines(examples, splits),
-                   splits["train"].metadata, lambda kind: Runs(arguments, NoTracking(), {}, kind, 0, ["embed", 0]),
-                   "cpu", {})
+    sweep = answer(
+        arguments,
+        Question(0, 0),
+        task,
+        source,
+        None,
+        all_token_baselines(examples, splits),
+        splits["train"].metadata,
+        lambda kind: Runs(arguments, NoTracking(), {}, kind, 0, ["embed", 0]),
+        "cpu",
+        {},
+    )
     return {(probe.kind, probe.layer): probe.metrics for probe in sweep.chosen}
 
 
@@ -277,8 +352,10 @@ def test_selectivity_tells_a_label_of_the_token_from_one_of_its_context():
         assert abs(known["selectivity"]) < 0.05 and abs(found["selectivity"] - 0.5) < 0.1
         assert of_context[kind, "embed"]["test"]["selectivity"] < -0.35, "control labels are what the types tell"
         for metrics in (*of_token.values(), *of_context.values()):
-            assert all(scores["selectivity"] == pytest.approx(scores["balanced_accuracy"] - scores["control"])
-                       for scores in metrics.values())
+            assert all(
+                scores["selectivity"] == pytest.approx(scores["balanced_accuracy"] - scores["control"])
+                for scores in metrics.values()
+            )
         assert known["best_baseline"] == "read token" and known["minus_baseline"] == pytest.approx(0, abs=0.02)
         assert found["minus_baseline"] > 0.3
 
@@ -287,7 +364,7 @@ def far(statistic, groups):
     """Half a 95 % interval: Student's t times the error of the jackknife that leaves out one group after the other."""
     names = np.unique(groups)
     left_out = np.array([statistic(groups != name) for name in names])
-    error = np.sqrt((len(names) - 1) / len(names) * ((left_out - left_out.mean())**2).sum())
+    error = np.sqrt((len(names) - 1) / len(names) * ((left_out - left_out.mean()) ** 2).sum())
     return student.ppf(0.975, len(names) - 1) * error
 
 
@@ -298,14 +375,20 @@ def test_every_probe_is_paired_with_the_baseline_that_is_best_on_validation(trai
 
     splits = {name: load_sequences(data / f"{name}.pth") for name in ("train", "val", "test")}
     for lag in LAGS:
-        baselines = {(row["baseline"], row["split"]): row for row in rows_of(trained, "baselines.csv")
-                     if row["lag"] == str(lag) and row["baseline"] != "random weights"}
+        baselines = {
+            (row["baseline"], row["split"]): row
+            for row in rows_of(trained, "baselines.csv")
+            if row["lag"] == str(lag) and row["baseline"] != "random weights"
+        }
         assert ("own probability", "test") in baselines if lag == -1 else ("own probability", "test") not in baselines
         best = max((row for row in baselines.values() if row["split"] == "val"), key=lambda row: float(row["auc"]))
         best = best["baseline"]
         logits = all_token_baselines({name: examples_at(sequences, lag) for name, sequences in splits.items()}, splits)[best]
-        chosen = {(row["layer_idx"], row["probe"], row["seed"], row["split"]): row for row in
-                  rows_of(trained, "probe_metrics.csv") if row["lag"] == str(lag) and row["chosen"] == "1"}
+        chosen = {
+            (row["layer_idx"], row["probe"], row["seed"], row["split"]): row
+            for row in rows_of(trained, "probe_metrics.csv")
+            if row["lag"] == str(lag) and row["chosen"] == "1"
+        }
         assert {row["best_baseline"] for row in chosen.values()} == {best}
         assert {row["minus_baseline"] for row in chosen.values() if row["split"] == "train"} == {""}
         for probe in probes_of(trained).values():
@@ -328,8 +411,11 @@ def test_every_probe_is_paired_with_the_baseline_that_is_best_on_validation(trai
 
 def test_random_weights_are_those_that_training_would_start_from(trained, data, tiny_model):
     """tiny_model holds what transformers draws from seed 0; a difference of means on its states is known without a fit."""
-    rows = {(row["probe"], row["layer_idx"], row["lag"], row["seed"], row["split"]): row
-            for row in rows_of(trained, "baselines.csv") if row["baseline"] == "random weights"}
+    rows = {
+        (row["probe"], row["layer_idx"], row["lag"], row["seed"], row["split"]): row
+        for row in rows_of(trained, "baselines.csv")
+        if row["baseline"] == "random weights"
+    }
     loaded = load_model(tiny_model)
     found = {name: Outputs(data / f"{name}.pth", loaded) for name in ("train", "test")}
     for layer in LAYERS:
@@ -339,8 +425,11 @@ def test_random_weights_are_those_that_training_would_start_from(trained, data, 
             expected = roc_auc_score(found["test"].labels, found["test"].at(layer, lag) @ weight)
             row = rows["mass_mean", str(layer), str(lag), "0", "test"]
             assert float(row["auc"]) == pytest.approx(expected, abs=1e-9)
-    chosen = {(row["probe"], row["layer_idx"], row["lag"], row["seed"], row["split"]): row
-              for row in rows_of(trained, "probe_metrics.csv") if row["chosen"] == "1"}
+    chosen = {
+        (row["probe"], row["layer_idx"], row["lag"], row["seed"], row["split"]): row
+        for row in rows_of(trained, "probe_metrics.csv")
+        if row["chosen"] == "1"
+    }
     assert set(rows) == set(chosen)
     differences = {key: float(row["auc"]) - float(rows[key]["auc"]) for key, row in chosen.items() if key[-1] != "train"}
     assert all(float(chosen[key]["minus_random_weights"]) == pytest.approx(value) for key, value in differences.items())
@@ -367,8 +456,9 @@ def test_later_runs_add_to_the_tables_and_replace_what_they_do_anew(trained, dat
     assert {name[:5] for name in set(again) - set(after)} == {("0", "-1", "linear", "1", "0.5")}
     assert len(rows_of(folder, "probe_results.csv")) == len(snapshot(folder / "models")) == len(now)
     files = snapshot(folder)
-    assert_one_line_error(train(data, tiny_model, folder, "--layer", 0), f"model '{model}'", f"model '{tiny_model}'",
-                          "--overwrite")
+    assert_one_line_error(
+        train(data, tiny_model, folder, "--layer", 0), f"model '{model}'", f"model '{tiny_model}'", "--overwrite"
+    )
     assert snapshot(folder) == files
 
 
@@ -385,14 +475,19 @@ def test_learning_curve_is_of_probes_on_that_part_of_the_examples_alone(trained,
         states = found.at(layer, lag)
         for index in (0, 2, 4):
             part = parts[:, index] > 0
-            weight, bias = by_scikit_learn(states[part], labels[part], weighted(labels[part]), float(rows[index]["l2"]),
-                                           states.mean(0), states.std(0))
+            weight, bias = by_scikit_learn(
+                states[part], labels[part], weighted(labels[part]), float(rows[index]["l2"]), states.mean(0), states.std(0)
+            )
             for split in ("val", "test"):
                 expected = roc_auc_score(outputs[split].labels, outputs[split].at(layer, lag) @ weight + bias)
                 assert float(rows[index][f"{split}_auc"]) == pytest.approx(expected, abs=1e-3)
-        whole = next(row for row in rows_of(trained, "probe_metrics.csv") if row["probe"] == "logistic" and
-                     [row["layer_idx"], row["lag"], row["split"], float(row["l2"])]
-                     == [str(layer), str(lag), "test", float(rows[4]["l2"])])
+        whole = next(
+            row
+            for row in rows_of(trained, "probe_metrics.csv")
+            if row["probe"] == "logistic"
+            and [row["layer_idx"], row["lag"], row["split"], float(row["l2"])]
+            == [str(layer), str(lag), "test", float(rows[4]["l2"])]
+        )
         assert float(rows[4]["test_auc"]) == pytest.approx(float(whole["auc"]), abs=1e-3)
 
 
@@ -405,9 +500,11 @@ def strict(text):
 
 def test_directions_are_those_of_the_saved_weights_through_the_models_own_head(trained, model):
     content = strict((trained / "results" / "directions.json").read_text(encoding="utf-8"))
-    probes = {(m["layer"], m["lag"], m["kind"], m["seed"]): probe["state_dict"]["weight"].double().numpy()
-              for probe in probes_of(trained).values() if "weight" in probe["state_dict"]
-              and (m := probe["metadata"])["layer"] != "attention"}
+    probes = {
+        (m["layer"], m["lag"], m["kind"], m["seed"]): probe["state_dict"]["weight"].double().numpy()
+        for probe in probes_of(trained).values()
+        if "weight" in probe["state_dict"] and (m := probe["metadata"])["layer"] != "attention"
+    }
     keys = [tuple(entry[name] for name in ("layer", "lag", "kind", "seed")) for entry in content["entries"]]
     assert sorted(map(str, keys)) == sorted(map(str, probes)) and len(keys) == 3 * 2 * (2 + 3)
     weights = np.stack([probes[key] for key in keys])
@@ -420,13 +517,16 @@ def test_directions_are_those_of_the_saved_weights_through_the_models_own_head(t
         step = weight / np.sqrt((weight**2).mean())
         logits = head @ (step if entry["layer"] == "final_norm" else gain * step)
         shown = [logit for _, logit in entry["filter"]["promoted"]]
-        np.testing.assert_allclose(shown, np.sort(logits)[::-1][:len(shown)], rtol=1e-4)
+        np.testing.assert_allclose(shown, np.sort(logits)[::-1][: len(shown)], rtol=1e-4)
         assert 1 <= entry["pattern"]["target_rank"] <= 420
 
 
 def test_the_export_holds_every_saved_probe_and_is_read_without_this_suite(trained):
-    probes = {"/".join(str(m[name]).replace(" ", "%20") for name in ("target", "layer", "lag", "kind", "seed")): probe
-              for probe in probes_of(trained).values() if (m := probe["metadata"])}
+    probes = {
+        "/".join(str(m[name]).replace(" ", "%20") for name in ("target", "layer", "lag", "kind", "seed")): probe
+        for probe in probes_of(trained).values()
+        if (m := probe["metadata"])
+    }
     with safe_open(trained / "export" / "probes.safetensors", "pt") as file:
         header = strict(file.metadata()["probes"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  a file is no dict
@@ -438,31 +538,39 @@ def test_the_export_holds_every_saved_probe_and_is_read_without_this_suite(train
         assert metadata["threshold"] == probe["metadata"]["threshold"] and metadata["kind"] == probe["metadata"]["kind"]
 
 
-@pytest.mark.parametrize("arguments, needles", [
-    (("--probe", "linear,mas_mean"), ("'mas_mean'", "did you mean mass_mean?")),
-    (("--probe", "linear,linear"), ("'linear,linear'", "twice")),
-    (("--probe", "linear,mlp", "--l2_grid", "0.1"), ("--l2_grid is for attention_features and logistic", "linear,mlp")),
-    (("--probe", "logistic", "--l2_grid", ""), ("--l2_grid", "''", "not a list such as 0.1,0.01")),
-    (("--probe", "logistic", "--l2_grid", "0.1,-0.01"), ("--l2_grid", "'-0.01'", "at least 0")),
-    (("--probe", "logistic", "--l2_grid", "0.1,1e-1"), ("--l2_grid", "'0.1,1e-1'", "twice")),
-    (("--train_seeds", "0,1,0"), ("--train_seeds", "'0,1,0'", "twice")),
-    (("--seed", 0, "--train_seeds", "0,1"), ("--seed and --train_seeds", "give one of them")),
-    (("--predict_current", "--lags", "-1,0"), ("--predict_current is --lags 0", "give one of them")),
-    (("--pool", "mean", "--probe", "attention"), ("--pool mean and --probe attention", "contradict")),
-    (("--probe", "attention_features", "--learning_curve"), ("--learning_curve", "--probe attention_features")),
-    (("--control", 3), ("--control", "'3'", "at least 5")),
-    (("--max_train_tokens", 1), ("--max_train_tokens", "'1'", "at least 2")),
-    (("--attention_segments", 0, "--probe", "attention_features"), ("--attention_segments", "'0'", "at least 1"))])
+@pytest.mark.parametrize(
+    "arguments, needles",
+    [
+        (("--probe", "linear,mas_mean"), ("'mas_mean'", "did you mean mass_mean?")),
+        (("--probe", "linear,linear"), ("'linear,linear'", "twice")),
+        (("--probe", "linear,mlp", "--l2_grid", "0.1"), ("--l2_grid is for attention_features and logistic", "linear,mlp")),
+        (("--probe", "logistic", "--l2_grid", ""), ("--l2_grid", "''", "not a list such as 0.1,0.01")),
+        (("--probe", "logistic", "--l2_grid", "0.1,-0.01"), ("--l2_grid", "'-0.01'", "at least 0")),
+        (("--probe", "logistic", "--l2_grid", "0.1,1e-1"), ("--l2_grid", "'0.1,1e-1'", "twice")),
+        (("--train_seeds", "0,1,0"), ("--train_seeds", "'0,1,0'", "twice")),
+        (("--seed", 0, "--train_seeds", "0,1"), ("--seed and --train_seeds", "give one of them")),
+        (("--predict_current", "--lags", "-1,0"), ("--predict_current is --lags 0", "give one of them")),
+        (("--pool", "mean", "--probe", "attention"), ("--pool mean and --probe attention", "contradict")),
+        (("--probe", "attention_features", "--learning_curve"), ("--learning_curve", "--probe attention_features")),
+        (("--control", 3), ("--control", "'3'", "at least 5")),
+        (("--max_train_tokens", 1), ("--max_train_tokens", "'1'", "at least 2")),
+        (("--attention_segments", 0, "--probe", "attention_features"), ("--attention_segments", "'0'", "at least 1")),
+    ],
+)
 def test_wrong_usage_is_one_line_and_status_2_before_anything_is_loaded(data, model, tmp_path, arguments, needles):
     result = train(data, model, tmp_path, *arguments)
     assert_one_line_error(result, *needles, status=2)
     assert result.stdout == "" and snapshot(tmp_path) == {}
 
 
-@pytest.mark.parametrize("arguments, needles", [
-    (("--lags", "-1,-99"), ("lag -99: 0 labelled tokens of train", "-context_length")),
-    (("--layer_sweep", "0,3"), ("layer 3", "layers 0 to 2")),
-    (("--export", "{data}/train.pth"), ("--export", "choose another folder"))])
+@pytest.mark.parametrize(
+    "arguments, needles",
+    [
+        (("--lags", "-1,-99"), ("lag -99: 0 labelled tokens of train", "-context_length")),
+        (("--layer_sweep", "0,3"), ("layer 3", "layers 0 to 2")),
+        (("--export", "{data}/train.pth"), ("--export", "choose another folder")),
+    ],
+)
 def test_what_the_data_or_the_model_do_not_have_is_one_line_and_status_1(data, model, tmp_path, arguments, needles):
     result = train(data, model, tmp_path, *(argument.format(data=data) for argument in arguments))
     assert_one_line_error(result, *needles)
@@ -470,10 +578,18 @@ def test_what_the_data_or_the_model_do_not_have_is_one_line_and_status_1(data, m
 
 
 def test_the_charts_read_every_table_of_the_sweep(trained, tmp_path):
-    result = assert_success(call("visualize_results", "--results_dir", trained / "results", "--output_dir",
-                                 tmp_path / "pages"))
+    result = assert_success(
+        call("visualize_results", "--results_dir", trained / "results", "--output_dir", tmp_path / "pages")
+    )
     pages = {path.stem for path in (tmp_path / "pages").glob("*.html")}
-    assert pages == {"index", "heatmap_accuracy", "heatmap_f1", "lineplot_f1", "comparison_metrics", "class_balance",
-                     "learning_curve"}
+    assert pages == {
+        "index",
+        "heatmap_accuracy",
+        "heatmap_f1",
+        "lineplot_f1",
+        "comparison_metrics",
+        "class_balance",
+        "learning_curve",
+    }
     index = (tmp_path / "pages" / "index.html").read_text(encoding="utf-8")
     assert "selectivity" in index and "random weights" in index and result.stderr == ""

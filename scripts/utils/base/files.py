@@ -42,13 +42,13 @@ class WriteTogether:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror or error}; free space or choose another "
-                            "output folder") from error
+            raise UserError(
+                f"cannot write {path}: {error.strerror or error}; free space or choose another output folder"
+            ) from error
         except RuntimeError as error:  # torch.save hides the failed write behind its own error
             if isinstance(error.__context__, OSError) or "PytorchStreamWriter" in str(error):
                 reason = getattr(error.__context__, "strerror", None) or "the disk is full or not writable"
-                raise UserError(f"cannot write {path}: {reason}; free space or choose another "
-                                "output folder") from error
+                raise UserError(f"cannot write {path}: {reason}; free space or choose another output folder") from error
             raise
 
     def __exit__(self, kind, error, traceback):
@@ -61,8 +61,9 @@ class WriteTogether:
                     os.replace(temporary, path)
                 except OSError as failure:
                     self._discard()
-                    raise UserError(f"cannot write {path}: {failure.strerror or failure}; choose another "
-                                    "output folder") from failure
+                    raise UserError(
+                        f"cannot write {path}: {failure.strerror or failure}; choose another output folder"
+                    ) from failure
         else:
             self._discard()
         return False
@@ -93,8 +94,7 @@ def csv_text(columns, rows) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", restval="", extrasaction="raise")
     writer.writeheader()
-    writer.writerows({key: "" if value is None or value != value else value for key, value in row.items()}
-                     for row in rows)
+    writer.writerows({key: "" if value is None or value != value else value for key, value in row.items()} for row in rows)
     return text.getvalue()
 
 
@@ -146,15 +146,19 @@ def load_tensors(path, format_name, version, made_by) -> dict:
     except Exception as error:  # UnpicklingError: also what a pickle that would run code ends in
         if type(error).__name__ != "UnpicklingError":
             raise
-        raise UserError(f"{path} is not a plain file of tensors (it is damaged, or would run code when loaded) and "
-                        f"was not opened; {remedy}") from error
+        raise UserError(
+            f"{path} is not a plain file of tensors (it is damaged, or would run code when loaded) and "
+            f"was not opened; {remedy}"
+        ) from error
     found = payload.get("format") if isinstance(payload, dict) else None
     wanted = (format_name,) if isinstance(format_name, str) else format_name
     if found not in wanted:
         raise UserError(f"{path} has format {found!r}, not {' or '.join(map(repr, wanted))}; {remedy}")
     if payload.get("version") != version:
-        raise UserError(f"{path} has version {payload.get('version')!r} of format {found!r}, this suite reads "
-                        f"version {version}; {remedy}")
+        raise UserError(
+            f"{path} has version {payload.get('version')!r} of format {found!r}, this suite reads "
+            f"version {version}; {remedy}"
+        )
     return payload
 
 

@@ -42,8 +42,9 @@ def hub_answers() -> bool:
 
 def reachable(url) -> bool:
     """Does the host of this address answer? A proxy is taken at its word."""
-    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY",
-                                             "http_proxy")):
+    if any(
+        os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
+    ):
         return True
     address = urlsplit(url)
     try:
@@ -60,15 +61,13 @@ def explain(error, kind, name, looks_local) -> str:
     whole = "dataset" if kind == "dataset" else "model"  # what the user named; its tokenizer is a part of it
     if "GatedRepoError" in names or any("is a gated" in str(link) for link in chain):  # datasets drops the cause
         return f"this {whole} is gated: accept its licence on the Hub and set HF_TOKEN in .env"
-    if names & {"RepositoryNotFoundError", "HFValidationError"} or (
-            "DatasetNotFoundError" in names and not offline(chain)):
+    if names & {"RepositoryNotFoundError", "HFValidationError"} or ("DatasetNotFoundError" in names and not offline(chain)):
         return f"no such {whole} on the Hub (or it is private: set HF_TOKEN in .env), and no such folder here"
     if "RevisionNotFoundError" in names:
         return f"the {whole} is there, but not at the revision asked for"
     if not looks_local and offline(chain):
         why = "offline mode is set" if hub_answers() else "no network"
-        return (f"{why}, and the {whole} is not in the local cache; connect, or give the path of a folder that "
-                "holds it")
+        return f"{why}, and the {whole} is not in the local cache; connect, or give the path of a folder that holds it"
     first = " ".join(str(error).split())[:300] or type(error).__name__
     return f"cannot load the {kind}: {first}"
 
@@ -83,7 +82,20 @@ def causes(error) -> list[BaseException]:
 
 def offline(chain) -> bool:
     """Does the chain of causes end in a connection that could not be made?"""
-    signs = {"OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectError", "ConnectTimeout", "ReadTimeout",
-             "ConnectionError", "MaxRetryError", "NewConnectionError", "gaierror", "ProxyError", "ReadError",
-             "RemoteProtocolError", "ConnectionRefusedError", "TimeoutException"}
+    signs = {
+        "OfflineModeIsEnabled",
+        "LocalEntryNotFoundError",
+        "ConnectError",
+        "ConnectTimeout",
+        "ReadTimeout",
+        "ConnectionError",
+        "MaxRetryError",
+        "NewConnectionError",
+        "gaierror",
+        "ProxyError",
+        "ReadError",
+        "RemoteProtocolError",
+        "ConnectionRefusedError",
+        "TimeoutException",
+    }
     return any(base.__name__ in signs for link in chain for base in type(link).__mro__)

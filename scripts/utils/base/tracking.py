@@ -41,8 +41,16 @@ class Wandb:
     def _init(self, name, group, config):
         import wandb
 
-        return wandb.init(project=self._project, group=group, name=name, config=config, mode=self._mode, dir=self._folder,
-                          reinit="create_new", settings=wandb.Settings(silent=True, console="off"))
+        return wandb.init(
+            project=self._project,
+            group=group,
+            name=name,
+            config=config,
+            mode=self._mode,
+            dir=self._folder,
+            reinit="create_new",
+            settings=wandb.Settings(silent=True, console="off"),
+        )
 
 
 class WandbRun:
@@ -70,8 +78,10 @@ def tracker(enabled, project, folder="wandb_logs"):
     require_writable_folder(folder, "the folder of Weights & Biases (or use --no_wandb),")
     reason = "WANDB_MODE is offline" if mode == "offline" else reason_to_stay_offline()
     if reason:
-        print(f"Weights & Biases: offline in {folder} ({reason}); upload later with: wandb sync {folder}/wandb/offline-*",
-              flush=True)
+        print(
+            f"Weights & Biases: offline in {folder} ({reason}); upload later with: wandb sync {folder}/wandb/offline-*",
+            flush=True,
+        )
     else:
         print(f"Weights & Biases: online, project {project}", flush=True)
     return Wandb(project, "offline" if reason else "online", folder)

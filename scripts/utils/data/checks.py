@@ -29,8 +29,9 @@ def check_file(sequences, tokenizer_fingerprint) -> list[Check]:
 
 def check_tokenizer(sequences, tokenizer_fingerprint) -> Check:
     made_with = sequences.metadata["tokenizer"]["fingerprint"]
-    return Check("tokenizer", made_with == tokenizer_fingerprint,
-                 f"made with {made_with}, the model's is {tokenizer_fingerprint}")
+    return Check(
+        "tokenizer", made_with == tokenizer_fingerprint, f"made with {made_with}, the model's is {tokenizer_fingerprint}"
+    )
 
 
 def check_special_tokens(sequences) -> Check:
@@ -44,9 +45,11 @@ def check_special_tokens(sequences) -> Check:
         wrong |= sequences.input_ids[:, offset] != token
     for offset, token in enumerate(after):
         wrong |= sequences.input_ids[np.arange(len(ends)), ends + offset] != token
-    return Check("special tokens", not wrong.any(),
-                 f"{int(wrong.sum())} of {len(wrong)} sequences do not hold {before} before and {after} after the text, "
-                 "each once")
+    return Check(
+        "special tokens",
+        not wrong.any(),
+        f"{int(wrong.sum())} of {len(wrong)} sequences do not hold {before} before and {after} after the text, each once",
+    )
 
 
 def check_labels(sequences) -> Check:
@@ -58,9 +61,12 @@ def check_labels(sequences) -> Check:
     expected = (column >= first) & (column < sequences.text_ends[:, None])
     misplaced = ((sequences.labels >= 0) != expected).any(1)
     untrue = ((sequences.labels >= 0) & ((sequences.labels == 1) != (sequences.input_ids == token))).any(1)
-    return Check("labels", not (misplaced | untrue).any(),
-                 f"{int(misplaced.sum())} sequences with labels in the wrong place, {int(untrue.sum())} with a label that "
-                 "contradicts its token")
+    return Check(
+        "labels",
+        not (misplaced | untrue).any(),
+        f"{int(misplaced.sum())} sequences with labels in the wrong place, {int(untrue.sum())} with a label that "
+        "contradicts its token",
+    )
 
 
 def check_annotated_labels(sequences) -> Check:
@@ -75,9 +81,12 @@ def check_annotated_labels(sequences) -> Check:
     row, position, _ = sequences.labelled()
     place = np.zeros_like(row) if whole else sequences.starts[row] + position - sequences.text_start
     doubled = int(alike(sequences.tasks[row], sequences.documents[row], place)[1].sum())
-    return Check("labels", not (misplaced or empty or doubled),
-                 f"{misplaced} sequences with labels off the {'last text token' if whole else 'text'}, {empty} without a "
-                 f"label, {doubled} labels given twice")
+    return Check(
+        "labels",
+        not (misplaced or empty or doubled),
+        f"{misplaced} sequences with labels off the {'last text token' if whole else 'text'}, {empty} without a "
+        f"label, {doubled} labels given twice",
+    )
 
 
 def alike(*keys) -> tuple[np.ndarray, np.ndarray]:
@@ -94,18 +103,22 @@ def check_windows(sequences) -> Check:
     """
     order, same = alike(sequences.documents, sequences.starts)
     one, other = order[1:], order[:-1]
-    differ = (sequences.lengths[one] != sequences.lengths[other]) | (sequences.input_ids[one] != sequences.input_ids[other]
-                                                                     ).any(1)
+    differ = (sequences.lengths[one] != sequences.lengths[other]) | (
+        sequences.input_ids[one] != sequences.input_ids[other]
+    ).any(1)
     regrouped = (sequences.documents[one] == sequences.documents[other]) & (sequences.groups[one] != sequences.groups[other])
     first = np.concatenate([[True], ~same])
     windows, window_of = order[first], np.empty_like(order)
     window_of[order] = np.cumsum(first) - 1
     unlike, torn = int((same & differ).sum()), contradicting_tokens(sequences, windows)
     farther = nearer_the_edge(sequences, windows, window_of)
-    return Check("windows", not (unlike or regrouped.any() or torn or farther),
-                 f"{unlike} rows unlike another of their window, {int(regrouped.sum())} in another group than their "
-                 f"document, {torn} tokens unlike the same place of another window, {farther} labels nearer the edge of "
-                 "their window than of another")
+    return Check(
+        "windows",
+        not (unlike or regrouped.any() or torn or farther),
+        f"{unlike} rows unlike another of their window, {int(regrouped.sum())} in another group than their "
+        f"document, {torn} tokens unlike the same place of another window, {farther} labels nearer the edge of "
+        "their window than of another",
+    )
 
 
 def contradicting_tokens(sequences, windows) -> int:
@@ -141,11 +154,13 @@ def nearer_the_edge(sequences, windows, window_of) -> int:
 def check_balance(sequences) -> Check:
     sequence, _, labels = sequences.labelled()
     size = len(sequences.metadata["documents"])
-    positives, negatives = (np.bincount(sequences.documents[sequence[labels == label]], minlength=size)
-                            for label in (1, 0))
+    positives, negatives = (np.bincount(sequences.documents[sequence[labels == label]], minlength=size) for label in (1, 0))
     uneven = int((positives != negatives).sum())
-    return Check("balance", uneven == 0, f"{positives.sum():,} positives, {negatives.sum():,} negatives; {uneven} documents "
-                                         "with unequal numbers")
+    return Check(
+        "balance",
+        uneven == 0,
+        f"{positives.sum():,} positives, {negatives.sum():,} negatives; {uneven} documents with unequal numbers",
+    )
 
 
 def check_overlap(sequences) -> Check:
@@ -155,11 +170,16 @@ def check_overlap(sequences) -> Check:
     documents, starts, sizes = sequences.documents[order], sequences.starts[order], lengths[order]
     by_start = int(((documents[1:] == documents[:-1]) & (starts[1:] < starts[:-1] + sizes[:-1])).sum())
     long = lengths >= LEAST_OVERLAP
-    by_text = sum(overlaps_by_text(sequences, np.flatnonzero(long & (sequences.documents == document)))
-                  for document in np.unique(sequences.documents[long]))
-    return Check("overlap", by_start == 0 and by_text <= REPEATS * len(sequences),
-                 f"{by_start} pairs of windows overlap by their place (none may), {by_text} of {len(sequences):,} windows "
-                 f"by their text (at most {REPEATS:.1%} may, as refrains)")
+    by_text = sum(
+        overlaps_by_text(sequences, np.flatnonzero(long & (sequences.documents == document)))
+        for document in np.unique(sequences.documents[long])
+    )
+    return Check(
+        "overlap",
+        by_start == 0 and by_text <= REPEATS * len(sequences),
+        f"{by_start} pairs of windows overlap by their place (none may), {by_text} of {len(sequences):,} windows "
+        f"by their text (at most {REPEATS:.1%} may, as refrains)",
+    )
 
 
 def overlaps_by_text(sequences, chosen) -> int:
@@ -176,10 +196,10 @@ def overlaps_by_text(sequences, chosen) -> int:
     low, high = np.searchsorted(ordered, heads, "left"), np.searchsorted(ordered, heads, "right")
     found = 0
     for row in np.flatnonzero(high - low > 1):  # each head finds itself
-        for hit in order[low[row]:high[row]]:
+        for hit in order[low[row] : high[row]]:
             other, at = owner[hit], offset[hit]
             shared = texts[other][at:]
-            same = len(shared) >= LEAST_OVERLAP and np.array_equal(shared, texts[row][:len(shared)])
+            same = len(shared) >= LEAST_OVERLAP and np.array_equal(shared, texts[row][: len(shared)])
             if other != row and same and len(np.unique(shared)) >= LEAST_DISTINCT:
                 found += 1
                 break
@@ -193,15 +213,25 @@ def check_siblings(name, sequences, other_name, other) -> list[Check]:
     if ours != theirs:
         return checks
     shared = {kind: len(np.intersect1d(getattr(sequences, kind), getattr(other, kind))) for kind in ("documents", "groups")}
-    checks.append(Check(f"groups apart: {name}, {other_name}", not any(shared.values()),
-                        f"{shared['documents']} documents and {shared['groups']} groups on both sides"))
+    checks.append(
+        Check(
+            f"groups apart: {name}, {other_name}",
+            not any(shared.values()),
+            f"{shared['documents']} documents and {shared['groups']} groups on both sides",
+        )
+    )
     if sequences.metadata["task"] in ANNOTATED:
         return checks + check_annotated_texts(name, sequences, other_name, other)
     share = shared_text(sequences, other)
     same = int((share >= SAME_TEXT).sum())
-    checks.append(Check(f"texts apart: {name}, {other_name}", same <= REPEATS * len(share),
-                        f"{same} of {len(share):,} windows of {name} share half or more of their {SHINGLE}-token runs with "
-                        f"{other_name} (at most {REPEATS:.1%} may, as quotations and rows of signs)"))
+    checks.append(
+        Check(
+            f"texts apart: {name}, {other_name}",
+            same <= REPEATS * len(share),
+            f"{same} of {len(share):,} windows of {name} share half or more of their {SHINGLE}-token runs with "
+            f"{other_name} (at most {REPEATS:.1%} may, as quotations and rows of signs)",
+        )
+    )
     return checks
 
 
@@ -209,31 +239,44 @@ def check_annotated_texts(name, sequences, other_name, other) -> list[Check]:
     """Whole texts, and the runs of tokens of long windows, each window once. What is None is only worth knowing: runs of
     documents, since texts of one kind are alike, and copies in a dataset that keeps them to show what leakage buys.
     """
-    ours, theirs = ({side.metadata["document_hashes"][document] for document in np.unique(side.documents)}
-                    for side in (sequences, other))
+    ours, theirs = (
+        {side.metadata["document_hashes"][document] for document in np.unique(side.documents)} for side in (sequences, other)
+    )
     shown = {normalised(text) for text in other.texts}
     same, shared = sum(normalised(text) in shown for text in sequences.texts), len(ours & theirs)
     apart, kept = not (same or shared), sequences.metadata["as_published"]
     detail = f"{shared} texts on both sides letter for letter"
     if sequences.texts:
         detail += f", {same} of {len(sequences.texts):,} of {name} but for letter case and spaces, as far as they are run"
-    texts = Check(f"whole texts apart: {name}, {other_name}", None if kept and not apart else apart, detail,
-                  AS_PUBLISHED if kept else
-                  "texts that differ only where they are cut off are one (--context_length, --truncation_side)")
+    texts = Check(
+        f"whole texts apart: {name}, {other_name}",
+        None if kept and not apart else apart,
+        detail,
+        AS_PUBLISHED
+        if kept
+        else "texts that differ only where they are cut off are one (--context_length, --truncation_side)",
+    )
 
     windows = per_target(sequences)[0]
     sizes = windows.text_ends - windows.text_start
     least = min(LEAST_COMPARED, int(sizes.max()))  # every full window, where all are short
     compared = int((sizes >= least).sum())
     close = int((shared_text(windows, per_target(other)[0])[sizes >= least] >= SAME_TEXT).sum())
-    detail = (f"{close} of {compared:,} windows of {name} with {least} tokens or more share half or more of their "
-              f"{SHINGLE}-token runs with {other_name}")
+    detail = (
+        f"{close} of {compared:,} windows of {name} with {least} tokens or more share half or more of their "
+        f"{SHINGLE}-token runs with {other_name}"
+    )
     if sequences.metadata["task"] == "documents":
-        runs = Check(f"texts apart: {name}, {other_name}", None if close else True, detail,
-                     AS_PUBLISHED if kept else "are they of one origin? then group them (--group_column)")
+        runs = Check(
+            f"texts apart: {name}, {other_name}",
+            None if close else True,
+            detail,
+            AS_PUBLISHED if kept else "are they of one origin? then group them (--group_column)",
+        )
     else:
-        runs = Check(f"texts apart: {name}, {other_name}", close <= REPEATS * compared,
-                     f"{detail} (at most {REPEATS:.1%} may)")
+        runs = Check(
+            f"texts apart: {name}, {other_name}", close <= REPEATS * compared, f"{detail} (at most {REPEATS:.1%} may)"
+        )
     return [texts, runs]
 
 
@@ -252,7 +295,7 @@ def all_shingles(sequences) -> tuple[np.ndarray, np.ndarray]:
     """The hash of every shingle of every text, and the sequence it is of. Rows of repeated signs are left out."""
     hashes, owners = [], []
     for row, end in enumerate(sequences.text_ends):
-        text = sequences.input_ids[row, sequences.text_start:end]
+        text = sequences.input_ids[row, sequences.text_start : end]
         if len(np.unique(text)) >= LEAST_DISTINCT:
             hashes.append(shingle_hashes(text))
             owners.append(np.full(len(hashes[-1]), row))

@@ -60,8 +60,11 @@ class Sequences:
         return fingerprint(*(getattr(self, name) for name in ARRAYS))
 
 
-ARRAYS = {item.name: {"input_ids": np.int32, "labels": np.int8, "starts": np.int64}.get(item.name, np.int32)
-          for item in fields(Sequences) if item.name not in ("texts", "metadata")}
+ARRAYS = {
+    item.name: {"input_ids": np.int32, "labels": np.int8, "starts": np.int64}.get(item.name, np.int32)
+    for item in fields(Sequences)
+    if item.name not in ("texts", "metadata")
+}
 
 
 def per_target(sequences) -> list[Sequences]:
@@ -73,8 +76,9 @@ def per_target(sequences) -> list[Sequences]:
     targets = sequences.metadata["targets"]
     if len(targets) == 1:
         return [one_target(sequences, sequences.labels, targets[0])]
-    _, first, window = np.unique(np.stack([sequences.documents, sequences.starts]), axis=1, return_index=True,
-                                 return_inverse=True)
+    _, first, window = np.unique(
+        np.stack([sequences.documents, sequences.starts]), axis=1, return_index=True, return_inverse=True
+    )
     shared = replace(sequences, **{name: getattr(sequences, name)[first] for name in ARRAYS})
     result = []
     for index, target in enumerate(targets):
@@ -87,17 +91,26 @@ def per_target(sequences) -> list[Sequences]:
 
 def one_target(sequences, labels, target) -> Sequences:
     prevalence = target.get("prevalence", sequences.metadata.get("prevalence"))
-    return replace(sequences, labels=labels, tasks=np.zeros_like(sequences.tasks),
-                   metadata={**sequences.metadata, "targets": [target], "prevalence": prevalence,
-                             "of_several": len(sequences.metadata["targets"]) > 1})
+    return replace(
+        sequences,
+        labels=labels,
+        tasks=np.zeros_like(sequences.tasks),
+        metadata={
+            **sequences.metadata,
+            "targets": [target],
+            "prevalence": prevalence,
+            "of_several": len(sequences.metadata["targets"]) > 1,
+        },
+    )
 
 
 def save_sequences(file, sequences):
     """Write to an open binary file."""
     import torch
 
-    arrays = {name: torch.from_numpy(np.ascontiguousarray(getattr(sequences, name), dtype=dtype))
-              for name, dtype in ARRAYS.items()}
+    arrays = {
+        name: torch.from_numpy(np.ascontiguousarray(getattr(sequences, name), dtype=dtype)) for name, dtype in ARRAYS.items()
+    }
     texts = {"texts": sequences.texts} if sequences.texts else {}
     save_tensors(file, FORMAT, VERSION, {**arrays, **texts, "metadata": sequences.metadata})
 
@@ -141,8 +154,10 @@ def first_problem(sequences) -> str | None:
             return f"{name} run from {indices.min()} to {indices.max()}, with {len(sequences.metadata[name])} names"
     if not (sequences.labels >= 0).any():
         return "no token in it has a label"
-    if sequences.texts and (len(sequences.texts) != len(np.unique(sequences.documents))
-                            or not all(isinstance(text, str) for text in sequences.texts)):
+    if sequences.texts and (
+        len(sequences.texts) != len(np.unique(sequences.documents))
+        or not all(isinstance(text, str) for text in sequences.texts)
+    ):
         return f"it holds {len(sequences.texts)} texts of {len(np.unique(sequences.documents))} documents"
     return None
 
@@ -153,5 +168,9 @@ def is_sequence_task(sequences) -> bool:
     """
     sequence, position, _ = sequences.labelled()
     alone = sequences.metadata.get("of_several", False) or len(sequence) == len(sequences)
-    return (alone and sequences.metadata["default_lag"] == 0 and len(np.unique(sequence)) == len(sequence)
-            and np.array_equal(position, sequences.text_ends[sequence] - 1))
+    return (
+        alone
+        and sequences.metadata["default_lag"] == 0
+        and len(np.unique(sequence)) == len(sequence)
+        and np.array_equal(position, sequences.text_ends[sequence] - 1)
+    )

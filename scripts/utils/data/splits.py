@@ -20,7 +20,7 @@ def shingle_hashes(tokens, length=SHINGLE) -> np.ndarray:
     values = tokens.astype(np.uint64) + np.uint64(1)
     hashes = np.zeros(count, dtype=np.uint64)
     for offset in range(length):
-        hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + values[offset:offset + count]
+        hashes = hashes * np.uint64(0x9E3779B97F4A7C15) + values[offset : offset + count]
     hashes = (hashes ^ (hashes >> np.uint64(31))) * np.uint64(0xBF58476D1CE4E5B9)
     return hashes ^ (hashes >> np.uint64(29))
 
@@ -55,8 +55,11 @@ def shared_shingles(sketches) -> Counter:
     holders = np.repeat(np.arange(len(sketches)), [len(values) for values in sketches])
     order = np.argsort(hashes, kind="stable")
     runs = np.split(holders[order], np.flatnonzero(np.diff(hashes[order])) + 1)
-    return Counter(pair for run in (found.tolist() for found in runs if len(found) > 1)
-                   for pair in (combinations(run, 2) if len(run) <= BOILERPLATE else pairwise(run)))
+    return Counter(
+        pair
+        for run in (found.tolist() for found in runs if len(found) > 1)
+        for pair in (combinations(run, 2) if len(run) <= BOILERPLATE else pairwise(run))
+    )
 
 
 def comparable(one, other) -> int:
@@ -69,8 +72,10 @@ def assign_splits(groups, train_ratio, random) -> dict[str, str]:
     """{group: "train" | "val" | "test"}: whole groups, `train_ratio` of them to train, the rest halved."""
     names = sorted(set(groups))
     if len(names) < 3:
-        raise UserError(f"{len(names)} independent text(s) hold enough of the target, at least 3 are needed (train, "
-                        "val, test); give more texts, a smaller --context_length or a larger --max_chunks_per_class")
+        raise UserError(
+            f"{len(names)} independent text(s) hold enough of the target, at least 3 are needed (train, "
+            "val, test); give more texts, a smaller --context_length or a larger --max_chunks_per_class"
+        )
     held_out = min(max(2, len(names) - round(train_ratio * len(names))), len(names) - 1)
     shuffled = [names[index] for index in random.permutation(len(names))]
     splits = ["val"] * (held_out // 2) + ["test"] * (held_out - held_out // 2)
@@ -95,7 +100,7 @@ class EvenCap:
         self._count = 0
 
     def add(self, items):
-        self._items.append(list(items[:self._level]))
+        self._items.append(list(items[: self._level]))
         self._turns.append(self._random.random())
         self._count += len(self._items[-1])
         if self._count > 2 * self.most:
@@ -114,7 +119,7 @@ class EvenCap:
         with_more = np.flatnonzero(sizes > level)
         lucky = set(with_more[np.argsort(np.array(self._turns)[with_more])[:spare]].tolist())
         for document, items in enumerate(self._items):
-            del items[level + (document in lucky):]
+            del items[level + (document in lucky) :]
         self._level, self._count = level + 1, self.most
 
 
@@ -129,8 +134,9 @@ def stratified_splits(groups, amounts, train_ratio, random) -> dict:
     """
     names, group_of = np.unique(np.array(groups), return_inverse=True)
     if len(names) < 3:
-        raise UserError(f"{len(names)} independent group(s) of texts, at least 3 are needed (train, val, test); "
-                        "give more texts")
+        raise UserError(
+            f"{len(names)} independent group(s) of texts, at least 3 are needed (train, val, test); give more texts"
+        )
     totals = np.zeros((len(names), amounts.shape[1]))
     np.add.at(totals, group_of, amounts)
     totals = totals[:, totals.any(0)]

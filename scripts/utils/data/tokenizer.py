@@ -25,8 +25,10 @@ def load_tokenizer(name):
 
         tokenizer = AutoTokenizer.from_pretrained(name)
     if not getattr(tokenizer, "is_fast", False):
-        raise UserError(f"--model_name {name}: its tokenizer has no fast version; convert it (tokenizer.json) or "
-                        "choose a model that has one")
+        raise UserError(
+            f"--model_name {name}: its tokenizer has no fast version; convert it (tokenizer.json) or "
+            "choose a model that has one"
+        )
     tokenizer.backend_tokenizer.no_padding()  # some files ask for it, and for texts cut at 128 tokens
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.encode_special_tokens = True  # "<s>" inside a text is text, no second BOS
@@ -38,8 +40,8 @@ def special_frame(tokenizer) -> tuple[list[int], list[int]]:
     plain = tokenizer.backend_tokenizer.encode("a", add_special_tokens=False).ids
     framed = tokenizer.backend_tokenizer.encode("a", add_special_tokens=True).ids
     for start in range(len(framed) - len(plain) + 1):
-        if framed[start:start + len(plain)] == plain:
-            return framed[:start], framed[start + len(plain):]
+        if framed[start : start + len(plain)] == plain:
+            return framed[:start], framed[start + len(plain) :]
     raise UserError("the tokenizer changes a text when it adds its special tokens; choose another model")
 
 
@@ -61,8 +63,9 @@ def first_tokens(tokenizer, text, count) -> tuple[np.ndarray, list[str]]:
         length *= 4
     offsets = encoding.offsets[:count]
     ends = [0, *(end for _, end in offsets)]
-    return np.array(encoding.ids[:count], dtype=np.int32), [text[end:start] for end, (start, _) in
-                                                             zip(ends, offsets, strict=False)]
+    return np.array(encoding.ids[:count], dtype=np.int32), [
+        text[end:start] for end, (start, _) in zip(ends, offsets, strict=False)
+    ]
 
 
 def target_in_running_text(tokenizer, target) -> int:
@@ -82,15 +85,18 @@ def target_in_running_text(tokenizer, target) -> int:
             elif pieces is None:
                 pieces = [tokenizer.convert_ids_to_tokens(token) for token, _ in covering]
     if not votes:
-        raise UserError(f"--target_token {target!r} is not one token in running text but {len(pieces)}: {pieces}; "
-                        "choose one that is a single token")
+        raise UserError(
+            f"--target_token {target!r} is not one token in running text but {len(pieces)}: {pieces}; "
+            "choose one that is a single token"
+        )
     token, count = votes.most_common(1)[0]
     if token == tokenizer.unk_token_id:
         raise UserError(f"--target_token {target!r} is unknown to this tokenizer; choose a token of its vocabulary")
     if count < sum(votes.values()) * 2 / 3:
         names = [tokenizer.convert_ids_to_tokens(token) for token in votes]
-        raise UserError(f"--target_token {target!r} is a different token in different places: {names}; be more exact "
-                        "(a leading space?)")
+        raise UserError(
+            f"--target_token {target!r} is a different token in different places: {names}; be more exact (a leading space?)"
+        )
     return token
 
 
@@ -99,8 +105,9 @@ def tokens_over(tokenizer, before, target, after) -> list[tuple[int, str]]:
     text = before + target + after
     encoding = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
     start, end = len(before), len(before) + len(target)
-    return [(token, text[a:b]) for token, (a, b) in zip(encoding.ids, encoding.offsets, strict=True)
-            if a < end and b > start]
+    return [
+        (token, text[a:b]) for token, (a, b) in zip(encoding.ids, encoding.offsets, strict=True) if a < end and b > start
+    ]
 
 
 def token_text(tokenizer, token) -> str:

@@ -35,14 +35,16 @@ def windows_at_drawn_tokens(tokens, labels, width, random) -> list[tuple[Window,
     target. The pairs are in random order.
     """
     positives, negatives = draw_apart(labels, width, random)
-    return [tuple(window(tokens, labels, position - width + 1, position + 1, width - 1) for position in pair)
-            for pair in zip(positives, negatives, strict=False)]  # the odd one out is left
+    return [
+        tuple(window(tokens, labels, position - width + 1, position + 1, width - 1) for position in pair)
+        for pair in zip(positives, negatives, strict=False)
+    ]  # the odd one out is left
 
 
 def draw_apart(labels, width, random) -> tuple[list[int], list[int]]:
     """Accepted positions of the positive and of the negative class, in the order of drawing."""
     blocked = np.zeros(len(labels), dtype=bool)
-    blocked[:width - 1] = True
+    blocked[: width - 1] = True
     waiting = {label: random.permutation(np.flatnonzero(labels == label)) for label in (0, 1)}
     accepted = {0: [], 1: []}
     label = int(random.integers(2))
@@ -51,7 +53,7 @@ def draw_apart(labels, width, random) -> tuple[list[int], list[int]]:
         if position is None:
             return accepted[1], accepted[0]
         accepted[label].append(position)
-        blocked[max(position - width + 1, 0):position + width] = True
+        blocked[max(position - width + 1, 0) : position + width] = True
         label = 1 - label
 
 
@@ -59,18 +61,19 @@ def next_free(positions, blocked):
     """The first of `positions` that is free and those after it; None where none is."""
     looked, step = 0, 64
     while looked < len(positions):
-        free = np.flatnonzero(~blocked[positions[looked:looked + step]])
+        free = np.flatnonzero(~blocked[positions[looked : looked + step]])
         if len(free):
             found = looked + free[0]
-            return int(positions[found]), positions[found + 1:]
+            return int(positions[found]), positions[found + 1 :]
         looked, step = looked + step, step * 4
     return None, positions[:0]
 
 
 def windows_side_by_side(tokens, labels, width, min_context) -> list[Window]:
     """Windows that tile the document, each labelled from its token `min_context` on; a rest too short is left out."""
-    return [window(tokens, labels, start, start + width, min_context)
-            for start in range(0, len(tokens) - min_context, width)]
+    return [
+        window(tokens, labels, start, start + width, min_context) for start in range(0, len(tokens) - min_context, width)
+    ]
 
 
 @dataclass(frozen=True)

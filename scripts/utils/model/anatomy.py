@@ -69,11 +69,17 @@ def examine(body) -> Anatomy:
     last_block = max(index for index, module in enumerate(order) if module is blocks[-1])
     last = calls[last_block][1]
     inside = set(trunk.modules()) - {trunk}
-    after = [(module, state) for module, state in calls[last_block + 1:] if module in inside and state.shape == last.shape]
+    after = [(module, state) for module, state in calls[last_block + 1 :] if module in inside and state.shape == last.shape]
     norms = [module for module, state in after if torch.equal(state, after[-1][1])]  # a dropout after it is no news
     moved = (last[0].float() - last[1].float()).nan_to_num(0.0, 0.0, 0.0).abs().amax(-1)  # what overflows tells nothing
-    return Anatomy(blocks, trunk, norms[0] if norms else None, last.shape[-1],
-                   causal=bool(moved[:-1].max() <= STILL * moved[-1]), output_type=type(outputs[trunk]))
+    return Anatomy(
+        blocks,
+        trunk,
+        norms[0] if norms else None,
+        last.shape[-1],
+        causal=bool(moved[:-1].max() <= STILL * moved[-1]),
+        output_type=type(outputs[trunk]),
+    )
 
 
 def find_blocks(body, count, order) -> tuple[str, list[nn.Module]]:
@@ -88,5 +94,7 @@ def find_blocks(body, count, order) -> tuple[str, list[nn.Module]]:
         for (name, blocks), calls in zip(lists, called, strict=True):
             if len(calls) == count and (shared or calls == list(blocks)):
                 return name.rpartition(".")[0], calls
-    raise UserError(f"cannot find the {count} blocks of a {type(body).__name__}: no list of modules is called {count} "
-                    "times with states of [batch, tokens, hidden_size]; choose another architecture")
+    raise UserError(
+        f"cannot find the {count} blocks of a {type(body).__name__}: no list of modules is called {count} "
+        "times with states of [batch, tokens, hidden_size]; choose another architecture"
+    )

@@ -63,8 +63,10 @@ def load_language_model(name, dtype="auto", device="auto") -> LanguageModel:
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            raise UserError(f"--model_name {name} does not fit into the memory of {device} as {dtype}; use a smaller "
-                            "--model_dtype (bfloat16), another --device or a smaller model") from error
+            raise UserError(
+                f"--model_name {name} does not fit into the memory of {device} as {dtype}; use a smaller "
+                "--model_dtype (bfloat16), another --device or a smaller model"
+            ) from error
     return wrap(model, name)
 
 
@@ -97,8 +99,10 @@ def choose_device(name) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).sum().item()
     except (RuntimeError, AssertionError) as error:  # no such device, or not of that number
-        raise UserError(f"--device {name}: torch cannot use it here; use one of "
-                        f"{', '.join(kind for kind, there in available.items() if there)}") from error
+        raise UserError(
+            f"--device {name}: torch cannot use it here; use one of "
+            f"{', '.join(kind for kind, there in available.items() if there)}"
+        ) from error
     return device
 
 
@@ -125,7 +129,7 @@ def model_fingerprint(model) -> str:
     for name, parameter in sorted(model.named_parameters()):
         flat = parameter.detach().reshape(-1)
         total = sum(int(bits(piece).sum(dtype=torch.int64)) for piece in flat.split(WEIGHTS_AT_A_TIME))
-        samples += [name, list(parameter.shape), bits(flat[::max(1, len(flat) // WEIGHTS_SAMPLED)]).tolist(), total]
+        samples += [name, list(parameter.shape), bits(flat[:: max(1, len(flat) // WEIGHTS_SAMPLED)]).tolist(), total]
     return fingerprint(*samples)
 
 
@@ -137,8 +141,11 @@ def without_passing_things(config):
     """The configuration without what changes from one loading to the next, in its parts too."""
     if not isinstance(config, dict):
         return config
-    return {key: without_passing_things(value) for key, value in config.items()
-            if key not in ("_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache")}
+    return {
+        key: without_passing_things(value)
+        for key, value in config.items()
+        if key not in ("_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache")
+    }
 
 
 @torch.inference_mode()
@@ -156,13 +163,13 @@ def own_logits(language_model, states, targets) -> torch.Tensor:
     real_forward = anatomy.trunk.forward
     try:
         for start in range(0, len(states), rows):
-            part = states[start:start + rows, None].to(language_model.device, language_model.dtype)
+            part = states[start : start + rows, None].to(language_model.device, language_model.dtype)
             anatomy.trunk.forward = lambda *_, part=part, **__: anatomy.output_type(last_hidden_state=part)
-            logits = model(input_ids=standing_in[:len(part)]).logits[:, 0].float()
-            of_target = targets[start:start + rows].to(logits.device, torch.long)[:, None]
+            logits = model(input_ids=standing_in[: len(part)]).logits[:, 0].float()
+            of_target = targets[start : start + rows].to(logits.device, torch.long)[:, None]
             chosen = logits.gather(1, of_target)[:, 0]
             others = logits.scatter_(1, of_target, -torch.inf).logsumexp(1)
-            result[start:start + len(part)] = (chosen - others).cpu()
+            result[start : start + len(part)] = (chosen - others).cpu()
     finally:
         anatomy.trunk.forward = real_forward
     return result

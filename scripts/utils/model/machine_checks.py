@@ -21,12 +21,19 @@ def check_versions() -> Check:
     """Every package of requirements.txt is there, and not older than it says."""
     wanted = re.findall(r"^([\w-]+)>=([\d.]+)", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
     found = {name: installed(name) for name, _ in wanted}
-    wrong = [f"{name} {found[name] or 'missing'} (at least {least})" for name, least in wanted
-             if found[name] is None or numbers(found[name]) < numbers(least)]
+    wrong = [
+        f"{name} {found[name] or 'missing'} (at least {least})"
+        for name, least in wanted
+        if found[name] is None or numbers(found[name]) < numbers(least)
+    ]
     shown = ", ".join([f"Python {platform.python_version()}", *(f"{name} {found.get(name)}" for name in SHOWN)])
-    return Check("versions", not wrong, f"{shown}; of {len(wanted)} packages in requirements.txt "
-                 + (f"{len(wrong)} too old or missing: {', '.join(wrong)}" if wrong else "none is too old or missing"),
-                 "pip install -r requirements.txt")
+    return Check(
+        "versions",
+        not wrong,
+        f"{shown}; of {len(wanted)} packages in requirements.txt "
+        + (f"{len(wrong)} too old or missing: {', '.join(wrong)}" if wrong else "none is too old or missing"),
+        "pip install -r requirements.txt",
+    )
 
 
 def installed(name) -> str | None:
@@ -47,16 +54,28 @@ def check_device(asked) -> Check:
 
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
-        return Check("device", True, f"torch {torch.__version__} uses {torch.cuda.get_device_name()}, {free / 1e9:.1f} of "
-                                     f"{total / 1e9:.1f} GB free; --device {asked}")
+        return Check(
+            "device",
+            True,
+            f"torch {torch.__version__} uses {torch.cuda.get_device_name()}, {free / 1e9:.1f} of "
+            f"{total / 1e9:.1f} GB free; --device {asked}",
+        )
     driver = driver_version()
     if driver is None:
         other = "mps" if torch.backends.mps.is_available() else "cpu"
         if asked.partition(":")[0] not in ("auto", "cpu", other):
-            return Check("device", False, f"no NVIDIA GPU here; torch {torch.__version__} can use {other}, not "
-                                          f"--device {asked}", f"use --device {other}")
-        return Check("device", True, f"no NVIDIA GPU here; torch {torch.__version__} uses {other}, "
-                                     f"{torch.get_num_threads()} threads; --device {asked}")
+            return Check(
+                "device",
+                False,
+                f"no NVIDIA GPU here; torch {torch.__version__} can use {other}, not --device {asked}",
+                f"use --device {other}",
+            )
+        return Check(
+            "device",
+            True,
+            f"no NVIDIA GPU here; torch {torch.__version__} uses {other}, "
+            f"{torch.get_num_threads()} threads; --device {asked}",
+        )
     built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
     detail = f"GPU present, torch cannot use it: driver {driver}, torch {torch.__version__} {built}"
     remedy = "install a torch built for a CUDA that this driver supports (pytorch.org), or use --device cpu"
@@ -72,8 +91,12 @@ def driver_version() -> str | None:
     program = shutil.which("nvidia-smi")
     if program:
         try:
-            answer = subprocess.run([program, "--query-gpu=driver_version", "--format=csv,noheader"], text=True,
-                                    capture_output=True, timeout=PATIENCE)
+            answer = subprocess.run(
+                [program, "--query-gpu=driver_version", "--format=csv,noheader"],
+                text=True,
+                capture_output=True,
+                timeout=PATIENCE,
+            )
         except (OSError, subprocess.TimeoutExpired):
             answer = None
         if answer and answer.returncode == 0 and answer.stdout.strip():
@@ -91,8 +114,10 @@ def check_dtype(language_model, asked) -> Check:
 
     saved = getattr(AutoConfig.from_pretrained(language_model.name).get_text_config(), "dtype", None)
     runs, device = language_model.dtype, language_model.device
-    detail = (f"saved as {short(saved) if saved else 'not said in config.json'}, run as {short(runs)} on {device} "
-              f"(--model_dtype {asked})")
+    detail = (
+        f"saved as {short(saved) if saved else 'not said in config.json'}, run as {short(runs)} on {device} "
+        f"(--model_dtype {asked})"
+    )
     if runs == torch.bfloat16 and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         return Check("dtype", False, f"{detail}: this GPU only emulates bfloat16", "use --model_dtype float32 or float16")
     if runs == torch.float16 and saved is not None and saved != torch.float16:

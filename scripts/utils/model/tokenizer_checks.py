@@ -57,19 +57,30 @@ def check_special_tokens(tokenizer) -> Check:
     spelt_out = [name for name, _, found in counts if found != 1]
     own = tokenizer(list(SENTENCES))["input_ids"]
     different = sum(ours != theirs for ours, theirs in zip(sequences, own, strict=False))
-    detail = (f"{' '.join(tokenizer.convert_ids_to_tokens(before)) or 'nothing'} before and "
-              f"{' '.join(tokenizer.convert_ids_to_tokens(after)) or 'nothing'} after a text")
+    detail = (
+        f"{' '.join(tokenizer.convert_ids_to_tokens(before)) or 'nothing'} before and "
+        f"{' '.join(tokenizer.convert_ids_to_tokens(after)) or 'nothing'} after a text"
+    )
     if twice:
-        return Check("special tokens", False, f"{detail}; not exactly once in {len(sequences)} sequences: "
-                     f"{', '.join(dict.fromkeys(twice))}", "mend the post_processor in tokenizer.json")
+        return Check(
+            "special tokens",
+            False,
+            f"{detail}; not exactly once in {len(sequences)} sequences: {', '.join(dict.fromkeys(twice))}",
+            "mend the post_processor in tokenizer.json",
+        )
     if different:
-        return Check("special tokens", False, f"{detail}; the tokenizer's own call gives other ids for {different} of "
-                     f"{len(own)} sentences", "mend add_bos_token and the post_processor of the tokenizer")
+        return Check(
+            "special tokens",
+            False,
+            f"{detail}; the tokenizer's own call gives other ids for {different} of {len(own)} sentences",
+            "mend add_bos_token and the post_processor of the tokenizer",
+        )
     detail = f"{detail}, each once in {len(sequences)} sequences; the tokenizer's own call gives the same ids"
     if spelt_out:
         spelt = ", ".join(dict.fromkeys(spelt_out))
-        return Check("special tokens", None, f"{detail}. A text that spells {spelt} out yields the token itself: leave out "
-                                             "such texts")
+        return Check(
+            "special tokens", None, f"{detail}. A text that spells {spelt} out yields the token itself: leave out such texts"
+        )
     return Check("special tokens", True, f"{detail}; spelt out in a text they are text")
 
 
@@ -88,8 +99,12 @@ def check_tokenizer(language_model, tokenizer, limit=None) -> Check:
     rows = language_model.vocabulary
     count, beyond = len(tokenizer), ids_beyond(language_model, tokenizer)
     if beyond:
-        return Check("tokenizer", False, f"{beyond:,} of its {count:,} ids are out of range: the model has embeddings "
-                                         f"for ids 0 to {rows - 1}", remedy)
+        return Check(
+            "tokenizer",
+            False,
+            f"{beyond:,} of its {count:,} ids are out of range: the model has embeddings for ids 0 to {rows - 1}",
+            remedy,
+        )
     differing = special_ids_that_differ(language_model.model.config, tokenizer)
     detail = f"{count:,} ids for {rows:,} embeddings; special ids "
     detail += f"differ ({', '.join(differing)})" if differing else "agree with the configuration"
@@ -97,8 +112,13 @@ def check_tokenizer(language_model, tokenizer, limit=None) -> Check:
         few = count < LEAST_COVERED * rows
         if few:
             detail += f"; a tokenizer of this model would use at least {LEAST_COVERED:.0%} of the embeddings"
-        return Check("tokenizer", False if differing or few else None, f"{detail}; whether it is this model's own is NOT "
-                     "checked: without a causal model's head there is no loss to tell", remedy if differing or few else "")
+        return Check(
+            "tokenizer",
+            False if differing or few else None,
+            f"{detail}; whether it is this model's own is NOT "
+            "checked: without a causal model's head there is no loss to tell",
+            remedy if differing or few else "",
+        )
     real, shuffled = order_losses(language_model, tokenizer, limit)
     detail += f"; real text {real:.2f} nats a token, its tokens in random order {shuffled:.2f}"
     if not math.isfinite(real + shuffled):
@@ -106,10 +126,18 @@ def check_tokenizer(language_model, tokenizer, limit=None) -> Check:
     if shuffled - real >= KNOWS_ORDER:
         return Check("tokenizer", True, detail)
     if untrained(language_model.model):
-        return Check("tokenizer", False if differing else None, f"{detail}: the model looks untrained (every norm and bias "
-                     "is constant), so the loss cannot tell", remedy if differing else "")
-    return Check("tokenizer", False, f"{detail}: the model reads no English in it (at least {KNOWS_ORDER} apart)",
-                 f"{remedy}; a model that never saw English cannot be told from one with a wrong tokenizer")
+        return Check(
+            "tokenizer",
+            False if differing else None,
+            f"{detail}: the model looks untrained (every norm and bias is constant), so the loss cannot tell",
+            remedy if differing else "",
+        )
+    return Check(
+        "tokenizer",
+        False,
+        f"{detail}: the model reads no English in it (at least {KNOWS_ORDER} apart)",
+        f"{remedy}; a model that never saw English cannot be told from one with a wrong tokenizer",
+    )
 
 
 def special_ids_that_differ(config, tokenizer) -> list[str]:
@@ -150,7 +178,7 @@ def losses(language_model, before, ids) -> torch.Tensor:
     """Nats of each text token given those before it, float32; the first has no loss where nothing stands before it."""
     sequence = torch.tensor([[*before, *map(int, ids)]], device=language_model.device)
     logits = language_model.model(input_ids=sequence).logits[0, :-1].float()
-    return -logits.log_softmax(-1).gather(1, sequence[0, 1:, None])[max(len(before) - 1, 0):, 0].cpu()
+    return -logits.log_softmax(-1).gather(1, sequence[0, 1:, None])[max(len(before) - 1, 0) :, 0].cpu()
 
 
 def check_bos(language_model, tokenizer, limit=None) -> Check:
@@ -164,21 +192,37 @@ def check_bos(language_model, tokenizer, limit=None) -> Check:
     detail = f"the BOS is {shown} (id {bos}), the tokenizer does not put it before a text"
     causal = language_model.anatomy.causal and language_model.has_head
     if not causal or untrained(language_model.model) or bos >= language_model.vocabulary:
-        return Check("BOS", None, f"{detail}; " + ("an untrained model cannot tell whether it needs it" if causal else
-                                                   "without a causal model's head nothing tells whether it needs it"))
+        return Check(
+            "BOS",
+            None,
+            f"{detail}; "
+            + (
+                "an untrained model cannot tell whether it needs it"
+                if causal
+                else "without a causal model's head nothing tells whether it needs it"
+            ),
+        )
     sentences = encoded_sentences(tokenizer, limit and limit - 1)
     beginning, gain = beginning_expected(language_model, sentences, bos), bos_gain(language_model, sentences, bos)
-    detail += (f"; after it the first tokens of texts gain {beginning:.2f} nats over their place after other tokens, and "
-               f"later tokens {gain:.2f}")
+    detail += (
+        f"; after it the first tokens of texts gain {beginning:.2f} nats over their place after other tokens, and "
+        f"later tokens {gain:.2f}"
+    )
     if not math.isfinite(beginning + gain):
         return Check("BOS", None, f"{detail}: the loss is not finite and cannot tell")
     if bos in separators(language_model.model.config, tokenizer):
-        return Check("BOS", None if gain > BOS_HELPS else True, f"{detail}; it ends or pads texts too, as in models that "
-                                                                "are trained without one")
-    return Check("BOS", beginning < EXPECTS_BEGINNING and gain <= BOS_HELPS,
-                 f"{detail} (a model that was not trained with it gains less than {EXPECTS_BEGINNING} and {BOS_HELPS})",
-                 "let the tokenizer put it there: add_bos_token in tokenizer_config.json and the post_processor in "
-                 "tokenizer.json, and prepare the data again")
+        return Check(
+            "BOS",
+            None if gain > BOS_HELPS else True,
+            f"{detail}; it ends or pads texts too, as in models that are trained without one",
+        )
+    return Check(
+        "BOS",
+        beginning < EXPECTS_BEGINNING and gain <= BOS_HELPS,
+        f"{detail} (a model that was not trained with it gains less than {EXPECTS_BEGINNING} and {BOS_HELPS})",
+        "let the tokenizer put it there: add_bos_token in tokenizer_config.json and the post_processor in "
+        "tokenizer.json, and prepare the data again",
+    )
 
 
 def separators(config, tokenizer) -> set[int]:
@@ -193,8 +237,10 @@ def beginning_expected(language_model, sentences, bos) -> float:
     """Nats that the first tokens of SENTENCES gain when they follow the BOS alone instead of one ordinary token alone."""
     first = torch.tensor([int(ids[0]) for ids in sentences], device=language_model.device)
     alone = torch.tensor([bos, *sorted({int(token) for ids in sentences for token in ids[1:]})], device=first.device)
-    after = [-language_model.model(input_ids=part[:, None]).logits[:, 0].float().log_softmax(-1)[:, first].mean(1)
-             for part in alone.split(ROWS)]
+    after = [
+        -language_model.model(input_ids=part[:, None]).logits[:, 0].float().log_softmax(-1)[:, first].mean(1)
+        for part in alone.split(ROWS)
+    ]
     after = torch.cat(after)
     return float(after[1:].median() - after[0])
 

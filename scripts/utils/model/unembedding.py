@@ -49,8 +49,13 @@ def before_head(language_model, directions, layers=None) -> torch.Tensor:
 def head_logits(unembedding, states, tokens) -> torch.Tensor:
     """states @ unembedding[tokens].T in float32, [m, tokens] in main memory; no second copy of a large head is made."""
     size = max(1, LOGIT_BYTES // (4 * unembedding.shape[1]))
-    return torch.cat([(states @ unembedding[part.to(unembedding.device)].to(states.device, torch.float32).mT).cpu()
-                      for part in tokens.split(size)], dim=1)
+    return torch.cat(
+        [
+            (states @ unembedding[part.to(unembedding.device)].to(states.device, torch.float32).mT).cpu()
+            for part in tokens.split(size)
+        ],
+        dim=1,
+    )
 
 
 def told(tokenizer, logits, tokens, target_token, top) -> dict:
@@ -60,8 +65,10 @@ def told(tokenizer, logits, tokens, target_token, top) -> dict:
         return result
     for name, largest in (("promoted", True), ("suppressed", False)):
         values, index = logits.topk(min(top, len(logits)), largest=largest)
-        result[name] = [[token_text(tokenizer, token), value]
-                        for token, value in zip(tokens[index].tolist(), values.tolist(), strict=True)]
+        result[name] = [
+            [token_text(tokenizer, token), value]
+            for token, value in zip(tokens[index].tolist(), values.tolist(), strict=True)
+        ]
     there = torch.nonzero(tokens == target_token)[:, 0] if target_token is not None else ()
     if len(there):
         target = logits[there[0]]

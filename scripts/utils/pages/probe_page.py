@@ -29,17 +29,43 @@ def page_values(probes, tokenizer, texts, logits, window) -> dict:
     for text in texts:
         for token in np.unique(text.ids):
             shown.setdefault(int(token), token_text(tokenizer, token).replace("↵", "↵\n"))
-    documents = [{"name": text.name, "note": text.note, "tokens": [
-        {"before": between(gap), "text": shown[int(token)], "target": of_token == 1, "unknown": known > 0 > of_token,
-         "blank": not shown[int(token)].strip(" ↵\n⇥")}
-        for token, gap, of_token in zip(text.ids, text.gaps, text.truth.tolist(), strict=True)]} for text in texts]
-    data = {"layers": [{"name": layer_name(layer), "threshold": threshold}
-                       for layer, threshold in zip(probes.layers, probes.thresholds, strict=True)],
-            "logits": packed(np.concatenate(logits, axis=1).astype(np.float32)), "truth": packed(truth.astype(np.int8)),
-            "words": words["card"]}
-    return {"question": question(metadata), "about": about(probes, len(truth), known, targets), "documents": documents,
-            "data": data, "chart": chart(probes), "notes": notes(metadata, window, known > 0), "words": words,
-            "known": known > 0, "partly": 0 < known < len(truth)}
+    documents = [
+        {
+            "name": text.name,
+            "note": text.note,
+            "tokens": [
+                {
+                    "before": between(gap),
+                    "text": shown[int(token)],
+                    "target": of_token == 1,
+                    "unknown": known > 0 > of_token,
+                    "blank": not shown[int(token)].strip(" ↵\n⇥"),
+                }
+                for token, gap, of_token in zip(text.ids, text.gaps, text.truth.tolist(), strict=True)
+            ],
+        }
+        for text in texts
+    ]
+    data = {
+        "layers": [
+            {"name": layer_name(layer), "threshold": threshold}
+            for layer, threshold in zip(probes.layers, probes.thresholds, strict=True)
+        ],
+        "logits": packed(np.concatenate(logits, axis=1).astype(np.float32)),
+        "truth": packed(truth.astype(np.int8)),
+        "words": words["card"],
+    }
+    return {
+        "question": question(metadata),
+        "about": about(probes, len(truth), known, targets),
+        "documents": documents,
+        "data": data,
+        "chart": chart(probes),
+        "notes": notes(metadata, window, known > 0),
+        "words": words,
+        "known": known > 0,
+        "partly": 0 < known < len(truth),
+    }
 
 
 def between(gap) -> str:
@@ -54,8 +80,11 @@ def chart(probes) -> dict | None:
     if split is None:
         return None
     scores = [one[split] for one in metrics]
-    baselines = {name: by_split[split]["balanced_accuracy"]
-                 for name, by_split in (probes.common.get("baselines") or {}).items() if by_split and name != "majority"}
+    baselines = {
+        name: by_split[split]["balanced_accuracy"]
+        for name, by_split in (probes.common.get("baselines") or {}).items()
+        if by_split and name != "majority"
+    }
     known = [value for one in scores for value in (one["balanced_accuracy"], one["balanced_accuracy_low"])]
     floor = min([LOWEST, *(math.floor(10 * value) / 10 for value in (*known, *baselines.values()) if not math.isnan(value))])
 
@@ -64,22 +93,36 @@ def chart(probes) -> dict | None:
 
     step = (CHART["right"] - CHART["left"]) / len(scores)
     every = math.ceil(len(scores) / LABELS)
-    points = [point_of(one, layer, index, CHART["left"] + step * (index + 0.5), y, index % every == 0)
-              for index, (one, layer) in enumerate(zip(scores, probes.layers, strict=True))]
+    points = [
+        point_of(one, layer, index, CHART["left"] + step * (index + 0.5), y, index % every == 0)
+        for index, (one, layer) in enumerate(zip(scores, probes.layers, strict=True))
+    ]
     grid = [{"y": y(value / 10), "label": f"{value / 10:.1f}"} for value in range(round(10 * floor), 11)]
     beside = "Dashed: what a probe must beat. " if baselines else ""
-    return {**CHART, "split": split, "step": round(step, 2), "points": points, "grid": grid,
-            "baselines": [{"y": y(value), "name": name, "value": f"{value:.3f}"}
-                          for name, value in sorted(baselines.items(), key=lambda pair: -pair[1])],
-            "note": f"{scores[0]['n']:,} examples, {scores[0]['groups']} groups; bars: 95 % intervals over groups. {beside}"
-                    "Click a layer to see it on the text."}
+    return {
+        **CHART,
+        "split": split,
+        "step": round(step, 2),
+        "points": points,
+        "grid": grid,
+        "baselines": [
+            {"y": y(value), "name": name, "value": f"{value:.3f}"}
+            for name, value in sorted(baselines.items(), key=lambda pair: -pair[1])
+        ],
+        "note": f"{scores[0]['n']:,} examples, {scores[0]['groups']} groups; bars: 95 % intervals over groups. {beside}"
+        "Click a layer to see it on the text.",
+    }
 
 
 def point_of(scores, layer, index, x, y, labelled) -> dict:
     low, high = (scores[f"balanced_accuracy_{side}"] for side in ("low", "high"))
     interval = "" if math.isnan(low) else f" ({low:.3f} to {high:.3f})"
-    return {"x": round(x, 2), "y": y(scores["balanced_accuracy"]), "low": None if math.isnan(low) else y(max(low, 0)),
-            "high": None if math.isnan(high) else y(min(high, 1)),
-            "label": str(layer).replace("final_norm", "norm") if labelled else "",
-            "title": f"{layer_name(layer)}: balanced accuracy {scores['balanced_accuracy']:.3f}{interval}, "
-                     f"AUROC {scores['auc']:.3f}"}
+    return {
+        "x": round(x, 2),
+        "y": y(scores["balanced_accuracy"]),
+        "low": None if math.isnan(low) else y(max(low, 0)),
+        "high": None if math.isnan(high) else y(min(high, 1)),
+        "label": str(layer).replace("final_norm", "norm") if labelled else "",
+        "title": f"{layer_name(layer)}: balanced accuracy {scores['balanced_accuracy']:.3f}{interval}, "
+        f"AUROC {scores['auc']:.3f}",
+    }

@@ -3,10 +3,20 @@
 from utils.data.tokenizer import shown_text
 from utils.saved.probe_sets import label_flags, rule_of
 
-OF_A_TOKEN = {"yes": "is the target", "no": "is not", "found": "targets found", "mark": "where the target truly is",
-              "card": {"1": "the target", "0": "not the target", "-1": "truth unknown"}}
-OF_A_LABEL = {"yes": "truly yes", "no": "truly no", "found": "true yeses found", "mark": "where the answer is truly yes",
-              "card": {"1": "truly yes", "0": "truly no", "-1": "truth unknown"}}
+OF_A_TOKEN = {
+    "yes": "is the target",
+    "no": "is not",
+    "found": "targets found",
+    "mark": "where the target truly is",
+    "card": {"1": "the target", "0": "not the target", "-1": "truth unknown"},
+}
+OF_A_LABEL = {
+    "yes": "truly yes",
+    "no": "truly no",
+    "found": "true yeses found",
+    "mark": "where the answer is truly yes",
+    "card": {"1": "truly yes", "0": "truly no", "-1": "truth unknown"},
+}
 
 
 def words_of(metadata) -> dict:
@@ -54,8 +64,9 @@ def question_of_stretch(quoted, lag, count) -> str:
         return f"Does {quoted} begin within the {count} token{'s' if count > 1 else ''} after the one {lag} back?"
     if count == 1:
         return question_of_onset(quoted, lag - 1)
-    return f"Will {quoted} begin " + (f"within the next {count} tokens?" if lag == 0 else
-                                      f"{1 - lag} to {count - lag} tokens on?")
+    return f"Will {quoted} begin " + (
+        f"within the next {count} tokens?" if lag == 0 else f"{1 - lag} to {count - lag} tokens on?"
+    )
 
 
 def about(probes, tokens, known, targets) -> str:
@@ -64,8 +75,10 @@ def about(probes, tokens, known, targets) -> str:
     count = f"{targets:,} of them " + ("the target" if rule_of(metadata) == "target" else "truly yes")
     if known < tokens:
         count = f"{known:,} of known truth, {count}" if known else "their truth unknown"
-    return (f"{len(probes.layers)} {name} probe{'s' if len(probes.layers) > 1 else ''} on the hidden states of "
-            f"{metadata['model']}; {tokens:,} tokens, {count}")
+    return (
+        f"{len(probes.layers)} {name} probe{'s' if len(probes.layers) > 1 else ''} on the hidden states of "
+        f"{metadata['model']}; {tokens:,} tokens, {count}"
+    )
 
 
 def notes(metadata, window, known) -> list[str]:
@@ -79,8 +92,9 @@ def notes(metadata, window, known) -> list[str]:
     found += notes_on_a_token(metadata) if rule == "target" else notes_on_a_label(metadata, rule, known)
     trained = metadata.get("context_length")
     if trained and trained != (window if rule == "target" else window - 1):
-        found.append(f"The probes were trained on states with at most {trained:,} tokens before them; here it may be "
-                     f"{window - 1:,}.")
+        found.append(
+            f"The probes were trained on states with at most {trained:,} tokens before them; here it may be {window - 1:,}."
+        )
     if not metadata["causal"] and lag < (within or 0):
         seen = "the tokens that are" if within else "the token that is"
         found.append(f"This model is bidirectional: the state has seen {seen} asked for; this is no prediction.")
@@ -88,19 +102,26 @@ def notes(metadata, window, known) -> list[str]:
 
 
 def notes_on_a_token(metadata) -> list[str]:
-    return ["Probabilities are those of the training sample, where the classes weigh the same; in running text the target "
-            f"is {metadata['prevalence']:.2%} of the tokens."]
+    return [
+        "Probabilities are those of the training sample, where the classes weigh the same; in running text the target "
+        f"is {metadata['prevalence']:.2%} of the tokens."
+    ]
 
 
 def notes_on_a_label(metadata, rule, known) -> list[str]:
     """Which tokens are truly yes, and what the probabilities are."""
     quoted = quoted_label(metadata["target"])
-    truth = {"tokens": f"Truly yes is every token that shares a character with a part marked {quoted}.",
-             "onsets": f"Truly yes is the first token of each part marked {quoted}, truly no that of each part marked "
-                       "otherwise; no other token was asked about.",
-             "onsets_all": f"Truly yes is the first token of each part marked {quoted}."}
+    truth = {
+        "tokens": f"Truly yes is every token that shares a character with a part marked {quoted}.",
+        "onsets": f"Truly yes is the first token of each part marked {quoted}, truly no that of each part marked "
+        "otherwise; no other token was asked about.",
+        "onsets_all": f"Truly yes is the first token of each part marked {quoted}.",
+    }
     ahead = f"Truly yes is every token shortly before the first one of a part marked {quoted}."
     weights = (metadata.get("sampling") or {}).get("class_balance", "weighted") != "none"
-    return [*([truth.get(rule, ahead)] if known else []),
-            "Probabilities are those of the training sample" + (", where the classes weigh the same" if weights else "")
-            + f"; of the labelled tokens {metadata['prevalence']:.2%} are truly yes."]
+    return [
+        *([truth.get(rule, ahead)] if known else []),
+        "Probabilities are those of the training sample"
+        + (", where the classes weigh the same" if weights else "")
+        + f"; of the labelled tokens {metadata['prevalence']:.2%} are truly yes.",
+    ]

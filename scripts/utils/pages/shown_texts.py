@@ -13,8 +13,13 @@ from utils.data.tokenizer import CHARACTERS_A_TOKEN, first_tokens, special_frame
 from utils.saved.probe_sets import label_flags, rule_of, task_of
 
 GUTENBERG = "manu/project_gutenberg"
-KNOWN = {"test": "of the test split", "val": "seen when epochs and thresholds were chosen", "train": "seen in training",
-         None: "not among the probes' texts", "?": "perhaps seen in training"}
+KNOWN = {
+    "test": "of the test split",
+    "val": "seen when epochs and thresholds were chosen",
+    "train": "seen in training",
+    None: "not among the probes' texts",
+    "?": "perhaps seen in training",
+}
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,14 @@ def read_shown(arguments, probes, tokenizer) -> list[ShownText]:
     texts, only_test = read(arguments, probes, tokenizer, split_of)
     where = arguments.text_file or arguments.dataset
     if not texts:
-        raise UserError(f"{where} holds " + ("none of the texts that were kept from training, has it changed?; give another "
-                                             "text with --text_file" if only_test else "no text; give another"))
+        raise UserError(
+            f"{where} holds "
+            + (
+                "none of the texts that were kept from training, has it changed?; give another text with --text_file"
+                if only_test
+                else "no text; give another"
+            )
+        )
     count = sum(len(text.ids) for text in texts)
     if count < arguments.num_tokens:
         print(f"note: {where} has {count:,} tokens to show, fewer than --num_tokens {arguments.num_tokens:,}", flush=True)
@@ -92,8 +103,9 @@ def choose_texts(arguments, probes, splits):
 
 def same_place(one, other) -> bool:
     """Do two dataset arguments name one thing? Paths are compared as places, Hub names as they are."""
-    return one == other or (other is not None and os.path.exists(one) and os.path.exists(other)
-                            and os.path.samefile(one, other))
+    return one == other or (
+        other is not None and os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
+    )
 
 
 # Annotated texts
@@ -101,8 +113,11 @@ def same_place(one, other) -> bool:
 
 def shows_annotated(arguments, probes) -> bool:
     """Is it the annotated file that the probes are of, rather than a plain text?"""
-    return probes.annotated and not arguments.text_file and (
-        arguments.dataset is None or same_place(arguments.dataset, own_file(probes)))
+    return (
+        probes.annotated
+        and not arguments.text_file
+        and (arguments.dataset is None or same_place(arguments.dataset, own_file(probes)))
+    )
 
 
 def own_file(probes) -> str:
@@ -117,15 +132,25 @@ def annotated_texts(arguments, probes, tokenizer, split_of) -> tuple[list[ShownT
     """As plain_texts, of the annotated file: tokens and their truth as scripts/prepare_data.py makes them."""
     arguments.dataset = own_file(probes)
     only_test = "test" in split_of.values()
-    wanted = [document for document in read_annotated(probes, tokenizer).documents
-              if not only_test or split_of.get(own_hash(document)) == "test"]
+    wanted = [
+        document
+        for document in read_annotated(probes, tokenizer).documents
+        if not only_test or split_of.get(own_hash(document)) == "test"
+    ]
     texts, missing = [], arguments.num_tokens
     for item in labelled(wanted, probes, tokenizer, CHARACTERS_A_TOKEN * arguments.num_tokens):
         count = min(len(item.tokens), missing)
         if count:
             note = what_is_known(split_of.get(own_hash(item.document)), split_of)
-            texts.append(ShownText(item.document.name, note, item.tokens.ids[:count], gaps_of(item, tokenizer)[:count],
-                                   item.labels[0, :count]))
+            texts.append(
+                ShownText(
+                    item.document.name,
+                    note,
+                    item.tokens.ids[:count],
+                    gaps_of(item, tokenizer)[:count],
+                    item.labels[0, :count],
+                )
+            )
             missing -= count
         if missing == 0:
             break
@@ -134,7 +159,7 @@ def annotated_texts(arguments, probes, tokenizer, split_of) -> tuple[list[ShownT
 
 def own_hash(document) -> str:
     """As in the metadata of the data: a chain is known whatever prompt stands before it."""
-    return text_hash(document.text[document.meta.get("chain_start", 0):])
+    return text_hash(document.text[document.meta.get("chain_start", 0) :])
 
 
 def read_annotated(probes, tokenizer):
@@ -145,8 +170,10 @@ def read_annotated(probes, tokenizer):
     source = {"text_column": "text", "group_by": None, "label": "all", **metadata["source"]}
     prompt = "chat template" if tokenizer.chat_template else "plain"
     if source.get("prompt", prompt) != prompt:
-        raise UserError(f"{probes.paths[0]} is of chains after a prompt by the {source['prompt']}, the tokenizer now gives "
-                        f"one by the {prompt}; give the tokenizer as it was")
+        raise UserError(
+            f"{probes.paths[0]} is of chains after a prompt by the {source['prompt']}, the tokenizer now gives "
+            f"one by the {prompt}; give the tokenizer as it was"
+        )
     remedy = "put it back, or show a text of your own with --text_file"
     if not os.path.isfile(path):
         raise UserError(f"{path}, which the probes were made from, is not there; {remedy}")

@@ -76,8 +76,10 @@ class AttentionProbes:
             result[:, :, part.examples] = (pooled + self.bias[:, None]).mT.cpu()
         wrong = int((~result.isfinite()).any(1).any(0).sum())
         if wrong:
-            raise UserError(f"the logits of {wrong} of {len(ragged)} examples are not finite, for their states are not; "
-                            "leave them out, or read states in bfloat16 or float32")
+            raise UserError(
+                f"the logits of {wrong} of {len(ragged)} examples are not finite, for their states are not; "
+                "leave them out, or read states in bfloat16 or float32"
+            )
         return result.numpy()
 
     def attention(self, ragged: Ragged, layer=0, column=0) -> list[np.ndarray]:
@@ -91,7 +93,7 @@ class AttentionProbes:
             beyond = torch.arange(part.width) >= torch.from_numpy(lengths[part.examples])[:, None]
             weights = scores.masked_fill(beyond.to(query.device)[:, None], -torch.inf).softmax(2).cpu().numpy()
             for example, each in zip(part.examples, weights, strict=True):
-                result[example] = each[:, :lengths[example]]
+                result[example] = each[:, : lengths[example]]
         return result
 
 
@@ -108,9 +110,18 @@ class AttentionTraining:
     history: list[list[list[dict]]]
 
 
-def train_attention(ragged, labels, val_ragged, val_labels, settings, row_weights=None, queries=1,
-                    on_epoch: Callable[[int, list], None] | None = None, device="cpu",
-                    val_row_weights=None) -> AttentionTraining:
+def train_attention(
+    ragged,
+    labels,
+    val_ragged,
+    val_labels,
+    settings,
+    row_weights=None,
+    queries=1,
+    on_epoch: Callable[[int, list], None] | None = None,
+    device="cpu",
+    val_row_weights=None,
+) -> AttentionTraining:
     """Train the probes of every layer and label column on the same minibatches, which are sets of whole sequences, and keep,
     for each, the epoch with the best balanced accuracy on validation at its best threshold.
 
@@ -143,11 +154,14 @@ def train_attention(ragged, labels, val_ragged, val_labels, settings, row_weight
             schedule.step()
         now = model.folded()
         if not all(bool(part.isfinite().all()) for part in (now.query, now.value, now.bias)):
-            raise UserError(f"an attention probe's weights are not finite after epoch {epoch}; use a smaller "
-                            f"--learning_rate than {settings.learning_rate:g}")
+            raise UserError(
+                f"an attention probe's weights are not finite after epoch {epoch}; use a smaller "
+                f"--learning_rate than {settings.learning_rate:g}"
+            )
         scores = validate(now.logits(val_ragged), val_labels, val_weights > 0, pos_weight, loss / len(ragged))
-        score, threshold = (np.array([[one[name] for one in layer] for layer in scores])
-                            for name in ("val_balanced_accuracy", "threshold"))
+        score, threshold = (
+            np.array([[one[name] for one in layer] for layer in scores]) for name in ("val_balanced_accuracy", "threshold")
+        )
         better = score > best
         best[better], thresholds[better], epochs[better] = score[better], threshold[better], epoch
         for old, new in zip(vars(kept).values(), vars(now).values(), strict=True):
@@ -168,14 +182,20 @@ class Model:
         self.scales, self.generator = scales, torch.Generator().manual_seed(settings.seed)
         first = torch.randn(2, 1, 1, queries, hidden_size, generator=self.generator) / hidden_size**0.5
         size = FIRST_WEIGHTS if queries == 1 else FIRST_QUERIES, FIRST_WEIGHTS
-        self.query, self.value = ((part * by).repeat(layers, columns, 1, 1).to(device)
-                                  for part, by in zip(first, size, strict=True))
+        self.query, self.value = (
+            (part * by).repeat(layers, columns, 1, 1).to(device) for part, by in zip(first, size, strict=True)
+        )
         self.bias = torch.zeros(layers, columns, device=device)
         self.mean, self.inverse = (part.float().to(device)[:, None] for part in (scales.common_mean, scales.common_inverse))
         self.ratio, self.offset = (part.float().to(device) for part in scales.relative())
-        self.optimizer = torch.optim.AdamW([{"params": [self.query, self.value], "weight_decay": settings.weight_decay},
-                                            {"params": [self.bias], "weight_decay": 0.0}], lr=settings.learning_rate,
-                                       fused=str(device).startswith(("cpu", "cuda")))
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": [self.query, self.value], "weight_decay": settings.weight_decay},
+                {"params": [self.bias], "weight_decay": 0.0},
+            ],
+            lr=settings.learning_rate,
+            fused=str(device).startswith(("cpu", "cuda")),
+        )
 
     def step(self, ragged, chosen, labels, weights) -> torch.Tensor:
         """One AdamW step on the mean weighted cross-entropy of the chosen sequences' examples; its sum [layers, columns].
@@ -225,10 +245,15 @@ def validate(logits, labels, there, pos_weight, train_loss) -> list[list[dict]]:
         values, truth = logits[layer, column][here.numpy()], labels[here, column]
         threshold = choose_threshold(values, truth)
         loss = binary_cross_entropy_with_logits(torch.from_numpy(values).double(), truth, pos_weight=pos_weight[column])
-        result[layer].append({
-            "train_loss": float(train_loss[layer, column]), "val_loss": float(loss), "threshold": threshold,
-            "val_auc": auroc(values, truth),
-            **{f"val_{name}": value for name, value in at_threshold(values, truth, threshold).items()}})
+        result[layer].append(
+            {
+                "train_loss": float(train_loss[layer, column]),
+                "val_loss": float(loss),
+                "threshold": threshold,
+                "val_auc": auroc(values, truth),
+                **{f"val_{name}": value for name, value in at_threshold(values, truth, threshold).items()},
+            }
+        )
     return result
 
 
@@ -237,8 +262,9 @@ def checked(ragged, labels, row_weights, split) -> tuple[torch.Tensor, torch.Ten
     labels = torch.as_tensor(np.asarray(labels)).double()
     labels = labels[:, None] if labels.ndim == 1 else labels
     if len(labels) != len(ragged):
-        raise UserError(f"{split} has {len(ragged)} examples and labels of shape {list(labels.shape)}; give [n] or "
-                        "[n, columns]")
+        raise UserError(
+            f"{split} has {len(ragged)} examples and labels of shape {list(labels.shape)}; give [n] or [n, columns]"
+        )
     ragged.require_columns(labels.shape[1])
     weights = torch.ones_like(labels) if row_weights is None else torch.as_tensor(np.asarray(row_weights)).double()
     weights = (weights[:, None] if weights.ndim == 1 else weights).expand_as(labels)
@@ -250,8 +276,9 @@ def checked(ragged, labels, row_weights, split) -> tuple[torch.Tensor, torch.Ten
     for column in range(labels.shape[1]):
         there = labels[weights[:, column] > 0, column]
         if len(there.unique()) < 2:
-            raise UserError(f"label column {column} holds one class only in its {len(there)} examples of {split}; a probe "
-                            "needs both")
+            raise UserError(
+                f"label column {column} holds one class only in its {len(there)} examples of {split}; a probe needs both"
+            )
     return labels, weights
 
 
@@ -272,9 +299,17 @@ class Attention:
         random, held_out = np.random.default_rng(self.settings.seed), np.zeros(len(labels), dtype=bool)
         for label in np.unique(labels):
             rows = random.permutation(np.flatnonzero(labels == label))
-            held_out[rows[:-(-len(rows) // HELD_OUT)]] = True
-        trained = train_attention(ragged[~held_out], labels[~held_out], ragged[held_out], labels[held_out], self.settings,
-                                  weights[~held_out], self.queries, val_row_weights=weights[held_out])
+            held_out[rows[: -(-len(rows) // HELD_OUT)]] = True
+        trained = train_attention(
+            ragged[~held_out],
+            labels[~held_out],
+            ragged[held_out],
+            labels[held_out],
+            self.settings,
+            weights[~held_out],
+            self.queries,
+            val_row_weights=weights[held_out],
+        )
         self.probes, self.epoch, self.threshold = trained.probes, trained.epoch[0][0], trained.threshold[0][0]
         return self
 

@@ -54,10 +54,18 @@ def direction_entries(language_model, tokenizer, metadata, weight, patterns, top
     metadata: of each probe, as saved with it, all of one target; weight, patterns: [probes, hidden_size].
     """
     layers = [one["layer"] for one in metadata]
-    told_of = {name: promoted_tokens(language_model, tokenizer, directions, metadata[0]["token"], top, layers)
-               or [None] * len(layers) for name, directions in (("filter", weight), ("pattern", patterns))}
-    return [{**{name: one[name] for name in ("target", "layer", "lag", "kind", "seed")},
-             **{name: found[index] for name, found in told_of.items()}} for index, one in enumerate(metadata)]
+    told_of = {
+        name: promoted_tokens(language_model, tokenizer, directions, metadata[0]["token"], top, layers)
+        or [None] * len(layers)
+        for name, directions in (("filter", weight), ("pattern", patterns))
+    }
+    return [
+        {
+            **{name: one[name] for name in ("target", "layer", "lag", "kind", "seed")},
+            **{name: found[index] for name, found in told_of.items()},
+        }
+        for index, one in enumerate(metadata)
+    ]
 
 
 def cosines(names, directions, covariance=None) -> dict:
@@ -90,10 +98,13 @@ def write_directions(files, path, owner, entries, cosines):
     significant digits, cosines of 3 digits after the point, null for what is undefined.
     """
     rows = [[None if math.isnan(one) else round(one, 3) for one in row] for row in cosines["matrix"]]
-    lines = [f'{{"format": {json.dumps(FORMAT)}, "version": {VERSION}, "owner": {json.dumps(owner)}, "entries": [',
-             ",\n".join(json.dumps(plain(entry)) for entry in entries),
-             f'], "cosines": {{"names": {json.dumps(cosines["names"])}, "matrix": [',
-             ",\n".join(map(json.dumps, rows)), "]}}"]
+    lines = [
+        f'{{"format": {json.dumps(FORMAT)}, "version": {VERSION}, "owner": {json.dumps(owner)}, "entries": [',
+        ",\n".join(json.dumps(plain(entry)) for entry in entries),
+        f'], "cosines": {{"names": {json.dumps(cosines["names"])}, "matrix": [',
+        ",\n".join(map(json.dumps, rows)),
+        "]}}",
+    ]
     with files.open(path) as file:
         file.write(("\n".join(lines) + "\n").encode("utf-8"))
 

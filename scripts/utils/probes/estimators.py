@@ -47,8 +47,10 @@ class Estimator:
             raise UserError(f"this {type(self).__name__} is not fitted; call fit(X, y) first")
         states = matrix(X)
         if states.shape[1] != self.features:
-            raise UserError(f"X has {states.shape[1]} features, the probe was fitted on {self.features}; give states of the "
-                            "same model and layer")
+            raise UserError(
+                f"X has {states.shape[1]} features, the probe was fitted on {self.features}; give states of the "
+                "same model and layer"
+            )
         return self.logits(states)
 
     def predict(self, X) -> np.ndarray:
@@ -88,8 +90,11 @@ class Logistic(Affine):
     def learn(self, states, labels, weights):
         found = solve(states, labels, weights, [self.l2])
         self.weight, self.bias = np.asarray(found.weight[0, 0], dtype=np.float64), float(found.bias[0, 0])
-        self.gradient, self.converged, self.separable = (float(found.gradient[0, 0]), bool(found.converged[0, 0]),
-                                                         bool(found.separable[0, 0]))
+        self.gradient, self.converged, self.separable = (
+            float(found.gradient[0, 0]),
+            bool(found.converged[0, 0]),
+            bool(found.separable[0, 0]),
+        )
 
 
 class MassMean(Affine):
@@ -115,8 +120,9 @@ class Descended(Estimator):
     others as in `linear.Settings`. After fit: epoch, threshold (the best on validation), history[epoch]: scores by name.
     """
 
-    def __init__(self, epochs=None, learning_rate=1e-3, weight_decay=1e-4, batch_size=None, balance=False, seed=0,
-                 device="cpu"):
+    def __init__(
+        self, epochs=None, learning_rate=1e-3, weight_decay=1e-4, batch_size=None, balance=False, seed=0, device="cpu"
+    ):
         self.epochs, self.learning_rate, self.weight_decay, self.batch_size = epochs, learning_rate, weight_decay, batch_size
         self.balance, self.seed, self.device = balance, seed, device
 
@@ -132,8 +138,15 @@ class Descended(Estimator):
             if val_states.shape[1] != states.shape[1]:
                 raise UserError(f"validation has {val_states.shape[1]} features, X {states.shape[1]}; give the same")
         self.features = states.shape[1]
-        found = self.train(Matrices.of(states[None]), labels, Matrices.of(val_states[None]), val_labels,
-                           self.settings(len(labels)), row_weights=weights, device=self.device)
+        found = self.train(
+            Matrices.of(states[None]),
+            labels,
+            Matrices.of(val_states[None]),
+            val_labels,
+            self.settings(len(labels)),
+            row_weights=weights,
+            device=self.device,
+        )
         self.epoch, self.threshold = found.epoch[0], found.threshold[0]
         self.history = [scores[0] for scores in found.history]
         self.take(found.probes)
@@ -146,7 +159,7 @@ class Descended(Estimator):
             rows = random.permutation(np.flatnonzero(labels == label))
             if len(rows) < 2:
                 raise UserError(f"label {label} has {len(rows)} row, of which none can be held out; give validation=(X, y)")
-            result[rows[:-(-len(rows) // HELD_OUT)]] = True
+            result[rows[: -(-len(rows) // HELD_OUT)]] = True
         return result
 
     def settings(self, examples) -> Settings:
@@ -187,8 +200,10 @@ def checked(X, y, sample_weight) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
     labels = label_array(y, len(states))
     weights = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
     if weights.shape != labels.shape or not np.isfinite(weights).all() or (weights < 0).any():
-        raise UserError(f"sample_weight has shape {list(weights.shape)}, or numbers that are negative or not finite; give "
-                        f"{len(labels)} numbers of at least 0")
+        raise UserError(
+            f"sample_weight has shape {list(weights.shape)}, or numbers that are negative or not finite; give "
+            f"{len(labels)} numbers of at least 0"
+        )
     if (weights == 0).any():
         kept = np.flatnonzero(weights)
         states, labels, weights = states[torch.from_numpy(kept)], labels[kept], weights[kept]

@@ -13,14 +13,18 @@ def label_columns(labels, row_weights, examples, split="train", columns=None) ->
     labels = torch.as_tensor(np.asarray(labels), dtype=torch.float32)
     labels = labels[:, None] if labels.ndim == 1 else labels
     if labels.ndim != 2 or labels.shape != (examples, columns or labels.shape[1]):
-        raise UserError(f"{split} has {examples} states and labels of shape {list(labels.shape)}; give [n] or [n, columns]"
-                        + (f" of {columns} columns" if columns else ""))
+        raise UserError(
+            f"{split} has {examples} states and labels of shape {list(labels.shape)}; give [n] or [n, columns]"
+            + (f" of {columns} columns" if columns else "")
+        )
     weights = torch.ones(examples) if row_weights is None else torch.as_tensor(np.asarray(row_weights))
     weights = weights if weights.dtype == torch.float64 else weights.float()
     weights = weights[:, None] if weights.ndim == 1 else weights
     if weights.shape not in (labels.shape, (examples, 1)):
-        raise UserError(f"{split} has row weights of shape {list(weights.shape)}, labels of {list(labels.shape)}; give [n] "
-                        "or one for each label")
+        raise UserError(
+            f"{split} has row weights of shape {list(weights.shape)}, labels of {list(labels.shape)}; give [n] "
+            "or one for each label"
+        )
     if not (weights.isfinite().all() and (weights >= 0).all()):
         raise UserError(f"row weights of {split} are negative or not finite; give numbers of at least 0")
     weights = weights.expand_as(labels)

@@ -77,15 +77,44 @@ class Training:
     history: list = field(default_factory=list)
 
 
-def train(matrices, labels, val_matrices, val_labels, settings, on_epoch: Callable[[int, list], None] | None = None,
-          device="cpu", row_weights=None, val_row_weights=None) -> Training:
+def train(
+    matrices,
+    labels,
+    val_matrices,
+    val_labels,
+    settings,
+    on_epoch: Callable[[int, list], None] | None = None,
+    device="cpu",
+    row_weights=None,
+    val_row_weights=None,
+) -> Training:
     """A linear probe for every layer and label column; arguments and errors as in `train_together`."""
-    return train_together(LinearInTraining, matrices, labels, val_matrices, val_labels, settings, on_epoch, device,
-                          row_weights, val_row_weights)
+    return train_together(
+        LinearInTraining,
+        matrices,
+        labels,
+        val_matrices,
+        val_labels,
+        settings,
+        on_epoch,
+        device,
+        row_weights,
+        val_row_weights,
+    )
 
 
-def train_together(kind, matrices, labels, val_matrices, val_labels, settings, on_epoch=None, device="cpu",
-                   row_weights=None, val_row_weights=None) -> Training:
+def train_together(
+    kind,
+    matrices,
+    labels,
+    val_matrices,
+    val_labels,
+    settings,
+    on_epoch=None,
+    device="cpu",
+    row_weights=None,
+    val_row_weights=None,
+) -> Training:
     """Train every probe on the same minibatches and keep, for each, the epoch with the best balanced accuracy on validation
     at its best threshold. A layer's or column's result is the same in any company, up to rounding.
     labels: 0 and 1, [n] or [n, columns]; row_weights: >= 0, likewise (0: the row is not in that column's loss, though in the
@@ -104,9 +133,11 @@ def train_together(kind, matrices, labels, val_matrices, val_labels, settings, o
     generator = torch.Generator().manual_seed(settings.seed)
     probes = kind(layers, labels.shape[1], hidden_size, generator, device)
     on_device = mean.float().to(device)[:, None], inverse_std.float().to(device)[:, None]
-    optimizer = torch.optim.AdamW([{"params": probes.decayed, "weight_decay": settings.weight_decay},
-                                   {"params": probes.free, "weight_decay": 0.0}], lr=settings.learning_rate,
-                                  fused=str(device).startswith(("cpu", "cuda")))
+    optimizer = torch.optim.AdamW(
+        [{"params": probes.decayed, "weight_decay": settings.weight_decay}, {"params": probes.free, "weight_decay": 0.0}],
+        lr=settings.learning_rate,
+        fused=str(device).startswith(("cpu", "cuda")),
+    )
     batch_size = settings.batch_size_for(len(labels))
     steps = settings.epochs * -(-len(labels) // batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
@@ -120,8 +151,10 @@ def train_together(kind, matrices, labels, val_matrices, val_labels, settings, o
                 schedule.step()
         now = probes.folded(mean, inverse_std)
         if not all(bool(part.isfinite().all()) for part in parts(now)):
-            raise UserError(f"a probe's weights are not finite after epoch {epoch}; use a smaller --learning_rate than "
-                            f"{settings.learning_rate:g}, or a smaller --weight_decay than {settings.weight_decay:g}")
+            raise UserError(
+                f"a probe's weights are not finite after epoch {epoch}; use a smaller --learning_rate than "
+                f"{settings.learning_rate:g}, or a smaller --weight_decay than {settings.weight_decay:g}"
+            )
         found = validate_columns(now.logits(val_matrices), val_labels, val_weights > 0, pos_weight, loss / len(labels))
         best.take(epoch, now, found)
         if on_epoch is not None:
@@ -165,8 +198,9 @@ class Best:
 
     def take(self, epoch, probes, scores):
         """scores[layer][column], by name."""
-        score, threshold = (np.array([[one[name] for one in layer] for layer in scores])
-                            for name in ("val_balanced_accuracy", "threshold"))
+        score, threshold = (
+            np.array([[one[name] for one in layer] for layer in scores]) for name in ("val_balanced_accuracy", "threshold")
+        )
         better = score > self.score
         self.score[better], self.epoch[better], self.threshold[better] = score[better], epoch, threshold[better]
         if self.probes is None:
@@ -180,8 +214,13 @@ class Best:
         if not squeeze:
             return Training(self.probes, epoch, threshold, self.pos_weight, self.history)
         probes = type(self.probes)(*(part[:, 0] for part in parts(self.probes)))
-        return Training(probes, first_columns(epoch), first_columns(threshold), self.pos_weight[0],
-                        [first_columns(scores) for scores in self.history])
+        return Training(
+            probes,
+            first_columns(epoch),
+            first_columns(threshold),
+            self.pos_weight[0],
+            [first_columns(scores) for scores in self.history],
+        )
 
 
 def transposed(matrices) -> torch.Tensor:
@@ -211,8 +250,10 @@ def threads_for(size):
 
 def validate_columns(logits, labels, there, pos_weight, train_loss) -> list[list[dict]]:
     """scores[layer][column]. logits [layers, columns, n]; labels, there: [n, columns]; train_loss [layers, columns]."""
-    by_column = [validate(logits[:, column][:, here], labels[here, column].numpy(), weight, train_loss[:, column].tolist())
-                 for column, (weight, here) in enumerate(zip(pos_weight, there.mT.numpy(), strict=True))]
+    by_column = [
+        validate(logits[:, column][:, here], labels[here, column].numpy(), weight, train_loss[:, column].tolist())
+        for column, (weight, here) in enumerate(zip(pos_weight, there.mT.numpy(), strict=True))
+    ]
     return [list(of_layer) for of_layer in zip(*by_column, strict=True)]
 
 
@@ -223,9 +264,15 @@ def validate(logits, labels, pos_weight, train_loss) -> list[dict]:
     thresholds = choose_thresholds(logits, labels)
     for layer, (values, threshold) in enumerate(zip(logits, thresholds.tolist(), strict=True)):
         loss = binary_cross_entropy_with_logits(torch.from_numpy(values), truth, pos_weight=torch.tensor(pos_weight))
-        result.append({"train_loss": train_loss[layer], "val_loss": float(loss), "threshold": threshold,
-                       "val_auc": auroc(values, labels),
-                       **{f"val_{name}": value for name, value in at_threshold(values, labels, threshold).items()}})
+        result.append(
+            {
+                "train_loss": train_loss[layer],
+                "val_loss": float(loss),
+                "threshold": threshold,
+                "val_auc": auroc(values, labels),
+                **{f"val_{name}": value for name, value in at_threshold(values, labels, threshold).items()},
+            }
+        )
     return result
 
 

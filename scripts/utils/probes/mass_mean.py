@@ -89,8 +89,9 @@ class Blocks:
         part = self.states.rows(np.arange(start, stop))[0] if self.streamed else self.states[start:stop].cpu()
         if not part.isfinite().all():
             wrong = int((~part.isfinite()).any(1).sum())
-            raise UserError(f"{wrong} of states {start} to {stop - 1} are not finite; drop them, or read them in bfloat16 "
-                            "or float32")
+            raise UserError(
+                f"{wrong} of states {start} to {stop - 1} are not finite; drop them, or read them in bfloat16 or float32"
+            )
         return part.double()
 
     def __iter__(self):
@@ -143,8 +144,10 @@ def tilt(states, weights, means, delta) -> tuple[np.ndarray, np.ndarray]:
             total = Total.of(moment - np.outer(centre, centre), np.abs(centre + states.origin.numpy()), np.abs(centre))
             row_weights = weights[:, distinct[kind]]
             weight[columns], shrinkage[columns] = total.directions(
-                delta[columns], spread, lambda total, row_weights=row_weights, centre=centre:
-                ledoit_wolf(states, row_weights, centre, total))
+                delta[columns],
+                spread,
+                lambda total, row_weights=row_weights, centre=centre: ledoit_wolf(states, row_weights, centre, total),
+            )
     return weight, shrinkage
 
 

@@ -1,10 +1,10 @@
 """Probes with one hidden layer, of many layers and label columns at once: AdamW on standardised states, the best epoch kept.
 
-    logit = out.weight . relu(hidden.weight @ x + hidden.bias) + out.bias
+logit = out.weight . relu(hidden.weight @ x + hidden.bias) + out.bias
 
-    trained = train_mlp(matrices, labels, val_matrices, val_labels, Settings(epochs=20), width=32)
-    trained.probes.logits(matrices)              # [layers, columns, n]
-    trained.probes.tensors(layer=3, column=0)    # {"hidden.weight": [32, hidden_size], ...}, on raw states
+trained = train_mlp(matrices, labels, val_matrices, val_labels, Settings(epochs=20), width=32)
+trained.probes.logits(matrices)              # [layers, columns, n]
+trained.probes.tensors(layer=3, column=0)    # {"hidden.weight": [32, hidden_size], ...}, on raw states
 """
 
 from collections.abc import Callable
@@ -65,8 +65,18 @@ def forward(rows, hidden_weight, hidden_bias, out_weight, out_bias) -> torch.Ten
     return (hidden * out_weight[:, None]).sum(3) + out_bias[:, None]
 
 
-def train_mlp(matrices, labels, val_matrices, val_labels, settings, row_weights=None, width=WIDTH,
-              on_epoch: Callable[[int, list], None] | None = None, device="cpu", val_row_weights=None) -> Training:
+def train_mlp(
+    matrices,
+    labels,
+    val_matrices,
+    val_labels,
+    settings,
+    row_weights=None,
+    width=WIDTH,
+    on_epoch: Callable[[int, list], None] | None = None,
+    device="cpu",
+    val_row_weights=None,
+) -> Training:
     """An MLP probe, whose hidden units are max(0, .), for every layer and label column; its `probes` are MLPProbes.
 
     labels, weights, the best epoch and errors: as for a linear probe, see `linear.train_together`. Of a layer and column
@@ -75,8 +85,18 @@ def train_mlp(matrices, labels, val_matrices, val_labels, settings, row_weights=
     """
     if width < 1:
         raise UserError(f"width {width} leaves no hidden unit; give at least 1")
-    return train_together(partial(MLPInTraining, width), matrices, labels, val_matrices, val_labels, settings, on_epoch,
-                          device, row_weights, val_row_weights)
+    return train_together(
+        partial(MLPInTraining, width),
+        matrices,
+        labels,
+        val_matrices,
+        val_labels,
+        settings,
+        on_epoch,
+        device,
+        row_weights,
+        val_row_weights,
+    )
 
 
 class MLPInTraining:
@@ -103,5 +123,8 @@ class MLPInTraining:
 
     def folded(self, mean, inverse_std) -> MLPProbes:
         hidden_weight, hidden_bias, out_weight, out_bias = self.tensors
-        return MLPProbes(*fold(hidden_weight, hidden_bias, mean[:, None, None], inverse_std[:, None, None]),
-                         out_weight.detach().clone(), out_bias.detach().clone())
+        return MLPProbes(
+            *fold(hidden_weight, hidden_bias, mean[:, None, None], inverse_std[:, None, None]),
+            out_weight.detach().clone(),
+            out_bias.detach().clone(),
+        )

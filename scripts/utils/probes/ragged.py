@@ -36,12 +36,16 @@ class Ragged:
     def __post_init__(self):
         start, end = np.asarray(self.start, dtype=np.int64), np.asarray(self.end, dtype=np.int64)
         if start.ndim != 1 or end.ndim not in (1, 2) or len(start) != len(end) or not end.size:
-            raise UserError(f"start has shape {list(start.shape)} and end {list(end.shape)}; give [n] and [n] or "
-                            "[n, columns], of at least one example")
+            raise UserError(
+                f"start has shape {list(start.shape)} and end {list(end.shape)}; give [n] and [n] or "
+                "[n, columns], of at least one example"
+            )
         empty = np.flatnonzero((end.reshape(len(end), -1) <= start[:, None]).any(1))
         if len(empty):
-            raise UserError(f"{len(empty)} of {len(start)} examples have no token to pool, the first of them example "
-                            f"{empty[0]} (from row {start[empty[0]]} to before row {np.min(end[empty[0]])}); leave them out")
+            raise UserError(
+                f"{len(empty)} of {len(start)} examples have no token to pool, the first of them example "
+                f"{empty[0]} (from row {start[empty[0]]} to before row {np.min(end[empty[0]])}); leave them out"
+            )
         object.__setattr__(self, "start", start)
         object.__setattr__(self, "end", end)
 
@@ -58,8 +62,10 @@ class Ragged:
 
     def require_columns(self, columns):
         if self.ends.shape[1] not in (1, columns):
-            raise UserError(f"the examples have ends for {self.ends.shape[1]} label columns, not {columns}; give end as [n] "
-                            "or [n, columns]")
+            raise UserError(
+                f"the examples have ends for {self.ends.shape[1]} label columns, not {columns}; give end as [n] "
+                "or [n, columns]"
+            )
 
     @cached_property
     def sequences(self) -> "Sequences":
@@ -82,13 +88,17 @@ def concatenated(X, lengths=None) -> Ragged:
     if lengths is not None:
         X = np.asarray(X)
         if X.ndim != 3 or np.shape(lengths) != X.shape[:1] or np.max(lengths) > X.shape[1]:
-            raise UserError(f"states have shape {list(X.shape)} and lengths {list(np.shape(lengths))}, at most "
-                            f"{np.max(lengths)}; give [n, T, hidden_size] and [n], at most T")
+            raise UserError(
+                f"states have shape {list(X.shape)} and lengths {list(np.shape(lengths))}, at most "
+                f"{np.max(lengths)}; give [n, T, hidden_size] and [n], at most T"
+            )
         X = [each[:length] for each, length in zip(X, lengths, strict=True)]
     shapes = {np.shape(each)[1:] for each in X}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1:
-        raise UserError(f"the {len(X)} sequences have rows of shapes {sorted(map(list, shapes))}; give at least one, all as "
-                        "[T, hidden_size]")
+        raise UserError(
+            f"the {len(X)} sequences have rows of shapes {sorted(map(list, shapes))}; give at least one, all as "
+            "[T, hidden_size]"
+        )
     ends = np.cumsum([len(each) for each in X])
     return Ragged.of(np.concatenate([np.asarray(each, dtype=np.float32) for each in X])[None], np.append(0, ends[:-1]), ends)
 
@@ -235,8 +245,10 @@ def standardisation(ragged, there) -> Scales:
         read = torch.from_numpy(kinds[part.chosen[part.owner]] > part.place[:, None]).double().mT
         count, total, squares = count + read.sum(1), total + read @ rows, squares + read @ rows.square_()
     if wrong:
-        raise UserError(f"{wrong} of {int(of.length.sum())} states of train are not finite; leave their sequences out, or "
-                        "read states in bfloat16 or float32")
+        raise UserError(
+            f"{wrong} of {int(of.length.sum())} states of train are not finite; leave their sequences out, or "
+            "read states in bfloat16 or float32"
+        )
     mean, squares = total / count[:, None], squares / count[:, None]
     deviation = (squares - mean.square()).clamp(min=0).sqrt()
     mean = mean + shift

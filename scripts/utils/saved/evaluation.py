@@ -87,9 +87,15 @@ class Answer:
         there = asked.scored_in(asked.examples).sum(1)
         no_state, not_finite = asked.scored[:, asked.labelled].sum(1) - there, there - self.used.sum(1)
         left_out, kept = ((asked.seen & part)[:, labelled].sum(1) for part in (~asked.scored, asked.scored))
-        return [{"n_no_state": int(no_state[index]), "n_not_finite": int(not_finite[index]),
-                 "n_seen_left_out": int(left_out[index]) if known else None,
-                 "n_seen_kept": int(kept[index]) if known else None} for index, known in enumerate(asked.known)]
+        return [
+            {
+                "n_no_state": int(no_state[index]),
+                "n_not_finite": int(not_finite[index]),
+                "n_seen_left_out": int(left_out[index]) if known else None,
+                "n_seen_kept": int(kept[index]) if known else None,
+            }
+            for index, known in enumerate(asked.known)
+        ]
 
 
 def load_datasets(paths, wanted=None) -> list[Dataset]:
@@ -114,9 +120,11 @@ def require_tokenizer(datasets, probes):
     for dataset in datasets:
         ours = dataset.metadata["tokenizer"]["fingerprint"]
         if ours != theirs:
-            raise UserError(f"{dataset.path} was made with the tokenizer of {dataset.metadata['model_name']} ({ours}), "
-                            f"{probes[0].file} is of {probes[0].model}, whose tokenizer is another ({theirs}); prepare the "
-                            f"data with --model_name {probes[0].model}")
+            raise UserError(
+                f"{dataset.path} was made with the tokenizer of {dataset.metadata['model_name']} ({ours}), "
+                f"{probes[0].file} is of {probes[0].model}, whose tokenizer is another ({theirs}); prepare the "
+                f"data with --model_name {probes[0].model}"
+            )
 
 
 def require_lags(datasets, probes):
@@ -125,8 +133,10 @@ def require_lags(datasets, probes):
         for lag in sorted({probe.lag for probe in probes}):
             if not any(len(examples_at(sequences, lag)) for sequences in dataset.targets):
                 file = next(probe.file for probe in probes if probe.lag == lag)
-                raise UserError(f"lag {lag} of {file}: no labelled token of {dataset.path} has a token that far from it in "
-                                "its window; leave these probes out with --lag, or prepare the data with --positions all")
+                raise UserError(
+                    f"lag {lag} of {file}: no labelled token of {dataset.path} has a token that far from it in "
+                    "its window; leave these probes out with --lag, or prepare the data with --positions all"
+                )
 
 
 def by_reading(probes) -> dict[tuple[str, int], list]:
@@ -145,10 +155,19 @@ def by_reading(probes) -> dict[tuple[str, int], list]:
 def answers(arguments, language_model, dataset, probes) -> Iterator[Answer]:
     """Of one dataset, after one pass for each way of reading (pool, attention segments), which mostly is one in all."""
     for (pool, segments), group in by_reading(probes).items():
-        reading = Namespace(**{**vars(arguments), "pool": pool, "attention_segments": segments,
-                               "kinds": sorted({probe.kind for probe in group})})
-        asked = [ask(dataset, Question(target, lag), [probe for probe in group if probe.lag == lag], arguments.keep_seen)
-                 for target in range(len(dataset.targets)) for lag in sorted({probe.lag for probe in group})]
+        reading = Namespace(
+            **{
+                **vars(arguments),
+                "pool": pool,
+                "attention_segments": segments,
+                "kinds": sorted({probe.kind for probe in group}),
+            }
+        )
+        asked = [
+            ask(dataset, Question(target, lag), [probe for probe in group if probe.lag == lag], arguments.keep_seen)
+            for target in range(len(dataset.targets))
+            for lag in sorted({probe.lag for probe in group})
+        ]
         examples = {one.question: {dataset.path: one.examples} for one in asked}
         sources = {}
         if any(len(one.examples) for one in asked):
@@ -168,24 +187,31 @@ def ask(dataset, question, probes, keep_seen) -> Asked:
     scored = np.ones_like(seen) if keep_seen else ~seen
     examples = examples_at(sequences, question.lag)
     examples = examples[scored.any(0)[sequences.documents[examples.sequence]]]
-    return Asked(dataset, question, sequences, probes, examples, seen, np.array([those is not None for those in found]),
-                 scored)
+    return Asked(
+        dataset, question, sequences, probes, examples, seen, np.array([those is not None for those in found]), scored
+    )
 
 
 def read(reading, language_model, dataset, probes, examples) -> dict[Question, Source]:
     """The pass. examples: {question: {the dataset's path: Examples}}, which lose those whose states are not finite."""
     anatomy, path = language_model.anatomy, dataset.path
-    layers = parse_layers(",".join({str(probe.layer) for probe in probes} - {"attention"} or {"0"}), len(anatomy.blocks),
-                          anatomy.final_norm is not None)
+    layers = parse_layers(
+        ",".join({str(probe.layer) for probe in probes} - {"attention"} or {"0"}),
+        len(anatomy.blocks),
+        anatomy.final_norm is not None,
+    )
     of_pass = {question: {THE_ONE: found[path]} for question, found in examples.items()}
-    tables, rows, plans = run_pass(reading, language_model, {THE_ONE: dataset.targets[0]}, layers, of_pass, {},
-                                   own_probability=False)
+    tables, rows, plans = run_pass(
+        reading, language_model, {THE_ONE: dataset.targets[0]}, layers, of_pass, {}, own_probability=False
+    )
     tables, plans, *by_question = [{path: named[THE_ONE]} for named in (tables, plans, *rows.values())]
     rows = dict(zip(rows, by_question, strict=True))
     whole = plans if "attention" in reading.kinds else None
     drop_non_finite(tables, rows, examples, layers, language_model, whole)
-    return {question: Source(tables, rows[question], whole and {path: ragged(plans[path], found[path])})
-            for question, found in examples.items()}
+    return {
+        question: Source(tables, rows[question], whole and {path: ragged(plans[path], found[path])})
+        for question, found in examples.items()
+    }
 
 
 def scores_of(answer) -> list[dict]:
@@ -198,8 +224,14 @@ def scores_of(answer) -> list[dict]:
     prevalence = checked_prevalence(answer.asked.sequences.metadata.get("prevalence"), "prevalence")
     for which in alike.values():
         kept = used[which[0]]
-        found = score(answer.logits[which][:, kept], answer.examples.labels[kept], answer.examples.groups[kept],
-                      [probes[index].threshold for index in which], prevalence, probes[which[0]].trained_share)
+        found = score(
+            answer.logits[which][:, kept],
+            answer.examples.labels[kept],
+            answer.examples.groups[kept],
+            [probes[index].threshold for index in which],
+            prevalence,
+            probes[which[0]].trained_share,
+        )
         result |= zip(which, found, strict=True)
     return [result[index] | counted for index, counted in enumerate(answer.counts())]
 
@@ -215,10 +247,13 @@ def score(logits, labels, groups, thresholds, prevalence, trained_share) -> list
     for index, scores in enumerate(result):
         for name, values in zip(names, ranked[index].tolist(), strict=True):
             scores |= dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
-        scores |= {"prevalence": prevalence, "threshold_at_1_fpr_fitted_here": float(fitted[index]),
-                   "acc_at_prevalence": prevalence * scores["recall"] + (1 - prevalence) * scores["neg_accuracy"],
-                   "precision_at_prevalence": precision(scores["recall"], 1 - scores["neg_accuracy"], prevalence),
-                   "precision_at_1_fpr_fitted_here": precision(scores["tpr_at_1_fpr"], float(fpr[index]), prevalence)}
+        scores |= {
+            "prevalence": prevalence,
+            "threshold_at_1_fpr_fitted_here": float(fitted[index]),
+            "acc_at_prevalence": prevalence * scores["recall"] + (1 - prevalence) * scores["neg_accuracy"],
+            "precision_at_prevalence": precision(scores["recall"], 1 - scores["neg_accuracy"], prevalence),
+            "precision_at_1_fpr_fitted_here": precision(scores["tpr_at_1_fpr"], float(fpr[index]), prevalence),
+        }
     return result
 
 

@@ -1,15 +1,15 @@
 """All probes of a sweep in one file that other tools read: `probes.safetensors`, plain tensors and a JSON header, no pickle.
 
-    tensors     {target}/{layer}/{lag}/{kind}/{seed}/{name}, such as "%20the/5/-1/linear/0/weight" [hidden_size] and
-                ".../bias" []; target and kind percent-encoded as in a URL, layer "embed", a number or "final_norm", lag and
-                seed whole numbers
-    header      one key, "probes": JSON {"format", "version", "common": {what the metadata of all probes say alike},
-                "probes": {"{target}/{layer}/{lag}/{kind}/{seed}": {"format", "version", "metadata": {what its own say
-                beside that}}}}; an undefined score is null
+tensors     {target}/{layer}/{lag}/{kind}/{seed}/{name}, such as "%20the/5/-1/linear/0/weight" [hidden_size] and
+            ".../bias" []; target and kind percent-encoded as in a URL, layer "embed", a number or "final_norm", lag and
+            seed whole numbers
+header      one key, "probes": JSON {"format", "version", "common": {what the metadata of all probes say alike},
+            "probes": {"{target}/{layer}/{lag}/{kind}/{seed}": {"format", "version", "metadata": {what its own say
+            beside that}}}}; an undefined score is null
 
-    from safetensors import safe_open                                   # without this suite
-    with safe_open("models/probes.safetensors", "pt") as file:
-        weight, header = file.get_tensor("%20the/5/-1/linear/0/weight"), json.loads(file.metadata()["probes"])
+from safetensors import safe_open                                   # without this suite
+with safe_open("models/probes.safetensors", "pt") as file:
+    weight, header = file.get_tensor("%20the/5/-1/linear/0/weight"), json.loads(file.metadata()["probes"])
 """
 
 import json
@@ -68,18 +68,32 @@ def export(files, folder, probes, overwrite=False) -> Path:
     owner = {name: everything[0].get(name) for name in OWNERS}
     for name, probe in named.items():
         if any(probe["metadata"].get(key) != owner[key] for key in OWNERS[1:]):
-            raise UserError(f"the probes to export are of several models or datasets: {next(iter(named))} and {name}; "
-                            "export each on its own")
+            raise UserError(
+                f"the probes to export are of several models or datasets: {next(iter(named))} and {name}; "
+                "export each on its own"
+            )
     refuse_other(path, owner, overwrite)
-    tensors = {f"{name}/{key}": tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-               for name, probe in named.items() for key, tensor in probe["state_dict"].items()}
-    common = {key: value for key, value in everything[0].items()
-              if all(key in other and other[key] == value for other in everything)}
-    own = {name: {"format": probe["format"], "version": probe["version"],
-                  "metadata": {key: value for key, value in metadata.items() if key not in common}}
-           for (name, probe), metadata in zip(named.items(), everything, strict=True)}
-    header = json.dumps({"format": FORMAT, "version": VERSION, "common": common, "probes": own}, ensure_ascii=False,
-                        allow_nan=False)
+    tensors = {
+        f"{name}/{key}": tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, probe in named.items()
+        for key, tensor in probe["state_dict"].items()
+    }
+    common = {
+        key: value
+        for key, value in everything[0].items()
+        if all(key in other and other[key] == value for other in everything)
+    }
+    own = {
+        name: {
+            "format": probe["format"],
+            "version": probe["version"],
+            "metadata": {key: value for key, value in metadata.items() if key not in common},
+        }
+        for (name, probe), metadata in zip(named.items(), everything, strict=True)
+    }
+    header = json.dumps(
+        {"format": FORMAT, "version": VERSION, "common": common, "probes": own}, ensure_ascii=False, allow_nan=False
+    )
     with files.open(path) as file:
         file.write(save(tensors, {HEADER: header}))
     return path
@@ -114,11 +128,13 @@ def read_header(path) -> dict:
         raise UserError(f"{path} is damaged or no export of probes; {REMEDY}") from error
     found = tuple(header.get(key) for key in ("format", "version")) if isinstance(header, dict) else (None, None)
     if found != (FORMAT, VERSION):
-        raise UserError(f"{path} has format {found[0]!r} version {found[1]!r}, this suite reads {FORMAT!r} version "
-                        f"{VERSION}; {REMEDY}")
+        raise UserError(
+            f"{path} has format {found[0]!r} version {found[1]!r}, this suite reads {FORMAT!r} version {VERSION}; {REMEDY}"
+        )
     parts = [header.get("common"), header.get("probes")]
     if not all(isinstance(part, dict) for part in parts) or not all(
-            isinstance(own, dict) and {"format", "version", "metadata"} <= set(own) for own in parts[1].values()):
+        isinstance(own, dict) and {"format", "version", "metadata"} <= set(own) for own in parts[1].values()
+    ):
         raise UserError(f"{path} lacks what its probes say of themselves; {REMEDY}")
     return header
 

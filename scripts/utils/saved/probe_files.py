@@ -18,12 +18,28 @@ FORMAT, VERSION = "linear-probe", 1
 
 LONGEST_NAME = 100  # characters of a target in a file name
 
-OTHER_FORMATS = {"mlp": "mlp-probe", "attention": "attention-probe",  # by kind; all others are linear
-                 "attention_features": "attention-features-probe"}
+OTHER_FORMATS = {
+    "mlp": "mlp-probe",
+    "attention": "attention-probe",  # by kind; all others are linear
+    "attention_features": "attention-features-probe",
+}
 
-METADATA = {"model": str, "model_fingerprint": str, "dataset_fingerprint": str, "tokenizer_fingerprint": str,
-            "target": str, "token": (int, NoneType), "lag": int, "seed": int, "kind": str, "layer": (int, str),
-            "hidden_size": int, "threshold": (int, float), "prevalence": (int, float), "causal": bool}
+METADATA = {
+    "model": str,
+    "model_fingerprint": str,
+    "dataset_fingerprint": str,
+    "tokenizer_fingerprint": str,
+    "target": str,
+    "token": (int, NoneType),
+    "lag": int,
+    "seed": int,
+    "kind": str,
+    "layer": (int, str),
+    "hidden_size": int,
+    "threshold": (int, float),
+    "prevalence": (int, float),
+    "causal": bool,
+}
 
 
 def probe_path(folder, layer, lag, seed, kind="linear", target=None) -> Path:
@@ -42,15 +58,14 @@ def slug(target) -> str:
     name = quote(target, safe="").replace(".", "%2E").replace("~", "%7E").replace("%", "=")
     if re.search(rf"(^|_)({'|'.join(KINDS)}|seed\d+)$", name):  # "x_mlp" is no probe of the kind mlp
         name = name.replace("_", "=5F") + "="
-    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME - 20]}={fingerprint(target)}"
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 20]}={fingerprint(target)}"
 
 
 def save_probe(files, path, state, metadata):
     """state: tensors by name; of a linear probe weight float32 [hidden_size] and bias [], both on raw hidden states."""
     state = {name: torch.as_tensor(value).detach().cpu().float().clone() for name, value in state.items()}
     with files.open(path) as file:
-        save_tensors(file, OTHER_FORMATS.get(metadata["kind"], FORMAT), VERSION,
-                     {"state_dict": state, "metadata": metadata})
+        save_tensors(file, OTHER_FORMATS.get(metadata["kind"], FORMAT), VERSION, {"state_dict": state, "metadata": metadata})
 
 
 def load_probe(path) -> dict:

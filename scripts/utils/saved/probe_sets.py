@@ -59,10 +59,13 @@ def rule_of(metadata) -> str:
 def label_flags(rule) -> dict:
     """The flags of prepare_data.py that make labels by this rule.
 
-        "within 8" -> {"onset_only": False, "onset_negatives": "others", "within": 8}
+    "within 8" -> {"onset_only": False, "onset_negatives": "others", "within": 8}
     """
-    return {"onset_only": rule in ("onsets", "onsets_all"), "onset_negatives": "all" if rule == "onsets_all" else "others",
-            "within": int(rule.removeprefix("within ")) if rule.startswith("within ") else None}
+    return {
+        "onset_only": rule in ("onsets", "onsets_all"),
+        "onset_negatives": "all" if rule == "onsets_all" else "others",
+        "within": int(rule.removeprefix("within ")) if rule.startswith("within ") else None,
+    }
 
 
 def load_folder(folder) -> dict[Path, dict]:
@@ -73,8 +76,9 @@ def load_folder(folder) -> dict[Path, dict]:
         raise UserError(f"--probe_dir {folder} {problem}; train probes with scripts/train_probe.py --output_dir {folder}")
     paths = sorted(folder.glob("probe_*.pth"))
     if not paths:
-        raise UserError(f"--probe_dir {folder} holds no probe_*.pth; train them with scripts/train_probe.py --output_dir "
-                        f"{folder}")
+        raise UserError(
+            f"--probe_dir {folder} holds no probe_*.pth; train them with scripts/train_probe.py --output_dir {folder}"
+        )
     return {path: load_probe(path) for path in paths}
 
 
@@ -87,12 +91,15 @@ def require(probes, key, wanted, flag):
     """Raise UserError where no probe has the value that was asked for."""
     there = sorted({probe["metadata"][key] for probe in probes.values()})
     if wanted is not None and wanted not in there:
-        raise UserError(f"--{flag} {wanted!r}: no probe in {next(iter(probes)).parent} is of it; they are of "
-                        f"{', '.join(map(repr, there))}")
+        raise UserError(
+            f"--{flag} {wanted!r}: no probe in {next(iter(probes)).parent} is of it; they are of "
+            f"{', '.join(map(repr, there))}"
+        )
 
 
-def choose(probes, model_fingerprint, lag=None, target=None, seed=None,
-           kind=None) -> tuple[ProbeSet | None, dict[str, list[Path]]]:
+def choose(
+    probes, model_fingerprint, lag=None, target=None, seed=None, kind=None
+) -> tuple[ProbeSet | None, dict[str, list[Path]]]:
     """The probes of this model, and of one target, kind, lag, seed and dataset: those asked for, else linear ones, the next
     token (of spans and chains: the token itself), seed 0 and else what most files are of. Returns them and the others, {why
     they are left out: their paths}.
@@ -104,12 +111,13 @@ def choose(probes, model_fingerprint, lag=None, target=None, seed=None,
             left_out.setdefault(f"{why}, which has no page yet", []).append(path)
             del kept[path]
     for key, wanted, why in (
-            ("model_fingerprint", model_fingerprint, "of another model, {model} ({model_fingerprint})"),
-            ("kind", kind, "of kind {kind}; show them with --probe {kind}"),
-            ("target", target, "of target {target!r}; show them with --target_token {target!r}"),
-            ("lag", lag, "of lag {lag}; show them with --lag {lag}"),
-            ("seed", seed, "of seed {seed}; show them with --seed {seed}"),
-            ("dataset_fingerprint", None, "of another dataset ({dataset_fingerprint})")):
+        ("model_fingerprint", model_fingerprint, "of another model, {model} ({model_fingerprint})"),
+        ("kind", kind, "of kind {kind}; show them with --probe {kind}"),
+        ("target", target, "of target {target!r}; show them with --target_token {target!r}"),
+        ("lag", lag, "of lag {lag}; show them with --lag {lag}"),
+        ("seed", seed, "of seed {seed}; show them with --seed {seed}"),
+        ("dataset_fingerprint", None, "of another dataset ({dataset_fingerprint})"),
+    ):
         if kept and wanted is None:
             first = preferred_lag(kept) if key == "lag" else PREFERRED.get(key)
             there = {probe["metadata"][key] for probe in kept.values()}
@@ -152,6 +160,10 @@ def assemble(probes) -> ProbeSet:
         if place(one) == place(other):
             raise UserError(f"{one} and {other} are both of {layer_name(probes[one]['metadata']['layer'])}; move one away")
     states = [probes[path]["state_dict"] for path in paths]
-    return ProbeSet(paths, [probes[path]["metadata"]["layer"] for path in paths],
-                    torch.stack([state["weight"] for state in states]).float(),
-                    torch.stack([state["bias"] for state in states]).float(), [probes[path]["metadata"] for path in paths])
+    return ProbeSet(
+        paths,
+        [probes[path]["metadata"]["layer"] for path in paths],
+        torch.stack([state["weight"] for state in states]).float(),
+        torch.stack([state["bias"] for state in states]).float(),
+        [probes[path]["metadata"] for path in paths],
+    )

@@ -15,8 +15,11 @@ def probe_logits(language_model, texts, frame, probes, lag, width, overlap, batc
     text tokens of a window and how many it shares with the next. NaN where p + lag is outside the text, or the state
     overflowed. tick(tokens) is called as windows are done.
     """
-    windows = [(index, window) for index, text in enumerate(texts)
-               for window in overlapping_windows(len(text), width, overlap, language_model.anatomy.causal)]
+    windows = [
+        (index, window)
+        for index, text in enumerate(texts)
+        for window in overlapping_windows(len(text), width, overlap, language_model.anatomy.causal)
+    ]
     sequences = as_sequences(texts, windows, frame)
     plan = plan_of(windows, len(frame[0]))
     row_of = {layer: index for index, layer in enumerate(probes.layers)}
@@ -34,14 +37,21 @@ def probe_logits(language_model, texts, frame, probes, lag, width, overlap, batc
 def as_sequences(texts, windows, frame) -> Sequences:
     """Each window inside its special tokens, padded on the right; no labels."""
     before, after = (np.array(ids, dtype=np.int32) for ids in frame)
-    rows = [np.concatenate([before, texts[index][window.start:window.end], after]) for index, window in windows]
+    rows = [np.concatenate([before, texts[index][window.start : window.end], after]) for index, window in windows]
     lengths = np.array([len(row) for row in rows], dtype=np.int32)
     input_ids = np.zeros((len(rows), lengths.max()), dtype=np.int32)
     for row, ids in zip(input_ids, rows, strict=True):
-        row[:len(ids)] = ids
+        row[: len(ids)] = ids
     of_text = np.array([index for index, _ in windows], dtype=np.int32)
-    return Sequences(input_ids, lengths, np.full(input_ids.shape, -1, dtype=np.int8), of_text, of_text,
-                     np.zeros_like(of_text), np.array([window.start for _, window in windows], dtype=np.int64))
+    return Sequences(
+        input_ids,
+        lengths,
+        np.full(input_ids.shape, -1, dtype=np.int8),
+        of_text,
+        of_text,
+        np.zeros_like(of_text),
+        np.array([window.start for _, window in windows], dtype=np.int64),
+    )
 
 
 def plan_of(windows, before) -> ReadPlan:
@@ -56,5 +66,5 @@ def moved(at_state, lag) -> np.ndarray:
     result = np.full_like(at_state, np.nan)
     tokens = at_state.shape[1]
     to = slice(max(0, -lag), max(0, min(tokens, tokens - lag)))
-    result[:, to] = at_state[:, max(0, lag):max(0, min(tokens, tokens + lag))]
+    result[:, to] = at_state[:, max(0, lag) : max(0, min(tokens, tokens + lag))]
     return result

@@ -46,8 +46,9 @@ class SavedProbe:
 
     @cached_property
     def fingerprint(self) -> str:
-        return fingerprint(*(part for name in sorted(self.state) for part in (name, self.state[name].numpy())),
-                           self.threshold)
+        return fingerprint(
+            *(part for name in sorted(self.state) for part in (name, self.state[name].numpy())), self.threshold
+        )
 
     @property
     def validation_auc(self) -> float:
@@ -108,8 +109,10 @@ def chosen_probes(probes, **wanted) -> list[SavedProbe]:
         there = sorted({getattr(probe, name) for probe in probes}, key=lambda value: (isinstance(value, str), value))
         kept = [probe for probe in probes if getattr(probe, name) in values]
         if not kept:
-            raise UserError(f"--{flags.get(name, name)} {','.join(map(str, values))}: no probe is of it, they are of "
-                            f"{', '.join(map(str, there))}; give one of these, or leave it out")
+            raise UserError(
+                f"--{flags.get(name, name)} {','.join(map(str, values))}: no probe is of it, they are of "
+                f"{', '.join(map(str, there))}; give one of these, or leave it out"
+            )
         probes = kept
     return probes
 
@@ -122,9 +125,11 @@ def require_one_model(probes):
             raise UserError(f"{probe.file} is of kind {probe.kind!r}, this suite knows {', '.join(KINDS)}; move it away")
         for name, what in (("model_fingerprint", "model"), ("tokenizer_fingerprint", "tokenizer")):
             if getattr(probe, name) != getattr(first, name):
-                raise UserError(f"{first.file} is of {what} {first.model!r} ({getattr(first, name)}), {probe.file} of "
-                                f"{probe.model!r} ({getattr(probe, name)}); evaluate the probes of each model in a run of "
-                                "their own")
+                raise UserError(
+                    f"{first.file} is of {what} {first.model!r} ({getattr(first, name)}), {probe.file} of "
+                    f"{probe.model!r} ({getattr(probe, name)}); evaluate the probes of each model in a run of "
+                    "their own"
+                )
 
 
 def logits_of(probes, source, split) -> np.ndarray:

@@ -8,18 +8,55 @@ from utils.scores.documents.scoring import COLUMNS as DOCUMENT_COLUMNS
 
 PROBE = ("target", "layer_idx", "lag", "probe", "seed")
 KEY = (*PROBE, "l2", "split")
-SCORES = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "pos_accuracy", "neg_accuracy", "auc",
-          "auc_low", "auc_high", "acc", "precision", "recall", "f1", "auprc", "brier", "ece", "tpr_at_1_fpr",
-          "fpr_at_95_tpr", "tp", "fp", "tn", "fn", "threshold", "balanced_accuracy_at_0", "n", "pos_ratio", "groups")
-COMPARED = ("control", "selectivity", "best_baseline", "minus_baseline", "minus_baseline_low", "minus_baseline_high",
-            "minus_random_weights", "minus_random_weights_low", "minus_random_weights_high")
+SCORES = (
+    "balanced_accuracy",
+    "balanced_accuracy_low",
+    "balanced_accuracy_high",
+    "pos_accuracy",
+    "neg_accuracy",
+    "auc",
+    "auc_low",
+    "auc_high",
+    "acc",
+    "precision",
+    "recall",
+    "f1",
+    "auprc",
+    "brier",
+    "ece",
+    "tpr_at_1_fpr",
+    "fpr_at_95_tpr",
+    "tp",
+    "fp",
+    "tn",
+    "fn",
+    "threshold",
+    "balanced_accuracy_at_0",
+    "n",
+    "pos_ratio",
+    "groups",
+)
+COMPARED = (
+    "control",
+    "selectivity",
+    "best_baseline",
+    "minus_baseline",
+    "minus_baseline_low",
+    "minus_baseline_high",
+    "minus_random_weights",
+    "minus_random_weights_low",
+    "minus_random_weights_high",
+)
 SOLVED = ("gradient", "converged", "separable")  # of exact fits
 OWNERS = ("model", "model_fingerprint", "dataset_fingerprint", "settings")
 BASELINE_KEY = ("target", "baseline", "layer_idx", "lag", "probe", "seed", "split")
 METRICS, SUMMARY, BASELINES, RECORD = "probe_metrics.csv", "probe_results.csv", "baselines.csv", "run_record.json"
 DOCUMENTS = "document_scores.csv"
-COLUMNS = {METRICS: (*KEY, "chosen", *SCORES, *COMPARED, *SOLVED, *OWNERS), BASELINES: (*BASELINE_KEY, *SCORES, *OWNERS),
-           DOCUMENTS: (*DOCUMENT_COLUMNS, *OWNERS)}
+COLUMNS = {
+    METRICS: (*KEY, "chosen", *SCORES, *COMPARED, *SOLVED, *OWNERS),
+    BASELINES: (*BASELINE_KEY, *SCORES, *OWNERS),
+    DOCUMENTS: (*DOCUMENT_COLUMNS, *OWNERS),
+}
 SUMMARY_SCORES = tuple(name for name in (*SCORES, *COMPARED) if name not in ("n", "pos_ratio", "threshold", "groups"))
 
 
@@ -48,8 +85,12 @@ def write_tables(files, results_dir, probe_rows, baseline_rows, document_rows, r
     folder = Path(results_dir)
     metrics = merged(folder / METRICS, probe_rows, PROBE, replaced)
     baselines = merged(folder / BASELINES, baseline_rows, BASELINE_KEY[:-1], replaced)
-    texts = {METRICS: csv_text(COLUMNS[METRICS], metrics), SUMMARY: csv_text(*summary(metrics)),
-             BASELINES: csv_text(COLUMNS[BASELINES], baselines), RECORD: json_text(record)}
+    texts = {
+        METRICS: csv_text(COLUMNS[METRICS], metrics),
+        SUMMARY: csv_text(*summary(metrics)),
+        BASELINES: csv_text(COLUMNS[BASELINES], baselines),
+        RECORD: json_text(record),
+    }
     documents = merged(folder / DOCUMENTS, document_rows, ("target", "lag"), replaced)
     if documents:
         texts[DOCUMENTS] = csv_text(COLUMNS[DOCUMENTS], documents)
@@ -61,9 +102,17 @@ def write_tables(files, results_dir, probe_rows, baseline_rows, document_rows, r
 def summary(metrics) -> tuple[list[str], list[dict]]:
     """One row a chosen probe, each score with its split before it."""
     splits = ("train", "val", "test")
-    columns = ["target", "layer", "lag", "probe", "seed", "l2",
-               *(f"{split}_{name}" for split in splits for name in SUMMARY_SCORES),
-               *(f"n_{split}" for split in splits), *(f"pos_ratio_{split}" for split in splits)]
+    columns = [
+        "target",
+        "layer",
+        "lag",
+        "probe",
+        "seed",
+        "l2",
+        *(f"{split}_{name}" for split in splits for name in SUMMARY_SCORES),
+        *(f"n_{split}" for split in splits),
+        *(f"pos_ratio_{split}" for split in splits),
+    ]
     rows = {}
     for row in metrics:
         if str(row["chosen"]) != "1":

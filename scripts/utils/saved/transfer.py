@@ -15,13 +15,53 @@ from utils.saved.tables import BASELINES, METRICS
 from utils.scores.intervals import FEWEST
 
 TABLE, MATRIX = "transfer.csv", "transfer_matrix.csv"
-KEY = ("probe_file", "probe_target", "layer_idx", "lag", "probe", "seed", "data_file", "dataset_fingerprint", "target",
-       "split")
-SCORES = ("auc", "auc_low", "auc_high", "auprc", "auprc_low", "auprc_high", "balanced_accuracy", "balanced_accuracy_low",
-          "balanced_accuracy_high", "pos_accuracy", "neg_accuracy", "acc", "precision", "recall", "f1", "tp", "fp", "tn",
-          "fn", "threshold", "balanced_accuracy_at_0", "tpr_at_1_fpr", "fpr_at_95_tpr", "threshold_at_1_fpr_fitted_here",
-          "precision_at_1_fpr_fitted_here", "prevalence", "auprc_at_prevalence", "auprc_at_prevalence_low",
-          "auprc_at_prevalence_high", "precision_at_prevalence", "acc_at_prevalence", "brier", "ece")
+KEY = (
+    "probe_file",
+    "probe_target",
+    "layer_idx",
+    "lag",
+    "probe",
+    "seed",
+    "data_file",
+    "dataset_fingerprint",
+    "target",
+    "split",
+)
+SCORES = (
+    "auc",
+    "auc_low",
+    "auc_high",
+    "auprc",
+    "auprc_low",
+    "auprc_high",
+    "balanced_accuracy",
+    "balanced_accuracy_low",
+    "balanced_accuracy_high",
+    "pos_accuracy",
+    "neg_accuracy",
+    "acc",
+    "precision",
+    "recall",
+    "f1",
+    "tp",
+    "fp",
+    "tn",
+    "fn",
+    "threshold",
+    "balanced_accuracy_at_0",
+    "tpr_at_1_fpr",
+    "fpr_at_95_tpr",
+    "threshold_at_1_fpr_fitted_here",
+    "precision_at_1_fpr_fitted_here",
+    "prevalence",
+    "auprc_at_prevalence",
+    "auprc_at_prevalence_low",
+    "auprc_at_prevalence_high",
+    "precision_at_prevalence",
+    "acc_at_prevalence",
+    "brier",
+    "ece",
+)
 COUNTS = ("n", "pos_ratio", "groups", "n_no_state", "n_not_finite", "n_seen_left_out", "n_seen_kept")
 OF_PROBE = ("probe_dir", "probe_val_auc", "probe_pool", "probe_fingerprint", "probe_dataset_fingerprint")
 OWNER = ("model", "model_fingerprint")
@@ -34,12 +74,26 @@ CONTENTS = {"probe_file": "probe_fingerprint", "data_file": "dataset_fingerprint
 def row_of(probe, dataset, target, scores) -> dict:
     """For transfer.csv."""
     metadata = dataset.metadata
-    return {"probe_file": probe.file, "probe_target": probe.target, "layer_idx": probe.layer, "lag": probe.lag,
-            "probe": probe.kind, "seed": probe.seed, "data_file": dataset.path,
-            "dataset_fingerprint": metadata["dataset_fingerprint"], "target": target, "split": metadata["split"], **scores,
-            "probe_dir": probe.folder, "probe_val_auc": probe.validation_auc, "probe_pool": probe.reading[0],
-            "probe_fingerprint": probe.fingerprint, "probe_dataset_fingerprint": probe.dataset_fingerprint,
-            "model": probe.model, "model_fingerprint": probe.model_fingerprint}
+    return {
+        "probe_file": probe.file,
+        "probe_target": probe.target,
+        "layer_idx": probe.layer,
+        "lag": probe.lag,
+        "probe": probe.kind,
+        "seed": probe.seed,
+        "data_file": dataset.path,
+        "dataset_fingerprint": metadata["dataset_fingerprint"],
+        "target": target,
+        "split": metadata["split"],
+        **scores,
+        "probe_dir": probe.folder,
+        "probe_val_auc": probe.validation_auc,
+        "probe_pool": probe.reading[0],
+        "probe_fingerprint": probe.fingerprint,
+        "probe_dataset_fingerprint": probe.dataset_fingerprint,
+        "model": probe.model,
+        "model_fingerprint": probe.model_fingerprint,
+    }
 
 
 @dataclass(frozen=True)
@@ -74,8 +128,7 @@ def matrix_of(table) -> Matrix:
     targets = list(dict.fromkeys(target for _, target in columns))
     place = {target: index for index, target in enumerate(targets)}  # so that a target's own column lies on the diagonal
     rows = sorted(best, key=lambda row: (row[0], place.get(row[1], len(place)), row[1], KINDS.index(row[2]), row[3]))
-    return Matrix(rows, columns, {(key, column): row for key in rows
-                                  for column, row in cells[key, best[key][1]].items()})
+    return Matrix(rows, columns, {(key, column): row for key in rows for column, row in cells[key, best[key][1]].items()})
 
 
 def number(value) -> float:
@@ -87,21 +140,30 @@ def number(value) -> float:
 def what_is_missing(rows) -> list[str]:
     """A line for each reason why examples of a dataset were left out, or could not be scored. rows: of one dataset."""
     file = rows[0]["data_file"]
-    lines = [f"{file}: {most(rows, name)} {words}" for name, words in (
-        ("n_seen_left_out", "document(s) are left out, for probes were trained on them or chosen by them; --keep_seen "
-                            "scores them too"),
-        ("n_seen_kept", "document(s) are scored though probes were trained on them or chosen by them (--keep_seen)"),
-        ("n_no_state", "labelled token(s) are left out, for no token lies at the lag of a probe"),
-        ("n_not_finite", "labelled token(s) are left out, for their states are not finite")) if most(rows, name) != "0"]
+    lines = [
+        f"{file}: {most(rows, name)} {words}"
+        for name, words in (
+            (
+                "n_seen_left_out",
+                "document(s) are left out, for probes were trained on them or chosen by them; --keep_seen scores them too",
+            ),
+            ("n_seen_kept", "document(s) are scored though probes were trained on them or chosen by them (--keep_seen)"),
+            ("n_no_state", "labelled token(s) are left out, for no token lies at the lag of a probe"),
+            ("n_not_finite", "labelled token(s) are left out, for their states are not finite"),
+        )
+        if most(rows, name) != "0"
+    ]
     unknown = sum(row["n_seen_left_out"] is None for row in rows)
     one_class = sum(row["n"] > 0 and not 0 < row["pos_ratio"] < 1 for row in rows)
     empty = sum(row["n"] == 0 for row in rows)
     few = min((row["groups"] for row in rows if row["n"]), default=FEWEST)
     if few < FEWEST:
         lines.append(f"{file}: no intervals of {few} group(s), an interval over groups needs {FEWEST}")
-    for count, words in ((unknown, "do not tell which texts the probe has seen, so none is left out"),
-                         (one_class, "hold examples of one class only: what needs both is empty in the table"),
-                         (empty, "have no example left")):
+    for count, words in (
+        (unknown, "do not tell which texts the probe has seen, so none is left out"),
+        (one_class, "hold examples of one class only: what needs both is empty in the table"),
+        (empty, "have no example left"),
+    ):
         if count:
             lines.append(f"{file}: {count} of {len(rows)} pairs of a probe and a target {words}")
     return [f"note: {line}" for line in lines]
@@ -115,26 +177,58 @@ def most(rows, name) -> str:
 
 def lines_of(matrix) -> list[str]:
     """The printed table, its heading first: of each cell of the matrix what is compared, and the scores."""
-    rows = [["compared", "data", "probe", "lag", "layer", "n", "AUROC", "95 % interval", "AUPRC", "positive", "balanced acc",
-             "TPR at 1 % FPR"]]
+    rows = [
+        [
+            "compared",
+            "data",
+            "probe",
+            "lag",
+            "layer",
+            "n",
+            "AUROC",
+            "95 % interval",
+            "AUPRC",
+            "positive",
+            "balanced acc",
+            "TPR at 1 % FPR",
+        ]
+    ]
     for row in matrix.rows:
         for column in matrix.columns:
             if cell := matrix.cells.get((row, column)):
                 low, high = share(cell["auc_low"]), share(cell["auc_high"])
-                rows.append([f"{cell['probe_target']!r} -> {cell['target']!r}", cell["data_file"], cell["probe"],
-                             str(cell["lag"]), cell["layer_idx"], f"{cell['n']:,}", share(cell["auc"]),
-                             "-" if low == "-" else f"{low} to {high}", share(cell["auprc"]), share(cell["pos_ratio"]),
-                             share(cell["balanced_accuracy"]), share(cell["tpr_at_1_fpr"])])
+                rows.append(
+                    [
+                        f"{cell['probe_target']!r} -> {cell['target']!r}",
+                        cell["data_file"],
+                        cell["probe"],
+                        str(cell["lag"]),
+                        cell["layer_idx"],
+                        f"{cell['n']:,}",
+                        share(cell["auc"]),
+                        "-" if low == "-" else f"{low} to {high}",
+                        share(cell["auprc"]),
+                        share(cell["pos_ratio"]),
+                        share(cell["balanced_accuracy"]),
+                        share(cell["tpr_at_1_fpr"]),
+                    ]
+                )
     return table_text(rows).split("\n")
 
 
 def matrix_text(matrix) -> str:
     """transfer_matrix.csv: a row a probe, and after what it is a column of AUROC for each dataset and target."""
     names = [f"{file}: {target}" for file, target in matrix.columns]
-    rows = [dict(zip(ROW, row, strict=True))
-            | {name: matrix.chosen(row)[name] for name in ("layer_idx", "seed", "probe_val_auc")}
-            | {name: matrix.cells[row, column]["auc"] for name, column in zip(names, matrix.columns, strict=True)
-               if (row, column) in matrix.cells} for row in matrix.rows]
+    rows = [
+        dict(zip(ROW, row, strict=True))
+        | {name: matrix.chosen(row)[name] for name in ("layer_idx", "seed", "probe_val_auc")}
+        | {
+            name: matrix.cells[row, column]["auc"]
+            for name, column in zip(names, matrix.columns, strict=True)
+            if (row, column) in matrix.cells
+        }
+        for row in matrix.rows
+    ]
     return csv_text([*ROW, "layer_idx", "seed", "probe_val_auc", *names], rows)
 
 
@@ -161,8 +255,10 @@ def stranger(path, probe) -> str | None:
         return f"has other columns than this suite's: {', '.join(odd)}"
     for row in rows:
         if row.get("model_fingerprint") != probe.model_fingerprint:
-            return (f"is of model {row.get('model')!r} ({row.get('model_fingerprint')}), these probes are of "
-                    f"{probe.model!r} ({probe.model_fingerprint})")
+            return (
+                f"is of model {row.get('model')!r} ({row.get('model_fingerprint')}), these probes are of "
+                f"{probe.model!r} ({probe.model_fingerprint})"
+            )
     return None
 
 
@@ -173,8 +269,12 @@ def merged(results_dir, rows, drop) -> list[dict]:
     kept = [] if drop else read_csv(Path(results_dir) / TABLE)
     new = {tuple(str(row[name]) for name in KEY) for row in rows}
     now = {(what, row[what]): row[what_it_is] for row in rows for what, what_it_is in CONTENTS.items()}
-    kept = [row for row in kept if tuple(row[name] for name in KEY) not in new
-            and all(now.get((what, row[what]), row[what_it_is]) == row[what_it_is] for what, what_it_is in CONTENTS.items())]
+    kept = [
+        row
+        for row in kept
+        if tuple(row[name] for name in KEY) not in new
+        and all(now.get((what, row[what]), row[what_it_is]) == row[what_it_is] for what, what_it_is in CONTENTS.items())
+    ]
     return kept + list(rows)
 
 

@@ -95,8 +95,10 @@ def neighbour_logits(examples_by_split, sequences_by_split) -> dict[str, np.ndar
     for split, codes in parts.items():
         found = columns[np.arange(TOKENS_SEEN)[:, None], codes].T  # [n, TOKENS_SEEN]
         there = found >= 0
-        features[split] = csr_array((np.ones(there.sum()), found[there], np.concatenate([[0], np.cumsum(there.sum(1))])),
-                                    shape=(len(found), max(count, 1)))
+        features[split] = csr_array(
+            (np.ones(there.sum()), found[there], np.concatenate([[0], np.cumsum(there.sum(1))])),
+            shape=(len(found), max(count, 1)),
+        )
     return logistic_logits(features, labels_of(examples_by_split))
 
 
@@ -110,8 +112,11 @@ def length_logits(examples_by_split, sequences_by_split) -> dict[str, np.ndarray
         ends = np.stack([sequences.text_ends[examples.sequence], examples.read], axis=1)
         counts[split] = (ends - sequences.text_start).astype(np.float64)
     scaler = StandardScaler().fit(counts["train"])
-    return logistic_logits({split: scaler.transform(values) for split, values in counts.items()},
-                           labels_of(examples_by_split), inverse_penalties=(1.0,))
+    return logistic_logits(
+        {split: scaler.transform(values) for split, values in counts.items()},
+        labels_of(examples_by_split),
+        inverse_penalties=(1.0,),
+    )
 
 
 def tf_idf_logits(texts_by_split, labels_by_split, **options) -> dict[str, np.ndarray]:
@@ -129,29 +134,37 @@ def labels_of(examples_by_split) -> dict[str, np.ndarray]:
 def all_token_baselines(examples_by_split, sequences_by_split, own_logits_by_split=None) -> dict[str, dict[str, np.ndarray]]:
     """{baseline: {split: logits float64 [n]}}, in the order of the tables. "train" holds the examples to fit on."""
     train = examples_by_split["train"]
-    found = {"majority": {split: majority_logits(train.labels, len(those)) for split, those in examples_by_split.items()},
-             "read token": {split: read_token_logits(train.tokens, train.labels, those.tokens)
-                            for split, those in examples_by_split.items()},
-             "neighbours": neighbour_logits(examples_by_split, sequences_by_split),
-             "length": length_logits(examples_by_split, sequences_by_split)}
+    found = {
+        "majority": {split: majority_logits(train.labels, len(those)) for split, those in examples_by_split.items()},
+        "read token": {
+            split: read_token_logits(train.tokens, train.labels, those.tokens) for split, those in examples_by_split.items()
+        },
+        "neighbours": neighbour_logits(examples_by_split, sequences_by_split),
+        "length": length_logits(examples_by_split, sequences_by_split),
+    }
     if own_logits_by_split is not None:
-        found["own probability"] = {split: np.asarray(logits, dtype=np.float64)
-                                    for split, logits in own_logits_by_split.items()}
+        found["own probability"] = {
+            split: np.asarray(logits, dtype=np.float64) for split, logits in own_logits_by_split.items()
+        }
     return found
 
 
-def all_sequence_baselines(examples_by_split, sequences_by_split, texts_by_split,
-                           remembered=None) -> dict[str, dict[str, np.ndarray]]:
+def all_sequence_baselines(
+    examples_by_split, sequences_by_split, texts_by_split, remembered=None
+) -> dict[str, dict[str, np.ndarray]]:
     """The same for labels of whole sequences, and a bag of words and of characters; texts: {split: [text of a sequence]};
     remembered: a dict, by which the bags are fitted once where the same texts and labels are asked of at several lags.
     """
-    texts = {split: [texts_by_split[split][index] for index in examples.sequence]
-             for split, examples in examples_by_split.items()}
+    texts = {
+        split: [texts_by_split[split][index] for index in examples.sequence] for split, examples in examples_by_split.items()
+    }
     labels, remembered = labels_of(examples_by_split), {} if remembered is None else remembered
     asked = fingerprint(*(array for those in examples_by_split.values() for array in (those.sequence, those.labels)))
     if asked not in remembered:
-        remembered[asked] = {"tf-idf words": tf_idf_logits(texts, labels, **WORDS),
-                             "tf-idf characters": tf_idf_logits(texts, labels, **CHARACTERS)}
+        remembered[asked] = {
+            "tf-idf words": tf_idf_logits(texts, labels, **WORDS),
+            "tf-idf characters": tf_idf_logits(texts, labels, **CHARACTERS),
+        }
     return {**all_token_baselines(examples_by_split, sequences_by_split), **remembered[asked]}
 
 
@@ -170,7 +183,9 @@ def suspicious(name, auc, high=math.nan) -> str | None:
         return None
     found = f"the baseline {name!r} has AUROC {auc:.3f}, where chance is 0.5: what train taught it is turned round here"
     if high < 0.5:
-        return (f"{found}, so the split is not independent (the same things stand on both sides with opposite labels); "
-                "split by group")
+        return (
+            f"{found}, so the split is not independent (the same things stand on both sides with opposite labels); "
+            "split by group"
+        )
     why = "it has no interval" if math.isnan(high) else "its interval reaches 0.5"
     return f"{found}; by chance ({why}), or the split is not independent"

@@ -52,8 +52,10 @@ def calibration(logits, true, prevalence, trained_prevalence) -> dict[str, np.nd
     bins = np.minimum((probabilities * BINS).astype(int), BINS - 1) + BINS * np.arange(probes)[:, None]
     gaps = np.bincount(bins.ravel(), excess.ravel(), minlength=probes * BINS).reshape(probes, BINS)
     both = ((positives > 0) & (positives < n))[:, 0]
-    return {"brier": np.where(both, (excess * (probabilities - true)).sum(1), np.nan),
-            "ece": np.where(both, np.abs(gaps).sum(1), np.nan)}
+    return {
+        "brier": np.where(both, (excess * (probabilities - true)).sum(1), np.nan),
+        "ece": np.where(both, np.abs(gaps).sum(1), np.nan),
+    }
 
 
 def sigmoid(logits) -> np.ndarray:

@@ -21,8 +21,10 @@ def control_labels(tokens_by_split, train_labels, draws=5, seed=0) -> dict[str, 
     types, counts = np.unique(np.asarray(tokens_by_split["train"]), return_counts=True)
     positives = int((np.asarray(train_labels) == 1).sum())
     if counts.min() > positives:
-        raise UserError(f"no control task: each of the {len(types)} different token(s) that train reads is read more often "
-                        f"than there are positive labels ({positives}), so none can be positive; leave the control out")
+        raise UserError(
+            f"no control task: each of the {len(types)} different token(s) that train reads is read more often "
+            f"than there are positive labels ({positives}), so none can be positive; leave the control out"
+        )
     size = 1 + max(int(np.max(tokens, initial=0)) for tokens in tokens_by_split.values())
     table = np.empty((draws, size), dtype=np.int8)
     for draw, labels in enumerate(table):
@@ -36,7 +38,7 @@ def control_labels(tokens_by_split, train_labels, draws=5, seed=0) -> dict[str, 
 def fill(counts, most) -> np.ndarray:
     """Which of the counts, taken in their order, add up to at most `most`: one that does not fit is passed over.
 
-        fill([2, 5, 1, 3], 6) -> [True, False, True, True]
+    fill([2, 5, 1, 3], 6) -> [True, False, True, True]
     """
     taken, total = np.zeros(len(counts), dtype=bool), 0
     for index, count in enumerate(np.asarray(counts).tolist()):

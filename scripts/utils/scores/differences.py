@@ -50,13 +50,19 @@ def paired_differences(logits_a, logits_b, labels, groups, thresholds_a, thresho
     if metric not in METRICS:
         raise ValueError(f"no paired difference of {metric!r}: the metrics are {', '.join(METRICS)}")
     groups, labels = Groups(groups), np.asarray(labels)
-    sides = [(np.atleast_2d(np.asarray(logits)), np.asarray(thresholds, dtype=np.float64))
-             for logits, thresholds in ((logits_a, thresholds_a), (logits_b, thresholds_b))]
+    sides = [
+        (np.atleast_2d(np.asarray(logits)), np.asarray(thresholds, dtype=np.float64))
+        for logits, thresholds in ((logits_a, thresholds_a), (logits_b, thresholds_b))
+    ]
     result = np.empty((3, len(sides[0][0])))
     for start, stop in chunks(*sides[0][0].shape):
         of_chunk = labels if labels.ndim == 1 else labels[start:stop]
-        difference = Difference(*(statistic(metric, logits[start:stop], of_chunk, groups, thresholds[start:stop])
-                                  for logits, thresholds in sides))
+        difference = Difference(
+            *(
+                statistic(metric, logits[start:stop], of_chunk, groups, thresholds[start:stop])
+                for logits, thresholds in sides
+            )
+        )
         wide = reach(difference.holders) * standard_error(difference, groups.count)
         result[:, start:stop] = difference.value + np.stack([np.zeros_like(wide), -wide, wide])
     return result[0], *np.clip(result[1:], -1, 1)

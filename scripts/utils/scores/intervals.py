@@ -215,8 +215,9 @@ class AUROC:
     def __init__(self, ranked, groups):
         self.ranked, self.groups = ranked, groups
         by_group = np.argsort(groups.index[ranked.order], axis=1, kind="stable")
-        self.positive, self.wins, self.logits = (np.take_along_axis(matrix, by_group, axis=1) for matrix in
-                                                 (ranked.positive, ranked.wins(), ranked.logits))
+        self.positive, self.wins, self.logits = (
+            np.take_along_axis(matrix, by_group, axis=1) for matrix in (ranked.positive, ranked.wins(), ranked.logits)
+        )
         self.positives, self.negatives = (groups.sums_in_order(mask) for mask in (self.positive, ~self.positive))
         self.holders = holders(self.positives, self.negatives)
         self.total = (self.wins * self.positive).sum(1)

@@ -18,8 +18,12 @@ def ratio(part, whole) -> float:
 
 def counts(logits, labels, threshold) -> dict[str, int]:
     said, true = np.asarray(logits, dtype=np.float64) > threshold, np.asarray(labels) == 1
-    return {"tp": int((said & true).sum()), "fp": int((said & ~true).sum()),
-            "tn": int((~said & ~true).sum()), "fn": int((~said & true).sum())}
+    return {
+        "tp": int((said & true).sum()),
+        "fp": int((said & ~true).sum()),
+        "tn": int((~said & ~true).sum()),
+        "fn": int((~said & true).sum()),
+    }
 
 
 def at_threshold(logits, labels, threshold) -> dict[str, float]:
@@ -35,9 +39,19 @@ def rates(logits, true, thresholds) -> dict[str, np.ndarray]:
     negatives = true.shape[1] - positives
     tn, fn = negatives - fp, positives - tp
     recall, specificity = divide(tp, positives), divide(tn, negatives)
-    return {"balanced_accuracy": (recall + specificity) / 2, "pos_accuracy": recall, "neg_accuracy": specificity,
-            "acc": divide(tp + tn, positives + negatives), "precision": divide(tp, tp + fp), "recall": recall,
-            "f1": divide(2 * tp, 2 * tp + fp + fn), "tp": tp, "fp": fp, "tn": tn, "fn": fn}
+    return {
+        "balanced_accuracy": (recall + specificity) / 2,
+        "pos_accuracy": recall,
+        "neg_accuracy": specificity,
+        "acc": divide(tp + tn, positives + negatives),
+        "precision": divide(tp, tp + fp),
+        "recall": recall,
+        "f1": divide(2 * tp, 2 * tp + fp + fn),
+        "tp": tp,
+        "fp": fp,
+        "tn": tn,
+        "fn": fn,
+    }
 
 
 def auroc(logits, labels) -> float:
@@ -60,9 +74,11 @@ def ranking(ranked) -> dict[str, np.ndarray]:
     tp = n - ranked.first - fp
     tpr, fpr = divide(tp, totals), divide(fp, n - totals)
     precise = (ranked.positive * (tp / (tp + fp))).sum(1)
-    found = {"auprc": divide(precise, totals[:, 0]),
-             "tpr_at_1_fpr": np.where(fpr <= LOW_FPR, tpr, 0).max(1, initial=0),
-             "fpr_at_95_tpr": np.where(tpr >= HIGH_TPR, fpr, 1).min(1, initial=1)}
+    found = {
+        "auprc": divide(precise, totals[:, 0]),
+        "tpr_at_1_fpr": np.where(fpr <= LOW_FPR, tpr, 0).max(1, initial=0),
+        "fpr_at_95_tpr": np.where(tpr >= HIGH_TPR, fpr, 1).min(1, initial=1),
+    }
     both = ((totals > 0) & (totals < n))[:, 0]
     return {name: np.where(both, values, np.nan) for name, values in found.items()}
 
@@ -98,12 +114,21 @@ def score_rows(logits, true, groups, thresholds, prevalences, intervals) -> dict
     absent = (np.full(probes, np.nan),) * 2
     low, high = share_bounds(BalancedAccuracy(logits, true, groups, thresholds), groups.count) if intervals else absent
     auc_low, auc_high = share_bounds(auc, groups.count) if intervals else absent
-    return {"n": np.full(probes, n), "pos_ratio": divide(true.sum(1), n), "threshold": thresholds,
-            **rates(logits, true, thresholds),
-            "balanced_accuracy_low": low, "balanced_accuracy_high": high, "auc": auc.value, "auc_low": auc_low,
-            "auc_high": auc_high, **ranking(ranked), **calibration(logits, true, *prevalences),
-            "balanced_accuracy_at_0": rates(logits, true, np.zeros(probes))["balanced_accuracy"],
-            "groups": np.full(probes, groups.count)}
+    return {
+        "n": np.full(probes, n),
+        "pos_ratio": divide(true.sum(1), n),
+        "threshold": thresholds,
+        **rates(logits, true, thresholds),
+        "balanced_accuracy_low": low,
+        "balanced_accuracy_high": high,
+        "auc": auc.value,
+        "auc_low": auc_low,
+        "auc_high": auc_high,
+        **ranking(ranked),
+        **calibration(logits, true, *prevalences),
+        "balanced_accuracy_at_0": rates(logits, true, np.zeros(probes))["balanced_accuracy"],
+        "groups": np.full(probes, groups.count),
+    }
 
 
 def plain(found, row) -> dict[str, float]:

@@ -15,13 +15,17 @@ def shortcut_aurocs(sequences) -> dict[str, float]:
     found = {"length of the sequence": auroc(sequences.lengths[sequence], labels)}
     if sequences.metadata["targets"][0]["token"] is not None:
         distance = distance_since_target(sequences, sequence, position)
-        return found | {"position in the sequence": auroc(position, labels),
-                        "distance since the last target": auroc(distance, labels),
-                        "identity of the token just before": identity_auroc(sequences, -1)}
+        return found | {
+            "position in the sequence": auroc(position, labels),
+            "distance since the last target": auroc(distance, labels),
+            "identity of the token just before": identity_auroc(sequences, -1),
+        }
     if sequences.metadata["task"] != "documents":  # of these the label is at the end
         found["position in the document"] = auroc(sequences.starts[sequence] + position, labels)
-    return found | {"identity of the token itself": identity_auroc(sequences, 0),
-                    "identity of the token just before": identity_auroc(sequences, -1)}
+    return found | {
+        "identity of the token itself": identity_auroc(sequences, 0),
+        "identity of the token just before": identity_auroc(sequences, -1),
+    }
 
 
 def distance_since_target(sequences, sequence, position) -> np.ndarray:
@@ -29,7 +33,7 @@ def distance_since_target(sequences, sequence, position) -> np.ndarray:
     token = np.array([target["token"] for target in sequences.metadata["targets"]])[sequences.tasks]
     column = np.arange(sequences.input_ids.shape[1])
     here = np.where(sequences.input_ids == token[:, None], column, sequences.text_start - 1)
-    here[:, :sequences.text_start] = sequences.text_start - 1
+    here[:, : sequences.text_start] = sequences.text_start - 1
     last = np.maximum.accumulate(here, axis=1)
     return position - last[sequence, position - 1]
 

@@ -94,8 +94,10 @@ def find_attention(language_model) -> list[AttentionLayer]:
     outer = {module for module, *_ in calls for other, *_ in calls if other is not module and other in set(module.modules())}
     found = [AttentionLayer(*call) for call in calls if call[0] not in outer]
     if not found:
-        raise UserError(f"{language_model.name} gives no attention weights, a {type(body).__name__} computes none; leave "
-                        "out the attention features, or choose a model with attention")
+        raise UserError(
+            f"{language_model.name} gives no attention weights, a {type(body).__name__} computes none; leave "
+            "out the attention features, or choose a model with attention"
+        )
     return found
 
 

@@ -20,10 +20,20 @@ def check_states(language_model, framed) -> list[Check]:
     single = [states_of(language_model, ids, layers) for ids in framed]
     overflow = check_overflow(language_model, layers, single)
     if overflow.passed is False:
-        return [overflow, *(Check(name, None, "not checked: states overflow") for name in
-                            ("hooks", "batches", "padding side", "later tokens"))]
-    return [overflow, check_hooks(language_model, framed, single), check_batches(language_model, framed, single),
-            check_padding_side(language_model, framed, layers), check_later_tokens(language_model, framed, layers)]
+        return [
+            overflow,
+            *(
+                Check(name, None, "not checked: states overflow")
+                for name in ("hooks", "batches", "padding side", "later tokens")
+            ),
+        ]
+    return [
+        overflow,
+        check_hooks(language_model, framed, single),
+        check_batches(language_model, framed, single),
+        check_padding_side(language_model, framed, layers),
+        check_later_tokens(language_model, framed, layers),
+    ]
 
 
 def every_layer(anatomy) -> list:
@@ -34,8 +44,13 @@ def states_of(language_model, ids, layers) -> dict:
     """{layer: [tokens, hidden_size]} of one sequence by itself, by way of the pass."""
     found = {}
     input_ids = torch.tensor([list(ids)])
-    forward(language_model, input_ids, torch.ones_like(input_ids), layers,
-            lambda layer, state: found.__setitem__(layer, state[0].cpu()))
+    forward(
+        language_model,
+        input_ids,
+        torch.ones_like(input_ids),
+        layers,
+        lambda layer, state: found.__setitem__(layer, state[0].cpu()),
+    )
     return found
 
 
@@ -53,14 +68,19 @@ def worst(pairs) -> float:
 def check_overflow(language_model, layers, single) -> Check:
     """Every state is finite; and would it be in float16?"""
     dtype = str(language_model.dtype).removeprefix("torch.")
-    largest = {layer: max(float(states[layer].float().abs().nan_to_num(torch.inf).max()) for states in single)
-               for layer in layers}
+    largest = {
+        layer: max(float(states[layer].float().abs().nan_to_num(torch.inf).max()) for states in single) for layer in layers
+    }
     layer = max(largest, key=largest.get)
     detail = f"largest value of a state {largest[layer]:,.0f} (layer {layer}) in {dtype}"
     wrong = [str(layer) for layer in layers if largest[layer] == float("inf")]
     if wrong:
-        return Check("overflow", False, f"states of {len(wrong)} of {len(layers)} layers are not finite in {dtype}, the "
-                                        f"first at layer {wrong[0]}", "use --model_dtype bfloat16 or float32")
+        return Check(
+            "overflow",
+            False,
+            f"states of {len(wrong)} of {len(layers)} layers are not finite in {dtype}, the first at layer {wrong[0]}",
+            "use --model_dtype bfloat16 or float32",
+        )
     if largest[layer] > FLOAT16_MOST:
         return Check("overflow", None, f"{detail}: float16, which ends at {FLOAT16_MOST}, would overflow")
     return Check("overflow", True, f"{detail}; float16 ends at {FLOAT16_MOST}")
@@ -72,25 +92,39 @@ def check_hooks(language_model, framed, single) -> Check:
     hidden_states[k + 1], embed against [0], the state after the last norm against the last.
     """
     anatomy, limit = language_model.anatomy, SAME_KERNELS[language_model.dtype]
-    theirs = [language_model.body(input_ids=torch.tensor([ids], device=language_model.device),
-                                  output_hidden_states=True).hidden_states for ids in framed]
+    theirs = [
+        language_model.body(
+            input_ids=torch.tensor([ids], device=language_model.device), output_hidden_states=True
+        ).hidden_states
+        for ids in framed
+    ]
     if theirs[0] is None:
         return Check("hooks", None, "not compared: the model gives no output_hidden_states")
     count = len(anatomy.blocks)
     if len(theirs[0]) != count + 1:
-        return Check("hooks", False, f"{count} layers are read, the model gives {len(theirs[0])} hidden_states instead of "
-                                     f"{count + 1}", "this architecture is read wrongly: choose another")
+        return Check(
+            "hooks",
+            False,
+            f"{count} layers are read, the model gives {len(theirs[0])} hidden_states instead of {count + 1}",
+            "this architecture is read wrongly: choose another",
+        )
     place = {"embed": 0, **{layer: layer + 1 for layer in range(count - 1)}}
     place["final_norm" if anatomy.final_norm is not None else count - 1] = count
-    errors = {layer: worst((ours[layer], given[index][0]) for ours, given in zip(single, theirs, strict=True))
-              for layer, index in place.items()}
+    errors = {
+        layer: worst((ours[layer], given[index][0]) for ours, given in zip(single, theirs, strict=True))
+        for layer, index in place.items()
+    }
     if anatomy.final_norm is not None:  # the last layer itself is not among theirs: its norm is
-        errors[count - 1] = worst((anatomy.final_norm(ours[count - 1].to(language_model.device)), given[-1][0])
-                                  for ours, given in zip(single, theirs, strict=True))
+        errors[count - 1] = worst(
+            (anatomy.final_norm(ours[count - 1].to(language_model.device)), given[-1][0])
+            for ours, given in zip(single, theirs, strict=True)
+        )
     layer = max(errors, key=errors.get)
     between = min(float(apart(given[index][0], given[index + 1][0]).median()) for given in theirs for index in range(count))
-    detail = (f"layers and output_hidden_states differ by at most {errors[layer]:.1e} of a state's norm (layer {layer}; "
-              f"allowed {limit:g}); neighbouring layers are at least {between:.1e} apart")
+    detail = (
+        f"layers and output_hidden_states differ by at most {errors[layer]:.1e} of a state's norm (layer {layer}; "
+        f"allowed {limit:g}); neighbouring layers are at least {between:.1e} apart"
+    )
     return Check("hooks", errors[layer] <= limit, detail, "this architecture is read wrongly: choose another")
 
 
@@ -105,20 +139,24 @@ def check_batches(language_model, framed, single) -> Check:
         alone = torch.cat([states[layer] for states in single])[rows]
         error[layer] = max(error[layer], worst([(values, alone)]))
     layer = max(error, key=error.get)
-    return Check("batches", error[layer] <= limit,
-                 f"{len(framed)} sequences of {sequences.lengths.min()} to {sequences.lengths.max()} tokens, padded and one "
-                 f"by one, differ by at most {error[layer]:.1e} of a state's norm (layer {layer}; allowed {limit:g})",
-                 "read with --batch_size 1, or choose another architecture")
+    return Check(
+        "batches",
+        error[layer] <= limit,
+        f"{len(framed)} sequences of {sequences.lengths.min()} to {sequences.lengths.max()} tokens, padded and one "
+        f"by one, differ by at most {error[layer]:.1e} of a state's norm (layer {layer}; allowed {limit:g})",
+        "read with --batch_size 1, or choose another architecture",
+    )
 
 
 def as_sequences(framed) -> Sequences:
     lengths = np.array([len(ids) for ids in framed], dtype=np.int32)
     input_ids = np.zeros((len(framed), lengths.max()), dtype=np.int32)
     for row, ids in enumerate(framed):
-        input_ids[row, :len(ids)] = ids
+        input_ids[row, : len(ids)] = ids
     none = np.zeros(len(framed), dtype=np.int32)
-    return Sequences(input_ids, lengths, np.full(input_ids.shape, -1, dtype=np.int8), none, none, none,
-                     none.astype(np.int64))
+    return Sequences(
+        input_ids, lengths, np.full(input_ids.shape, -1, dtype=np.int8), none, none, none, none.astype(np.int64)
+    )
 
 
 def check_padding_side(language_model, framed, layers) -> Check:
@@ -135,10 +173,17 @@ def check_padding_side(language_model, framed, layers) -> Check:
         found[side] = {}
         forward(language_model, input_ids, mask, layers, lambda layer, state, to=found[side]: to.__setitem__(layer, state))
     limit = TOLERANCE[language_model.dtype]
-    error = worst((found["left"][layer][row, :len(ids)], found["right"][layer][row, :len(ids)])
-                  for layer in layers for row, ids in enumerate(framed))
-    return Check("padding side", error <= limit, f"padded left and padded right, states differ by at most {error:.1e} of "
-                                                 f"their norm (allowed {limit:g})", "use --batch_size 1")
+    error = worst(
+        (found["left"][layer][row, : len(ids)], found["right"][layer][row, : len(ids)])
+        for layer in layers
+        for row, ids in enumerate(framed)
+    )
+    return Check(
+        "padding side",
+        error <= limit,
+        f"padded left and padded right, states differ by at most {error:.1e} of their norm (allowed {limit:g})",
+        "use --batch_size 1",
+    )
 
 
 def check_later_tokens(language_model, framed, layers) -> Check:
@@ -150,11 +195,14 @@ def check_later_tokens(language_model, framed, layers) -> Check:
     limit = TOLERANCE[language_model.dtype]
     moved = worst((changed[layer][:half], states[layer][:half]) for layer in layers)
     own = worst((changed[layer][half:], states[layer][half:]) for layer in layers)
-    detail = (f"other tokens from place {half} on move the states before it by at most {moved:.1e} of their norm (allowed "
-              f"{limit:g}), their own by up to {own:.1e}")
+    detail = (
+        f"other tokens from place {half} on move the states before it by at most {moved:.1e} of their norm (allowed "
+        f"{limit:g}), their own by up to {own:.1e}"
+    )
     if language_model.anatomy.causal:
-        return Check("later tokens", moved <= limit < own, f"causal: {detail}",
-                     "the model is not causal on real text: choose another")
+        return Check(
+            "later tokens", moved <= limit < own, f"causal: {detail}", "the model is not causal on real text: choose another"
+        )
     if moved <= limit:
         return Check("later tokens", None, f"the model is taken for bidirectional, but hardly is: {detail}")
     return Check("later tokens", True, f"the model is bidirectional: {detail}; a negative lag is no prediction")

@@ -29,8 +29,11 @@ def run_pass(arguments, language_model, splits, layers, examples, seconds, own_p
     needed = sum(table_bytes(language_model, len(plan), layers, segments) for plan in plans.values())
     budget, folder = where_kept(arguments, needed)
     tokens = sum(int(sequences.lengths.sum()) for sequences in splits.values())
-    print(f"one pass over {tokens:,} tokens reads {sum(map(len, plans.values())):,} states in {len(layers)} layers: "
-          f"{needed / 1e9:.2f} GB {f'on disk in {folder}' if folder else 'in memory'}", flush=True)
+    print(
+        f"one pass over {tokens:,} tokens reads {sum(map(len, plans.values())):,} states in {len(layers)} layers: "
+        f"{needed / 1e9:.2f} GB {f'on disk in {folder}' if folder else 'in memory'}",
+        flush=True,
+    )
     if folder:
         require_disk_space(Path(folder), needed)
     reference = estimate(arguments, language_model, splits, layers, tokens)
@@ -64,8 +67,9 @@ def choose_plans(arguments, splits, examples) -> dict[str, ReadPlan]:
     by_split = {name: [found[name] for found in examples.values()] for name in splits}
     if "attention" in getattr(arguments, "kinds", ()):
         whole = {name: whole_sequences(sequences, *by_split[name]) for name, sequences in splits.items()}
-        return {name: with_attention_at(plan, by_split[name]) if segments_of(arguments) else plan
-                for name, plan in whole.items()}
+        return {
+            name: with_attention_at(plan, by_split[name]) if segments_of(arguments) else plan for name, plan in whole.items()
+        }
     return {name: ReadPlan.union(by_split[name], getattr(arguments, "pool", "last")) for name in splits}
 
 
@@ -93,8 +97,10 @@ def require_disk_space(folder, needed):
     there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     free = shutil.disk_usage(there).free + sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
     if needed > free:
-        raise UserError(f"{needed / 1e9:.1f} GB of hidden states do not fit into {folder} ({free / 1e9:.1f} GB free): read "
-                        "fewer layers, prepare fewer windows (--max_chunks_per_class), or give another --cache_dir")
+        raise UserError(
+            f"{needed / 1e9:.1f} GB of hidden states do not fit into {folder} ({free / 1e9:.1f} GB free): read "
+            "fewer layers, prepare fewer windows (--max_chunks_per_class), or give another --cache_dir"
+        )
 
 
 def estimate(arguments, language_model, splits, layers, tokens) -> float | None:
@@ -106,11 +112,16 @@ def estimate(arguments, language_model, splits, layers, tokens) -> float | None:
     rate = hook_free_rate(language_model, sequences, arguments.batch_size, eager=attention)
     if rate is None:
         return None
-    deepest = max((layer if isinstance(layer, int) else -1 if layer == "embed" else len(language_model.anatomy.blocks) - 1)
-                  for layer in layers)
+    deepest = max(
+        (layer if isinstance(layer, int) else -1 if layer == "embed" else len(language_model.anatomy.blocks) - 1)
+        for layer in layers
+    )
     share = 1.0 if attention else (deepest + 1) / len(language_model.anatomy.blocks)
-    print(f"the pass will take about {readable_time(tokens / rate * share)} (one batch without hooks: {rate:,.0f} "
-          f"tokens/s; {share:.0%} of the layers are run)", flush=True)
+    print(
+        f"the pass will take about {readable_time(tokens / rate * share)} (one batch without hooks: {rate:,.0f} "
+        f"tokens/s; {share:.0%} of the layers are run)",
+        flush=True,
+    )
     return rate
 
 
@@ -144,8 +155,10 @@ def drop_non_finite(tables, rows, examples, layers, language_model, plans=None, 
         share = wrong.double().mean(1)
         if share.max() > MOST_NON_FINITE:
             worst = names[int(share.argmax())]
-            raise UserError(f"{share.max():.1%} of the {split} states of layer {worst} are not finite in "
-                            f"{str(language_model.dtype).removeprefix('torch.')}; use --model_dtype bfloat16 or float32")
+            raise UserError(
+                f"{share.max():.1%} of the {split} states of layer {worst} are not finite in "
+                f"{str(language_model.dtype).removeprefix('torch.')}; use --model_dtype bfloat16 or float32"
+            )
         if wrong.any():
             fine = ~wrong.any(0).numpy()
             print(f"{split}: {int((~fine).sum())} of {len(fine)} states are not finite and were dropped", flush=True)

@@ -73,8 +73,9 @@ def forward(language_model, input_ids, attention_mask, layers, take):
         language_model.body(input_ids=input_ids.to(language_model.device), attention_mask=mask)
 
 
-def read_states(language_model, sequences, plan, layers, batch_size, own_targets=None,
-                first=0, last=None, attention_segments=0) -> Iterator[tuple[str | int, slice, torch.Tensor]]:
+def read_states(
+    language_model, sequences, plan, layers, batch_size, own_targets=None, first=0, last=None, attention_segments=0
+) -> Iterator[tuple[str | int, slice, torch.Tensor]]:
     """Yield (reading, rows of the plan, values [rows, hidden_size]) batch by batch for sequences first to last - 1.
 
     layers: the readings; with `own_targets` (int64 [rows of the plan], -1: not asked) the reading OWN_LOGITS follows
@@ -98,7 +99,7 @@ def read_states(language_model, sequences, plan, layers, batch_size, own_targets
     start = 0
     while start < len(with_reads):
         size = min(batch_size, language_model.largest_batch or batch_size)
-        chosen = with_reads[start:start + size]
+        chosen = with_reads[start : start + size]
         try:
             rows, found = read_batch(language_model, sequences, plan, chosen, read_at, wanted, attention_segments)
         except RuntimeError as error:
@@ -119,8 +120,9 @@ def halve(batch_size, error) -> int:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if batch_size == 1:
-        raise UserError("one sequence does not fit into memory; use a smaller --model_dtype, a smaller model or a "
-                        "shorter context") from error
+        raise UserError(
+            "one sequence does not fit into memory; use a smaller --model_dtype, a smaller model or a shorter context"
+        ) from error
     print(f"out of memory: --batch_size {batch_size} is too large here, going on with {batch_size // 2}", flush=True)
     return batch_size // 2
 
@@ -146,8 +148,9 @@ def read_batch(language_model, sequences, plan, chosen, read_at, layers, attenti
         found[layer] = pooled(state, batch_row, position, plan.pool, 0 if plan.pool == "last" else sequences.text_start)
 
     def take_attention(layer, weights):
-        looked.append(by_segment(weights, batch_row[asked], position[asked], sequences.text_start, layer.window,
-                                 attention_segments))
+        looked.append(
+            by_segment(weights, batch_row[asked], position[asked], sequences.text_start, layer.window, attention_segments)
+        )
 
     with watching_attention(language_model, take_attention) if attention_segments else nullcontext():
         forward(language_model, input_ids, mask, layers, take)
@@ -190,9 +193,9 @@ def hook_free_rate(language_model, sequences, batch_size, eager=False) -> float 
     eager: with the attention that gives weights.
     """
     first = max(0, (len(sequences) - batch_size) // 2)
-    lengths = sequences.lengths[first:first + batch_size]
+    lengths = sequences.lengths[first : first + batch_size]
     width = int(lengths.max())
-    rows = sequences.input_ids[first:first + batch_size, :width]
+    rows = sequences.input_ids[first : first + batch_size, :width]
     input_ids = torch.from_numpy(rows.astype(np.int64)).to(language_model.device)
     mask = torch.from_numpy((np.arange(width) < lengths[:, None]).astype(np.int64)).to(language_model.device)
     for _ in range(2):  # the first run of a shape is slow: the second counts, unless the first was long

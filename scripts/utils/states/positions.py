@@ -48,8 +48,9 @@ def examples_at(sequences, lag, all_lags=()) -> Examples:
         there &= (position + each >= sequences.text_start) & (position + each < ends)
     sequence, position, labels = sequence[there], position[there], labels[there]
     read = position + lag
-    return Examples(sequence, position, read, labels, sequences.groups[sequence].astype(np.int64),
-                    sequences.input_ids[sequence, read])
+    return Examples(
+        sequence, position, read, labels, sequences.groups[sequence].astype(np.int64), sequences.input_ids[sequence, read]
+    )
 
 
 @dataclass(frozen=True)

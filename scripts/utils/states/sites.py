@@ -18,8 +18,10 @@ def parse_layers(text, count, has_final_norm) -> list[Layer]:
     for part in text.split(","):
         layer = int(part) if part.isascii() and part.isdigit() else part
         if layer not in every:
-            raise UserError(f"layer {part}: this model has layers 0 to {count - 1}, embed"
-                            + (" and final_norm" if has_final_norm else "; it has no final_norm"))
+            raise UserError(
+                f"layer {part}: this model has layers 0 to {count - 1}, embed"
+                + (" and final_norm" if has_final_norm else "; it has no final_norm")
+            )
         layers.append(layer)
     return sorted(set(layers), key=every.index)
 
@@ -29,8 +31,10 @@ def check_layer_text(text, flag="--layer_sweep"):
     parts = text.split(",")
     wrong = [part for part in parts if not (part.isascii() and part.isdigit()) and part not in ("embed", "final_norm")]
     if wrong and text not in ("auto", "all"):
-        raise UsageError(f"{flag} {text}: {wrong[0]!r} is no layer; give auto, all, or a list such as "
-                         "0,5,11 with embed and final_norm by name")
+        raise UsageError(
+            f"{flag} {text}: {wrong[0]!r} is no layer; give auto, all, or a list such as "
+            "0,5,11 with embed and final_norm by name"
+        )
 
 
 def layer_name(layer) -> str:

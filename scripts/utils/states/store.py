@@ -69,8 +69,10 @@ class StateTable:
     def in_memory(self) -> "StateTable":
         """The same rows in one part: quicker to draw from, for a table from disk that fits into memory after all."""
         chosen = slice(None) if self._chosen is None else self._chosen[:, 0]
-        part = {"states": torch.cat([part["states"][chosen] for part in self.parts], dim=1),
-                "own": torch.from_numpy(self.own_logits)}
+        part = {
+            "states": torch.cat([part["states"][chosen] for part in self.parts], dim=1),
+            "own": torch.from_numpy(self.own_logits),
+        }
         if "attention" in self.parts[0]:
             part["attention"] = torch.cat([part["attention"] for part in self.parts])
         return StateTable(self.layers, [part])
@@ -98,30 +100,41 @@ class StateTable:
 
 
 def table_bytes(language_model, rows, layers, attention_segments=0) -> int:
-    return rows * (len(layers) * language_model.anatomy.hidden_size * language_model.dtype.itemsize + 4
-                   + 4 * attention_features(language_model, attention_segments))
+    return rows * (
+        len(layers) * language_model.anatomy.hidden_size * language_model.dtype.itemsize
+        + 4
+        + 4 * attention_features(language_model, attention_segments)
+    )
 
 
-def collect_in_memory(language_model, sequences, plan, layers, batch_size, own_targets, tick,
-                      attention_segments=0) -> StateTable:
+def collect_in_memory(
+    language_model, sequences, plan, layers, batch_size, own_targets, tick, attention_segments=0
+) -> StateTable:
     """The whole pass into one part. tick(tokens) is called as sequences are done."""
     part = empty_part(language_model, len(plan), layers, attention_segments)
     for first, last in ranges(language_model, sequences, plan, layers, batch_size, attention_segments):
-        fill(part, 0, language_model, sequences, plan, layers, batch_size, own_targets, first, last, tick,
-             attention_segments)
+        fill(
+            part, 0, language_model, sequences, plan, layers, batch_size, own_targets, first, last, tick, attention_segments
+        )
     return StateTable(list(layers), [part])
 
 
-def collect_on_disk(folder, language_model, sequences, plan, layers, batch_size, own_targets, tick,
-                    attention_segments=0) -> StateTable:
+def collect_on_disk(
+    folder, language_model, sequences, plan, layers, batch_size, own_targets, tick, attention_segments=0
+) -> StateTable:
     """The pass into shards of one folder named by what they hold; shards that are there already are used."""
     folder = find_folder(Path(folder), language_model, sequences, plan, layers, own_targets, attention_segments)
     require_writable_folder(folder, "--cache_dir")
     index = read_index(folder)
     if index is None:
-        index = {"format": FORMAT, "version": VERSION, "layers": list(layers), "rows": len(plan),
-                 "own": hash_of(own_targets),
-                 "shards": ranges(language_model, sequences, plan, layers, batch_size, attention_segments)}
+        index = {
+            "format": FORMAT,
+            "version": VERSION,
+            "layers": list(layers),
+            "rows": len(plan),
+            "own": hash_of(own_targets),
+            "shards": ranges(language_model, sequences, plan, layers, batch_size, attention_segments),
+        }
         write_json(folder / "index.json", index)
     held = index["layers"]  # perhaps more than is asked: a damaged shard is made again with all of them
     for first, last in index["shards"]:
@@ -129,8 +142,20 @@ def collect_on_disk(folder, language_model, sequences, plan, layers, batch_size,
         if read_shard(path) is None:
             start, end = np.searchsorted(plan.sequence, [first, last])
             part = empty_part(language_model, end - start, held, attention_segments)
-            fill(part, start, language_model, sequences, plan, held, batch_size, own_targets, first, last, tick,
-                 attention_segments)
+            fill(
+                part,
+                start,
+                language_model,
+                sequences,
+                plan,
+                held,
+                batch_size,
+                own_targets,
+                first,
+                last,
+                tick,
+                attention_segments,
+            )
             write_shard(path, part)
         else:
             tick(int(sequences.lengths[first:last].sum()))
@@ -146,18 +171,22 @@ def ranges(language_model, sequences, plan, layers, batch_size, attention_segmen
 
 
 def empty_part(language_model, rows, layers, attention_segments=0) -> dict[str, torch.Tensor]:
-    part = {"states": torch.empty(len(layers), rows, language_model.anatomy.hidden_size, dtype=language_model.dtype),
-            "own": torch.full((rows,), torch.nan)}
+    part = {
+        "states": torch.empty(len(layers), rows, language_model.anatomy.hidden_size, dtype=language_model.dtype),
+        "own": torch.full((rows,), torch.nan),
+    }
     if attention_segments:
         part["attention"] = torch.empty(rows, attention_features(language_model, attention_segments))
     return part
 
 
-def fill(part, offset, language_model, sequences, plan, layers, batch_size, own_targets, first, last, tick,
-         attention_segments=0):
+def fill(
+    part, offset, language_model, sequences, plan, layers, batch_size, own_targets, first, last, tick, attention_segments=0
+):
     where = {layer: index for index, layer in enumerate(layers)}
-    for reading, rows, values in read_states(language_model, sequences, plan, layers, batch_size, own_targets,
-                                             first, last, attention_segments):
+    for reading, rows, values in read_states(
+        language_model, sequences, plan, layers, batch_size, own_targets, first, last, attention_segments
+    ):
         rows = slice(rows.start - offset, rows.stop - offset)
         if reading == OWN_LOGITS:
             part["own"][rows] = values
@@ -166,7 +195,7 @@ def fill(part, offset, language_model, sequences, plan, layers, batch_size, own_
         else:
             part["states"][where[reading], rows] = values
         if reading == layers[-1]:
-            done = np.unique(plan.sequence[rows.start + offset:rows.stop + offset])
+            done = np.unique(plan.sequence[rows.start + offset : rows.stop + offset])
             tick(int(sequences.lengths[done].sum()))
 
 
@@ -174,13 +203,18 @@ def find_folder(cache, language_model, sequences, plan, layers, own_targets, att
     """The folder of these rows that holds at least what is asked, whole; else the one to fill with just this."""
     text = [sequences.text_start, plan.pool, attention_segments] if plan.pool != "last" or attention_segments else []
     text += [] if plan.attended is None else [plan.attended]
-    key = fingerprint(language_model.fingerprint, str(language_model.dtype), sequences.content_hash(),
-                      plan.sequence, plan.position, *text)
+    key = fingerprint(
+        language_model.fingerprint, str(language_model.dtype), sequences.content_hash(), plan.sequence, plan.position, *text
+    )
     own = hash_of(own_targets)
     for folder in sorted(cache.glob(f"{key}-*")):
         index = read_index(folder)
-        if index and set(layers) <= set(index["layers"]) and own in (None, index["own"]) and all(
-                (folder / f"states_{first:08d}_{last:08d}.safetensors").exists() for first, last in index["shards"]):
+        if (
+            index
+            and set(layers) <= set(index["layers"])
+            and own in (None, index["own"])
+            and all((folder / f"states_{first:08d}_{last:08d}.safetensors").exists() for first, last in index["shards"])
+        ):
             return folder
     return cache / f"{key}-{fingerprint(list(layers), own)[:8]}"
 
@@ -195,8 +229,10 @@ def read_index(folder) -> dict | None:
     except (FileNotFoundError, ValueError):
         return None
     if index.get("format") != FORMAT or index.get("version") != VERSION:
-        raise UserError(f"{folder} has format {index.get('format')!r} version {index.get('version')!r}, not {FORMAT!r} "
-                        f"version {VERSION}; delete the folder or give another --cache_dir")
+        raise UserError(
+            f"{folder} has format {index.get('format')!r} version {index.get('version')!r}, not {FORMAT!r} "
+            f"version {VERSION}; delete the folder or give another --cache_dir"
+        )
     return index
 
 

@@ -30,8 +30,17 @@ def tell_directions(arguments, sweeps, sources, targets, language_model, tokeniz
         if not linear:
             continue
         shared = shared_metadata(targets[sweep.question.target], language_model, owner)
-        metadata = [{**shared, "target": sweep.target, "layer": probe.layer, "lag": probe.lag, "kind": probe.kind,
-                     "seed": probe.seed} for probe in linear]
+        metadata = [
+            {
+                **shared,
+                "target": sweep.target,
+                "layer": probe.layer,
+                "lag": probe.lag,
+                "kind": probe.kind,
+                "seed": probe.seed,
+            }
+            for probe in linear
+        ]
         weight = np.stack([probe.tensors["weight"].numpy() for probe in linear])
         found = direction_entries(language_model, tokenizer, metadata, weight, patterns_of(linear, sources[sweep.question]))
         entries += found
@@ -48,8 +57,11 @@ def tell_directions(arguments, sweeps, sources, targets, language_model, tokeniz
     kept = [entry for entry in read_entries(path, owner) if entry_key(entry) not in new]
     with WriteTogether() as files:
         write_directions(files, path, owner, kept + entries, cosines(names[:MOST_COSINES], weights[:MOST_COSINES]))
-    return [*filter(None, lines), f"wrote {path}: the tokens that {len(kept + entries)} directions promote and suppress, "
-            f"and the cosines of {min(len(names), MOST_COSINES)} of this run"]
+    return [
+        *filter(None, lines),
+        f"wrote {path}: the tokens that {len(kept + entries)} directions promote and suppress, "
+        f"and the cosines of {min(len(names), MOST_COSINES)} of this run",
+    ]
 
 
 def entry_key(entry) -> tuple:
@@ -60,11 +72,13 @@ def patterns_of(probes, source) -> np.ndarray:
     """float32 [probes, hidden_size]; the covariance is that of the train states of each probe's layer."""
     layers, by_probe = list(source.tables["train"].layers), {}
     for some in {(probe.kind, probe.seed): None for probe in probes}:
-        ordered = sorted((probe for probe in probes if (probe.kind, probe.seed) == some),
-                         key=lambda probe: layers.index(probe.layer))
+        ordered = sorted(
+            (probe for probe in probes if (probe.kind, probe.seed) == some), key=lambda probe: layers.index(probe.layer)
+        )
         weight = np.stack([probe.tensors["weight"].numpy() for probe in ordered])
-        by_probe |= {id(probe): one for probe, one in zip(ordered, pattern(source.matrices("train"), weight).numpy(),
-                                                          strict=True)}
+        by_probe |= {
+            id(probe): one for probe, one in zip(ordered, pattern(source.matrices("train"), weight).numpy(), strict=True)
+        }
     return np.stack([by_probe[id(probe)] for probe in probes])
 
 
@@ -74,14 +88,21 @@ def write_learning_curve(arguments, sweeps, sources, owner) -> str:
     for sweep in sweeps:
         best = max((probe for probe in sweep.chosen if probe.layer != ATTENTION_LAYER), key=sweep.on_validation)
         source, examples = sources[sweep.question], sweep.task.examples
-        weights, columns = learning_curve_weights(examples["train"].groups, examples["train"].labels,
-                                                  sweep.task.in_sample[:, 0].astype(np.float64))
+        weights, columns = learning_curve_weights(
+            examples["train"].groups, examples["train"].labels, sweep.task.in_sample[:, 0].astype(np.float64)
+        )
         labels = np.repeat(examples["train"].labels[:, None], weights.shape[1], axis=1).astype(np.float32)
         weights = class_weights(weights, labels, arguments.class_balance, arguments.pos_weight_cap)
         solutions = solve(source.of_layer("train", best.layer), labels, weights, arguments.l2_grid)
         states = {name: all_rows(source.of_layer(name, best.layer)) for name in source.tables if name != "train"}
-        common = {"target": sweep.target, "layer": best.layer, "lag": sweep.lag, "probe": "logistic",
-                  "seed": arguments.seeds[0], **owner}
+        common = {
+            "target": sweep.target,
+            "layer": best.layer,
+            "lag": sweep.lag,
+            "probe": "logistic",
+            "seed": arguments.seeds[0],
+            **owner,
+        }
         rows += curve_rows(common, columns, solutions, states, examples)
     path = Path(arguments.results_dir) / CURVE
     with WriteTogether() as files, files.open(path) as file:

@@ -101,7 +101,7 @@ def largest_batch(language_model, splits, run, batch_size) -> tuple[int, str]:
     anatomy, sequences, plan = language_model.anatomy, splits["train"], run.plans["train"]
     batch_size = min(batch_size, max(map(len, splits.values())))
     longest = int(plan.sequence[plan.position.argmax()] if anatomy.causal else sequences.lengths.argmax())
-    positions, ids = plan.position[plan.sequence == longest], sequences.input_ids[longest, :sequences.lengths[longest]]
+    positions, ids = plan.position[plan.sequence == longest], sequences.input_ids[longest, : sequences.lengths[longest]]
 
     def fits(size) -> bool:
         batch = as_sequences([ids.tolist()] * size)
@@ -135,8 +135,11 @@ def share_in_cache(arguments, run, language_model, splits) -> float:
     for name, sequences in splits.items():
         if run.folder is None or not Path(run.folder).is_dir():
             break
-        own = None if name == "train" else own_targets(language_model, sequences, run.layers, run.examples, run.rows,
-                                                       run.plans, name)
+        own = (
+            None
+            if name == "train"
+            else own_targets(language_model, sequences, run.layers, run.examples, run.rows, run.plans, name)
+        )
         folder = find_folder(Path(run.folder), language_model, sequences, run.plans[name], run.layers, own, run.segments)
         index = read_index(folder)
         for first, last in index["shards"] if index else ():
@@ -159,8 +162,11 @@ def seconds_of_pass(arguments, run, language_model, splits, tick) -> float:
     """Of the pass over all splits, from a few batches of each with everything that the pass does to them."""
     total = 0.0
     for name, sequences in splits.items():
-        own = None if name == "train" else own_targets(language_model, sequences, run.layers, run.examples, run.rows,
-                                                       run.plans, name)
+        own = (
+            None
+            if name == "train"
+            else own_targets(language_model, sequences, run.layers, run.examples, run.rows, run.plans, name)
+        )
         order = spread_first(np.arange(0, len(sequences), arguments.batch_size), MEASURED_BATCHES)
         read_range(arguments, run, language_model, sequences, name, own, order[0])  # the first of a shape is slow
         each, began, passed = [], time.perf_counter(), 0.0
@@ -170,7 +176,7 @@ def seconds_of_pass(arguments, run, language_model, splits, tick) -> float:
             start = time.perf_counter()
             read_range(arguments, run, language_model, sequences, name, own, first)
             seconds = time.perf_counter() - start
-            each.append(seconds / int(sequences.lengths[first:first + arguments.batch_size].sum()))
+            each.append(seconds / int(sequences.lengths[first : first + arguments.batch_size].sum()))
             passed = time.perf_counter() - began
         tick(1)
         total += trim_mean(each, 0.25) * int(sequences.lengths.sum())  # a batch that was held up says nothing
@@ -191,8 +197,20 @@ def read_range(arguments, run, language_model, sequences, name, own, first):
     plan = run.plans[name]
     start, end = np.searchsorted(plan.sequence, [first, last])
     part = empty_part(language_model, end - start, run.layers, run.segments)
-    fill(part, start, language_model, sequences, plan, run.layers, arguments.batch_size, own, first, last,
-         lambda tokens: None, run.segments)
+    fill(
+        part,
+        start,
+        language_model,
+        sequences,
+        plan,
+        run.layers,
+        arguments.batch_size,
+        own,
+        first,
+        last,
+        lambda tokens: None,
+        run.segments,
+    )
 
 
 def seconds_of_training(arguments, run, language_model, tick) -> float:
@@ -212,11 +230,12 @@ def seconds_of_training(arguments, run, language_model, tick) -> float:
     with timed(seconds, "logits"):
         logits = probes.logits(validated)
     with timed(seconds, "validate"):
-        validate(logits, examples["val"].labels[:len(validated)], 1.0, [0.0] * len(run.layers))
+        validate(logits, examples["val"].labels[: len(validated)], 1.0, [0.0] * len(run.layers))
     tick(1)
     each_row = seconds["logits"] / len(validated)
-    of_epochs = arguments.epochs * (count["train"] * seconds["step"] + count["val"] * (
-        each_row + seconds["validate"] / len(validated)))
+    of_epochs = arguments.epochs * (
+        count["train"] * seconds["step"] + count["val"] * (each_row + seconds["validate"] / len(validated))
+    )
     once = count["train"] * seconds["standardisation"] + sum(count.values()) * each_row
     scoring = seconds_of_scoring(examples, len(run.layers) + BASELINES)
     questions = sum(len(found["train"]) for found in run.examples.values()) / count["train"]
@@ -230,8 +249,14 @@ def time_training(table, count, batch_size, device) -> dict[str, float]:
     pair = Matrices(table, np.arange(2))
 
     def go(rows):
-        train(Matrices(table, np.arange(rows)), labels[:rows], pair, labels[:2], Settings(1, batch_size=batch_size),
-              device=device)
+        train(
+            Matrices(table, np.arange(rows)),
+            labels[:rows],
+            pair,
+            labels[:2],
+            Settings(1, batch_size=batch_size),
+            device=device,
+        )
 
     go(min(count, STEPS_BEFORE * batch_size))
     seconds = {}
@@ -239,8 +264,10 @@ def time_training(table, count, batch_size, device) -> dict[str, float]:
         standardisation(Matrices(table, np.arange(count)))
     with timed(seconds, "all"):
         go(count)
-    return {"standardisation": seconds["standardisation"] / count,
-            "step": max(seconds["all"] - seconds["standardisation"], 0.0) / count}
+    return {
+        "standardisation": seconds["standardisation"] / count,
+        "step": max(seconds["all"] - seconds["standardisation"], 0.0) / count,
+    }
 
 
 def seconds_of_scoring(examples, rows) -> float:

@@ -70,14 +70,16 @@ def fit(kind, arguments, task, source, layers, on_epoch=None, device="cpu") -> F
     if kind == "attention_features":
         rows = {name: source.attention(name) for name in source.tables}
         return fit_exactly(kind, arguments, task, {ATTENTION_LAYER: rows})
-    return fit_exactly(kind, arguments, task, {layer: {name: source.of_layer(name, layer) for name in source.tables}
-                                               for layer in layers})
+    return fit_exactly(
+        kind, arguments, task, {layer: {name: source.of_layer(name, layer) for name in source.tables} for layer in layers}
+    )
 
 
 def fit_by_descent(kind, arguments, task, source, layers, on_epoch, device) -> Fits:
     """By AdamW, one seed after the other, each on its own sample; the labels of all draws together."""
     trained = []
     for index, seed in enumerate(task.seeds):
+
         def tell(epoch, scores, seed=seed):
             on_epoch(seed, epoch, scores)
 
@@ -86,25 +88,54 @@ def fit_by_descent(kind, arguments, task, source, layers, on_epoch, device) -> F
         labels, val_labels = task.labels["train"][:, kept].T, task.labels["val"].T
         if kind == "attention":
             ragged = {name: Ragged(table, *source.ragged[name]) for name, table in source.tables.items()}
-            found = train_attention(Ragged(ragged["train"].table, *(ends[kept] for ends in source.ragged["train"])), labels,
-                                    ragged["val"], val_labels, settings, on_epoch=tell, device=device)
+            found = train_attention(
+                Ragged(ragged["train"].table, *(ends[kept] for ends in source.ragged["train"])),
+                labels,
+                ragged["val"],
+                val_labels,
+                settings,
+                on_epoch=tell,
+                device=device,
+            )
             data = ragged
         else:
             run = train if kind == "linear" else train_mlp
-            found = run(source.matrices("train", kept), labels, source.matrices("val"), val_labels, settings,
-                        on_epoch=tell, device=device)
+            found = run(
+                source.matrices("train", kept),
+                labels,
+                source.matrices("val"),
+                val_labels,
+                settings,
+                on_epoch=tell,
+                device=device,
+            )
             data = {name: source.matrices(name) for name in source.tables}
         trained.append((found, {name: found.probes.logits(matrices) for name, matrices in data.items()}))
     logits = {name: np.stack([by_split[name] for _, by_split in trained], axis=1)[:, :, :, None] for name in source.tables}
-    return Fits(kind, layers, list(range(len(task.seeds))), [arguments.weight_decay], logits,
-                lambda layer, seed, penalty: trained[seed][0].probes.tensors(layer, 0),
-                lambda layer, seed, penalty: {"epoch": trained[seed][0].epoch[layer][0],
-                                              "training": vars(settings_of(arguments, task.seeds[seed]))})
+    return Fits(
+        kind,
+        layers,
+        list(range(len(task.seeds))),
+        [arguments.weight_decay],
+        logits,
+        lambda layer, seed, penalty: trained[seed][0].probes.tensors(layer, 0),
+        lambda layer, seed, penalty: {
+            "epoch": trained[seed][0].epoch[layer][0],
+            "training": vars(settings_of(arguments, task.seeds[seed])),
+        },
+    )
 
 
 def settings_of(arguments, seed) -> Settings:
-    return Settings(arguments.epochs, arguments.learning_rate, arguments.weight_decay, arguments.probe_batch_size,
-                    arguments.pos_weight_cap, seed, balance=arguments.class_balance == "weighted")
+    return Settings(
+        arguments.epochs,
+        arguments.learning_rate,
+        arguments.weight_decay,
+        arguments.probe_batch_size,
+        arguments.pos_weight_cap,
+        seed,
+        balance=arguments.class_balance == "weighted",
+    )
 
 
 def fit_exactly(kind, arguments, task, matrices) -> Fits:
@@ -114,8 +145,9 @@ def fit_exactly(kind, arguments, task, matrices) -> Fits:
     """
     seeds, columns = task.distinct_seeds(), task.columns
     labels = np.tile(task.labels["train"], (len(seeds), 1)).T.astype(np.float32)
-    weights = class_weights(np.repeat(task.in_sample[:, seeds], columns, axis=1), labels, arguments.class_balance,
-                            arguments.pos_weight_cap)
+    weights = class_weights(
+        np.repeat(task.in_sample[:, seeds], columns, axis=1), labels, arguments.class_balance, arguments.pos_weight_cap
+    )
     penalties = arguments.l2_grid if kind in ("logistic", "attention_features") else [None]
     weight, bias, notes = [], [], []
     for by_split in matrices.values():
@@ -131,15 +163,34 @@ def fit_exactly(kind, arguments, task, matrices) -> Fits:
         notes.append(note)
     weight, bias = np.stack(weight), np.stack(bias)
     splits = next(iter(matrices.values()))
-    logits = {name: np.stack([linear_logits(by_split[name], weight[index], bias[index])
-                              for index, by_split in enumerate(matrices.values())]) for name in splits}
+    logits = {
+        name: np.stack(
+            [linear_logits(by_split[name], weight[index], bias[index]) for index, by_split in enumerate(matrices.values())]
+        )
+        for name in splits
+    }
 
     def told(layer, seed, penalty):
         note = notes[layer]
-        return {} if note is None else {"gradient": float(note.gradient[seed * columns, penalty]),
-                                        "converged": bool(note.converged[seed * columns, penalty]),
-                                        "separable": bool(note.separable[seed * columns, penalty])}
+        return (
+            {}
+            if note is None
+            else {
+                "gradient": float(note.gradient[seed * columns, penalty]),
+                "converged": bool(note.converged[seed * columns, penalty]),
+                "separable": bool(note.separable[seed * columns, penalty]),
+            }
+        )
 
-    return Fits(kind, list(matrices), seeds, list(penalties), logits,
-                lambda layer, seed, penalty: {"weight": torch.from_numpy(weight[layer, seed, 0, penalty]).float(),
-                                              "bias": torch.tensor(bias[layer, seed, 0, penalty]).float()}, told)
+    return Fits(
+        kind,
+        list(matrices),
+        seeds,
+        list(penalties),
+        logits,
+        lambda layer, seed, penalty: {
+            "weight": torch.from_numpy(weight[layer, seed, 0, penalty]).float(),
+            "bias": torch.tensor(bias[layer, seed, 0, penalty]).float(),
+        },
+        told,
+    )

@@ -19,18 +19,33 @@ def judge(arguments, fits: Fits, task, lag, prevalence) -> list[Probe]:
     of_truth = {name: values[:, :, 0].reshape(-1, values.shape[-1]) for name, values in fits.logits.items()}
     thresholds = choose_thresholds(of_truth["val"], task.labels["val"][0])
     chosen = choose_penalties(of_truth["val"], task.labels["val"][0], grid)
-    metrics = {name: scored(arguments, fits, values, task, name, grid, thresholds, chosen, prevalence)
-               for name, values in of_truth.items()}
+    metrics = {
+        name: scored(arguments, fits, values, task, name, grid, thresholds, chosen, prevalence)
+        for name, values in of_truth.items()
+    }
     probes = []
     for index, (layer, seed, penalty) in enumerate(np.ndindex(*grid)):
-        probe = Probe(fits.kind, fits.layers[layer], lag, task.seeds[fits.seeds[seed]], fits.penalties[penalty],
-                      float(thresholds[index]), {}, {name: found[index] for name, found in metrics.items()},
-                      bool(chosen[index]), notes=fits.notes(layer, seed, penalty))
+        probe = Probe(
+            fits.kind,
+            fits.layers[layer],
+            lag,
+            task.seeds[fits.seeds[seed]],
+            fits.penalties[penalty],
+            float(thresholds[index]),
+            {},
+            {name: found[index] for name, found in metrics.items()},
+            bool(chosen[index]),
+            notes=fits.notes(layer, seed, penalty),
+        )
         if probe.chosen:
             probe.tensors = fits.tensors(layer, seed, penalty)
             probe.logits = {name: values[index] for name, values in of_truth.items() if name != "train"}
-            add_selectivity(probe, {name: values[layer, seed, 1:, penalty] for name, values in fits.logits.items()}, task,
-                            fits.seeds[seed])
+            add_selectivity(
+                probe,
+                {name: values[layer, seed, 1:, penalty] for name, values in fits.logits.items()},
+                task,
+                fits.seeds[seed],
+            )
         probes.append(probe)
     return probes
 
@@ -44,8 +59,19 @@ def scored(arguments, fits, logits, task, split, grid, thresholds, chosen, preva
         trained = share_in_training(arguments, task, fits.kind, seed)
         for intervals in (False, True):
             which = np.flatnonzero((seed_of == seed) & (chosen == intervals))
-            found = all_scores(logits[which][:, kept], examples.labels[kept], examples.groups[kept], thresholds[which],
-                               prevalence, intervals, trained) if len(which) else []
+            found = (
+                all_scores(
+                    logits[which][:, kept],
+                    examples.labels[kept],
+                    examples.groups[kept],
+                    thresholds[which],
+                    prevalence,
+                    intervals,
+                    trained,
+                )
+                if len(which)
+                else []
+            )
             for index, scores_of_one in zip(which, found, strict=True):
                 result[index] = scores_of_one
     return result
@@ -65,10 +91,14 @@ def add_selectivity(probe, control_logits, task, seed):
     thresholds = choose_thresholds(control_logits["val"], task.labels["val"][1:])
     for name, values in control_logits.items():
         kept = task.in_sample[:, seed] if name == "train" else slice(None)
-        found = [at_threshold(logits[kept], labels[kept], threshold)["balanced_accuracy"]
-                 for logits, labels, threshold in zip(values, task.labels[name][1:], thresholds, strict=True)]
-        probe.metrics[name] |= {"control": float(np.mean(found)),
-                                "selectivity": selectivity(probe.metrics[name]["balanced_accuracy"], found)}
+        found = [
+            at_threshold(logits[kept], labels[kept], threshold)["balanced_accuracy"]
+            for logits, labels, threshold in zip(values, task.labels[name][1:], thresholds, strict=True)
+        ]
+        probe.metrics[name] |= {
+            "control": float(np.mean(found)),
+            "selectivity": selectivity(probe.metrics[name]["balanced_accuracy"], found),
+        }
 
 
 def score_baselines(arguments, logits, task, prevalence) -> dict:
@@ -80,8 +110,10 @@ def score_baselines(arguments, logits, task, prevalence) -> dict:
             continue
         threshold = choose_threshold(by_split["val"], examples["val"].labels)
         trained = prevalence if baseline == "own probability" else share_in_training(arguments, task, baseline)
-        result[baseline] = {name: scores(values, examples[name].labels, examples[name].groups, threshold, prevalence,
-                                         trained) for name, values in by_split.items()}
+        result[baseline] = {
+            name: scores(values, examples[name].labels, examples[name].groups, threshold, prevalence, trained)
+            for name, values in by_split.items()
+        }
     return result
 
 
@@ -90,19 +122,31 @@ def compare(sweep, baseline):
     twins = {(probe.kind, probe.layer, probe.seed): probe.logits for probe in sweep.random_weights if probe.chosen}
     for name in [name for name in sweep.task.examples if name != "train"]:
         examples = sweep.task.examples[name]
-        others = {"baseline": [(probe, baseline[name]) for probe in sweep.chosen],
-                  "random_weights": [(probe, twins[probe.kind, probe.layer, probe.seed][name]) for probe in sweep.chosen
-                                     if (probe.kind, probe.layer, probe.seed) in twins]}
+        others = {
+            "baseline": [(probe, baseline[name]) for probe in sweep.chosen],
+            "random_weights": [
+                (probe, twins[probe.kind, probe.layer, probe.seed][name])
+                for probe in sweep.chosen
+                if (probe.kind, probe.layer, probe.seed) in twins
+            ],
+        }
         for what, pairs in others.items():
             if not pairs:
                 continue
             nowhere = np.zeros(len(pairs))
-            found = paired_differences(np.stack([probe.logits[name] for probe, _ in pairs]),
-                                       np.stack([other for _, other in pairs]), examples.labels, examples.groups,
-                                       nowhere, nowhere, "auc")
+            found = paired_differences(
+                np.stack([probe.logits[name] for probe, _ in pairs]),
+                np.stack([other for _, other in pairs]),
+                examples.labels,
+                examples.groups,
+                nowhere,
+                nowhere,
+                "auc",
+            )
             for (probe, _), *values in zip(pairs, *found, strict=True):
-                probe.metrics[name] |= dict(zip((f"minus_{what}", f"minus_{what}_low", f"minus_{what}_high"),
-                                                map(float, values), strict=True))
+                probe.metrics[name] |= dict(
+                    zip((f"minus_{what}", f"minus_{what}_low", f"minus_{what}_high"), map(float, values), strict=True)
+                )
     for probe in sweep.chosen:
         for scores_of_split in probe.metrics.values():
             scores_of_split["best_baseline"] = sweep.best

@@ -24,17 +24,41 @@ from utils.scores.thresholds import choose_threshold
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 FEWEST_GROUPS = 2  # in the smallest share, on average: with fewer a curve of groups says which group was drawn
-SCORES = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "auc", "auc_low", "auc_high", "n",
-          "groups")
+SCORES = (
+    "balanced_accuracy",
+    "balanced_accuracy_low",
+    "balanced_accuracy_high",
+    "auc",
+    "auc_low",
+    "auc_high",
+    "n",
+    "groups",
+)
 FILE = "learning_curve.csv"
 CHUNK = 2**22  # numbers of the states that are turned into float64 at a time
 # One row a share and draw. share: of the training examples; draw: which random order; unit: what was drawn, "group" or
 # "example"; n_train, positives, groups: examples trained on, those of label 1, the groups they come from; l2: chosen on
 # validation; converged: whether the solver says so; then the scores of each split with their intervals over groups.
-COLUMNS = ("target", "layer", "lag", "probe", "seed", "share", "draw", "unit", "n_train", "positives", "groups", "l2",
-           "converged",
-           *(f"{split}_{name}" for split in ("val", "test") for name in SCORES), "model", "model_fingerprint",
-           "dataset_fingerprint", "settings")
+COLUMNS = (
+    "target",
+    "layer",
+    "lag",
+    "probe",
+    "seed",
+    "share",
+    "draw",
+    "unit",
+    "n_train",
+    "positives",
+    "groups",
+    "l2",
+    "converged",
+    *(f"{split}_{name}" for split in ("val", "test") for name in SCORES),
+    "model",
+    "model_fingerprint",
+    "dataset_fingerprint",
+    "settings",
+)
 
 
 def learning_curve_weights(groups, labels, row_weights=None, shares=SHARES, draws=3, seed=0):
@@ -58,15 +82,23 @@ def learning_curve_weights(groups, labels, row_weights=None, shares=SHARES, draw
         for share in sorted(shares):
             if share == 1 and draw:
                 continue
-            part = there[order[:max(1, round(share * len(there)))]]
+            part = there[order[: max(1, round(share * len(there)))]]
             positives = int((labels[part] == 1).sum())
             if positives in (0, len(part)):
                 lost.append(f"{Fraction(share).limit_denominator(1000)} (draw {draw}, {len(part)} examples)")
                 continue
             weights.append(np.zeros(len(labels)))
             weights[-1][part] = row_weights[part]
-            columns.append({"share": share, "draw": draw, "unit": "group" if by_group else "example", "n_train": len(part),
-                            "positives": positives, "groups": len(np.unique(groups[part]))})
+            columns.append(
+                {
+                    "share": share,
+                    "draw": draw,
+                    "unit": "group" if by_group else "example",
+                    "n_train": len(part),
+                    "positives": positives,
+                    "groups": len(np.unique(groups[part])),
+                }
+            )
     if not columns:
         raise UserError(f"no part of the {len(there)} training examples holds both classes; give more of them")
     if lost:

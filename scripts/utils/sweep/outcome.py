@@ -69,12 +69,19 @@ class Sweep:
     @property
     def warnings(self) -> list[str]:
         """Baselines that do worse than guessing, for the split is not independent then; fits that are no minimum."""
-        found = [warning for name, by_split in self.baselines.items() if by_split for split in ("val", "test")
-                 if split in by_split and (warning := suspicious(f"{name} on {split}", by_split[split]["auc"],
-                                                                       by_split[split]["auc_high"]))]
+        found = [
+            warning
+            for name, by_split in self.baselines.items()
+            if by_split
+            for split in ("val", "test")
+            if split in by_split
+            and (warning := suspicious(f"{name} on {split}", by_split[split]["auc"], by_split[split]["auc_high"]))
+        ]
         for kind in dict.fromkeys(probe.kind for probe in self.probes):
-            for problem, why in (("separable", "have no minimum, for without a penalty their classes can be parted"),
-                                 ("unsolved", "did not reach the tolerance of their gradient; see probe_metrics.csv")):
+            for problem, why in (
+                ("separable", "have no minimum, for without a penalty their classes can be parted"),
+                ("unsolved", "did not reach the tolerance of their gradient; see probe_metrics.csv"),
+            ):
                 count = sum(probe.kind == kind and is_so(probe.notes, problem) for probe in self.probes)
                 if count:
                     found.append(f"warning: {count} of {sum(probe.kind == kind for probe in self.probes)} {kind} fits {why}")

@@ -25,15 +25,19 @@ def load_splits(arguments):
     for name, sequences in splits.items():
         ours, theirs = (splits[which].metadata["dataset_fingerprint"] for which in ("train", name))
         if ours != theirs:
-            raise UserError(f"{paths['train']} (dataset {ours}) and {paths[name]} (dataset {theirs}) come from "
-                            "different preparations; make both with one run of scripts/prepare_data.py")
+            raise UserError(
+                f"{paths['train']} (dataset {ours}) and {paths[name]} (dataset {theirs}) come from "
+                "different preparations; make both with one run of scripts/prepare_data.py"
+            )
         for label, kind in ((1, "positive"), (0, "negative")):
             if not (sequences.labels == label).any():
                 raise UserError(f"{paths[name]} has no {kind} label; make it again with scripts/prepare_data.py")
     for one, other in combinations(splits, 2):
         if np.intersect1d(splits[one].groups, splits[other].groups).size:
-            raise UserError(f"{paths[one]} and {paths[other]} hold the same texts; give the {one} and the {other} "
-                            "file of one preparation")
+            raise UserError(
+                f"{paths[one]} and {paths[other]} hold the same texts; give the {one} and the {other} "
+                "file of one preparation"
+            )
     return splits
 
 
@@ -66,14 +70,21 @@ def choose_lags(arguments, metadata, causal) -> list[int]:
     lags = [0] if arguments.predict_current else arguments.lags or [metadata["default_lag"]]
     overlap = metadata.get("overlap")
     if overlap is not None and max(map(abs, lags)) > overlap:
-        raise UserError(f"lag {max(lags, key=abs)} reaches beyond what the windows overlap, {overlap} tokens: labels near "
-                        "their edges would be lost; use smaller lags, or prepare the data with a larger --overlap")
+        raise UserError(
+            f"lag {max(lags, key=abs)} reaches beyond what the windows overlap, {overlap} tokens: labels near "
+            "their edges would be lost; use smaller lags, or prepare the data with a larger --overlap"
+        )
     if min(lags) < 0 and not causal:
         if not arguments.allow_bidirectional:
-            raise UserError(f"lag {min(lags)} is no prediction here: the model is bidirectional and has seen the token "
-                            "that is asked for; use --predict_current (lag 0), or --allow_bidirectional to read it so")
-        print("note: the model is bidirectional, so a negative lag is not a prediction: the state that is read has seen "
-              "the labelled token", flush=True)
+            raise UserError(
+                f"lag {min(lags)} is no prediction here: the model is bidirectional and has seen the token "
+                "that is asked for; use --predict_current (lag 0), or --allow_bidirectional to read it so"
+            )
+        print(
+            "note: the model is bidirectional, so a negative lag is not a prediction: the state that is read has seen "
+            "the labelled token",
+            flush=True,
+        )
     return lags
 
 
@@ -84,15 +95,22 @@ def draw_examples(arguments, targets, lags):
     examples, samples = {}, {}
     for question in (Question(target, lag) for target in range(len(targets)) for lag in lags):
         splits, lag = targets[question.target], question.lag
-        found = {name: examples_at(sequences, lag, lags if arguments.common_positions else ())
-                 for name, sequences in splits.items()}
+        found = {
+            name: examples_at(sequences, lag, lags if arguments.common_positions else ())
+            for name, sequences in splits.items()
+        }
         found["val"] = capped(found["val"], splits["val"], arguments)
         for name, those in found.items():
             if len(set(those.labels.tolist())) < 2:
-                remedy = ("use lags from -context_length to 0, or data of --positions all" if arguments.usual_pos_weight_cap
-                          else "use lags nearer to 0, or leave the target out with --targets")
-                raise UserError(f"{of_target(splits)}lag {lag}: {len(those)} labelled tokens of {name} have a state to read "
-                                f"there, and not of both classes; {remedy}")
+                remedy = (
+                    "use lags from -context_length to 0, or data of --positions all"
+                    if arguments.usual_pos_weight_cap
+                    else "use lags nearer to 0, or leave the target out with --targets"
+                )
+                raise UserError(
+                    f"{of_target(splits)}lag {lag}: {len(those)} labelled tokens of {name} have a state to read "
+                    f"there, and not of both classes; {remedy}"
+                )
         in_sample = np.zeros((len(found["train"]), len(arguments.seeds)), dtype=bool)
         for index, seed in enumerate(arguments.seeds):
             in_sample[draw_sample(found["train"], splits["train"], sampling_of(arguments), seed), index] = True
@@ -114,16 +132,32 @@ def capped(examples, sequences, arguments):
 
 
 def sampling_of(arguments) -> Sampling:
-    return Sampling(arguments.class_balance, arguments.pos_weight_cap, arguments.negatives_per_doc,
-                    arguments.token_matched_negatives, max_documents=arguments.max_train_docs,
-                    max_tokens=arguments.max_train_tokens)
+    return Sampling(
+        arguments.class_balance,
+        arguments.pos_weight_cap,
+        arguments.negatives_per_doc,
+        arguments.token_matched_negatives,
+        max_documents=arguments.max_train_docs,
+        max_tokens=arguments.max_train_tokens,
+    )
 
 
 def settings_text(arguments) -> str:
     """What is read and sampled otherwise than usual, by which results are told apart: 'pool mean, max_documents 10'."""
-    usual = {**vars(Sampling()), "pool": "last", "attention_segments": 4, "common_positions": False, "max_val_docs": None,
-             "max_val_tokens": None}
+    usual = {
+        **vars(Sampling()),
+        "pool": "last",
+        "attention_segments": 4,
+        "common_positions": False,
+        "max_val_docs": None,
+        "max_val_tokens": None,
+    }
     usual["pos_weight_cap"] = arguments.usual_pos_weight_cap
-    chosen = {**vars(sampling_of(arguments)), **{name: getattr(arguments, name) for name in (
-        "pool", "common_positions", "attention_segments", "max_val_docs", "max_val_tokens")}}
+    chosen = {
+        **vars(sampling_of(arguments)),
+        **{
+            name: getattr(arguments, name)
+            for name in ("pool", "common_positions", "attention_segments", "max_val_docs", "max_val_tokens")
+        },
+    }
     return ", ".join(f"{name} {value}" for name, value in chosen.items() if value != usual[name]) or "the usual ones"

@@ -13,9 +13,17 @@ def sweep_table(entries, split) -> str:
         if scores is None:
             rows.append([name, "not computed", *[""] * 8])
             continue
-        rows.append([name, share(scores["balanced_accuracy"]), bounds(scores), share(scores["pos_accuracy"]),
-                     share(scores["neg_accuracy"]), share(scores["auc"]),
-                     *(f"{scores[name]:,}" for name in ("tp", "fp", "tn", "fn"))])
+        rows.append(
+            [
+                name,
+                share(scores["balanced_accuracy"]),
+                bounds(scores),
+                share(scores["pos_accuracy"]),
+                share(scores["neg_accuracy"]),
+                share(scores["auc"]),
+                *(f"{scores[name]:,}" for name in ("tp", "fp", "tn", "fn")),
+            ]
+        )
     return table(rows)
 
 
@@ -23,34 +31,86 @@ def document_table(documents) -> str:
     """Tokens to documents: the probe and aggregate that validation chose, in every bucket, and the baselines."""
     winner = documents.winner
     layer = winner.name["layer_idx"]
-    what = (f"{layer if isinstance(layer, str) else f'layer{layer}'} {winner.name['probe']}, seed {winner.name['seed']}, "
-            f"{winner.name['aggregate']}")
-    rows = [["whole documents, a score each", "val AUROC", "test AUROC", "95 % interval", "AUPRC", "FPR at 95 % TPR",
-             "Brier", "n"]]
+    what = (
+        f"{layer if isinstance(layer, str) else f'layer{layer}'} {winner.name['probe']}, seed {winner.name['seed']}, "
+        f"{winner.name['aggregate']}"
+    )
+    rows = [
+        [
+            "whole documents, a score each",
+            "val AUROC",
+            "test AUROC",
+            "95 % interval",
+            "AUPRC",
+            "FPR at 95 % TPR",
+            "Brier",
+            "n",
+        ]
+    ]
     named = [(f"{what}" + (f", {bucket}" if bucket != "all" else ""), winner, bucket) for bucket in winner.scores["test"]]
-    named += [(f"({name}" + (f", {found.name['aggregate']}" if found.name["aggregate"] else "") + ")", found, "all")
-              for name, found in documents.baselines.items() if found]
+    named += [
+        (f"({name}" + (f", {found.name['aggregate']}" if found.name["aggregate"] else "") + ")", found, "all")
+        for name, found in documents.baselines.items()
+        if found
+    ]
     for name, found, bucket in named:
         test, val = (found.scores[split].get(bucket, {}) for split in ("test", "val"))
-        rows.append([name, share(val.get("auc", math.nan)), share(test["auc"]), bounds(test, "auc"), share(test["auprc"]),
-                     share(test["fpr_at_95_tpr"]), share(test["brier"]), f"{test['n']:,}"])
+        rows.append(
+            [
+                name,
+                share(val.get("auc", math.nan)),
+                share(test["auc"]),
+                bounds(test, "auc"),
+                share(test["auprc"]),
+                share(test["fpr_at_95_tpr"]),
+                share(test["brier"]),
+                f"{test['n']:,}",
+            ]
+        )
     best = winner.scores["test"]["all"]
-    minus = (f"\ntest AUROC of documents minus {documents.best}, the best baseline on validation: "
-             f"{signed(best, 'minus_baseline')}" if documents.best else "")
+    minus = (
+        f"\ntest AUROC of documents minus {documents.best}, the best baseline on validation: "
+        f"{signed(best, 'minus_baseline')}"
+        if documents.best
+        else ""
+    )
     return table(rows) + minus
 
 
 def sweeps_table(sweeps) -> str:
     """A line for each target and lag: the winner on validation, its scores on test (val, without test), the baseline."""
-    rows = [["target", "lag", "layer", "probe", "balanced acc", "AUROC", "95 % interval", "best baseline", "its AUROC",
-             "AUROC minus it"]]
+    rows = [
+        [
+            "target",
+            "lag",
+            "layer",
+            "probe",
+            "balanced acc",
+            "AUROC",
+            "95 % interval",
+            "best baseline",
+            "its AUROC",
+            "AUROC minus it",
+        ]
+    ]
     for sweep in sweeps:
         winner = sweep.winner
         split = "test" if "test" in winner.metrics else "val"
         scores, beside = winner.metrics[split], sweep.baselines[sweep.best][split]
-        rows.append([sweep.target, str(sweep.lag), str(winner.layer), winner.kind, share(scores["balanced_accuracy"]),
-                     share(scores["auc"]), bounds(scores, "auc"), sweep.best, share(beside["auc"]),
-                     signed(scores, "minus_baseline") if "minus_baseline" in scores else "-"])
+        rows.append(
+            [
+                sweep.target,
+                str(sweep.lag),
+                str(winner.layer),
+                winner.kind,
+                share(scores["balanced_accuracy"]),
+                share(scores["auc"]),
+                bounds(scores, "auc"),
+                sweep.best,
+                share(beside["auc"]),
+                signed(scores, "minus_baseline") if "minus_baseline" in scores else "-",
+            ]
+        )
     return table(rows)
 
 
@@ -60,15 +120,20 @@ def one_sided(name, scores) -> str | None:
     total = said + scores["tn"] + scores["fn"]
     if 0 < said < total:
         return None
-    return (f"warning: {name} answers {'positive' if said else 'negative'} for all {total:,} examples (positives "
-            f"{scores['pos_accuracy']:.1%} right, negatives {scores['neg_accuracy']:.1%}): it has learnt nothing usable")
+    return (
+        f"warning: {name} answers {'positive' if said else 'negative'} for all {total:,} examples (positives "
+        f"{scores['pos_accuracy']:.1%} right, negatives {scores['neg_accuracy']:.1%}): it has learnt nothing usable"
+    )
 
 
 def gap(sweep) -> str:
     """What validation chose, and how much worse it is on test: the optimism of choosing."""
     winner, others, by = sweep.winner, sweep.others, sweep.chosen_by
-    name = f"{winner.layer if isinstance(winner.layer, str) else f'layer{winner.layer}'}" + (
-        "" if winner.kind == "linear" else f" {winner.kind}") + (f", seed {winner.seed}" if others else "")
+    name = (
+        f"{winner.layer if isinstance(winner.layer, str) else f'layer{winner.layer}'}"
+        + ("" if winner.kind == "linear" else f" {winner.kind}")
+        + (f", seed {winner.seed}" if others else "")
+    )
     on_val = winner.metrics["val"][by]
     text = f"best on validation: {name}, {'AUROC' if by == 'auc' else 'balanced accuracy'} {on_val:.3f}"
     if "test" not in winner.metrics:
@@ -89,6 +154,9 @@ def gap(sweep) -> str:
 
 def direction_line(name, entry, token) -> str | None:
     """What one direction says of the target token; None where nothing is known."""
-    found = [f"rank {entry[which]['target_rank']:,} of {entry[which]['vocabulary']:,} by its {which}"
-             for which in ("filter", "pattern") if entry[which] and entry[which]["target_rank"]]
+    found = [
+        f"rank {entry[which]['target_rank']:,} of {entry[which]['vocabulary']:,} by its {which}"
+        for which in ("filter", "pattern")
+        if entry[which] and entry[which]["target_rank"]
+    ]
     return f"direction of {name}: the target (token {token}) has {' and '.join(found)}" if found else None

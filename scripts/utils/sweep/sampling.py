@@ -105,14 +105,15 @@ def matched_tokens(examples, sequences) -> tuple[str, np.ndarray]:
     for name, tokens in (("labelled", labelled), ("read", examples.tokens)):
         if np.isin(tokens[~true], tokens[true]).any():
             return name, tokens
-    raise UserError("--token_matched_negatives: no negative of train has the labelled or the read token of a positive; "
-                    "leave it out")
+    raise UserError(
+        "--token_matched_negatives: no negative of train has the labelled or the read token of a positive; leave it out"
+    )
 
 
 def place(turn, *keys) -> np.ndarray:
     """int64 [n]: how many rows with the same keys come before each, by turn.
 
-        place([.3, .1, .2], ["a", "a", "b"]) -> [1, 0, 0]
+    place([.3, .1, .2], ["a", "a", "b"]) -> [1, 0, 0]
     """
     order = np.lexsort((turn, *keys))
     new = np.ones(len(order), dtype=bool)
@@ -144,8 +145,14 @@ def same_share(labels, most, seed) -> np.ndarray:
     if most is None or len(labels) <= most:
         return np.arange(len(labels))
     random = np.random.default_rng([seed, TOKENS])
-    return np.sort(np.concatenate([random.choice(rows, min(max(1, most * len(rows) // len(labels)), most - 1), replace=False)
-                                   for rows in (np.flatnonzero(labels == label) for label in (1, 0))]))
+    return np.sort(
+        np.concatenate(
+            [
+                random.choice(rows, min(max(1, most * len(rows) // len(labels)), most - 1), replace=False)
+                for rows in (np.flatnonzero(labels == label) for label in (1, 0))
+            ]
+        )
+    )
 
 
 def class_weights(in_sample, labels, class_balance, pos_weight_cap) -> np.ndarray:

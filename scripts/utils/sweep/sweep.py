@@ -26,8 +26,10 @@ def make_task(arguments, examples, in_sample) -> Task:
         labels = {name: np.concatenate([labels[name], drawn[name]]) for name in labels}
         for seed, sample in zip(arguments.seeds, in_sample.T, strict=True):
             if any(len(set(column[sample].tolist())) < 2 for column in drawn["train"]):
-                raise UserError(f"--control: the {int(sample.sum())} training examples of seed {seed} hold random labels of "
-                                "one class only; train on more of them, or leave --control out")
+                raise UserError(
+                    f"--control: the {int(sample.sum())} training examples of seed {seed} hold random labels of "
+                    "one class only; train on more of them, or leave --control out"
+                )
     return Task(examples, labels, in_sample, arguments.seeds)
 
 
@@ -58,8 +60,20 @@ def answer(arguments, question, task, source, random_source, beside, metadata, s
             random_probes += judge(arguments, twins, task, lag, prevalence)
     baselines = score_baselines(arguments, beside, task, prevalence)
     best = best_baseline({name: found["val"]["auc"] for name, found in baselines.items() if found})
-    sweep = Sweep(question, target, several, chosen_by, prevalence, layers, probes, baselines, best, task,
-                  arguments.sequence_task, random_probes)
+    sweep = Sweep(
+        question,
+        target,
+        several,
+        chosen_by,
+        prevalence,
+        layers,
+        probes,
+        baselines,
+        best,
+        task,
+        arguments.sequence_task,
+        random_probes,
+    )
     compare(sweep, beside[best])
     for runs, kind in logged:
         runs.finish([probe for probe in sweep.chosen if probe.kind == kind])

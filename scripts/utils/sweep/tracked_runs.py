@@ -14,10 +14,23 @@ class Runs:
         self._single = kind in ("linear", "mlp", "attention")
         names = [(layer, seed) for seed in arguments.seeds for layer in layers] if self._single else [None]
         together = "_".join(filter(None, [kind, lag_name(lag), target]))
-        self._runs = {key: tracking.start(run_name(kind, key[0], lag, key[1], target) if key else together, group, {
-            **common, "kind": kind, "lag": lag, **({"layer": key[0], "seed": key[1]} if key else {}),
-            **{name: getattr(arguments, name) for name in ("epochs", "learning_rate", "weight_decay", "pos_weight_cap")}})
-            for key in names}
+        self._runs = {
+            key: tracking.start(
+                run_name(kind, key[0], lag, key[1], target) if key else together,
+                group,
+                {
+                    **common,
+                    "kind": kind,
+                    "lag": lag,
+                    **({"layer": key[0], "seed": key[1]} if key else {}),
+                    **{
+                        name: getattr(arguments, name)
+                        for name in ("epochs", "learning_rate", "weight_decay", "pos_weight_cap")
+                    },
+                },
+            )
+            for key in names
+        }
 
     def log(self, seed, epoch, scores_by_layer):
         if self._single:
@@ -26,9 +39,19 @@ class Runs:
 
     def finish(self, chosen):
         if not self._single:
-            self._runs[None].finish({f"{table_layer(probe.layer)}_seed{probe.seed}_{name}_{key}": value for probe in chosen
-                                     for name, found in probe.metrics.items() for key, value in found.items()})
+            self._runs[None].finish(
+                {
+                    f"{table_layer(probe.layer)}_seed{probe.seed}_{name}_{key}": value
+                    for probe in chosen
+                    for name, found in probe.metrics.items()
+                    for key, value in found.items()
+                }
+            )
             return
         for probe in chosen:
-            self._runs[probe.layer, probe.seed].finish({"best_epoch": probe.notes["epoch"], **{
-                f"{name}_{key}": value for name, found in probe.metrics.items() for key, value in found.items()}})
+            self._runs[probe.layer, probe.seed].finish(
+                {
+                    "best_epoch": probe.notes["epoch"],
+                    **{f"{name}_{key}": value for name, found in probe.metrics.items() for key, value in found.items()},
+                }
+            )

@@ -41,8 +41,11 @@ def on_standardised(found, states, column=0, penalty=0):
     return weight * states.std(0), found.bias[column, penalty] + states.mean(0) @ weight
 
 
-@pytest.mark.parametrize("spread, strength, l2", [(0, 2, 1e-2), (0, 2, 1e-5), (6, 2, 1e-4), (8, 3, 1e-6), (4, 60, 1e-4)],
-                         ids=["easy", "weak penalty", "ill-conditioned", "worse", "nearly separable"])
+@pytest.mark.parametrize(
+    "spread, strength, l2",
+    [(0, 2, 1e-2), (0, 2, 1e-5), (6, 2, 1e-4), (8, 3, 1e-6), (4, 60, 1e-4)],
+    ids=["easy", "weak penalty", "ill-conditioned", "worse", "nearly separable"],
+)
 @pytest.mark.parametrize("kind", [np.float64, np.float32])
 def test_the_solution_is_scikit_learns(spread, strength, l2, kind):
     states, labels = made(3000, 20, spread=spread, strength=strength)
@@ -240,19 +243,32 @@ def test_the_interface_of_one_probe():
     assert probe.score(states, labels[:, 0]) == pytest.approx(model.score(standard(states), labels[:, 0]), abs=0.002)
 
 
-@pytest.mark.parametrize("change, said", [
-    ({"states": np.full((10, 2), np.nan)}, "10 of 10 states are not finite"),
-    ({"states": np.array([[np.inf, 0]] + [[0.0, 1]] * 9)}, "1 of 10 states"),
-    ({"states": np.float32([[1e30, 1], [-1e30, 0]] * 5)}, "too large to be squared"),
-    ({"states": np.zeros(10)}, "shape [10]"), ({"states": np.zeros((9, 2))}, "shape [9, 2]"),
-    ({"labels": np.ones(10)}, "column 0 holds one class only in its 10 rows"),
-    ({"labels": np.arange(10) - 1}, "not all 0 or 1"),
-    ({"row_weights": np.arange(10) < 1}, "one class only in its 1 rows"),
-    ({"row_weights": -np.ones(10)}, "row weights are negative"), ({"penalties": []}, "empty"),
-    ({"penalties": [-1.0]}, "negative"), ({"penalties": [1.0, 1.0]}, "repeated"), ({"penalties": [np.nan]}, "not finite")],
-    ids=lambda value: value if isinstance(value, str) else None)
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"states": np.full((10, 2), np.nan)}, "10 of 10 states are not finite"),
+        ({"states": np.array([[np.inf, 0]] + [[0.0, 1]] * 9)}, "1 of 10 states"),
+        ({"states": np.float32([[1e30, 1], [-1e30, 0]] * 5)}, "too large to be squared"),
+        ({"states": np.zeros(10)}, "shape [10]"),
+        ({"states": np.zeros((9, 2))}, "shape [9, 2]"),
+        ({"labels": np.ones(10)}, "column 0 holds one class only in its 10 rows"),
+        ({"labels": np.arange(10) - 1}, "not all 0 or 1"),
+        ({"row_weights": np.arange(10) < 1}, "one class only in its 1 rows"),
+        ({"row_weights": -np.ones(10)}, "row weights are negative"),
+        ({"penalties": []}, "empty"),
+        ({"penalties": [-1.0]}, "negative"),
+        ({"penalties": [1.0, 1.0]}, "repeated"),
+        ({"penalties": [np.nan]}, "not finite"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
 def test_what_cannot_be_solved_is_an_error_that_says_why(change, said):
-    given = {"states": np.random.default_rng(0).standard_normal((10, 2)), "labels": np.arange(10) % 2,
-             "row_weights": None, "penalties": [1e-2], **change}
+    given = {
+        "states": np.random.default_rng(0).standard_normal((10, 2)),
+        "labels": np.arange(10) % 2,
+        "row_weights": None,
+        "penalties": [1e-2],
+        **change,
+    }
     with pytest.raises(UserError, match=said.replace("[", r"\[").replace("]", r"\]")):
         solve(**given)

@@ -32,8 +32,19 @@ def laid_out(lengths, labels=None, groups=None, seed=0, **more):
     columns, counts = reading_order(owner[mixed], place[mixed], len(lengths))
     labels = np.arange(len(lengths)) % 2 if labels is None else labels
     groups = np.arange(len(lengths)) if groups is None else groups
-    return Documents(columns, counts, np.arange(len(lengths)), np.asarray(labels, dtype=np.int8), np.asarray(groups),
-                     np.asarray(lengths), **more), owner[mixed], place[mixed]
+    return (
+        Documents(
+            columns,
+            counts,
+            np.arange(len(lengths)),
+            np.asarray(labels, dtype=np.int8),
+            np.asarray(groups),
+            np.asarray(lengths),
+            **more,
+        ),
+        owner[mixed],
+        place[mixed],
+    )
 
 
 def slow_noisy_or(tokens, digits=60):
@@ -46,7 +57,7 @@ def slow_noisy_or(tokens, digits=60):
 def slow_window(tokens, width):
     if len(tokens) < width:
         return sum(tokens) / len(tokens)
-    return max(sum(tokens[i:i + width]) / width for i in range(len(tokens) - width + 1))
+    return max(sum(tokens[i : i + width]) / width for i in range(len(tokens) - width + 1))
 
 
 def slow_ema(tokens, share):
@@ -61,13 +72,19 @@ def top(tokens, count):
     return sum(kept) / len(kept)
 
 
-SLOW = {"max": max, "mean": lambda tokens: sum(tokens) / len(tokens), "top-3 mean": lambda tokens: top(tokens, 3),
-        "top-10 mean": lambda tokens: top(tokens, 10), "noisy-or": slow_noisy_or,
-        "log-sum-exp": lambda tokens: math.log(math.fsum(map(math.exp, tokens))),
-        "log-mean-exp": lambda tokens: math.log(math.fsum(map(math.exp, tokens)) / len(tokens)),
-        "window-4 mean max": lambda tokens: slow_window(tokens, 4),
-        "window-16 mean max": lambda tokens: slow_window(tokens, 16),
-        "ema-0.1 max": lambda tokens: slow_ema(tokens, 0.1), "ema-0.3 max": lambda tokens: slow_ema(tokens, 0.3)}
+SLOW = {
+    "max": max,
+    "mean": lambda tokens: sum(tokens) / len(tokens),
+    "top-3 mean": lambda tokens: top(tokens, 3),
+    "top-10 mean": lambda tokens: top(tokens, 10),
+    "noisy-or": slow_noisy_or,
+    "log-sum-exp": lambda tokens: math.log(math.fsum(map(math.exp, tokens))),
+    "log-mean-exp": lambda tokens: math.log(math.fsum(map(math.exp, tokens)) / len(tokens)),
+    "window-4 mean max": lambda tokens: slow_window(tokens, 4),
+    "window-16 mean max": lambda tokens: slow_window(tokens, 16),
+    "ema-0.1 max": lambda tokens: slow_ema(tokens, 0.1),
+    "ema-0.3 max": lambda tokens: slow_ema(tokens, 0.3),
+}
 
 
 def by_name(tokens):
@@ -95,11 +112,21 @@ def test_every_aggregate_is_that_of_a_plain_loop(monkeypatch):
 def test_worked_example():
     found = by_name([0.0, 2.0, -1.0, 1.0])
     e = math.e
-    assert found == pytest.approx({
-        "max": 2, "mean": 0.5, "top-3 mean": 1, "top-10 mean": 0.5,
-        "noisy-or": math.log(2 * (1 + e**2) * (1 + 1 / e) * (1 + e) - 1),
-        "log-sum-exp": math.log(1 + e**2 + 1 / e + e), "log-mean-exp": math.log((1 + e**2 + 1 / e + e) / 4),
-        "window-4 mean max": 0.5, "window-16 mean max": 0.5, "ema-0.1 max": 0.2, "ema-0.3 max": 0.6})
+    assert found == pytest.approx(
+        {
+            "max": 2,
+            "mean": 0.5,
+            "top-3 mean": 1,
+            "top-10 mean": 0.5,
+            "noisy-or": math.log(2 * (1 + e**2) * (1 + 1 / e) * (1 + e) - 1),
+            "log-sum-exp": math.log(1 + e**2 + 1 / e + e),
+            "log-mean-exp": math.log((1 + e**2 + 1 / e + e) / 4),
+            "window-4 mean max": 0.5,
+            "window-16 mean max": 0.5,
+            "ema-0.1 max": 0.2,
+            "ema-0.3 max": 0.6,
+        }
+    )
 
 
 def test_the_order_of_tokens_matters_to_those_that_say_so():
@@ -149,10 +176,17 @@ def windowed():
     labels = np.full((4, 6), -1, dtype=np.int8)
     labels[0, 1:4], labels[1, 3:5], labels[2, 1:6] = [0, 1, 0], [0, 0], 0
     tokenizer = {"before": [1], "after": [], "vocabulary": 9}
-    return Sequences(np.zeros((4, 6), dtype=np.int32), np.array([5, 5, 6, 4], dtype=np.int32), labels,
-                     np.array([4, 4, 7, 3], dtype=np.int32), np.array([2, 2, 5, 6], dtype=np.int32),
-                     np.zeros(4, dtype=np.int32), np.array([0, 2, 0, 0]), {"tokenizer": tokenizer},
-                     ["three", "four", "seven"])
+    return Sequences(
+        np.zeros((4, 6), dtype=np.int32),
+        np.array([5, 5, 6, 4], dtype=np.int32),
+        labels,
+        np.array([4, 4, 7, 3], dtype=np.int32),
+        np.array([2, 2, 5, 6], dtype=np.int32),
+        np.zeros(4, dtype=np.int32),
+        np.array([0, 2, 0, 0]),
+        {"tokenizer": tokenizer},
+        ["three", "four", "seven"],
+    )
 
 
 def test_documents_of_windows():
@@ -204,8 +238,13 @@ def test_what_is_chosen_is_chosen_on_validation():
     assert max(table, key=lambda key: table[key] if key[2] == "test" else 0)[0] == 2
     assert table[1, "max", "val"] == max(value for key, value in table.items() if key[2] == "val")
     swapped = {"val": "test", "test": "val"}
-    other = score_documents({swapped[split]: those for split, those in documents.items()},
-                            {swapped[split]: those for split, those in logits.items()}, named(4), "x", 0)
+    other = score_documents(
+        {swapped[split]: those for split, those in documents.items()},
+        {swapped[split]: those for split, those in logits.items()},
+        named(4),
+        "x",
+        0,
+    )
     assert other.winner.index == 2
     val, test = other.winner.aurocs
     assert val - test > 0.3 and other.winner.scores["test"]["all"]["optimism"] == val - test
@@ -220,19 +259,30 @@ def test_scores_are_those_of_scikit_learn():
     values, probabilities = winner.values["test"], expit(slope * winner.values["test"] + intercept)
     for bucket, scores in winner.scores["test"].items():
         low, high = np.quantile(documents["val"].lengths, [1 / 3, 2 / 3], method="inverted_cdf")
-        kept = {"a": those.lengths > 0, "s": those.lengths <= low, "l": those.lengths > high,
-                "m": (those.lengths > low) & (those.lengths <= high)}[bucket[0]]
+        kept = {
+            "a": those.lengths > 0,
+            "s": those.lengths <= low,
+            "l": those.lengths > high,
+            "m": (those.lengths > low) & (those.lengths <= high),
+        }[bucket[0]]
         true = those.labels[kept]
         fpr, tpr, _ = roc_curve(true, values[kept], drop_intermediate=False)
-        expected = {"auc": roc_auc_score(true, values[kept]), "auprc": average_precision_score(true, values[kept]),
-                    "brier": brier_score_loss(true, probabilities[kept]), "fpr_at_95_tpr": fpr[tpr >= 0.95].min(),
-                    "balanced_accuracy": balanced_accuracy_score(true, values[kept] > winner.threshold),
-                    "n": kept.sum(), "pos_ratio": true.mean(), "groups": len(set(those.groups[kept].tolist()))}
+        expected = {
+            "auc": roc_auc_score(true, values[kept]),
+            "auprc": average_precision_score(true, values[kept]),
+            "brier": brier_score_loss(true, probabilities[kept]),
+            "fpr_at_95_tpr": fpr[tpr >= 0.95].min(),
+            "balanced_accuracy": balanced_accuracy_score(true, values[kept] > winner.threshold),
+            "n": kept.sum(),
+            "pos_ratio": true.mean(),
+            "groups": len(set(those.groups[kept].tolist())),
+        }
         assert {name: scores[name] for name in expected} == pytest.approx(expected)
         assert scores["auc_low"] < scores["auc"] < scores["auc_high"]
     assert len(winner.scores["test"]) == 4
-    best = max(balanced_accuracy_score(documents["val"].labels, winner.values["val"] > cut)
-               for cut in winner.values["val"] - 1e-9)
+    best = max(
+        balanced_accuracy_score(documents["val"].labels, winner.values["val"] > cut) for cut in winner.values["val"] - 1e-9
+    )
     assert winner.scores["val"]["all"]["balanced_accuracy"] == pytest.approx(best)
 
 
@@ -243,8 +293,10 @@ def test_platt_minimises_its_loss():
     standard = (scores - scores.mean()) / scores.std()
 
     def loss(weights):
-        return (INVERSE_PENALTY * np.logaddexp(0, (1 - 2 * labels) * (weights[0] * standard + weights[1])).sum()
-                + weights[0] ** 2 / 2)
+        return (
+            INVERSE_PENALTY * np.logaddexp(0, (1 - 2 * labels) * (weights[0] * standard + weights[1])).sum()
+            + weights[0] ** 2 / 2
+        )
 
     slope, bias = minimize(loss, [0, 0], tol=1e-12).x
     found = platt(scores, labels)
@@ -280,10 +332,20 @@ def test_baselines_stand_beside():
     documents, logits = with_texts(8, 4.0)
     weak = {split: np.random.default_rng(9).normal(size=values.shape[1]) + values[0] / 4 for split, values in logits.items()}
     undefined = {split: np.full(values.shape[1], np.nan) for split, values in logits.items()}
-    found = score_documents(documents, logits, named(1), "x", -1,
-                            {"read token": weak, "own probability": undefined, "majority": weak, "neighbours": None})
-    assert {name for name, one in found.baselines.items() if one} == {"read token", "length", "tf-idf words",
-                                                                      "tf-idf characters"}
+    found = score_documents(
+        documents,
+        logits,
+        named(1),
+        "x",
+        -1,
+        {"read token": weak, "own probability": undefined, "majority": weak, "neighbours": None},
+    )
+    assert {name for name, one in found.baselines.items() if one} == {
+        "read token",
+        "length",
+        "tf-idf words",
+        "tf-idf characters",
+    }
     assert found.best == "tf-idf words" and found.baselines["read token"].name["aggregate"] in AGGREGATES
     scores, pair = found.winner.scores["test"]["all"], (found.winner, found.baselines[found.best])
     gap = float(np.subtract(*(roc_auc_score(documents["test"].labels, one.values["test"]) for one in pair)))

@@ -35,15 +35,24 @@ def among(kind):
 
 
 GIVE_WAY = (  # (a flag that is given, of which values, the flags of the file that contradict it)
-    ("layer", always, ("layer_sweep",)), ("layer_sweep", always, ("layer",)),
-    ("seed", always, ("train_seeds",)), ("train_seeds", always, ("seed",)),
-    ("predict_current", on, ("lags", "common_positions")), ("lags", always, ("predict_current",)),
+    ("layer", always, ("layer_sweep",)),
+    ("layer_sweep", always, ("layer",)),
+    ("seed", always, ("train_seeds",)),
+    ("train_seeds", always, ("seed",)),
+    ("predict_current", on, ("lags", "common_positions")),
+    ("lags", always, ("predict_current",)),
     ("lags", lambda value: not {",", "."} & set(str(value)), ("common_positions",)),
-    ("probe", without("logistic", "attention_features"), ("l2_grid",)), ("probe", among("attention"), ("pool",)),
-    ("within", always, ("onset_only", "onset_negatives")), ("onset_only", on, ("within",)),
-    ("onset_only", off, ("onset_negatives",)), ("onset_negatives", always, ("within",)),
-    ("text_file", always, ("dataset", "text_source")), ("dataset", always, ("text_file", "text_source")),
-    ("text_source", among("gutenberg"), ("text_file",)), ("text_source", among("file"), ("dataset",)))
+    ("probe", without("logistic", "attention_features"), ("l2_grid",)),
+    ("probe", among("attention"), ("pool",)),
+    ("within", always, ("onset_only", "onset_negatives")),
+    ("onset_only", on, ("within",)),
+    ("onset_only", off, ("onset_negatives",)),
+    ("onset_negatives", always, ("within",)),
+    ("text_file", always, ("dataset", "text_source")),
+    ("dataset", always, ("text_file", "text_source")),
+    ("text_source", among("gutenberg"), ("text_file",)),
+    ("text_source", among("file"), ("dataset",)),
+)
 
 
 def with_config(parser, words) -> list[str]:
@@ -60,8 +69,12 @@ def with_config(parser, words) -> list[str]:
     path, step = read_config(os.path.expanduser(places[0]), parser)
     given = {name: {"true": True, "false": False}.get(value, value) for name, value, _ in chunks}
     kept, left_out = give_way({key: value for key, value in step.values.items() if key not in given}, given)
-    notes = [f"note: {shlex.join(words_of({name: step.values[name]}))} of {path}, line {step.lines[name]}, is left out: the "
-             f"command line has --{by}" for name, by in left_out.items() if step.values[name] is not False]
+    notes = [
+        f"note: {shlex.join(words_of({name: step.values[name]}))} of {path}, line {step.lines[name]}, is left out: the "
+        f"command line has --{by}"
+        for name, by in left_out.items()
+        if step.values[name] is not False
+    ]
     notes.append(untrained(path, step, str(given.get("probe", kept.get("probe", "linear"))).split(",")))
     for note in filter(None, notes):
         print(note, flush=True)
@@ -72,8 +85,13 @@ def read_config(place, parser) -> tuple[str, Step]:
     """(path of the file, its flags for the parser's script, every one known and of a right value)"""
     path, heading = split_place(place)
     root, flags = read_mapping(path), actions_of(parser)
-    if any(value.id == "mapping" and (spelt(key) not in flags or spelt(key) == HEADING) or
-           spelt(key).split()[:1] == [parser.script] for key, value in root.value if key.id == "scalar"):
+    if any(
+        value.id == "mapping"
+        and (spelt(key) not in flags or spelt(key) == HEADING)
+        or spelt(key).split()[:1] == [parser.script]
+        for key, value in root.value
+        if key.id == "scalar"
+    ):
         found = sections_of(path, root)
         heading = choose_section(path, heading, parser.script, list(found))
         key, node = found[heading]
@@ -87,8 +105,12 @@ def read_config(place, parser) -> tuple[str, Step]:
     else:
         step = Step(None, parser.script, *flags_of(path, None, root), None)
     if "config" in step.values:
-        raise fault(path, "key 'config': such a file cannot name another; put the flags of both into one",
-                    step.lines["config"], step.name)
+        raise fault(
+            path,
+            "key 'config': such a file cannot name another; put the flags of both into one",
+            step.lines["config"],
+            step.name,
+        )
     step = check_keys(path, step, flags)
     check_values(path, step, parser)
     return path, step
@@ -119,8 +141,9 @@ def choose_section(path, heading, script, headings) -> str:
     if not ours:
         raise fault(path, f"there is no section {script!r}; the file has {', '.join(headings)}")
     if len(ours) > 1:
-        raise fault(path, f"{len(ours)} sections are of {script}: {', '.join(ours)}; choose one with "
-                          f"--config '{path}:{ours[-1]}'")
+        raise fault(
+            path, f"{len(ours)} sections are of {script}: {', '.join(ours)}; choose one with --config '{path}:{ours[-1]}'"
+        )
     return ours[0]
 
 
@@ -128,16 +151,23 @@ def refuse_strays(path, root, flags, heading):
     """A flag of the script beside the sections would be taken for granted and have no effect."""
     for key, value in root.value:
         if value.id != "mapping" and spelt(key) in flags:
-            raise fault(path, f"key {spelt(key)!r} stands outside of the sections; move it into section {heading!r}",
-                        line_of(key))
+            raise fault(
+                path, f"key {spelt(key)!r} stands outside of the sections; move it into section {heading!r}", line_of(key)
+            )
 
 
 def actions_of(parser) -> dict[str, argparse.Action]:
     """{flag without dashes: what argparse knows of it}, --config last, without --help."""
-    found = {option[2:]: action for action in parser._actions for option in action.option_strings
-             if option.startswith("--") and option != "--help"}
-    return {**{name: action for name, action in found.items() if name != "config"},
-            **({"config": found["config"]} if "config" in found else {})}
+    found = {
+        option[2:]: action
+        for action in parser._actions
+        for option in action.option_strings
+        if option.startswith("--") and option != "--help"
+    }
+    return {
+        **{name: action for name, action in found.items() if name != "config"},
+        **({"config": found["config"]} if "config" in found else {}),
+    }
 
 
 def check_keys(path, step, actions) -> Step:
@@ -147,17 +177,30 @@ def check_keys(path, step, actions) -> Step:
     values, spoken = {}, {}
     for key, value in step.values.items():
         if key not in actions:
-            raise fault(path, f"unknown key {key!r}; {nearest(key, list(actions), f'{step.script}.py has')}",
-                        step.lines[key], step.name)
+            raise fault(
+                path,
+                f"unknown key {key!r}; {nearest(key, list(actions), f'{step.script}.py has')}",
+                step.lines[key],
+                step.name,
+            )
         other = spoken.setdefault(actions[key].dest, key)
         if other != key:
             raise fault(path, f"key {key!r} is another name of {other!r}; delete one", step.lines[key], step.name)
         if actions[key].nargs == 0 and not isinstance(value, bool):
-            raise fault(path, f"key {key!r} is a flag that stands alone; write true or false, unquoted, not {value!r}",
-                        step.lines[key], step.name)
+            raise fault(
+                path,
+                f"key {key!r} is a flag that stands alone; write true or false, unquoted, not {value!r}",
+                step.lines[key],
+                step.name,
+            )
         if actions[key].nargs not in (0, "?") and isinstance(value, bool):
-            raise fault(path, f"key {key!r} takes a value, not {str(value).lower()}; give one, delete the line for the "
-                              "default, or quote the word if it is meant", step.lines[key], step.name)
+            raise fault(
+                path,
+                f"key {key!r} takes a value, not {str(value).lower()}; give one, delete the line for the "
+                "default, or quote the word if it is meant",
+                step.lines[key],
+                step.name,
+            )
         one_word = isinstance(value, tuple) and actions[key].nargs not in ("+", "*")
         values[key] = ",".join(value) if one_word else value
     return replace(step, values=values)
@@ -169,14 +212,20 @@ def check_values(path, step, parser):
         parser.try_words(words_of(step.values))
     except argparse.ArgumentError as error:
         names = (error.argument_name or "").replace("--", "").split("/")  # "--layers/--layer" has two
-        raise fault(path, str(error), next((step.lines[name] for name in names if name in step.lines), step.line),
-                    step.name) from error
+        raise fault(
+            path, str(error), next((step.lines[name] for name in names if name in step.lines), step.line), step.name
+        ) from error
 
 
 def give_way(values, given) -> tuple[dict, dict[str, str]]:
     """(the values that do not contradict what is given, {flag that does: by which given one})"""
-    left_out = {loser: flag for flag, applies, losers in GIVE_WAY if flag in given and applies(given[flag])
-                for loser in losers if loser in values and loser not in given}
+    left_out = {
+        loser: flag
+        for flag, applies, losers in GIVE_WAY
+        if flag in given and applies(given[flag])
+        for loser in losers
+        if loser in values and loser not in given
+    }
     return {key: value for key, value in values.items() if key not in left_out}, left_out
 
 

@@ -24,13 +24,15 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, file, description, epilog=None, config=True):
-        super().__init__(description=description, epilog=epilog, allow_abbrev=False,
-                         formatter_class=HelpFormatter)
+        super().__init__(description=description, epilog=epilog, allow_abbrev=False, formatter_class=HelpFormatter)
         self.script = Path(file).stem  # whose parser this is: an experiment builds several
         if config:
-            self.add_argument("--config", metavar="FILE",
-                              help="flags from a YAML file or from its section of this script (FILE:SECTION where it has "
-                                   "several); what the command line says wins, --some_switch=false turns a switch off")
+            self.add_argument(
+                "--config",
+                metavar="FILE",
+                help="flags from a YAML file or from its section of this script (FILE:SECTION where it has "
+                "several); what the command line says wins, --some_switch=false turns a switch off",
+            )
 
     def parse_known_args(self, args=None, namespace=None):
         words = normalise(sys.argv[1:] if args is None else args)
@@ -163,8 +165,9 @@ def number_list(minimum, whole=False):
         try:
             values = [one(part.strip()) for part in text.split(",")]
         except argparse.ArgumentTypeError as error:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a list such as {'0,1,2' if whole else '0.1,0.01'}: "
-                                             f"{error}") from None
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a list such as {'0,1,2' if whole else '0.1,0.01'}: {error}"
+            ) from None
         if len(set(values)) < len(values):
             raise argparse.ArgumentTypeError(f"{text!r} names a number twice")
         return values
@@ -180,8 +183,9 @@ def name_list(names):
         for part in found:
             if part not in names:
                 near = difflib.get_close_matches(part, names, n=1)
-                raise argparse.ArgumentTypeError(f"{part!r} is none of {', '.join(names)}"
-                                                 + (f"; did you mean {near[0]}?" if near else ""))
+                raise argparse.ArgumentTypeError(
+                    f"{part!r} is none of {', '.join(names)}" + (f"; did you mean {near[0]}?" if near else "")
+                )
         if len(set(found)) < len(found):
             raise argparse.ArgumentTypeError(f"{text!r} names one twice")
         return found

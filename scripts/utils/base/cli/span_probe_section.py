@@ -13,12 +13,26 @@ Flags of train_probe.py may stand there under their own names, but for `batch_si
 from utils.base.cli.yaml_file import Step, fault, flags_of, line_of, nearest
 
 HEADING = "probe"
-RENAMED = {"layers_to_probe": "layer_sweep", "batch_size": "probe_batch_size", "doc_batch_size": "batch_size",
-           "num_epochs": "epochs", "model": "model_name"}
-ONE_VALUE = {"activation_site": ("resid_post", "hidden states are read from the residual stream after each block"),
-             "feature_dtype": ("float32", "hidden states are kept in float32")}
-MAY_BE_EMPTY = ("max_train_docs", "max_val_docs", "max_train_tokens", "max_val_tokens", "negatives_per_doc", "model",
-                "tokenizer")
+RENAMED = {
+    "layers_to_probe": "layer_sweep",
+    "batch_size": "probe_batch_size",
+    "doc_batch_size": "batch_size",
+    "num_epochs": "epochs",
+    "model": "model_name",
+}
+ONE_VALUE = {
+    "activation_site": ("resid_post", "hidden states are read from the residual stream after each block"),
+    "feature_dtype": ("float32", "hidden states are kept in float32"),
+}
+MAY_BE_EMPTY = (
+    "max_train_docs",
+    "max_val_docs",
+    "max_train_tokens",
+    "max_val_tokens",
+    "negatives_per_doc",
+    "model",
+    "tokenizer",
+)
 SOLVED = {"logistic", "mass_mean", "mass_mean_tilted", "attention_features"}  # kinds that no epochs are trained for
 OF_TRAINING = ("epochs", "learning_rate", "probe_batch_size")
 
@@ -31,12 +45,20 @@ def translate(path, key, node, flags) -> Step:
     step = Step(HEADING, "train_probe", {}, {}, line_of(key))
     for name, value in values.items():
         if name not in known:
-            raise fault(path, f"unknown key {name!r}; {nearest(name, [*known, *ONE_VALUE], 'the section takes')}",
-                        lines[name], HEADING)
+            raise fault(
+                path,
+                f"unknown key {name!r}; {nearest(name, [*known, *ONE_VALUE], 'the section takes')}",
+                lines[name],
+                HEADING,
+            )
         flag = known[name]
         if flag in step.values:
-            raise fault(path, f"key {name!r} is --{flag}, which line {step.lines[flag]} gives already; delete one",
-                        lines[name], HEADING)
+            raise fault(
+                path,
+                f"key {name!r} is --{flag}, which line {step.lines[flag]} gives already; delete one",
+                lines[name],
+                HEADING,
+            )
         step.values[flag], step.lines[flag] = value, lines[name]
     if "l2_grid" in step.values and "probe" not in step.values:
         step.values["probe"], step.lines["probe"] = "logistic", step.lines["l2_grid"]
@@ -49,12 +71,21 @@ def honoured(path, values, lines) -> dict:
     """The values without those keys that can say one thing only; raises UsageError where they say another."""
     for name, (only, why) in ONE_VALUE.items():
         if values.get(name, only) != only:
-            raise fault(path, f"{name} {values[name]!r} is not supported, only {only}: {why}; write that or "
-                              "delete the line", lines[name], HEADING)
+            raise fault(
+                path,
+                f"{name} {values[name]!r} is not supported, only {only}: {why}; write that or delete the line",
+                lines[name],
+                HEADING,
+            )
     tokenizer = values.get("tokenizer")
     if tokenizer is not None and tokenizer != values.get("model", values.get("model_name")):
-        raise fault(path, f"tokenizer {tokenizer!r} is not the section's model; a model is run with its own tokenizer only: "
-                          "write the same name for both or delete the line", lines["tokenizer"], HEADING)
+        raise fault(
+            path,
+            f"tokenizer {tokenizer!r} is not the section's model; a model is run with its own tokenizer only: "
+            "write the same name for both or delete the line",
+            lines["tokenizer"],
+            HEADING,
+        )
     return {name: value for name, value in values.items() if name not in (*ONE_VALUE, "tokenizer")}
 
 
@@ -63,5 +94,7 @@ def untrained(path, step, kinds) -> str:
     idle = [f"--{flag} {step.values[flag]}" for flag in OF_TRAINING if flag in step.values]
     if step.name != HEADING or not idle or not set(kinds) <= SOLVED:
         return ""
-    return (f"note: {', '.join(idle)} of {path} train nothing, as --probe {','.join(kinds)} is solved to its optimum; "
-            "--probe linear is trained in epochs, without l2_grid")
+    return (
+        f"note: {', '.join(idle)} of {path} train nothing, as --probe {','.join(kinds)} is solved to its optimum; "
+        "--probe linear is trained in epochs, without l2_grid"
+    )

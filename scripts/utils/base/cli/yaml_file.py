@@ -11,8 +11,7 @@ from pathlib import Path
 
 from utils.base.errors import UsageError
 
-PLAIN = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "value",
-                                               "seq", "map")}
+PLAIN = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "timestamp", "value", "seq", "map")}
 EXAMPLE = "see configs/demo.yaml"
 MOST_BYTES = 200_000  # of a file: what is read within seconds
 MOST_KEYS = 1000  # of a section
@@ -63,11 +62,13 @@ def read_mapping(path):
     """The node of the whole file, a mapping of at least one key."""
     root = compose(path, read_text(path))
     if root is None or root.id == "mapping" and not root.value:
-        raise fault(path, f"the file has no section and no flag; write a section for each step, headed by its script "
-                          f"({EXAMPLE})")
+        raise fault(
+            path, f"the file has no section and no flag; write a section for each step, headed by its script ({EXAMPLE})"
+        )
     if root.id != "mapping":
-        raise fault(path, f"the file holds {kind_of(root)}, not sections headed by the names of scripts; {EXAMPLE}",
-                    line_of(root))
+        raise fault(
+            path, f"the file holds {kind_of(root)}, not sections headed by the names of scripts; {EXAMPLE}", line_of(root)
+        )
     refuse_tag(path, root)
     return root
 
@@ -80,9 +81,12 @@ def sections_of(path, root) -> dict:
         if not name:
             raise fault(path, "a section has an empty name; write the script's name", line_of(key))
         if name in found:
-            raise fault(path, f"section {name!r} is there twice, first in line {line_of(found[name][0])}; to run a script "
-                              f"twice give each section a label, such as {name.split()[0]!r} and '{name.split()[0]} again'",
-                        line_of(key))
+            raise fault(
+                path,
+                f"section {name!r} is there twice, first in line {line_of(found[name][0])}; to run a script "
+                f"twice give each section a label, such as {name.split()[0]!r} and '{name.split()[0]} again'",
+                line_of(key),
+            )
         found[name] = key, node
     return found
 
@@ -115,10 +119,13 @@ def compose(path, text):
         mark, begun = error.problem_mark or error.context_mark, error.context_mark
         context = f"{error.context} from line {begun.line + 1}" if error.context and begun else error.context
         reason = ", ".join(part for part in (context, error.problem) if part)
-        raise fault(path, f"broken YAML, {reason}; indent with spaces, and quote text that holds ': ', '#' or quotes",
-                    mark and f"{mark.line + 1}, column {mark.column + 1}") from error
+        raise fault(
+            path,
+            f"broken YAML, {reason}; indent with spaces, and quote text that holds ': ', '#' or quotes",
+            mark and f"{mark.line + 1}, column {mark.column + 1}",
+        ) from error
     except yaml.reader.ReaderError as error:
-        line = text[:error.position].count("\n") + 1
+        line = text[: error.position].count("\n") + 1
         raise fault(path, f"broken YAML, the character {chr(error.character)!r} is not allowed; delete it", line) from error
     except (yaml.YAMLError, RecursionError) as error:
         raise fault(path, f"broken YAML ({type(error).__name__}); {EXAMPLE}") from error
@@ -132,8 +139,9 @@ def flags_of(path, section, node, may_be_empty=()) -> tuple[dict, dict[str, int]
         raise fault(path, f"it holds {kind_of(node)}; write its flags as lines of 'flag: value'", line_of(node), section)
     refuse_tag(path, node, section)
     if len(node.value) > MOST_KEYS:
-        raise fault(path, f"it holds {len(node.value):,} keys, no script has more than {MOST_KEYS:,} flags", line_of(node),
-                    section)
+        raise fault(
+            path, f"it holds {len(node.value):,} keys, no script has more than {MOST_KEYS:,} flags", line_of(node), section
+        )
     values, lines = {}, {}
     for key, value in node.value:
         name = text_of(path, key, "a key", section).removeprefix("--").replace("-", "_")
@@ -148,17 +156,28 @@ def flags_of(path, section, node, may_be_empty=()) -> tuple[dict, dict[str, int]
 def value_of(path, section, key, node) -> str | bool | tuple[str, ...]:
     refuse_tag(path, node, section)
     if is_nothing(node):
-        raise fault(path, f"key {key!r} has no value; give it one, write true for a flag that stands alone, or delete the "
-                          "line", line_of(node), section)
+        raise fault(
+            path,
+            f"key {key!r} has no value; give it one, write true for a flag that stands alone, or delete the line",
+            line_of(node),
+            section,
+        )
     if node.id == "mapping":
-        raise fault(path, f"key {key!r} holds keys of its own; a value is a text, a number, true, false or a list",
-                    line_of(node), section)
+        raise fault(
+            path,
+            f"key {key!r} holds keys of its own; a value is a text, a number, true, false or a list",
+            line_of(node),
+            section,
+        )
     if node.id == "sequence":
         if not node.value or any(is_nothing(item) for item in node.value):
-            raise fault(path, f"key {key!r}: the list is empty or has an empty item; fill it or delete the line",
-                        line_of(node), section)
-        refuse_length(path, section, key, sum(len(item.value) + 1 for item in node.value if item.id == "scalar"),
-                      node)
+            raise fault(
+                path,
+                f"key {key!r}: the list is empty or has an empty item; fill it or delete the line",
+                line_of(node),
+                section,
+            )
+        refuse_length(path, section, key, sum(len(item.value) + 1 for item in node.value if item.id == "scalar"), node)
         return tuple(text_of(path, item, f"an item of {key!r}", section) for item in node.value)
     refuse_length(path, section, key, len(node.value), node)
     text = text_of(path, node, f"the value of {key!r}", section)
@@ -170,8 +189,12 @@ def value_of(path, section, key, node) -> str | bool | tuple[str, ...]:
 def refuse_length(path, section, key, length, node):
     """Before anything looks at each character: aliases can make it gigabytes."""
     if length > LONGEST_VALUE:
-        raise fault(path, f"key {key!r}: the value is longer than {LONGEST_VALUE:,} characters; no command line can hold it",
-                    line_of(node), section)
+        raise fault(
+            path,
+            f"key {key!r}: the value is longer than {LONGEST_VALUE:,} characters; no command line can hold it",
+            line_of(node),
+            section,
+        )
 
 
 def text_of(path, node, what, section=None) -> str:
@@ -179,8 +202,12 @@ def text_of(path, node, what, section=None) -> str:
     if node.id != "scalar":
         raise fault(path, f"{what} is {kind_of(node)}; write a plain text or number", line_of(node), section)
     if node.tag == "tag:yaml.org,2002:merge":
-        raise fault(path, "'<<' takes over the keys of another section, which is not supported; write them out",
-                    line_of(node), section)
+        raise fault(
+            path,
+            "'<<' takes over the keys of another section, which is not supported; write them out",
+            line_of(node),
+            section,
+        )
     refuse_tag(path, node, section)
     if re.search("[\0\ud800-\udfff]", node.value):
         raise fault(path, f"{what} holds a character that no command line can: {node.value!r}", line_of(node), section)

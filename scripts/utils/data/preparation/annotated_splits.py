@@ -25,7 +25,7 @@ def draw(collection, most, seed) -> tuple[Collection, int]:
 
 def own_text(document) -> str:
     """By which a text is known: without a prompt before it, which is the tokenizer's."""
-    return normalised(document.text[document.meta.get("chain_start", 0):])
+    return normalised(document.text[document.meta.get("chain_start", 0) :])
 
 
 def make_splits(collection, train_ratio, seed) -> list[str]:
@@ -37,8 +37,10 @@ def make_splits(collection, train_ratio, seed) -> list[str]:
     own = [document.split for document in collection.documents]
     if any(own):
         if lacking := [name for name in SPLITS if name not in own]:
-            raise UserError(f"the texts are of the splits {', '.join(sorted(set(own)))}, none of {' or '.join(lacking)}; "
-                            "give texts of all three (a larger --max_texts?), or take the splits out of the file")
+            raise UserError(
+                f"the texts are of the splits {', '.join(sorted(set(own)))}, none of {' or '.join(lacking)}; "
+                "give texts of all three (a larger --max_texts?), or take the splits out of the file"
+            )
         return own
     first_text = {}
     for document in collection.documents:
@@ -61,7 +63,7 @@ def amounts(collection) -> np.ndarray:
         row[1] = len(document.text) - sum(end - start for start, end in document.unknown)
         for start, end, label in document.spans:
             column = column_of[label]
-            row[column:column + 2] += end - start, 1
+            row[column : column + 2] += end - start, 1
             row[column + 2] = 1
         for target, truth in document.labels.items():
             row[column_of[target] + 3 + truth] = 1
@@ -76,13 +78,21 @@ def targets_in_every_split(labelled, split_of, targets, wanted, alone) -> tuple[
     splits, good, problems = np.array(split_of), [], []
     positives, negatives = (np.array([getattr(item, name) for item in labelled]) for name in ("positives", "negatives"))
     for index, target in enumerate(targets):
-        lacking = [f"no {kind} label in {split}" for split in SPLITS
-                   for kind, found in (("positive", positives), ("negative", negatives))
-                   if not found[splits == split, index].any()]
+        lacking = [
+            f"no {kind} label in {split}"
+            for split in SPLITS
+            for kind, found in (("positive", positives), ("negative", negatives))
+            if not found[splits == split, index].any()
+        ]
         good += [] if lacking else [target]
         problems += [f"{target!r} has {' and '.join(lacking)}"] if lacking else []
     if problems and (wanted != ALL or not good):
-        raise UserError(f"target {problems[0]}; every split needs both classes: " + (
-            "add --onset_negatives all, or give texts with spans of other labels" if alone and not negatives.any() else
-            "give more texts, or choose another target, rule of labels, --train_ratio or --seed"))
+        raise UserError(
+            f"target {problems[0]}; every split needs both classes: "
+            + (
+                "add --onset_negatives all, or give texts with spans of other labels"
+                if alone and not negatives.any()
+                else "give more texts, or choose another target, rule of labels, --train_ratio or --seed"
+            )
+        )
     return good, problems

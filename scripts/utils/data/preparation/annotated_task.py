@@ -50,8 +50,10 @@ def check_overlap(arguments):
     if arguments.overlap is None:
         arguments.overlap = default_overlap(width)
     if 2 * arguments.overlap >= width:
-        raise UserError(f"--overlap {arguments.overlap} before and after leaves nothing of windows of {width} tokens; use "
-                        f"at most {(width - 1) // 2}, or a larger --context_length")
+        raise UserError(
+            f"--overlap {arguments.overlap} before and after leaves nothing of windows of {width} tokens; use "
+            f"at most {(width - 1) // 2}, or a larger --context_length"
+        )
 
 
 def read(arguments, tokenizer):
@@ -61,14 +63,29 @@ def read(arguments, tokenizer):
     if arguments.task == "chains":
         return read_chains(arguments.input, chat_prompt(tokenizer)), arguments.label
     if is_index(arguments.input):
-        refuse(arguments, [name for name in OF_ONE_TABLE if name in arguments.given], f"the index {arguments.input}",
-               "the index says it of each of its sets")
-        return read_index(arguments.input, arguments.datasets, arguments.group_column,
-                          arguments.as_published), arguments.datasets
-    refuse(arguments, [name for name in OF_AN_INDEX if name in arguments.given], f"{arguments.input}, which is no index,",
-           "leave it out")
-    collection = read_table(arguments.input, arguments.text_column, arguments.label_column, arguments.group_column,
-                            arguments.label_expression, as_published=arguments.as_published)
+        refuse(
+            arguments,
+            [name for name in OF_ONE_TABLE if name in arguments.given],
+            f"the index {arguments.input}",
+            "the index says it of each of its sets",
+        )
+        return read_index(
+            arguments.input, arguments.datasets, arguments.group_column, arguments.as_published
+        ), arguments.datasets
+    refuse(
+        arguments,
+        [name for name in OF_AN_INDEX if name in arguments.given],
+        f"{arguments.input}, which is no index,",
+        "leave it out",
+    )
+    collection = read_table(
+        arguments.input,
+        arguments.text_column,
+        arguments.label_column,
+        arguments.group_column,
+        arguments.label_expression,
+        as_published=arguments.as_published,
+    )
     return collection, collection.targets
 
 

@@ -63,11 +63,14 @@ def chat_prompt(tokenizer):
         from jinja2 import TemplateError
 
         try:
-            return tokenizer.apply_chat_template([{"role": "user", "content": problem}], add_generation_prompt=True,
-                                                 tokenize=False)
+            return tokenizer.apply_chat_template(
+                [{"role": "user", "content": problem}], add_generation_prompt=True, tokenize=False
+            )
         except (TemplateError, TypeError, ValueError) as error:
-            raise UserError(f"the chat template of {tokenizer.name_or_path} cannot show a problem: {error}; mend it, or "
-                            "take it out of the tokenizer's folder") from error
+            raise UserError(
+                f"the chat template of {tokenizer.name_or_path} cannot show a problem: {error}; mend it, or "
+                "take it out of the tokenizer's folder"
+            ) from error
 
     return prompt
 
@@ -86,20 +89,26 @@ def tokenize_chains(tokenizer, documents, before) -> list[Tokens]:
     backend = tokenizer.backend_tokenizer
     backend.encode_special_tokens = False
     try:
-        prompts = [as_tokens(encoding) for batch in batches([document.text[:start] for document, start in
-                                                              zip(documents, starts, strict=True)])
-                   for encoding in backend.encode_batch(batch, add_special_tokens=False)]
+        prompts = [
+            as_tokens(encoding)
+            for batch in batches([document.text[:start] for document, start in zip(documents, starts, strict=True)])
+            for encoding in backend.encode_batch(batch, add_special_tokens=False)
+        ]
     finally:
         backend.encode_special_tokens = True
-    return [joined(without(prompt, before), chain, start) for prompt, chain, start in
-            zip(prompts, chains, starts, strict=True)]
+    return [
+        joined(without(prompt, before), chain, start) for prompt, chain, start in zip(prompts, chains, starts, strict=True)
+    ]
 
 
 def without(prompt, before) -> Tokens:
-    doubled = bool(before) and prompt.ids[:len(before)].tolist() == list(before)
+    doubled = bool(before) and prompt.ids[: len(before)].tolist() == list(before)
     return prompt.part(len(before) if doubled else 0, len(prompt))
 
 
 def joined(prompt, chain, start) -> Tokens:
-    return Tokens(np.concatenate([prompt.ids, chain.ids]), np.concatenate([prompt.starts, chain.starts + start]),
-                  np.concatenate([prompt.ends, chain.ends + start]))
+    return Tokens(
+        np.concatenate([prompt.ids, chain.ids]),
+        np.concatenate([prompt.starts, chain.starts + start]),
+        np.concatenate([prompt.ends, chain.ends + start]),
+    )

@@ -42,7 +42,7 @@ class Labelled:
         text = self.document.text
         if not self.truncated:
             return text
-        return text[self.tokens.starts[0]:] if self.first else text[:self.tokens.ends[-1]]
+        return text[self.tokens.starts[0] :] if self.first else text[: self.tokens.ends[-1]]
 
     def of_targets(self, rows) -> "Labelled":
         return replace(self, labels=self.labels[rows])
@@ -53,8 +53,9 @@ def label_function(arguments):
     if arguments.task == "documents":
         return lambda document, tokens, target: label_whole(document, len(tokens), target)
     if arguments.onset_only:
-        return lambda document, tokens, target: label_onsets(document, tokens.starts, tokens.ends, target,
-                                                             arguments.onset_negatives)
+        return lambda document, tokens, target: label_onsets(
+            document, tokens.starts, tokens.ends, target, arguments.onset_negatives
+        )
     if arguments.within:
         return lambda document, tokens, target: label_within(document, tokens.starts, tokens.ends, target, arguments.within)
     return lambda document, tokens, target: label_tokens(document, tokens.starts, tokens.ends, target)
@@ -75,8 +76,9 @@ def cut_rows(labelled, group_names, arguments) -> tuple[list[list[tuple]], int]:
     width, without, result = arguments.context_length + 1, 0, []
     for number, item in enumerate(labelled):
         size = len(item.tokens)
-        stretches = [Stretch(0, size, 0, size)] if arguments.overlap is None else covering_windows(size, width,
-                                                                                                  arguments.overlap)
+        stretches = (
+            [Stretch(0, size, 0, size)] if arguments.overlap is None else covering_windows(size, width, arguments.overlap)
+        )
         rows = []
         for stretch in stretches:
             windows = windows_of(item, stretch)
@@ -92,8 +94,8 @@ def windows_of(item, stretch) -> list[tuple[int, Window]]:
     found = []
     for target in np.flatnonzero((item.labels[:, kept] >= 0).any(1)).tolist():
         labels = np.full(stretch.end - stretch.start, -1, dtype=np.int8)
-        labels[stretch.keep_from - stretch.start:stretch.keep_to - stretch.start] = item.labels[target, kept]
-        found.append((target, Window(item.first + stretch.start, item.tokens.ids[stretch.start:stretch.end], labels)))
+        labels[stretch.keep_from - stretch.start : stretch.keep_to - stretch.start] = item.labels[target, kept]
+        found.append((target, Window(item.first + stretch.start, item.tokens.ids[stretch.start : stretch.end], labels)))
     return found
 
 

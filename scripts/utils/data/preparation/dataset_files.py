@@ -22,8 +22,10 @@ def check_length(arguments, tokenizer, frame):
         arguments.context_length = min(limit or MOST_POSITIONS, MOST_POSITIONS) - max(around, 1) - 1
     needed = around + arguments.context_length + 1
     if limit and max(needed, arguments.context_length + 2) > limit:
-        raise UserError(f"--context_length {arguments.context_length} makes sequences of {needed} tokens, "
-                        f"{arguments.model_name} has {limit} positions; use at most {limit - max(around, 1) - 1}")
+        raise UserError(
+            f"--context_length {arguments.context_length} makes sequences of {needed} tokens, "
+            f"{arguments.model_name} has {limit} positions; use at most {limit - max(around, 1) - 1}"
+        )
 
 
 def assemble(rows, frame) -> Sequences:
@@ -33,22 +35,37 @@ def assemble(rows, frame) -> Sequences:
     shape = (len(rows), lengths.max())
     input_ids, labels = np.zeros(shape, dtype=np.int32), np.full(shape, -1, dtype=np.int8)
     for row, (window, *_) in enumerate(rows):
-        input_ids[row, :lengths[row]] = np.concatenate([before, window.ids, after])
-        labels[row, len(before):len(before) + len(window.labels)] = window.labels
+        input_ids[row, : lengths[row]] = np.concatenate([before, window.ids, after])
+        labels[row, len(before) : len(before) + len(window.labels)] = window.labels
     documents, groups, tasks = (np.array([row[column] for row in rows], dtype=np.int32) for column in (1, 2, 3))
-    return Sequences(input_ids, lengths, labels, documents, groups, tasks,
-                     starts=np.array([window.start for window, *_ in rows], dtype=np.int64))
+    return Sequences(
+        input_ids,
+        lengths,
+        labels,
+        documents,
+        groups,
+        tasks,
+        starts=np.array([window.start for window, *_ in rows], dtype=np.int64),
+    )
 
 
 def count(sequences) -> dict[str, int]:
-    return {"sequences": len(sequences), "positives": int((sequences.labels == 1).sum()),
-            "negatives": int((sequences.labels == 0).sum()), "documents": len(set(sequences.documents.tolist())),
-            "groups": len(set(sequences.groups.tolist()))}
+    return {
+        "sequences": len(sequences),
+        "positives": int((sequences.labels == 1).sum()),
+        "negatives": int((sequences.labels == 0).sum()),
+        "documents": len(set(sequences.documents.tolist())),
+        "groups": len(set(sequences.groups.tolist())),
+    }
 
 
 def about_tokenizer(tokenizer, frame) -> dict:
-    return {"fingerprint": tokenizer_fingerprint(tokenizer), "before": frame[0], "after": frame[1],
-            "vocabulary": len(tokenizer)}
+    return {
+        "fingerprint": tokenizer_fingerprint(tokenizer),
+        "before": frame[0],
+        "after": frame[1],
+        "vocabulary": len(tokenizer),
+    }
 
 
 def versions() -> dict[str, str]:
@@ -75,8 +92,10 @@ def write_dataset(folder, splits, metadata, more=None):
 def report_files(folder, counts, more=()):
     folder = Path(folder)
     for name, numbers in counts.items():
-        print(f"wrote {folder / name}.pth: " + ", ".join(f"{value:,} {key}" for key, value in numbers.items()
-                                                         if isinstance(value, int)))
+        print(
+            f"wrote {folder / name}.pth: "
+            + ", ".join(f"{value:,} {key}" for key, value in numbers.items() if isinstance(value, int))
+        )
     for path in ("metadata.json", *more):
         print(f"wrote {folder / path}")
     print(f"next: python scripts/inspect_data.py --data_path {folder / 'train.pth'}")

@@ -9,13 +9,30 @@ TASKS = ("token", "spans", "chains", "documents")
 FROM_A_FILE = {"input": None, "context_length": None, "max_texts": None}
 LABELLED_TEXT = {"label": "all", "onset_only": False, "onset_negatives": "others", "within": None, "overlap": None}
 READ_BY = {  # {task: {flag: default}}; what no task has here is read by every task
-    "token": {"dataset": "manu/project_gutenberg", "text_column": "text", "language": "en", "max_texts": 1000,
-              "target_token": " the", "context_length": 256, "positions": "sampled", "min_context": 16,
-              "max_chunks_per_class": 50000},
+    "token": {
+        "dataset": "manu/project_gutenberg",
+        "text_column": "text",
+        "language": "en",
+        "max_texts": 1000,
+        "target_token": " the",
+        "context_length": 256,
+        "positions": "sampled",
+        "min_context": 16,
+        "max_chunks_per_class": 50000,
+    },
     "spans": {**FROM_A_FILE, **LABELLED_TEXT, "text_column": "text", "group_by": None},
     "chains": {**FROM_A_FILE, **LABELLED_TEXT},
-    "documents": {**FROM_A_FILE, "datasets": "all", "text_column": "text", "label_column": "label", "group_column": None,
-                  "label_expression": "col", "as_published": False, "truncation_side": "right"}}
+    "documents": {
+        **FROM_A_FILE,
+        "datasets": "all",
+        "text_column": "text",
+        "label_column": "label",
+        "group_column": None,
+        "label_expression": "col",
+        "as_published": False,
+        "truncation_side": "right",
+    },
+}
 LISTS = ("label", "datasets")
 OF_ONE_TABLE = ("text_column", "label_column", "label_expression")  # an index says these of each set
 OF_AN_INDEX = ("datasets",)
@@ -23,71 +40,127 @@ OF_AN_INDEX = ("datasets",)
 
 def add_flags(parser):
     task = parser.add_argument_group("task")
-    task.add_argument("--task", choices=TASKS, default="token",
-                      help="token: find a token in running text; spans: marked parts of texts; chains: labelled segments of "
-                           "reasoning chains; documents: whole texts with a label")
-    task.add_argument("--model_name", type=expanduser, default="unsloth/gemma-3-270m",
-                      help="the model whose tokenizer is used: a Hub name or a folder")
-    task.add_argument("--context_length", type=whole_number(1),
-                      help="text tokens before a window's last one (default: 256; with --input: what the model takes, at "
-                           "most 2048 positions in all)")
-    task.add_argument("--max_texts", type=whole_number(1),
-                      help="use at most this many texts (default: the first 1000; with --input: all, else drawn at random)")
+    task.add_argument(
+        "--task",
+        choices=TASKS,
+        default="token",
+        help="token: find a token in running text; spans: marked parts of texts; chains: labelled segments of "
+        "reasoning chains; documents: whole texts with a label",
+    )
+    task.add_argument(
+        "--model_name",
+        type=expanduser,
+        default="unsloth/gemma-3-270m",
+        help="the model whose tokenizer is used: a Hub name or a folder",
+    )
+    task.add_argument(
+        "--context_length",
+        type=whole_number(1),
+        help="text tokens before a window's last one (default: 256; with --input: what the model takes, at "
+        "most 2048 positions in all)",
+    )
+    task.add_argument(
+        "--max_texts",
+        type=whole_number(1),
+        help="use at most this many texts (default: the first 1000; with --input: all, else drawn at random)",
+    )
     add_token_flags(parser.add_argument_group("--task token"))
-    add_annotated_flags(parser.add_argument_group("--task spans, chains, documents"),
-                        parser.add_argument_group("--task spans, chains"), parser.add_argument_group("--task documents"))
+    add_annotated_flags(
+        parser.add_argument_group("--task spans, chains, documents"),
+        parser.add_argument_group("--task spans, chains"),
+        parser.add_argument_group("--task documents"),
+    )
     size = parser.add_argument_group("split and output")
-    size.add_argument("--train_ratio", type=number(0, 1, exclusive=True), default=0.8,
-                      help="share of the texts that go to train; the rest is halved into val and test (no matter where the "
-                           "--input says which split a text is of)")
+    size.add_argument(
+        "--train_ratio",
+        type=number(0, 1, exclusive=True),
+        default=0.8,
+        help="share of the texts that go to train; the rest is halved into val and test (no matter where the "
+        "--input says which split a text is of)",
+    )
     size.add_argument("--seed", type=whole_number(0), default=0, help="draws the texts, the windows and the split")
     size.add_argument("--output_dir", default="data", help="folder for train.pth, val.pth, test.pth, metadata.json")
 
 
 def add_token_flags(group):
-    group.add_argument("--dataset", type=expanduser,
-                       help="a Hub dataset, a local folder in the same layout, or .txt, .jsonl, .parquet files (a file, a "
-                            "folder of them, or a glob pattern) (default: manu/project_gutenberg)")
+    group.add_argument(
+        "--dataset",
+        type=expanduser,
+        help="a Hub dataset, a local folder in the same layout, or .txt, .jsonl, .parquet files (a file, a "
+        "folder of them, or a glob pattern) (default: manu/project_gutenberg)",
+    )
     group.add_argument("--language", help="the dataset's split: en, fr, de, es, it, nl, pl, pt, ... (default: en)")
     group.add_argument("--target_token", help="the token to predict, as it stands in running text (default: ' the')")
-    group.add_argument("--positions", choices=("sampled", "all"),
-                       help="sampled: windows that end at drawn tokens, both classes equally often; all: texts tiled with "
-                            "windows, every token labelled, classes as frequent as they are (default: sampled)")
-    group.add_argument("--min_context", type=whole_number(1),
-                       help="with --positions all: text tokens before the first labelled one of a window (default: 16)")
-    group.add_argument("--max_chunks_per_class", type=whole_number(1),
-                       help="windows of each class, all splits together (with --positions all: twice this many windows) "
-                            "(default: 50000)")
+    group.add_argument(
+        "--positions",
+        choices=("sampled", "all"),
+        help="sampled: windows that end at drawn tokens, both classes equally often; all: texts tiled with "
+        "windows, every token labelled, classes as frequent as they are (default: sampled)",
+    )
+    group.add_argument(
+        "--min_context",
+        type=whole_number(1),
+        help="with --positions all: text tokens before the first labelled one of a window (default: 16)",
+    )
+    group.add_argument(
+        "--max_chunks_per_class",
+        type=whole_number(1),
+        help="windows of each class, all splits together (with --positions all: twice this many windows) (default: 50000)",
+    )
 
 
 def add_annotated_flags(annotated, marked, documents):
-    annotated.add_argument("--input", type=expanduser,
-                           help="the annotated file: spans .jsonl, chains .json, documents an index .csv, one .csv or a Hub "
-                                "dataset (its split train)")
+    annotated.add_argument(
+        "--input",
+        type=expanduser,
+        help="the annotated file: spans .jsonl, chains .json, documents an index .csv, one .csv or a Hub "
+        "dataset (its split train)",
+    )
     annotated.add_argument("--text_column", help="the column or key that holds the text; tokens too (default: text)")
     marked.add_argument("--label", help="the target: a label, a list a,b of them, or all (default: all)")
-    marked.add_argument("--onset_only", action="store_true",
-                        help="positives are the first tokens of the target's spans; see --onset_negatives")
-    marked.add_argument("--onset_negatives", choices=("others", "all"),
-                        help="with --onset_only: the first tokens of spans of other labels, or all other tokens whose truth "
-                             "is known (default: others)")
-    marked.add_argument("--within", type=whole_number(1), metavar="K",
-                        help="a token is positive if a span of the target begins in the K tokens after it")
-    marked.add_argument("--overlap", type=whole_number(0),
-                        help="tokens that each token of a long text has before and after it in its window (default: the "
-                             "larger of 64 and a quarter of the window, at most a third)")
-    marked.add_argument("--group_by", help="spans: the field that texts of one group share (default: needle_family, where "
-                                           "there is one)")
+    marked.add_argument(
+        "--onset_only",
+        action="store_true",
+        help="positives are the first tokens of the target's spans; see --onset_negatives",
+    )
+    marked.add_argument(
+        "--onset_negatives",
+        choices=("others", "all"),
+        help="with --onset_only: the first tokens of spans of other labels, or all other tokens whose truth "
+        "is known (default: others)",
+    )
+    marked.add_argument(
+        "--within",
+        type=whole_number(1),
+        metavar="K",
+        help="a token is positive if a span of the target begins in the K tokens after it",
+    )
+    marked.add_argument(
+        "--overlap",
+        type=whole_number(0),
+        help="tokens that each token of a long text has before and after it in its window (default: the "
+        "larger of 64 and a quarter of the window, at most a third)",
+    )
+    marked.add_argument(
+        "--group_by", help="spans: the field that texts of one group share (default: needle_family, where there is one)"
+    )
     documents.add_argument("--datasets", help="tags of the index, a list a,b or all (default: all)")
     documents.add_argument("--label_column", help="one .csv: the column that holds the label (default: label)")
-    documents.add_argument("--label_expression",
-                           help="one .csv: which labels are positive, such as \"col == 'spam'\" (default: col)")
+    documents.add_argument(
+        "--label_expression", help="one .csv: which labels are positive, such as \"col == 'spam'\" (default: col)"
+    )
     documents.add_argument("--group_column", help="rows with the same value in this column stay together")
-    documents.add_argument("--truncation_side", choices=("right", "left"),
-                           help="what a text longer than a window loses: its end (right) or its beginning (default: right)")
-    documents.add_argument("--as_published", action="store_true",
-                           help="keep copies and contradictions, every row a group of its own, to measure what leakage "
-                                "buys; never for a result")
+    documents.add_argument(
+        "--truncation_side",
+        choices=("right", "left"),
+        help="what a text longer than a window loses: its end (right) or its beginning (default: right)",
+    )
+    documents.add_argument(
+        "--as_published",
+        action="store_true",
+        help="keep copies and contradictions, every row a group of its own, to measure what leakage "
+        "buys; never for a result",
+    )
 
 
 def settle(arguments):
@@ -97,10 +170,15 @@ def settle(arguments):
     """
     task, own = arguments.task, READ_BY[arguments.task]
     shared_by_some = dict.fromkeys(name for flags in READ_BY.values() for name in flags)
-    arguments.given = [name for name in shared_by_some
-                       if getattr(arguments, name) is not None and getattr(arguments, name) is not False]
-    refuse(arguments, [name for name in arguments.given if name not in own], f"--task {task}",
-           "give --task spans, chains or documents" if "input" in arguments.given and task == "token" else "leave it out")
+    arguments.given = [
+        name for name in shared_by_some if getattr(arguments, name) is not None and getattr(arguments, name) is not False
+    ]
+    refuse(
+        arguments,
+        [name for name in arguments.given if name not in own],
+        f"--task {task}",
+        "give --task spans, chains or documents" if "input" in arguments.given and task == "token" else "leave it out",
+    )
     if task != "token" and arguments.input is None:
         raise UsageError(f"--task {task} needs --input, the annotated file")
     if arguments.within and arguments.onset_only:
@@ -128,8 +206,10 @@ def names(text, flag) -> str | list[str]:
 
 def settle_token_task(arguments):
     if arguments.positions == "all" and arguments.min_context > arguments.context_length:
-        raise UsageError(f"--min_context {arguments.min_context} leaves no token to label in windows of "
-                         f"--context_length {arguments.context_length}; make it smaller")
+        raise UsageError(
+            f"--min_context {arguments.min_context} leaves no token to label in windows of "
+            f"--context_length {arguments.context_length}; make it smaller"
+        )
     if not arguments.target_token:
         raise UsageError("--target_token is empty; give a token such as ' the'")
 

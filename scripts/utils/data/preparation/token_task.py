@@ -33,8 +33,11 @@ def prepare(arguments):
     frame = special_frame(tokenizer)
     check_length(arguments, tokenizer, frame)
     target = target_in_running_text(tokenizer, arguments.target_token)
-    print(f"target {arguments.target_token!r} is token {target} ({tokenizer.convert_ids_to_tokens(target)!r}); "
-          f"a sequence is {describe(tokenizer, frame)}", flush=True)
+    print(
+        f"target {arguments.target_token!r} is token {target} ({tokenizer.convert_ids_to_tokens(target)!r}); "
+        f"a sequence is {describe(tokenizer, frame)}",
+        flush=True,
+    )
 
     documents, dropped, prevalence = collect_windows(arguments, tokenizer, target)
     splits = make_splits(arguments, documents, frame)
@@ -128,11 +131,15 @@ def explain_emptiness(arguments, counted, kept):
     if counted["texts"] == 0:
         raise UserError(f"--dataset {arguments.dataset} holds no texts; choose another")
     if counted["targets"] == 0:
-        raise UserError(f"--target_token {arguments.target_token!r} does not occur in the {counted['texts']} text(s) of "
-                        f"{arguments.dataset}; choose another token or other texts")
+        raise UserError(
+            f"--target_token {arguments.target_token!r} does not occur in the {counted['texts']} text(s) of "
+            f"{arguments.dataset}; choose another token or other texts"
+        )
     if not kept.names:
-        raise UserError(f"every text of {arguments.dataset} is too short: a window is {arguments.context_length + 1} "
-                        "tokens; use a smaller --context_length or longer texts")
+        raise UserError(
+            f"every text of {arguments.dataset} is too short: a window is {arguments.context_length + 1} "
+            "tokens; use a smaller --context_length or longer texts"
+        )
 
 
 def make_splits(arguments, kept, frame):
@@ -145,28 +152,56 @@ def make_splits(arguments, kept, frame):
     for document, (items, group) in enumerate(zip(kept.windows, kept.groups, strict=True)):
         windows = sorted(chain.from_iterable(items), key=lambda window: window.start)
         splits[split_of[group]] += [(window, document, number_of[group], 0) for window in windows]
-    return {"splits": {name: assemble(rows, frame) for name, rows in splits.items()},
-            "documents": kept.names, "document_hashes": kept.hashes, "groups": group_names}
+    return {
+        "splits": {name: assemble(rows, frame) for name, rows in splits.items()},
+        "documents": kept.names,
+        "document_hashes": kept.hashes,
+        "groups": group_names,
+    }
 
 
 def write(arguments, tokenizer, frame, target, made, dropped, prevalence):
     counts = {name: count(sequences) for name, sequences in made["splits"].items()}
     metadata = {
-        "task": "token", "source": {key: getattr(arguments, key) for key in
-                                    ("dataset", "text_column", "language", "max_texts")},
-        "model_name": arguments.model_name, "tokenizer": about_tokenizer(tokenizer, frame),
-        "targets": [{"name": arguments.target_token, "token": target,
-                     "piece": tokenizer.convert_ids_to_tokens(target), "prevalence": prevalence}],
-        "label_rule": "target", "default_lag": -1, "positions": arguments.positions,
+        "task": "token",
+        "source": {key: getattr(arguments, key) for key in ("dataset", "text_column", "language", "max_texts")},
+        "model_name": arguments.model_name,
+        "tokenizer": about_tokenizer(tokenizer, frame),
+        "targets": [
+            {
+                "name": arguments.target_token,
+                "token": target,
+                "piece": tokenizer.convert_ids_to_tokens(target),
+                "prevalence": prevalence,
+            }
+        ],
+        "label_rule": "target",
+        "default_lag": -1,
+        "positions": arguments.positions,
         "context_length": arguments.context_length,
         "min_context": arguments.min_context if arguments.positions == "all" else arguments.context_length,
-        "overlap": None, "prevalence": prevalence, "max_chunks_per_class": arguments.max_chunks_per_class,
-        "train_ratio": arguments.train_ratio, "seed": arguments.seed, "splits": counts, "dropped": dropped,
-        "versions": versions(), "documents": made["documents"], "document_hashes": made["document_hashes"],
-        "length_buckets": None, "groups": made["groups"], "dataset_fingerprint": dataset_fingerprint(made["splits"]),
+        "overlap": None,
+        "prevalence": prevalence,
+        "max_chunks_per_class": arguments.max_chunks_per_class,
+        "train_ratio": arguments.train_ratio,
+        "seed": arguments.seed,
+        "splits": counts,
+        "dropped": dropped,
+        "versions": versions(),
+        "documents": made["documents"],
+        "document_hashes": made["document_hashes"],
+        "length_buckets": None,
+        "groups": made["groups"],
+        "dataset_fingerprint": dataset_fingerprint(made["splits"]),
     }
     write_dataset(arguments.output_dir, made["splits"], metadata)
-    print(f"{arguments.target_token!r} is {prevalence:.2%} of the tokens; dropped: "
-          + (", ".join(f"{number} {what.replace('_', ' ')}" for what, number in dropped.items()
-                       if what != "texts_read" and number) or "nothing"))
+    print(
+        f"{arguments.target_token!r} is {prevalence:.2%} of the tokens; dropped: "
+        + (
+            ", ".join(
+                f"{number} {what.replace('_', ' ')}" for what, number in dropped.items() if what != "texts_read" and number
+            )
+            or "nothing"
+        )
+    )
     report_files(arguments.output_dir, counts)

@@ -57,11 +57,15 @@ def choose_targets(collection, wanted) -> list[str]:
     enough = [target for target in collection.targets if len(positive_in[target]) >= needed]
     for name in [] if wanted == ALL else wanted:
         if name not in positive_in:
-            raise UserError(f"there is no label {name!r}{nearest(name, collection.targets)}; "
-                            f"the labels are {', '.join(collection.targets)}")
+            raise UserError(
+                f"there is no label {name!r}{nearest(name, collection.targets)}; "
+                f"the labels are {', '.join(collection.targets)}"
+            )
         if name not in enough:
-            raise UserError(f"label {name!r} is positive in {len(positive_in[name])} {'splits' if splits else 'groups'}, "
-                            f"{needed} are needed; choose another or give more texts")
+            raise UserError(
+                f"label {name!r} is positive in {len(positive_in[name])} {'splits' if splits else 'groups'}, "
+                f"{needed} are needed; choose another or give more texts"
+            )
     if not enough:
         raise UserError(f"no label is positive in {needed} {'splits' if splits else 'groups'}; give more texts")
     return enough if wanted == ALL else list(dict.fromkeys(wanted))
@@ -74,8 +78,11 @@ def nearest(name, known) -> str:
 
 def describe(counts) -> str:
     """{"rows": 1494, "duplicates_merged": 0, "groups": 12} -> "1,494 rows, 12 groups"; what is not a number is left out."""
-    return ", ".join(f"{value:,} {key.replace('_', ' ')}" for key, value in counts.items()
-                     if isinstance(value, int) and not isinstance(value, bool) and value)
+    return ", ".join(
+        f"{value:,} {key.replace('_', ' ')}"
+        for key, value in counts.items()
+        if isinstance(value, int) and not isinstance(value, bool) and value
+    )
 
 
 def normalised(text) -> str:
@@ -86,7 +93,7 @@ def normalised(text) -> str:
 def merge_copies(keys: Sequence[Hashable], truths: Sequence) -> tuple[list[int], dict[str, int]]:
     """Rows to keep: the first of each key, unless rows of that key contradict each other. And what was dropped.
 
-        merge_copies("aabbc", [1, 1, 0, 1, 0]) -> [0, 4], {"duplicates_merged": 1, "conflicting_rows": 2}
+    merge_copies("aabbc", [1, 1, 0, 1, 0]) -> [0, 4], {"duplicates_merged": 1, "conflicting_rows": 2}
     """
     first, contradicted = {}, set()
     for row, (key, truth) in enumerate(zip(keys, truths, strict=True)):
@@ -100,7 +107,7 @@ def merge_copies(keys: Sequence[Hashable], truths: Sequence) -> tuple[list[int],
 def join_by_keys(keys: Sequence[Sequence[Hashable]]) -> list[int]:
     """The first row that each row is tied to: rows that share any key are one group, and so are their neighbours.
 
-        join_by_keys([["a"], ["b"], ["a", "c"], ["c", "b"]]) -> [0, 0, 0, 0]
+    join_by_keys([["a"], ["b"], ["a", "c"], ["c", "b"]]) -> [0, 0, 0, 0]
     """
     parent = list(range(len(keys)))
 
@@ -122,7 +129,7 @@ def merged(intervals, text=None) -> tuple[list[list], int]:
     text is given; and how many overlapped."""
     result, overlapping = [], 0
     for start, end in sorted(intervals):
-        if result and (start <= result[-1][1] or text is not None and text[result[-1][1]:start].isspace()):
+        if result and (start <= result[-1][1] or text is not None and text[result[-1][1] : start].isspace()):
             overlapping += start < result[-1][1]
             result[-1][1] = max(result[-1][1], end)
         else:
@@ -158,8 +165,9 @@ def decode(data, path, first_line=1) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = first_line + data.count(b"\n", 0, error.start)
-        raise UserError(f"{path}, line {line}: not UTF-8 (byte {data[error.start]:#04x}); convert it "
-                        "(iconv -t UTF-8)") from error
+        raise UserError(
+            f"{path}, line {line}: not UTF-8 (byte {data[error.start]:#04x}); convert it (iconv -t UTF-8)"
+        ) from error
 
 
 def json_lines(path) -> Iterator[tuple[int, dict]]:
@@ -179,7 +187,7 @@ def parse_json(text, where, remedy):
 def json_object(text, where) -> dict:
     row = parse_json(text, where, "one JSON object a line")
     if not isinstance(row, dict):
-        raise UserError(f"{where}: a JSON {type(row).__name__}, not an object such as {{\"text\": ...}}")
+        raise UserError(f'{where}: a JSON {type(row).__name__}, not an object such as {{"text": ...}}')
     return row
 
 
@@ -196,6 +204,8 @@ def require_text(value, where) -> str:
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise UserError(f"{where}: {value[error.start]!r} at character {error.start} is half a surrogate pair and no text; "
-                        "mend or leave out the row") from error
+        raise UserError(
+            f"{where}: {value[error.start]!r} at character {error.start} is half a surrogate pair and no text; "
+            "mend or leave out the row"
+        ) from error
     return value

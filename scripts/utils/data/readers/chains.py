@@ -59,21 +59,46 @@ def read_chains(path, prompt=plain_prompt) -> Collection:
         by_label.update(label for _, _, label in segments)
         documents.append(as_document(name, row, segments, prompt, counts))
     if not documents:
-        raise UserError(f"--input {path}: no segment of any annotated_chain was found in its reasoning_chain; segments are "
-                        '["label"]text["end-section"]')
-    kept, dropped = merge_copies([normalised(document.text) for document in documents],
-                                 [document.spans for document in documents])
+        raise UserError(
+            f"--input {path}: no segment of any annotated_chain was found in its reasoning_chain; segments are "
+            '["label"]text["end-section"]'
+        )
+    kept, dropped = merge_copies(
+        [normalised(document.text) for document in documents], [document.spans for document in documents]
+    )
     documents = joined([documents[row] for row in kept])
     labels = [label for document in documents for _, _, label in document.spans]
     if len(set(labels)) < 2:
-        raise UserError(f"--input {path}: one class only: every segment is {labels[0]!r}, and what has no label is unknown; "
-                        "mark other segments too")
-    return Collection(documents, by_frequency(labels), {
-        "rows": len(rows), "chains_without_segments": counts["chains_without_segments"], **dropped,
-        "documents": len(documents), "groups": len({document.group for document in documents}),
-        **{name: counts[name] for name in ("segments", "unmatched_segments", "unclosed_segments", "empty_segments",
-                                           "broken_marks", "stray_end_marks", "uncovered_characters", "characters")},
-        "segments_by_label": dict(by_label.most_common()), "spans": dict(Counter(labels).most_common())})
+        raise UserError(
+            f"--input {path}: one class only: every segment is {labels[0]!r}, and what has no label is unknown; "
+            "mark other segments too"
+        )
+    return Collection(
+        documents,
+        by_frequency(labels),
+        {
+            "rows": len(rows),
+            "chains_without_segments": counts["chains_without_segments"],
+            **dropped,
+            "documents": len(documents),
+            "groups": len({document.group for document in documents}),
+            **{
+                name: counts[name]
+                for name in (
+                    "segments",
+                    "unmatched_segments",
+                    "unclosed_segments",
+                    "empty_segments",
+                    "broken_marks",
+                    "stray_end_marks",
+                    "uncovered_characters",
+                    "characters",
+                )
+            },
+            "segments_by_label": dict(by_label.most_common()),
+            "spans": dict(Counter(labels).most_common()),
+        },
+    )
 
 
 def read_rows(path):
@@ -138,7 +163,7 @@ def marked_segments(annotated, original, counts) -> list[tuple[str, str]]:
             continue
         counts["unclosed_segments"] += open_label  # the one before
         open_label = True
-        segments.append((label, annotated[mark.end():end]))
+        segments.append((label, annotated[mark.end() : end]))
     counts["unclosed_segments"] += open_label
     counts["segments"] += len(segments)
     return segments
@@ -157,14 +182,28 @@ def as_document(name, row, segments, prompt, counts) -> Annotated:
     offset = len(before)
     text = before + chain
     spans = tuple(sorted((start + offset, end + offset, label) for start, end, label in spans))
-    return Annotated(text, name, name, spans, complement(spans, 0, len(text)),
-                     meta={"chain_start": offset, "problem": row["problem"]})
+    return Annotated(
+        text, name, name, spans, complement(spans, 0, len(text)), meta={"chain_start": offset, "problem": row["problem"]}
+    )
 
 
 def joined(documents) -> list[Annotated]:
     """The documents with their groups: chains of one problem, and copies of one chain, belong together."""
-    keys = [(("problem", normalised(document.meta["problem"])),
-             ("chain", normalised(document.text[document.meta["chain_start"]:]))) for document in documents]
-    return [Annotated(document.text, document.name, f"problem {first + 1} ({documents[first].name})", document.spans,
-                      document.unknown, meta={"chain_start": document.meta["chain_start"]})
-            for document, first in zip(documents, join_by_keys(keys), strict=True)]
+    keys = [
+        (
+            ("problem", normalised(document.meta["problem"])),
+            ("chain", normalised(document.text[document.meta["chain_start"] :])),
+        )
+        for document in documents
+    ]
+    return [
+        Annotated(
+            document.text,
+            document.name,
+            f"problem {first + 1} ({documents[first].name})",
+            document.spans,
+            document.unknown,
+            meta={"chain_start": document.meta["chain_start"]},
+        )
+        for document, first in zip(documents, join_by_keys(keys), strict=True)
+    ]

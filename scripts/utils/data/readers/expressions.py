@@ -34,12 +34,29 @@ MOST_NODES, MOST_DEPTH = 300, 30  # of its syntax tree
 GROWTH = 10  # an expression may make texts this many times as long as the column's, and
 SPARE_CHARACTERS = 1_000_000  # this many more
 NUMBERS, TRUTHS, TEXT, MIXED = "numbers", "truth values", "text", "values of several kinds"
-COMPARISONS = {ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le,
-               ast.Gt: operator.gt, ast.GtE: operator.ge}
-ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
-              ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod}
-LOGIC = {ast.BitAnd: operator.and_, ast.BitOr: operator.or_, ast.BitXor: operator.xor, ast.And: operator.and_,
-         ast.Or: operator.or_}
+COMPARISONS = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+ARITHMETIC = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
+LOGIC = {
+    ast.BitAnd: operator.and_,
+    ast.BitOr: operator.or_,
+    ast.BitXor: operator.xor,
+    ast.And: operator.and_,
+    ast.Or: operator.or_,
+}
 
 
 class Expression:
@@ -53,8 +70,9 @@ class Expression:
     def __init__(self, text, where="expression"):
         self.text, self.where = str(text).strip(), where
         self.tree = self._parse()
-        self.uses_missing = any(isinstance(node, ast.Attribute) and node.attr in ABOUT_MISSING
-                                for node in ast.walk(self.tree))
+        self.uses_missing = any(
+            isinstance(node, ast.Attribute) and node.attr in ABOUT_MISSING for node in ast.walk(self.tree)
+        )
 
     def of(self, column) -> pd.Series:
         """The value for every row of `column`: a Series of truth values, numbers or texts with its index."""
@@ -91,8 +109,9 @@ class Expression:
 
     def _error(self, reason) -> UserError:
         short = self.text if len(self.text) <= 80 else f"{self.text[:77]}..."
-        return UserError(f"{self.where}: {reason}: {short!r}; write an expression such as {COLUMN} == 1 or "
-                         f'{COLUMN}.str.contains("word")')
+        return UserError(
+            f'{self.where}: {reason}: {short!r}; write an expression such as {COLUMN} == 1 or {COLUMN}.str.contains("word")'
+        )
 
 
 class Walk:
@@ -147,14 +166,17 @@ class Walk:
         if unknown := [sign for sign in node.ops if type(sign) not in COMPARISONS]:
             raise Refused(f"{type(unknown[0]).__name__} is not allowed; to look a value up write {COLUMN}.isin([...])")
         operands = [self.value(part) for part in (node.left, *node.comparators)]
-        return self.logic(ast.And(), [compare(sign, left, right) for sign, left, right in
-                                      zip(node.ops, operands, operands[1:], strict=False)])
+        return self.logic(
+            ast.And(),
+            [compare(sign, left, right) for sign, left, right in zip(node.ops, operands, operands[1:], strict=False)],
+        )
 
     def logic(self, sign, values):
         for value in values:
             if kind(value) != TRUTHS:
-                raise Refused(f"& | ^ and or not join truth values, one side holds {kind(value)} (write brackets around "
-                              "comparisons)")
+                raise Refused(
+                    f"& | ^ and or not join truth values, one side holds {kind(value)} (write brackets around comparisons)"
+                )
         result = values[0]
         for value in values[1:]:
             result = LOGIC[type(sign)](result, value)

@@ -9,23 +9,60 @@ NAMED_COMPARISONS = {"eq": ast.Eq, "ne": ast.NotEq, "lt": ast.Lt, "le": ast.LtE,
 # What each method takes, in pandas' order, as far as the order agrees.
 PATTERN = {"pat": str, "case": bool, "na": bool}
 TEXT_METHODS = {
-    "contains": {**PATTERN, "regex": bool}, "match": PATTERN, "fullmatch": PATTERN, "count": {"pat": str},
-    "startswith": {"pat": (str, tuple), "na": bool}, "endswith": {"pat": (str, tuple), "na": bool},
-    "replace": {"pat": str, "repl": str, "regex": bool}, "slice": {"start": int, "stop": int, "step": int},
-    "get": {"i": int}, "strip": {"to_strip": str}, "lstrip": {"to_strip": str}, "rstrip": {"to_strip": str},
-    "removeprefix": {"prefix": str}, "removesuffix": {"suffix": str},
-    **{name: {} for name in ("len", "lower", "upper", "title", "capitalize", "swapcase", "casefold", "isalpha", "isdigit",
-                             "isnumeric", "isdecimal", "isalnum", "isspace", "islower", "isupper", "istitle")}}
-COLUMN_METHODS = {"isin": {"values": (list, tuple, set)}, "between": {"left": (int, float, str), "right": (int, float, str)},
-                  "fillna": {"value": (str, int, float, bool)}, "astype": {"dtype": type}, "abs": {},
-                  **{name: {"other": (str, int, float, bool)} for name in NAMED_COMPARISONS},
-                  **{name: {} for name in ("notna", "notnull", "isna", "isnull")}}
+    "contains": {**PATTERN, "regex": bool},
+    "match": PATTERN,
+    "fullmatch": PATTERN,
+    "count": {"pat": str},
+    "startswith": {"pat": (str, tuple), "na": bool},
+    "endswith": {"pat": (str, tuple), "na": bool},
+    "replace": {"pat": str, "repl": str, "regex": bool},
+    "slice": {"start": int, "stop": int, "step": int},
+    "get": {"i": int},
+    "strip": {"to_strip": str},
+    "lstrip": {"to_strip": str},
+    "rstrip": {"to_strip": str},
+    "removeprefix": {"prefix": str},
+    "removesuffix": {"suffix": str},
+    **{
+        name: {}
+        for name in (
+            "len",
+            "lower",
+            "upper",
+            "title",
+            "capitalize",
+            "swapcase",
+            "casefold",
+            "isalpha",
+            "isdigit",
+            "isnumeric",
+            "isdecimal",
+            "isalnum",
+            "isspace",
+            "islower",
+            "isupper",
+            "istitle",
+        )
+    },
+}
+COLUMN_METHODS = {
+    "isin": {"values": (list, tuple, set)},
+    "between": {"left": (int, float, str), "right": (int, float, str)},
+    "fillna": {"value": (str, int, float, bool)},
+    "astype": {"dtype": type},
+    "abs": {},
+    **{name: {"other": (str, int, float, bool)} for name in NAMED_COMPARISONS},
+    **{name: {} for name in ("notna", "notnull", "isna", "isnull")},
+}
 ABOUT_MISSING = {"notna", "notnull", "isna", "isnull", "fillna"}
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 # One character, a class of them, an anchor or a bar at a time: every match takes one try at each place.
-PLAIN_PATTERN = re.compile(r"""(?: [^\\\[\](){}*+?] | \\[dDwWsSbBnrt] | \\[^A-Za-z0-9]
+PLAIN_PATTERN = re.compile(
+    r"""(?: [^\\\[\](){}*+?] | \\[dDwWsSbBnrt] | \\[^A-Za-z0-9]
                                 | \[ \^? (?: [^\\\[\]&|~-] | \\[dDwWsS] | \\[^A-Za-z0-9]
-                                          | (?<=[A-Za-z0-9])-(?=[A-Za-z0-9]) )+ \] )*""", re.VERBOSE)
+                                          | (?<=[A-Za-z0-9])-(?=[A-Za-z0-9]) )+ \] )*""",
+    re.VERBOSE,
+)
 
 
 class Refused(Exception):
@@ -94,6 +131,8 @@ def whole(node) -> int:
 
 def check_pattern(pattern):
     if not PLAIN_PATTERN.fullmatch(pattern):
-        raise Refused(f"the pattern {pattern[:60]!r} has groups or repeats, which can take for ever; write alternatives as "
-                      "a|b, escape signs with a backslash, or take the text as it stands: "
-                      f"{COLUMN}.str.contains(..., regex=False)")
+        raise Refused(
+            f"the pattern {pattern[:60]!r} has groups or repeats, which can take for ever; write alternatives as "
+            "a|b, escape signs with a backslash, or take the text as it stands: "
+            f"{COLUMN}.str.contains(..., regex=False)"
+        )

@@ -14,10 +14,16 @@ from utils.data.readers.document import Document
 
 ENDINGS = (".txt", ".jsonl", ".parquet")
 # Project Gutenberg frames each book with its licence; these lines part it from the book, in their forms since the 1990s.
-START = re.compile(r"\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG EBOOK.{0,500}?\*\*\*|"
-                   r"\*END\*? ?THE SMALL PRINT!.{0,200}?\*END\*|\*END THE SMALL PRINT![^\n]*", re.DOTALL)
-END = re.compile(r"\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG EBOOK|"
-                 r"^End of (?:the |this )?Project Gutenberg(?:'s|’s)?\b", re.MULTILINE | re.IGNORECASE)
+START = re.compile(
+    r"\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG EBOOK.{0,500}?\*\*\*|"
+    r"\*END\*? ?THE SMALL PRINT!.{0,200}?\*END\*|\*END THE SMALL PRINT![^\n]*",
+    re.DOTALL,
+)
+END = re.compile(
+    r"\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG EBOOK|"
+    r"^End of (?:the |this )?Project Gutenberg(?:'s|’s)?\b",
+    re.MULTILINE | re.IGNORECASE,
+)
 
 
 def read_texts(source, column="text", split="en", limit=None) -> Iterator[Document]:
@@ -44,9 +50,9 @@ def require_text_file(path):
 def without_licence(text) -> str:
     """The book without Project Gutenberg's header and footer; any other text as it is."""
     if start := START.search(text):
-        text = text[start.end():]
+        text = text[start.end() :]
     if end := END.search(text):
-        text = text[:end.start()]
+        text = text[: end.start()]
     return text
 
 
@@ -64,8 +70,10 @@ def local_files(source) -> list[Path]:
             raise UserError(f"--dataset {source}: there is no such file; check the path")
         return found
     if path.is_file():
-        raise UserError(f"--dataset {source}: cannot read {path.suffix or 'such'} files; give .txt, .jsonl, "
-                        ".parquet, a folder or a Hub dataset")
+        raise UserError(
+            f"--dataset {source}: cannot read {path.suffix or 'such'} files; give .txt, .jsonl, "
+            ".parquet, a folder or a Hub dataset"
+        )
     return []
 
 
@@ -76,8 +84,10 @@ def read_files(paths, column) -> Iterator[tuple[str, str]]:
         try:
             yield from readers.get(path.suffix, read_txt)(path, path.relative_to(common).as_posix(), column)
         except UnicodeDecodeError as error:
-            raise UserError(f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}; "
-                            "convert it (iconv -t UTF-8)") from error
+            raise UserError(
+                f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}; "
+                "convert it (iconv -t UTF-8)"
+            ) from error
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}; give files that you may read") from error
 
@@ -94,8 +104,9 @@ def read_jsonl(path, name, column):
             try:
                 row = json.loads(line.decode("utf-8"))
             except UnicodeDecodeError as error:
-                raise UserError(f"{path}, line {number}: not UTF-8 (byte {error.object[error.start]:#04x}); "
-                                "convert it (iconv -t UTF-8)") from error
+                raise UserError(
+                    f"{path}, line {number}: not UTF-8 (byte {error.object[error.start]:#04x}); convert it (iconv -t UTF-8)"
+                ) from error
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number}: not JSON ({error}); one JSON object a line") from error
             yield name_of(row, f"{name}:{number}"), text_of(row, column, f"{path}, line {number}")
@@ -109,8 +120,9 @@ def read_parquet(path, name, column):
         file = pyarrow.parquet.ParquetFile(path)
         names = file.schema_arrow.names
         if column not in names:
-            raise UserError(f"{path} has no column {column!r}; its columns are {', '.join(names)}: choose one with "
-                            "--text_column")
+            raise UserError(
+                f"{path} has no column {column!r}; its columns are {', '.join(names)}: choose one with --text_column"
+            )
         number = 0
         for batch in file.iter_batches(batch_size=1, columns=[name for name in ("id", column) if name in names]):
             for row in batch.to_pylist():
@@ -140,8 +152,9 @@ def read_dataset(name, column, split):
             if "Bad split" not in str(error) and "Unknown split" not in str(error):
                 raise
             known = datasets.get_dataset_split_names(name)
-            raise UserError(f"--language {split}: dataset {name} has no such split; it has "
-                            f"{', '.join(map(str, known))}") from error
+            raise UserError(
+                f"--language {split}: dataset {name} has no such split; it has {', '.join(map(str, known))}"
+            ) from error
     number = 0
     while first is not None:
         number += 1
@@ -159,11 +172,14 @@ def text_of(row, column, where) -> str:
         columns = ", ".join(row) if isinstance(row, dict) else type(row).__name__
         raise UserError(f"{where}: no column {column!r} (found {columns}); choose one with --text_column")
     if not isinstance(row[column], str):
-        raise UserError(f"{where}: column {column!r} holds {type(row[column]).__name__}, not text; choose another "
-                        "with --text_column")
+        raise UserError(
+            f"{where}: column {column!r} holds {type(row[column]).__name__}, not text; choose another with --text_column"
+        )
     try:
         row[column].encode("utf-8")
     except UnicodeEncodeError as error:
-        raise UserError(f"{where}: {error.object[error.start]!r} at character {error.start} is half a surrogate pair and "
-                        "no text; repair or leave out the row") from error
+        raise UserError(
+            f"{where}: {error.object[error.start]!r} at character {error.start} is half a surrogate pair and "
+            "no text; repair or leave out the row"
+        ) from error
     return row[column]

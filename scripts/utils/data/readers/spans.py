@@ -19,8 +19,15 @@ from utils.data.readers.annotated import (
 
 SPANS, NEEDLE, FAMILY = "spans", "needle_char_span", "needle_family"
 NEEDLE_LABEL, PLAIN_LABEL = "needle", "span"  # of spans that the file does not label
-SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-               "test": "test"}
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+}
 JOINERS = "\u200c\u200d"  # zero-width joiners: what stands on both sides is one character to the eye
 SKIN_TONES = {chr(code) for code in range(0x1F3FB, 0x1F400)}
 
@@ -44,29 +51,45 @@ def read_spans(path, text_column="text", group_by=None) -> Collection:
     key = span_field(rows, path)
     group_by = group_field(rows, group_by, path)
     counts = Counter()
-    documents = [document for number, row in rows
-                 if (document := read_row(path, number, row, key, text_column, group_by, counts))]
+    documents = [
+        document for number, row in rows if (document := read_row(path, number, row, key, text_column, group_by, counts))
+    ]
     check_splits(documents, len(rows) - counts["empty_texts"], path)
-    kept, dropped = merge_copies([normalised(document.text) for document in documents],
-                                 [marked_texts(document) for document in documents])
+    kept, dropped = merge_copies(
+        [normalised(document.text) for document in documents], [marked_texts(document) for document in documents]
+    )
     documents = [documents[row] for row in kept]
     check_groups(documents, group_by, path)
     require_both_classes(documents, path)
     labels = [label for document in documents for _, _, label in document.spans]
-    return Collection(documents, by_frequency(labels), {
-        "rows": len(rows), **{name: counts[name] for name in
-                              ("empty_texts", "empty_spans", "overlapping_spans", "spans_that_cut_a_character")},
-        **dropped, "documents": len(documents), "documents_with_spans": sum(bool(item.spans) for item in documents),
-        "groups": len({item.group for item in documents}), "spans": dict(Counter(labels).most_common()),
-        "splits": dict(Counter(item.split for item in documents if item.split)), "grouped_by": group_by})
+    return Collection(
+        documents,
+        by_frequency(labels),
+        {
+            "rows": len(rows),
+            **{
+                name: counts[name]
+                for name in ("empty_texts", "empty_spans", "overlapping_spans", "spans_that_cut_a_character")
+            },
+            **dropped,
+            "documents": len(documents),
+            "documents_with_spans": sum(bool(item.spans) for item in documents),
+            "groups": len({item.group for item in documents}),
+            "spans": dict(Counter(labels).most_common()),
+            "splits": dict(Counter(item.split for item in documents if item.split)),
+            "grouped_by": group_by,
+        },
+    )
 
 
 def span_field(rows, path) -> str:
     for key in (SPANS, NEEDLE):
         if any(key in row for _, row in rows):
             return key
-    raise UserError(f"--input {path}: no row has {SPANS!r} or {NEEDLE!r} (found {', '.join(rows[0][1])}); add spans as "
-                    "[[start, end], ...]")
+    raise UserError(
+        f"--input {path}: no row has {SPANS!r} or {NEEDLE!r} (found {', '.join(rows[0][1])}); add spans as "
+        "[[start, end], ...]"
+    )
 
 
 def group_field(rows, group_by, path) -> str | None:
@@ -94,10 +117,14 @@ def read_row(path, number, row, key, text_column, group_by, counts) -> Annotated
     group = row.get(group_by) if group_by else None
     if isinstance(group, (list, dict)):
         raise UserError(f"{where}: --group_by {group_by} holds a {type(group).__name__}; choose a field with one value")
-    return Annotated(text, str(row["id"]) if row.get("id") is not None else f"{Path(path).name}:{number}",
-                     f"line {number}" if group is None else f"{group_by}={group}", spans,
-                     split=split_name(row.get("split"), where),
-                     meta={name: value for name, value in row.items() if name not in (text_column, key, "split", "id")})
+    return Annotated(
+        text,
+        str(row["id"]) if row.get("id") is not None else f"{Path(path).name}:{number}",
+        f"line {number}" if group is None else f"{group_by}={group}",
+        spans,
+        split=split_name(row.get("split"), where),
+        meta={name: value for name, value in row.items() if name not in (text_column, key, "split", "id")},
+    )
 
 
 def given_spans(row, where) -> list[tuple]:
@@ -127,15 +154,17 @@ def needle_span(row, text, where) -> list[tuple]:
         raise UserError(f"{where}: {NEEDLE} {shown(span)} is not [start, end]")
     check_offsets(*span, text, where)
     needle = row.get("needle_text")
-    if needle is not None and text[span[0]:span[1]] != needle:
-        raise UserError(f"{where}: {NEEDLE} {span} holds {shown(text[slice(*span)])}, needle_text is {shown(needle)}"
-                        f"{other_units(text, span, needle)}; offsets count characters")
+    if needle is not None and text[span[0] : span[1]] != needle:
+        raise UserError(
+            f"{where}: {NEEDLE} {span} holds {shown(text[slice(*span)])}, needle_text is {shown(needle)}"
+            f"{other_units(text, span, needle)}; offsets count characters"
+        )
     return [(*span, NEEDLE_LABEL)]
 
 
 def other_units(text, span, needle) -> str:
     for encoding, width, unit in (("utf-8", 1, "UTF-8 bytes"), ("utf-16-le", 2, "UTF-16 units")):
-        part = text.encode(encoding)[width * span[0]:width * span[1]]
+        part = text.encode(encoding)[width * span[0] : width * span[1]]
         if isinstance(needle, str) and part == needle.encode(encoding, "surrogatepass"):
             return f", which it holds in {unit}"
     return ""
@@ -164,8 +193,13 @@ def check_offsets(start, end, text, where):
         raise UserError(f"{where}: span [{shown(start)}, {shown(end)}]: offsets are whole numbers")
     if 0 <= start <= end <= len(text):
         return
-    problem = ("ends before it starts" if start > end else "starts before the text" if start < 0 else
-               f"reaches beyond the {len(text)} characters of the text")
+    problem = (
+        "ends before it starts"
+        if start > end
+        else "starts before the text"
+        if start < 0
+        else f"reaches beyond the {len(text)} characters of the text"
+    )
     size = len(text.encode("utf-8"))
     units = f" (it has {size} bytes: offsets count characters)" if len(text) < end <= size else ""
     raise UserError(f"{where}: span [{shown(start)}, {shown(end)}] {problem}{units}; mend or leave out the row")
@@ -175,8 +209,12 @@ def cuts_character(text, position) -> bool:
     """Does `position` part a character from what belongs to it: accents, variation selectors, joined emoji?"""
     if not 0 < position < len(text):
         return False
-    return (unicodedata.category(text[position]) in ("Mn", "Me") or text[position] in SKIN_TONES
-            or text[position] in JOINERS or text[position - 1] in JOINERS)
+    return (
+        unicodedata.category(text[position]) in ("Mn", "Me")
+        or text[position] in SKIN_TONES
+        or text[position] in JOINERS
+        or text[position - 1] in JOINERS
+    )
 
 
 def split_name(value, where) -> str | None:
@@ -200,8 +238,10 @@ def check_groups(documents, group_by, path):
     for document in documents:
         other = split_of.setdefault(document.group, document.split)
         if other != document.split:
-            raise UserError(f"--input {path}: {document.group} stands in {other} and in {document.split}; group by another "
-                            f"field than {group_by}, or take the splits out of the file")
+            raise UserError(
+                f"--input {path}: {document.group} stands in {other} and in {document.split}; group by another "
+                f"field than {group_by}, or take the splits out of the file"
+            )
 
 
 def marked_texts(document) -> list:

@@ -82,8 +82,10 @@ def read_index(path, datasets=ALL, group_column=None, as_published=False) -> Col
         entries[row[TAG]] = (number, row)
     chosen = choose_sets(entries, datasets, path)
     sets = [text_set(Path(path), number, row) for number, row in chosen]
-    found = [usable_rows(item, read_csv_table(source_path(Path(path), item), (item.text_column, group_column)),
-                         group_column) for item in sets]
+    found = [
+        usable_rows(item, read_csv_table(source_path(Path(path), item), (item.text_column, group_column)), group_column)
+        for item in sets
+    ]
     require_group_column(found, group_column)
     collection = collect(found, as_published)
     collection.counts["sets_of_another_type"] = len(entries) - len(chosen) if datasets == ALL else 0
@@ -91,16 +93,32 @@ def read_index(path, datasets=ALL, group_column=None, as_published=False) -> Col
     return collection
 
 
-def read_table(source, text_column="text", label_column="label", group_column=None, label_expression="col", name=None,
-               split="train", as_published=False) -> Collection:
+def read_table(
+    source,
+    text_column="text",
+    label_column="label",
+    group_column=None,
+    label_expression="col",
+    name=None,
+    split="train",
+    as_published=False,
+) -> Collection:
     """One set: a CSV file, or a dataset of the Hub (or a folder laid out like one), of which `split` is read.
 
     label_expression says which labels are positive; `col` itself will do where they are 0 and 1. name: of the target,
     by default the label column.
     """
     name = name or label_column
-    item = TextSet(name, str(source), text_column, label_column, Expression("col", "--text_column"),
-                   Expression(label_expression, "--label_expression"), f"--input {source}", f"{name}.csv")
+    item = TextSet(
+        name,
+        str(source),
+        text_column,
+        label_column,
+        Expression("col", "--text_column"),
+        Expression(label_expression, "--label_expression"),
+        f"--input {source}",
+        f"{name}.csv",
+    )
     local = Path(source).is_file()
     table = read_csv_table(source, (text_column, group_column)) if local else read_dataset(str(source), split)
     found = [usable_rows(item, table, group_column)]
@@ -127,10 +145,18 @@ def is_binary(row) -> bool:
 
 
 def text_set(path, number, row) -> TextSet:
-    expressions = [Expression(row[name] or "col", f"{path}, row {number}, {name!r}")
-                   for name in (TEXT_EXPRESSION, LABEL_EXPRESSION)]
-    return TextSet(row[TAG], row[SOURCE], row[TEXT_FROM], row[LABEL_FROM], *expressions, f"{path}, row {number}",
-                   row.get(SAVE_NAME) or f"{row[TAG]}.csv")
+    expressions = [
+        Expression(row[name] or "col", f"{path}, row {number}, {name!r}") for name in (TEXT_EXPRESSION, LABEL_EXPRESSION)
+    ]
+    return TextSet(
+        row[TAG],
+        row[SOURCE],
+        row[TEXT_FROM],
+        row[LABEL_FROM],
+        *expressions,
+        f"{path}, row {number}",
+        row.get(SAVE_NAME) or f"{row[TAG]}.csv",
+    )
 
 
 def source_path(index, item) -> Path:
@@ -149,8 +175,13 @@ def read_csv_table(path, text_columns=()) -> pd.DataFrame:
     """A CSV as it stands: only an empty cell is missing ("NA" is a text); `text_columns` are never read as numbers."""
     text = decode(read_bytes(path), path)
     try:
-        table = pd.read_csv(io.StringIO(text), keep_default_na=False, na_values=[""], low_memory=False,
-                            dtype={name: str for name in text_columns if name})
+        table = pd.read_csv(
+            io.StringIO(text),
+            keep_default_na=False,
+            na_values=[""],
+            low_memory=False,
+            dtype={name: str for name in text_columns if name},
+        )
     except ValueError as error:  # pandas' own errors are of this kind
         raise UserError(f"{path} is no CSV table ({error}); give one with a header and as many cells in each row") from error
     if not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus first cells for names of rows
@@ -173,8 +204,10 @@ def usable_rows(item, table, group_column) -> Rows:
     """The rows that have a text and a label, both as their expressions give them."""
     for name, flag in ((item.text_column, "text"), (item.label_column, "label")):
         if name not in table:
-            raise UserError(f"{item.where}: {item.source} has no {flag} column {name!r}{nearest(name, table.columns)}; it "
-                            f"has {', '.join(map(str, table.columns))}")
+            raise UserError(
+                f"{item.where}: {item.source} has no {flag} column {name!r}{nearest(name, table.columns)}; it "
+                f"has {', '.join(map(str, table.columns))}"
+            )
     counts = {"rows": len(table)}
     texts = extracted_texts(item, table[item.text_column])
     empty = texts.isna() | (texts.str.strip() == "")
@@ -186,10 +219,16 @@ def usable_rows(item, table, group_column) -> Rows:
     labels = extracted_labels(item, usable[item.label_column])
     groups = [None] * len(usable)
     if group_column in table:
-        groups = [None if value != value or value is None else (group_column, normalised(str(value)))
-                  for value in usable[group_column]]
-    spare = [str(name) for name in table if name not in (item.text_column, item.label_column, group_column)
-             and pd.api.types.infer_dtype(table[name], skipna=True) == "string"]
+        groups = [
+            None if value != value or value is None else (group_column, normalised(str(value)))
+            for value in usable[group_column]
+        ]
+    spare = [
+        str(name)
+        for name in table
+        if name not in (item.text_column, item.label_column, group_column)
+        and pd.api.types.infer_dtype(table[name], skipna=True) == "string"
+    ]
     counts["unused_text_columns"] = spare
     return Rows(item.tag, texts[usable.index].tolist(), labels, groups, (usable.index + 2).tolist(), counts)
 
@@ -198,8 +237,10 @@ def extracted_texts(item, column) -> pd.Series:
     texts = item.text_expression.of(column)
     wrong = next((value for value in texts if not isinstance(value, str) and value == value and value is not None), None)
     if wrong is not None:
-        raise UserError(f"{item.where}: the texts, {item.text_expression.text!r} of {item.text_column!r}, hold {wrong!r}; "
-                        "choose a column of texts")
+        raise UserError(
+            f"{item.where}: the texts, {item.text_expression.text!r} of {item.text_column!r}, hold {wrong!r}; "
+            "choose a column of texts"
+        )
     return texts
 
 
@@ -210,12 +251,16 @@ def extracted_labels(item, column) -> list[int]:
     expression = f"{item.label_expression.text!r} of {item.label_column!r}"
     if not set(map(type, found)) <= {bool, int, float} or not set(found) <= {0, 1}:
         some = ", ".join(map(shown, found[:5])) + (", ..." if len(found) > 5 else "")
-        raise UserError(f"{item.where}: the labels, {expression}, are {some}, not 0 and 1; say which are 1 with an "
-                        f"expression such as col == {shown(found[0])}")
+        raise UserError(
+            f"{item.where}: the labels, {expression}, are {some}, not 0 and 1; say which are 1 with an "
+            f"expression such as col == {shown(found[0])}"
+        )
     if len(found) < 2:
         there = ", ".join(map(shown, distinct(column)[:5]))
-        raise UserError(f"{item.where}: one class only: the labels, {expression}, are all {int(found[0])}; the column holds "
-                        f"{there}; mend the expression or give both classes")
+        raise UserError(
+            f"{item.where}: one class only: the labels, {expression}, are all {int(found[0])}; the column holds "
+            f"{there}; mend the expression or give both classes"
+        )
     return values.astype(int).tolist()
 
 
@@ -227,8 +272,10 @@ def distinct(values) -> list:
 def require_group_column(found, group_column):
     if group_column and not any(any(rows.groups) for rows in found):
         spare = dict.fromkeys(name for rows in found for name in rows.counts["unused_text_columns"])
-        raise UserError(f"--group_column {group_column}: no chosen set has a value there{nearest(group_column, spare)}; "
-                        f"other columns of text: {', '.join(spare) or 'none'}")
+        raise UserError(
+            f"--group_column {group_column}: no chosen set has a value there{nearest(group_column, spare)}; "
+            f"other columns of text: {', '.join(spare) or 'none'}"
+        )
 
 
 def collect(found, as_published=False) -> Collection:
@@ -248,8 +295,10 @@ def collect(found, as_published=False) -> Collection:
         kept, dropped = (range(len(same)), {}) if as_published else merge_copies(same, rows.labels)
         rows.counts.update(dropped)
         if len({rows.labels[row] for row in kept}) < 2:
-            raise UserError(f"set {rows.tag}: one class only is left after copies were merged and contradictions dropped; "
-                            "give more texts")
+            raise UserError(
+                f"set {rows.tag}: one class only is left after copies were merged and contradictions dropped; "
+                "give more texts"
+            )
         for row in kept:
             text = rows.texts[row]
             identity = (rows.tag, row) if as_published else text
@@ -269,23 +318,35 @@ def named_groups(documents, keys) -> list[Annotated]:
     """Each group goes by its first document's group value, or by that document's name."""
     joined = join_by_keys([sorted(own) for own in keys])
     values = [min((f"{column}={value}" for column, value in own if column != "text"), default=None) for own in keys]
-    return [replace(document, group=values[first] or documents[first].name)
-            for document, first in zip(documents, joined, strict=True)]
+    return [
+        replace(document, group=values[first] or documents[first].name)
+        for document, first in zip(documents, joined, strict=True)
+    ]
 
 
 def table_counts(documents, found) -> dict:
     sizes = Counter(document.group for document in documents)
     for rows in found:
         own = [document for document in documents if rows.tag in document.labels]
-        rows.counts |= {"documents": len(own), "positives": sum(document.labels[rows.tag] for document in own),
-                        "groups": len({document.group for document in own})}
-    return {"documents": len(documents), "groups": len(sizes), "largest_group": max(sizes.values()),
-            "texts_in_several_sets": sum(len(document.labels) > 1 for document in documents),
-            "sets": {rows.tag: rows.counts for rows in found}}
+        rows.counts |= {
+            "documents": len(own),
+            "positives": sum(document.labels[rows.tag] for document in own),
+            "groups": len({document.group for document in own}),
+        }
+    return {
+        "documents": len(documents),
+        "groups": len(sizes),
+        "largest_group": max(sizes.values()),
+        "texts_in_several_sets": sum(len(document.labels) > 1 for document in documents),
+        "sets": {rows.tag: rows.counts for rows in found},
+    }
 
 
 def cleaned_csv(collection, target, lengths) -> str:
     """The documents of one target as `prompt,prompt_len,target`; lengths: tokens of each document of the collection."""
-    rows = [{"prompt": document.text, "prompt_len": int(length), "target": document.labels[target]}
-            for document, length in zip(collection.documents, lengths, strict=True) if target in document.labels]
+    rows = [
+        {"prompt": document.text, "prompt_len": int(length), "target": document.labels[target]}
+        for document, length in zip(collection.documents, lengths, strict=True)
+        if target in document.labels
+    ]
     return csv_text(("prompt", "prompt_len", "target"), rows)

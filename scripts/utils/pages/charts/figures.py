@@ -74,60 +74,123 @@ def heatmap(results, name, heading, scores) -> Chart | None:
     scores = {key: label for key, label in scores.items() if results.has(f"{results.split}_{key}")}
     if not scores:
         return None
-    seeds = sorted({row["seed"] for layers in results.cells.values() for rows in layers.values() for row in rows
-                    if row["seed"] is not None})
+    seeds = sorted(
+        {
+            row["seed"]
+            for layers in results.cells.values()
+            for rows in layers.values()
+            for row in rows
+            if row["seed"] is not None
+        }
+    )
     which = [(None, f"mean of {len(seeds)}"), *options(seeds)] if len(seeds) > 1 else [(None, str(next(iter(seeds), DASH)))]
     hover, limits = {}, {key: score_range(results, key) for key in scores}
 
     def draw(target, probe, score, seed):
         lags, layers = results.lags(target, probe), results.layers(target, probe)
-        grid = [[[row for row in results.rows(target, probe, lag, layer) if seed in (None, row["seed"])] for lag in lags]
-                for layer in layers]
+        grid = [
+            [[row for row in results.rows(target, probe, lag, layer) if seed in (None, row["seed"])] for lag in lags]
+            for layer in layers
+        ]
         column = f"{results.split}_{score}"
         if not any(known(mean(rows, column)) for row in grid for rows in row):
             return None
         key = f"{results.targets.index(target)}/{results.kinds.index(probe)}/{seed}"
         if key not in hover:
-            hover[key] = [[describe(results, target, probe, lag, layer, rows) if rows else "not computed"
-                           for lag, rows in zip(lags, row, strict=True)] for layer, row in zip(layers, grid, strict=True)]
+            hover[key] = [
+                [
+                    describe(results, target, probe, lag, layer, rows) if rows else "not computed"
+                    for lag, rows in zip(lags, row, strict=True)
+                ]
+                for layer, row in zip(layers, grid, strict=True)
+            ]
         z = [[mean(rows, column) for rows in row] for row in grid]
-        marks = [(layers.index(results.chosen[at]), index) for index, lag in enumerate(lags)
-                 if (at := (target, probe, lag)) in results.chosen]
-        drawn = heatmap_figure(z, [plain(layer) for layer in layers], list(map(lag_label, lags)), scores[score],
-                               limits[score], score in DIFFERENCES, key, marks)
+        marks = [
+            (layers.index(results.chosen[at]), index)
+            for index, lag in enumerate(lags)
+            if (at := (target, probe, lag)) in results.chosen
+        ]
+        drawn = heatmap_figure(
+            z,
+            [plain(layer) for layer in layers],
+            list(map(lag_label, lags)),
+            scores[score],
+            limits[score],
+            score in DIFFERENCES,
+            key,
+            marks,
+        )
         return title(results, target, f"{scores[score]} of {kind_name(probe)} probes", lags), drawn
 
-    low = ("Colours of F1 and AUPRC run from 0 to 1; their chance level is not 0.5, it depends on the share of positives."
-           if set(scores) & set(RANGES) else "Colours run from 0.5, what a coin gets, to 1; whatever is below 0.5 has the "
-                                             "colour of 0.5, its number is true.")
+    low = (
+        "Colours of F1 and AUPRC run from 0 to 1; their chance level is not 0.5, it depends on the share of positives."
+        if set(scores) & set(RANGES)
+        else "Colours run from 0.5, what a coin gets, to 1; whatever is below 0.5 has the colour of 0.5, its number is true."
+    )
     notes = [mark_note(results, "the frame marks"), low, f"Grey: not computed. {LAG_NOTE}"]
     if set(scores) & set(DIFFERENCES):
         notes.insert(2, "Differences: blue above 0, orange below it.")
-    return compose(name, heading, notes, [("target", options(results.targets, quoted)),
-                                          ("probe", options(results.kinds, kind_name)),
-                                          ("score", list(scores.items())), ("seed", which)], draw, hover, results.best[:2])
+    return compose(
+        name,
+        heading,
+        notes,
+        [
+            ("target", options(results.targets, quoted)),
+            ("probe", options(results.kinds, kind_name)),
+            ("score", list(scores.items())),
+            ("seed", which),
+        ],
+        draw,
+        hover,
+        results.best[:2],
+    )
 
 
 def score_range(results, score) -> tuple[float, float]:
     """The same for every view of a score, so that colours can be compared."""
     if score not in DIFFERENCES:
         return RANGES.get(score, (0.5, 1))
-    found = [abs(value) for layers in results.cells.values() for rows in layers.values()
-             for value in values(rows, f"{results.split}_{score}")]
+    found = [
+        abs(value)
+        for layers in results.cells.values()
+        for rows in layers.values()
+        for value in values(rows, f"{results.split}_{score}")
+    ]
     most = max(0.1, math.ceil(10 * max(found)) / 10)
     return -most, most
 
 
 def heatmap_figure(z, layers, lags, label, limits, diverging, key, marks):
-    drawn = figure(height=FRAME + ROW * len(layers), plot_bgcolor="#dedee3",
-                   xaxis={"type": "category", "title": {"text": "lag (tokens)"},
-                          "showgrid": False},
-                   yaxis={"type": "category", "title": {"text": "layer"}, "showgrid": False},
-                   shapes=[{"type": "rect", "x0": lag - 0.5, "x1": lag + 0.5, "y0": layer - 0.5, "y1": layer + 0.5,
-                            "line": {"color": CHOSEN, "width": 3}} for layer, lag in marks])
+    drawn = figure(
+        height=FRAME + ROW * len(layers),
+        plot_bgcolor="#dedee3",
+        xaxis={"type": "category", "title": {"text": "lag (tokens)"}, "showgrid": False},
+        yaxis={"type": "category", "title": {"text": "layer"}, "showgrid": False},
+        shapes=[
+            {
+                "type": "rect",
+                "x0": lag - 0.5,
+                "x1": lag + 0.5,
+                "y0": layer - 0.5,
+                "y1": layer + 0.5,
+                "line": {"color": CHOSEN, "width": 3},
+            }
+            for layer, lag in marks
+        ],
+    )
     colours = DIVERGING if diverging else SCALE
-    drawn.add_heatmap(z=z, x=lags, y=layers, zmin=limits[0], zmax=limits[1], meta=key, hoverinfo="text", xgap=1, ygap=1,
-                      colorscale=[[at / (len(colours) - 1), colour] for at, colour in enumerate(colours)],
-                      colorbar={"title": {"text": label, "side": "right"}, "thickness": 12, "outlinewidth": 0},
-                      texttemplate=("%{z:+.3f}" if diverging else "%{z:.3f}") if len(lags) <= WRITTEN else None)
+    drawn.add_heatmap(
+        z=z,
+        x=lags,
+        y=layers,
+        zmin=limits[0],
+        zmax=limits[1],
+        meta=key,
+        hoverinfo="text",
+        xgap=1,
+        ygap=1,
+        colorscale=[[at / (len(colours) - 1), colour] for at, colour in enumerate(colours)],
+        colorbar={"title": {"text": label, "side": "right"}, "thickness": 12, "outlinewidth": 0},
+        texttemplate=("%{z:+.3f}" if diverging else "%{z:.3f}") if len(lags) <= WRITTEN else None,
+    )
     return drawn

@@ -32,12 +32,15 @@ def render(name, **values) -> str:
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-                              lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}  # a browser's JSON knows no NaN
     style, script = ((HERE / f"charts.{ending}").read_text(encoding="utf-8") for ending in ("css", "js"))
-    policy = (f"default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'; img-src data: blob:; "
-              f"script-src 'self' file: {hash_of(script)}")
+    policy = (
+        f"default-src 'none'; base-uri 'none'; form-action 'none'; style-src 'unsafe-inline'; img-src data: blob:; "
+        f"script-src 'self' file: {hash_of(script)}"
+    )
     template = environment.get_template(f"{name}.html")
     return template.render(style=style, script=script, policy=policy, plotly=PLOTLY, **values)
 
@@ -54,10 +57,19 @@ def index_values(results, charts) -> dict:
     table.sort(key=lambda row: -order_of(row["order"]))
     columns, beside = baseline_table(results)
     previews = [{"name": chart.name, "heading": chart.heading, **chart.views[chart.first]} for chart in charts]
-    return {"about": about(results), "metric": metric, "split": results.split, "rows": table, "columns": columns,
-            "beside": beside, "previews": previews, "several": any("seeds" in row["seeds"] for row in table),
-            "shown": {name: any(row[name] not in ("", DASH) for row in table)
-                      for name in ("best", "minus", "selectivity", "auc")}}
+    return {
+        "about": about(results),
+        "metric": metric,
+        "split": results.split,
+        "rows": table,
+        "columns": columns,
+        "beside": beside,
+        "previews": previews,
+        "several": any("seeds" in row["seeds"] for row in table),
+        "shown": {
+            name: any(row[name] not in ("", DASH) for row in table) for name in ("best", "minus", "selectivity", "auc")
+        },
+    }
 
 
 def chosen_row(results, target, probe, lag, layer) -> dict:
@@ -69,18 +81,31 @@ def chosen_row(results, target, probe, lag, layer) -> dict:
     if not known(minus):
         minus = mean(rows, f"{split}_auc") - mean(beside, "auc")
     found = values(rows, f"{split}_{results.metric}")
-    return {"order": validation, "target": quoted(target), "probe": kind_name(probe), "lag": lag_label(lag), "layer": layer,
-            "validation": number(validation), "score": number(score), "interval": bounds(rows, f"{split}_{results.metric}"),
-            "auc": number(mean(rows, f"{split}_auc")) if results.metric != "auc" else "",
-            "auc_interval": bounds(rows, f"{split}_auc"), "best": best or "",
-            "best_score": number(mean(beside, results.metric)), "minus": signed(minus),
-            "minus_interval": bounds(rows, f"{split}_minus_baseline", signed), "above": bool(known(low) and low > 0),
-            "selectivity": signed(mean(rows, f"{split}_selectivity")),
-            "gap": signed(validation - score) if split != "val" else signed(mean(rows, f"train_{results.metric}") - score),
-            "n": span(values(rows, f"n_{split}")), "positives": span(positives(rows, split)),
-            "seeds": f"{len(rows)} seeds: {number(min(found))} to {number(max(found))}" if len(found) > 1 else
-            f"seed {seed_name(rows[0])}",
-            "l2": span([row["l2"] for row in rows if known(row["l2"])], "{:g}".format)}
+    return {
+        "order": validation,
+        "target": quoted(target),
+        "probe": kind_name(probe),
+        "lag": lag_label(lag),
+        "layer": layer,
+        "validation": number(validation),
+        "score": number(score),
+        "interval": bounds(rows, f"{split}_{results.metric}"),
+        "auc": number(mean(rows, f"{split}_auc")) if results.metric != "auc" else "",
+        "auc_interval": bounds(rows, f"{split}_auc"),
+        "best": best or "",
+        "best_score": number(mean(beside, results.metric)),
+        "minus": signed(minus),
+        "minus_interval": bounds(rows, f"{split}_minus_baseline", signed),
+        "above": bool(known(low) and low > 0),
+        "selectivity": signed(mean(rows, f"{split}_selectivity")),
+        "gap": signed(validation - score) if split != "val" else signed(mean(rows, f"train_{results.metric}") - score),
+        "n": span(values(rows, f"n_{split}")),
+        "positives": span(positives(rows, split)),
+        "seeds": f"{len(rows)} seeds: {number(min(found))} to {number(max(found))}"
+        if len(found) > 1
+        else f"seed {seed_name(rows[0])}",
+        "l2": span([row["l2"] for row in rows if known(row["l2"])], "{:g}".format),
+    }
 
 
 def baseline_table(results) -> tuple[list[str], list[dict]]:
@@ -93,9 +118,13 @@ def baseline_table(results) -> tuple[list[str], list[dict]]:
                 layered = label != name
                 rows = by_split.get(results.split, [])
                 cells[f"{name} ({kind_name(kind)})" if layered else name] = {
-                    "score": number(mean(rows, results.metric)), "interval": bounds(rows, results.metric),
-                    "layer": label.rpartition(" ")[2] if layered else ""}
+                    "score": number(mean(rows, results.metric)),
+                    "interval": bounds(rows, results.metric),
+                    "layer": label.rpartition(" ")[2] if layered else "",
+                }
     columns = list(dict.fromkeys(name for cells in found.values() for name in cells))
     empty = {"score": DASH, "interval": "", "layer": ""}
-    return columns, [{"target": quoted(target), "lag": lag_label(lag),
-                      "scores": [cells.get(name, empty) for name in columns]} for (target, lag), cells in found.items()]
+    return columns, [
+        {"target": quoted(target), "lag": lag_label(lag), "scores": [cells.get(name, empty) for name in columns]}
+        for (target, lag), cells in found.items()
+    ]

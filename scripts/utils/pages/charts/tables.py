@@ -17,12 +17,31 @@ CURVE, RECORD = "learning_curve.csv", "run_record.json"
 SCORES = {"balanced_accuracy": "balanced accuracy", "acc": "accuracy", "f1": "F1", "auc": "AUROC", "auprc": "AUPRC"}
 SPLITS = ("train", "val", "test")
 KINDS = ("linear", "logistic", "mass_mean", "mass_mean_tilted", "mlp", "attention", "attention_features")
-CURVE_SIZES = {"n_train": "training examples", "train_examples": "training examples", "groups_train": "training groups",
-               "train_groups": "training groups", "n": "training examples", "groups": "training groups",
-               "fraction": "share of the training data"}
+CURVE_SIZES = {
+    "n_train": "training examples",
+    "train_examples": "training examples",
+    "groups_train": "training groups",
+    "train_groups": "training groups",
+    "n": "training examples",
+    "groups": "training groups",
+    "fraction": "share of the training data",
+}
 KEY = ("target", "layer", "lag", "probe", "seed")
-WORDS = {"target", "layer", "layer_idx", "probe", "baseline", "split", "model", "model_fingerprint", "dataset_fingerprint",
-         "settings", "converged", "separable", "unit"}
+WORDS = {
+    "target",
+    "layer",
+    "layer_idx",
+    "probe",
+    "baseline",
+    "split",
+    "model",
+    "model_fingerprint",
+    "dataset_fingerprint",
+    "settings",
+    "converged",
+    "separable",
+    "unit",
+}
 WHOLE = {"lag", "seed"}
 MAKE = "make it with scripts/train_probe.py"
 
@@ -64,8 +83,9 @@ class Results:
     @property
     def best(self) -> tuple:
         """(target, probe, lag) of the best validation score, () without validation."""
-        return max(self.chosen, default=(), key=lambda key: order_of(mean(self.rows(*key, self.chosen[key]),
-                                                                          f"val_{self.metric}")))
+        return max(
+            self.chosen, default=(), key=lambda key: order_of(mean(self.rows(*key, self.chosen[key]), f"val_{self.metric}"))
+        )
 
     def rows(self, target, probe, lag, layer) -> list[dict]:
         return self.cells.get((target, probe, lag), {}).get(layer, [])
@@ -95,11 +115,27 @@ def read_results(folder, split=None, metric=None) -> Results:
     metric = choose_metric(path, rows, split, metric, chosen_by(record))
     cells = cells_of(path, rows, metric)
     beside = beside_of(Path(folder) / BASELINES)
-    models = [record.get("model"), *(row.get("model") for one in beside.values() for by_split in one.values()
-                                     for found in by_split.values() for row in found)]
-    return Results(cells, chosen_layers(cells, metric), beside, groups_of(Path(folder), beside),
-                   read_curve(Path(folder) / CURVE), record, next((str(one) for one in models if one), "a model not named"),
-                   split, metric)
+    models = [
+        record.get("model"),
+        *(
+            row.get("model")
+            for one in beside.values()
+            for by_split in one.values()
+            for found in by_split.values()
+            for row in found
+        ),
+    ]
+    return Results(
+        cells,
+        chosen_layers(cells, metric),
+        beside,
+        groups_of(Path(folder), beside),
+        read_curve(Path(folder) / CURVE),
+        record,
+        next((str(one) for one in models if one), "a model not named"),
+        split,
+        metric,
+    )
 
 
 def numbers(path, required) -> list[dict]:
@@ -108,8 +144,9 @@ def numbers(path, required) -> list[dict]:
     missing = [name for name in required if rows and name not in rows[0]]
     if missing:
         raise UserError(f"{path} is another table: it has no column {' and no '.join(missing)}; {MAKE}")
-    return [{name: parsed(path, number, name, text) for name, text in row.items()}
-            for number, row in enumerate(rows, start=2)]
+    return [
+        {name: parsed(path, number, name, text) for name, text in row.items()} for number, row in enumerate(rows, start=2)
+    ]
 
 
 def parsed(path, number, name, text):
@@ -129,15 +166,22 @@ def choose_split(path, rows, wanted) -> str:
     there = [split for split in ("test", "val") if any(known(row.get(f"{split}_{name}")) for row in rows for name in SCORES)]
     if not there or wanted and wanted not in there:
         asked = f"--split {wanted}: " if wanted else ""
-        raise UserError(f"{asked}{path} has no scores of {wanted or 'validation or test'}"
-                        + (f", it has those of {there[0]}; give --split {there[0]}" if there else f"; {MAKE}"))
+        raise UserError(
+            f"{asked}{path} has no scores of {wanted or 'validation or test'}"
+            + (f", it has those of {there[0]}; give --split {there[0]}" if there else f"; {MAKE}")
+        )
     return wanted or there[0]
 
 
 def chosen_by(record) -> str | None:
     """The score by which the run itself chose layers, where its record says one."""
-    found = {question.get("chosen_by") for by_lag in (record.get("selected_on_validation") or {}).values()
-             if isinstance(by_lag, dict) for question in by_lag.values() if isinstance(question, dict)}
+    found = {
+        question.get("chosen_by")
+        for by_lag in (record.get("selected_on_validation") or {}).values()
+        if isinstance(by_lag, dict)
+        for question in by_lag.values()
+        if isinstance(question, dict)
+    }
     return found.pop() if len(found) == 1 else None
 
 
@@ -157,13 +201,22 @@ def cells_of(path, rows, metric) -> dict:
         key = tuple(row[name] for name in KEY)
         other = best.get(key)
         if other and (other["l2"] == row["l2"] or not (known(other["l2"]) or known(row["l2"]))):
-            raise UserError(f"{path} line {number} repeats target {row['target']!r}, layer {row['layer']}, lag "
-                            f"{row['lag']}, {row['probe']}, seed {row['seed']}, l2 {row['l2']:g}; {MAKE}")
+            raise UserError(
+                f"{path} line {number} repeats target {row['target']!r}, layer {row['layer']}, lag "
+                f"{row['lag']}, {row['probe']}, seed {row['seed']}, l2 {row['l2']:g}; {MAKE}"
+            )
         if other is None or order_of(row.get(f"val_{metric}")) > order_of(other.get(f"val_{metric}")):
             best[key] = row
     cells = defaultdict(lambda: defaultdict(list))
-    for row in sorted(best.values(), key=lambda row: (kind_order(row["probe"]), row["lag"], layer_order(row["layer"]),
-                                                      -1 if row["seed"] is None else row["seed"])):
+    for row in sorted(
+        best.values(),
+        key=lambda row: (
+            kind_order(row["probe"]),
+            row["lag"],
+            layer_order(row["layer"]),
+            -1 if row["seed"] is None else row["seed"],
+        ),
+    ):
         cells[row["target"], row["probe"], row["lag"]][row["layer"]].append(row)
     return {key: dict(layers) for key, layers in cells.items()}
 
@@ -198,8 +251,9 @@ def baselines_at(results, target, lag, probe) -> dict[str, tuple[str, dict]]:
         elif kind in ("", probe):
             layered[name][layer] = by_split
     for name, layers in layered.items():
-        best = max(sorted(layers, key=layer_order),
-                   key=lambda one: order_of(mean(layers[one].get("val", []), results.metric)))
+        best = max(
+            sorted(layers, key=layer_order), key=lambda one: order_of(mean(layers[one].get("val", []), results.metric))
+        )
         plain[name] = f"{name}, {probe.replace('_', ' ')} {layer_name(best)}", layers[best]
     return plain
 
@@ -236,8 +290,10 @@ def read_curve(path) -> list[dict]:
     name = next((one for one in CURVE_SIZES if rows and one in rows[0]), None)
     if rows and name is None:
         raise UserError(f"{path} has no column {' or '.join(CURVE_SIZES)}; move it away or make it anew")
-    return [{**row, "layer": row.get("layer", row.get("layer_idx", "")), "size": row[name], "size_name": CURVE_SIZES[name]}
-            for row in rows]
+    return [
+        {**row, "layer": row.get("layer", row.get("layer_idx", "")), "size": row[name], "size_name": CURVE_SIZES[name]}
+        for row in rows
+    ]
 
 
 def known(value) -> bool:

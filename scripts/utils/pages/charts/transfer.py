@@ -6,11 +6,13 @@ from utils.pages.charts.words import DASH, kind_name, lag_label, layer_label, nu
 
 PAGE = "transfer"
 ROW, FRAME = 44, 190  # pixels: of a probe, of what is around the cells
-NOTES = ["Rows: what probes were trained to find, each the layer of the best AUROC on its own validation data. Columns: the "
-         "data that they are read on, without training, and what is positive there.",
-         "AUROC: 0.5 is what a coin gets; orange, below it, ranks the wrong way round. Grey: not computed, or one class.",
-         "Documents that a probe was trained on or chosen by are left out, unless the text of a cell says otherwise.",
-         LAG_NOTE]
+NOTES = [
+    "Rows: what probes were trained to find, each the layer of the best AUROC on its own validation data. Columns: the "
+    "data that they are read on, without training, and what is positive there.",
+    "AUROC: 0.5 is what a coin gets; orange, below it, ranks the wrong way round. Grey: not computed, or one class.",
+    "Documents that a probe was trained on or chosen by are left out, unless the text of a cell says otherwise.",
+    LAG_NOTE,
+]
 
 
 def transfer_chart(matrix) -> Chart | None:
@@ -22,9 +24,12 @@ def transfer_chart(matrix) -> Chart | None:
             return None
         cells = [[matrix.cells.get((row, column)) for column in matrix.columns] for row in rows]
         title = f"AUROC of {kind_name(kind)} probes at lag {lag_label(lag)}, model {matrix.model}"
-        return title, drawn([row_label(matrix, row) for row in rows], list(map(column_label, matrix.columns)),
-                            [[cell["auc"] if cell else float("nan") for cell in row] for row in cells],
-                            [[describe(cell) if cell else "not computed" for cell in row] for row in cells])
+        return title, drawn(
+            [row_label(matrix, row) for row in rows],
+            list(map(column_label, matrix.columns)),
+            [[cell["auc"] if cell else float("nan") for cell in row] for row in cells],
+            [[describe(cell) if cell else "not computed" for cell in row] for row in cells],
+        )
 
     kinds, lags = (list(dict.fromkeys(row[at] for row in matrix.rows)) for at in (2, 3))
     choices = [("probe", options(kinds, kind_name)), ("lag", options(sorted(lags), lag_label))]
@@ -42,31 +47,49 @@ def column_label(column) -> str:
 
 
 def drawn(rows, columns, z, texts):
-    result = figure(height=FRAME + ROW * len(rows), plot_bgcolor="#dedee3",
-                    xaxis={"type": "category", "title": {"text": "read on"}, "showgrid": False},
-                    yaxis={"type": "category", "title": {"text": "trained on"}, "showgrid": False})
-    result.add_heatmap(z=z, x=columns, y=rows, zmin=0, zmax=1, hovertext=texts, hoverinfo="text", xgap=1, ygap=1,
-                       colorscale=[[at / (len(DIVERGING) - 1), colour] for at, colour in enumerate(DIVERGING)],
-                       colorbar={"title": {"text": "AUROC", "side": "right"}, "thickness": 12, "outlinewidth": 0},
-                       texttemplate="%{z:.3f}" if len(columns) <= WRITTEN else None)
+    result = figure(
+        height=FRAME + ROW * len(rows),
+        plot_bgcolor="#dedee3",
+        xaxis={"type": "category", "title": {"text": "read on"}, "showgrid": False},
+        yaxis={"type": "category", "title": {"text": "trained on"}, "showgrid": False},
+    )
+    result.add_heatmap(
+        z=z,
+        x=columns,
+        y=rows,
+        zmin=0,
+        zmax=1,
+        hovertext=texts,
+        hoverinfo="text",
+        xgap=1,
+        ygap=1,
+        colorscale=[[at / (len(DIVERGING) - 1), colour] for at, colour in enumerate(DIVERGING)],
+        colorbar={"title": {"text": "AUROC", "side": "right"}, "thickness": 12, "outlinewidth": 0},
+        texttemplate="%{z:.3f}" if len(columns) <= WRITTEN else None,
+    )
     return result
 
 
 def describe(cell) -> str:
     """The text of one cell: what is compared, scores with their intervals, how many examples, what was left out."""
     same = cell["probe_dataset_fingerprint"] == cell["dataset_fingerprint"]
-    lines = [f"{plain(quoted(cell['probe_target']))} → {plain(quoted(cell['target']))}"
-             + (", of the preparation that it was trained on" if same else ""),
-             f"{layer_label(cell['layer_idx'])}, seed {plain(cell['seed'])}, {plain(cell['probe_file'])}",
-             f"{plain(cell['data_file'])}, {plain(cell['split'])}",
-             f"AUROC {inside(cell, 'auc')}", f"AUPRC {inside(cell, 'auprc')}",
-             f"balanced accuracy at the saved threshold {inside(cell, 'balanced_accuracy')}",
-             f"true positives at 1 % false ones {number(cell['tpr_at_1_fpr'])}",
-             f"n {cell['n']:,}, positives {number(cell['pos_ratio'])}, groups {cell['groups']:,}"]
-    for name, words in (("n_seen_left_out", "documents of its training or validation left out"),
-                        ("n_seen_kept", "documents of its training or validation are among these"),
-                        ("n_no_state", "labelled tokens have no state at this lag"),
-                        ("n_not_finite", "states were not finite")):
+    lines = [
+        f"{plain(quoted(cell['probe_target']))} → {plain(quoted(cell['target']))}"
+        + (", of the preparation that it was trained on" if same else ""),
+        f"{layer_label(cell['layer_idx'])}, seed {plain(cell['seed'])}, {plain(cell['probe_file'])}",
+        f"{plain(cell['data_file'])}, {plain(cell['split'])}",
+        f"AUROC {inside(cell, 'auc')}",
+        f"AUPRC {inside(cell, 'auprc')}",
+        f"balanced accuracy at the saved threshold {inside(cell, 'balanced_accuracy')}",
+        f"true positives at 1 % false ones {number(cell['tpr_at_1_fpr'])}",
+        f"n {cell['n']:,}, positives {number(cell['pos_ratio'])}, groups {cell['groups']:,}",
+    ]
+    for name, words in (
+        ("n_seen_left_out", "documents of its training or validation left out"),
+        ("n_seen_kept", "documents of its training or validation are among these"),
+        ("n_no_state", "labelled tokens have no state at this lag"),
+        ("n_not_finite", "states were not finite"),
+    ):
         if cell[name] > 0:
             lines.append(f"{cell[name]:,} {words}")
     if cell["n_seen_left_out"] != cell["n_seen_left_out"]:

@@ -61,24 +61,41 @@ def kind_name(probe) -> str:
 
 def title(results, target, what, lags) -> str:
     """Probes of which model, target, split, and how much they are tested on."""
-    rows = [row for (of, _, lag), layers in results.cells.items() if of == target and lag in lags
-            for found in layers.values() for row in found]
+    rows = [
+        row
+        for (of, _, lag), layers in results.cells.items()
+        if of == target and lag in lags
+        for found in layers.values()
+        for row in found
+    ]
     groups = [results.groups[key] for lag in lags if (key := (target, lag, results.split)) in results.groups]
-    counted = [f"{span(numbers)} {name}" for name, numbers in
-               (("examples", values(rows, f"n_{results.split}")), ("groups", groups)) if numbers]
+    counted = [
+        f"{span(numbers)} {name}"
+        for name, numbers in (("examples", values(rows, f"n_{results.split}")), ("groups", groups))
+        if numbers
+    ]
     return f"{what}; target {quoted(target)}, model {results.model}, split {results.split}" + (
-        f": {', '.join(counted)}" if counted else "")
+        f": {', '.join(counted)}" if counted else ""
+    )
 
 
 def describe(results, target, probe, lag, layer, rows) -> str:
     """The text of one cell: scores with their intervals, what they are of, each seed."""
     split = results.split
-    lines = [f"{layer_label(layer)}, lag {lag_label(lag)}, {plain(kind_name(probe))}; {split}"
-             + (f", mean of {len(rows)} seeds" if len(rows) > 1 else "")]
-    lines += [f"{label} {scored(rows, f'{split}_{name}')}" for name, label in SCORES.items()
-              if known(mean(rows, f"{split}_{name}"))]
-    lines += [f"{label} {scored(rows, f'{split}_{name}', signed)}" for name, label in DIFFERENCES.items()
-              if known(mean(rows, f"{split}_{name}"))]
+    lines = [
+        f"{layer_label(layer)}, lag {lag_label(lag)}, {plain(kind_name(probe))}; {split}"
+        + (f", mean of {len(rows)} seeds" if len(rows) > 1 else "")
+    ]
+    lines += [
+        f"{label} {scored(rows, f'{split}_{name}')}"
+        for name, label in SCORES.items()
+        if known(mean(rows, f"{split}_{name}"))
+    ]
+    lines += [
+        f"{label} {scored(rows, f'{split}_{name}', signed)}"
+        for name, label in DIFFERENCES.items()
+        if known(mean(rows, f"{split}_{name}"))
+    ]
     if n := values(rows, f"n_{split}"):
         share = span(values(rows, f"pos_ratio_{split}"), "{:.1%}".format)
         lines.append(f"n {span(n)}, positives {span(positives(rows, split))} ({share})")
@@ -87,8 +104,10 @@ def describe(results, target, probe, lag, layer, rows) -> str:
         lines.append(f"seed {seed_name(row)}{each}" + (f", l2 {row['l2']:g}" if known(row["l2"]) else ""))
     if results.chosen:
         label = SCORES[results.metric]
-        lines.append(f"validation {label} {number(mean(rows, f'val_{results.metric}'))}"
-                     + (", chosen by it" if results.chosen.get((target, probe, lag)) == layer else ""))
+        lines.append(
+            f"validation {label} {number(mean(rows, f'val_{results.metric}'))}"
+            + (", chosen by it" if results.chosen.get((target, probe, lag)) == layer else "")
+        )
     return "<br>".join(lines)
 
 
@@ -102,15 +121,19 @@ def beside_text(results, name, lag, rows) -> str:
 def mark_note(results, mark) -> str:
     if not results.chosen:
         return "The table has no validation scores: nothing was chosen, and the best of these is no finding."
-    best = f"The best of many {results.split} scores is no finding" if results.split == "test" else \
-        "The best of many validation scores is flattered by having been picked"
+    best = (
+        f"The best of many {results.split} scores is no finding"
+        if results.split == "test"
+        else "The best of many validation scores is flattered by having been picked"
+    )
     return f"{best}: {mark} the layer that validation chose, by mean {SCORES[results.metric]} over the seeds, at each lag."
 
 
 def balance_text(split, lag, rows, groups) -> str:
     n, share = span(values(rows, f"n_{split}")), span(values(rows, f"pos_ratio_{split}"), "{:.2%}".format)
-    return (f"{split}, lag {lag_label(lag)}<br>n {n}<br>positives {span(positives(rows, split))} ({share})"
-            + (f"<br>{groups:,} groups" if groups else ""))
+    return f"{split}, lag {lag_label(lag)}<br>n {n}<br>positives {span(positives(rows, split))} ({share})" + (
+        f"<br>{groups:,} groups" if groups else ""
+    )
 
 
 def positives(rows, split) -> list[int]:

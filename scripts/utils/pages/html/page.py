@@ -17,11 +17,13 @@ def write_page(path, name, **values):
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-                              lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     style, script = ((HERE / f"{name}.{ending}").read_text(encoding="utf-8") for ending in ("css", "js"))
-    policy = (f"default-src 'none'; base-uri 'none'; form-action 'none'; style-src {hash_of(style)}; "
-              f"script-src {hash_of(script)}")
+    policy = (
+        f"default-src 'none'; base-uri 'none'; form-action 'none'; style-src {hash_of(style)}; script-src {hash_of(script)}"
+    )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}  # a browser's JSON knows no NaN
     text = environment.get_template(f"{name}.html").render(style=style, script=script, policy=policy, **values)
     with atomic_write(path) as file:

@@ -59,8 +59,24 @@ class Columns:
     def at(cls, base, loss_gradient, curvature) -> "Columns":
         zeros = torch.zeros(len(base), dtype=torch.float64)
         counts, none = torch.zeros(len(base), dtype=torch.int64), base[:, None][:, :0]
-        return cls(torch.arange(len(base)), counts, base, loss_gradient, curvature, base, zeros, zeros, zeros, zeros, counts,
-                   zeros + torch.inf, counts, counts, none, none)
+        return cls(
+            torch.arange(len(base)),
+            counts,
+            base,
+            loss_gradient,
+            curvature,
+            base,
+            zeros,
+            zeros,
+            zeros,
+            zeros,
+            counts,
+            zeros + torch.inf,
+            counts,
+            counts,
+            none,
+            none,
+        )
 
     def only(self, which) -> "Columns":
         return Columns(*(getattr(self, field.name)[which] for field in fields(self)))
@@ -70,8 +86,11 @@ def descend(problem, hessians, l2, start, tolerance) -> Found:
     """From start [columns, d + 1] along l2 [penalties, columns], until every gradient is within the tolerance or shrinks no
     more.
     """
-    found = Found(torch.zeros(*l2.shape, start.shape[1], dtype=torch.float64), torch.full_like(l2, torch.inf),
-                  torch.zeros_like(l2, dtype=torch.int64))
+    found = Found(
+        torch.zeros(*l2.shape, start.shape[1], dtype=torch.float64),
+        torch.full_like(l2, torch.inf),
+        torch.zeros_like(l2, dtype=torch.int64),
+    )
     now = Columns.at(start, *problem.gradient(start))
     while True:
         going = settle(now, l2, found, tolerance)

@@ -36,8 +36,9 @@ class Hessians:
         self.factors = {power: self.factors.get(power) for power in powers.tolist()}
         for power in self.factors:
             if self.factors[power] is None:
-                self.factors[power] = torch.linalg.cholesky(self.covariance + STEP**power * torch.eye(
-                    len(self.covariance), dtype=self.covariance.dtype))
+                self.factors[power] = torch.linalg.cholesky(
+                    self.covariance + STEP**power * torch.eye(len(self.covariance), dtype=self.covariance.dtype)
+                )
             which = powers == power
             weights = vectors[which, :-1].to(self.covariance.dtype).mT
             vectors[which, :-1] = torch.cholesky_solve(weights, self.factors[power]).mT.to(vectors.dtype)

@@ -73,7 +73,7 @@ class Rows:
         step = max(16, (numbers if self.held else READ) // self.hidden_size)
         starts = range(0, len(self), step)
         share = -(-len(starts) // self.threads)
-        shares = [starts[first:first + share] for first in range(0, len(starts), share)]
+        shares = [starts[first : first + share] for first in range(0, len(starts), share)]
         others = [self.pool.submit(worker, self._blocks(each, step)) for each in shares[1:]]
         results = [worker(self._blocks(shares[0], step)), *(each.result() for each in others)]
         return [sum(parts) for parts in zip(*results, strict=True)]
@@ -99,6 +99,7 @@ class Scale:
     @classmethod
     def of(cls, rows) -> "Scale":
         """Raises UserError for states that are not finite."""
+
         def moments(blocks):
             total, squares = torch.zeros(2, rows.hidden_size, dtype=torch.float64)
             for _, block in blocks:
@@ -112,8 +113,11 @@ class Scale:
         total, squares = rows.across(moments)
         if not bool(squares.isfinite().all()):
             wrong = int(rows.across(not_finite)[0])
-            raise UserError(f"{wrong} of {len(rows)} states are not finite; drop them, or read them in bfloat16 or float32"
-                            if wrong else "states are too large to be squared in float32; divide them by a constant")
+            raise UserError(
+                f"{wrong} of {len(rows)} states are not finite; drop them, or read them in bfloat16 or float32"
+                if wrong
+                else "states are too large to be squared in float32; divide them by a constant"
+            )
         mean = total / len(rows)
         deviation = (squares / len(rows) - mean.square()).clamp(min=0).sqrt()
         constant = deviation <= FLAT * (mean + rows.shift).abs().clamp(min=1e-30)

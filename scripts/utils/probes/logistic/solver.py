@@ -1,10 +1,10 @@
 """Logistic regression solved exactly for many label columns, row weights and penalties at once, on one matrix of states.
 
-    probe = Logistic(l2=1e-3).fit(states, labels)       # states [n, hidden_size], labels [n] of 0 and 1
-    probe.predict_proba(states)[:, 1]                    # [n]
-    probe.weight, probe.bias                             # on raw states
-    found = solve(states, labels_of_7_tasks, penalties=[1e-1, 1e-2, 1e-3])      # labels [n, 7]
-    found.weight[2, 1], found.converged[2, 1]            # task 2 at penalty 1e-2
+probe = Logistic(l2=1e-3).fit(states, labels)       # states [n, hidden_size], labels [n] of 0 and 1
+probe.predict_proba(states)[:, 1]                    # [n]
+probe.weight, probe.bias                             # on raw states
+found = solve(states, labels_of_7_tasks, penalties=[1e-1, 1e-2, 1e-3])      # labels [n, 7]
+found.weight[2, 1], found.converged[2, 1]            # task 2 at penalty 1e-2
 """
 
 from dataclasses import dataclass
@@ -84,8 +84,10 @@ def solve(states, labels, row_weights=None, penalties=(1e-3,), tolerance=TOLERAN
             separable[free] = problem.columns(column[free]).all_right(coefficients[free])
     weight, bias = problem.folded(coefficients)
     bias = bias[:, 0] - weight @ rows.shift
-    by_column = [part.unflatten(0, (len(penalties), columns)).transpose(0, 1).numpy() for part in (
-        weight, bias, size, separable, (size <= tolerance) & ~separable, found.iterations.reshape(-1))]
+    by_column = [
+        part.unflatten(0, (len(penalties), columns)).transpose(0, 1).numpy()
+        for part in (weight, bias, size, separable, (size <= tolerance) & ~separable, found.iterations.reshape(-1))
+    ]
     return Solutions(penalties, *by_column)
 
 
@@ -98,8 +100,11 @@ class Logistic:
     def fit(self, X, y, sample_weight=None) -> "Logistic":
         found = solve(X, y, sample_weight, [self.l2], self.tolerance)
         self.weight, self.bias = found.weight[0, 0], float(found.bias[0, 0])
-        self.gradient, self.converged, self.separable = (float(found.gradient[0, 0]), bool(found.converged[0, 0]),
-                                                         bool(found.separable[0, 0]))
+        self.gradient, self.converged, self.separable = (
+            float(found.gradient[0, 0]),
+            bool(found.converged[0, 0]),
+            bool(found.separable[0, 0]),
+        )
         return self
 
     def decision_function(self, X) -> np.ndarray:
@@ -130,8 +135,9 @@ def checked(states, labels, row_weights, penalties):
     labels = torch.as_tensor(np.asarray(labels)).float()
     labels = labels[:, None] if labels.ndim == 1 else labels
     if len(shape) != 2 or shape[0] != len(labels):
-        raise UserError(f"states have shape {shape} and labels {list(labels.shape)}; give [n, hidden_size] and [n] or "
-                        "[n, columns]")
+        raise UserError(
+            f"states have shape {shape} and labels {list(labels.shape)}; give [n, hidden_size] and [n] or [n, columns]"
+        )
     if not ((labels == 0) | (labels == 1)).all():
         raise UserError("labels are not all 0 or 1; leave out rows of unknown truth, or give them weight 0")
     if row_weights is None:

@@ -108,10 +108,12 @@ AGGREGATES = {
     "log-mean-exp": Aggregate(log_mean_exp, "log of the mean of exp(logit): a soft maximum that knows nothing of n"),
     "window-4 mean max": Aggregate(partial(window_max, width=4), "the greatest mean of 4 tokens in a row", ordered=True),
     "window-16 mean max": Aggregate(partial(window_max, width=16), "the greatest mean of 16 tokens in a row", ordered=True),
-    "ema-0.1 max": Aggregate(partial(ema_max, share=0.1), "the greatest exponential moving average, a tenth of it new",
-                             ordered=True),
-    "ema-0.3 max": Aggregate(partial(ema_max, share=0.3), "the greatest exponential moving average, three tenths new",
-                             ordered=True),
+    "ema-0.1 max": Aggregate(
+        partial(ema_max, share=0.1), "the greatest exponential moving average, a tenth of it new", ordered=True
+    ),
+    "ema-0.3 max": Aggregate(
+        partial(ema_max, share=0.3), "the greatest exponential moving average, three tenths new", ordered=True
+    ),
 }
 
 
@@ -128,11 +130,11 @@ def aggregated(logits, documents, names=tuple(AGGREGATES)) -> np.ndarray:
             at = np.minimum(starts[which, None] + np.arange(width), len(documents.columns) - 1)
             columns, size = documents.columns[at], max(1, BLOCK_CELLS // at.size)
             for first in range(0, len(logits), size):
-                padded = pad(logits[first:first + size], columns, counts[which])
+                padded = pad(logits[first : first + size], columns, counts[which])
                 with np.errstate(invalid="ignore", over="ignore"):
                     finite = np.isfinite(padded.mean)
                     for row, name in enumerate(names):
-                        result[first:first + size, row, which] = np.where(finite, AGGREGATES[name].of(padded), np.nan)
+                        result[first : first + size, row, which] = np.where(finite, AGGREGATES[name].of(padded), np.nan)
     return result
 
 

@@ -17,9 +17,11 @@ def document_baselines(documents) -> dict[str, dict[str, np.ndarray] | None]:
     labels = {split: those.labels for split, those in documents.items()}
     texts = {split: those.texts for split, those in documents.items()}
     known = all(texts.values())
-    return {"length": length_logits_of(documents, labels),
-            "tf-idf words": tf_idf_logits(texts, labels, **WORDS) if known else None,
-            "tf-idf characters": tf_idf_logits(texts, labels, **CHARACTERS) if known else None}
+    return {
+        "length": length_logits_of(documents, labels),
+        "tf-idf words": tf_idf_logits(texts, labels, **WORDS) if known else None,
+        "tf-idf characters": tf_idf_logits(texts, labels, **CHARACTERS) if known else None,
+    }
 
 
 def length_logits_of(documents, labels) -> dict[str, np.ndarray]:
@@ -28,5 +30,6 @@ def length_logits_of(documents, labels) -> dict[str, np.ndarray]:
 
     lengths = {split: those.lengths[:, None].astype(np.float64) for split, those in documents.items()}
     scaler = StandardScaler().fit(lengths["train"])
-    return logistic_logits({split: scaler.transform(values) for split, values in lengths.items()}, labels,
-                           inverse_penalties=(1.0,))
+    return logistic_logits(
+        {split: scaler.transform(values) for split, values in lengths.items()}, labels, inverse_penalties=(1.0,)
+    )

@@ -17,8 +17,13 @@ def bucketed(documents) -> dict[str, dict[str, np.ndarray]]:
         every = sorted(set(np.concatenate(list(names.values())).tolist()), key=lambda name: (len(name), name))
     else:
         low, high = np.quantile(documents["val"].lengths, [1 / 3, 2 / 3], method="inverted_cdf")
-        every = [f"{THIRDS[0]} (at most {low} tokens)", f"{THIRDS[1]} ({low + 1} to {high} tokens)",
-                 f"{THIRDS[2]} ({high + 1} tokens or more)"]
+        every = [
+            f"{THIRDS[0]} (at most {low} tokens)",
+            f"{THIRDS[1]} ({low + 1} to {high} tokens)",
+            f"{THIRDS[2]} ({high + 1} tokens or more)",
+        ]
         names = {split: np.array(every)[np.searchsorted([low, high], those.lengths)] for split, those in documents.items()}
-    return {split: {ALL: np.ones(len(found), dtype=bool),
-                    **{name: found == name for name in every if (found == name).any()}} for split, found in names.items()}
+    return {
+        split: {ALL: np.ones(len(found), dtype=bool), **{name: found == name for name in every if (found == name).any()}}
+        for split, found in names.items()
+    }

@@ -60,17 +60,22 @@ def documents_of(sequences, sequence=None, position=None) -> Documents:
         columns = columns[np.repeat(known, counts)]
         known &= counts > 0
     kept, buckets = np.flatnonzero(known), sequences.metadata.get("length_buckets")
-    return Documents(columns, counts[kept], names[kept].astype(np.int64), positive[kept].astype(np.int8),
-                     sequences.groups[first[kept]].astype(np.int64), lengths[kept],
-                     [NO_BUCKET if buckets[number] is None else str(buckets[number]) for number in names[kept]]
-                     if buckets else [],
-                     [sequences.texts[index] for index in kept] if sequences.texts else [])
+    return Documents(
+        columns,
+        counts[kept],
+        names[kept].astype(np.int64),
+        positive[kept].astype(np.int8),
+        sequences.groups[first[kept]].astype(np.int64),
+        lengths[kept],
+        [NO_BUCKET if buckets[number] is None else str(buckets[number]) for number in names[kept]] if buckets else [],
+        [sequences.texts[index] for index in kept] if sequences.texts else [],
+    )
 
 
 def reading_order(owner, place, count) -> tuple[np.ndarray, np.ndarray]:
     """(columns [n], counts [count]): the order that puts tokens document by document in the order of their places.
 
-        reading_order([1, 0, 1], [7, 3, 2], 2) -> [1, 2, 0], [1, 2]
+    reading_order([1, 0, 1], [7, 3, 2], 2) -> [1, 2, 0], [1, 2]
     """
     owner, place = np.asarray(owner), np.asarray(place)
     columns = np.lexsort((place, owner))

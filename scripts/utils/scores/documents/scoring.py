@@ -18,8 +18,18 @@ from utils.scores.thresholds import choose_thresholds
 SCORED = ("val", "test")
 NAME = {"probe": "", "baseline": "", "layer_idx": "", "seed": "", "aggregate": ""}  # of what gave a score
 KEY = ("target", "lag", *NAME, "bucket", "split")
-JUDGED = ("auc", "auc_low", "auc_high", "auprc", "fpr_at_95_tpr", "tpr_at_1_fpr", "balanced_accuracy",
-          "balanced_accuracy_low", "balanced_accuracy_high", "threshold")
+JUDGED = (
+    "auc",
+    "auc_low",
+    "auc_high",
+    "auprc",
+    "fpr_at_95_tpr",
+    "tpr_at_1_fpr",
+    "balanced_accuracy",
+    "balanced_accuracy_low",
+    "balanced_accuracy_high",
+    "threshold",
+)
 CALIBRATED = ("brier", "ece", "platt_slope", "platt_intercept")
 COMPARED = ("minus_baseline", "minus_baseline_low", "minus_baseline_high")
 COLUMNS = (*KEY, "chosen", *JUDGED, "n", "pos_ratio", "groups", *CALIBRATED, "optimism", "best_baseline", *COMPARED)
@@ -60,9 +70,17 @@ class DocumentScores:
     @property
     def warnings(self) -> list[str]:
         """Baselines that rank documents the wrong way round."""
-        return [warning for name, found in self.baselines.items() if found for split in SCORED
-                if (warning := suspicious(f"{name} of documents on {split}", found.scores[split][ALL]["auc"],
-                                          found.scores[split][ALL]["auc_high"]))]
+        return [
+            warning
+            for name, found in self.baselines.items()
+            if found
+            for split in SCORED
+            if (
+                warning := suspicious(
+                    f"{name} of documents on {split}", found.scores[split][ALL]["auc"], found.scores[split][ALL]["auc_high"]
+                )
+            )
+        ]
 
 
 def why_not(documents) -> str | None:
@@ -111,21 +129,36 @@ def choose(names, logits, documents, judge) -> tuple[Chosen, list[dict]]:
     """The candidate and aggregate of the greatest AUROC on validation, and the rows of all the others."""
     aurocs, rows = [], []
     for start, stop in chunks(len(names), len(AGGREGATES) * max(map(len, documents.values()))):
-        values = {split: aggregated(logits[split][start:stop], those).reshape(-1, len(those))
-                  for split, those in documents.items()}
+        values = {
+            split: aggregated(logits[split][start:stop], those).reshape(-1, len(those)) for split, those in documents.items()
+        }
         thresholds = choose_thresholds(finite(values["val"])[0], documents["val"].labels)
-        found = {split: table_scores(values[split], those.labels, those.groups, thresholds, intervals=False)
-                 for split, those in documents.items()}
+        found = {
+            split: table_scores(values[split], those.labels, those.groups, thresholds, intervals=False)
+            for split, those in documents.items()
+        }
         aurocs += [scores["auc"] for scores in found["val"]]
-        rows += [[NAME | name | {"aggregate": aggregate, "bucket": ALL, "split": split, "chosen": 0}
-                  | found[split][index * len(AGGREGATES) + column] for split in documents]
-                 for index, name in enumerate(names[start:stop]) for column, aggregate in enumerate(AGGREGATES)]
+        rows += [
+            [
+                NAME
+                | name
+                | {"aggregate": aggregate, "bucket": ALL, "split": split, "chosen": 0}
+                | found[split][index * len(AGGREGATES) + column]
+                for split in documents
+            ]
+            for index, name in enumerate(names[start:stop])
+            for column, aggregate in enumerate(AGGREGATES)
+        ]
     best = int(np.nan_to_num(aurocs, nan=-1.0).argmax())
     candidate, aggregate = best // len(AGGREGATES), list(AGGREGATES)[best % len(AGGREGATES)]
-    values = {split: aggregated(logits[split][candidate:candidate + 1], those, (aggregate,))[0, 0]
-              for split, those in documents.items()}
-    return (judge(NAME | names[candidate] | {"aggregate": aggregate}, candidate, values),
-            [row for index, both in enumerate(rows) if index != best for row in both])
+    values = {
+        split: aggregated(logits[split][candidate : candidate + 1], those, (aggregate,))[0, 0]
+        for split, those in documents.items()
+    }
+    return (
+        judge(NAME | names[candidate] | {"aggregate": aggregate}, candidate, values),
+        [row for index, both in enumerate(rows) if index != best for row in both],
+    )
 
 
 def finite(values) -> tuple[np.ndarray, np.ndarray]:
@@ -138,8 +171,11 @@ def table_scores(values, labels, groups, thresholds, intervals=True) -> list[dic
     """Of values [candidates, d]: those of all_scores that stand in the table, NaN where a value is not finite."""
     values, sound = finite(values)
     found = all_scores(values, labels, groups, thresholds, intervals=intervals)
-    return [{name: one[name] for name in (*JUDGED, "n", "pos_ratio", "groups")}
-            | ({} if fine else dict.fromkeys(JUDGED, float("nan"))) for one, fine in zip(found, sound, strict=True)]
+    return [
+        {name: one[name] for name in (*JUDGED, "n", "pos_ratio", "groups")}
+        | ({} if fine else dict.fromkeys(JUDGED, float("nan")))
+        for one, fine in zip(found, sound, strict=True)
+    ]
 
 
 def judged(name, index, values, documents, buckets) -> Chosen:
@@ -150,8 +186,9 @@ def judged(name, index, values, documents, buckets) -> Chosen:
     for split, those in documents.items():
         for bucket, kept in buckets[split].items():
             some, labels, groups = values[split][kept], those.labels[kept], those.groups[kept]
-            scores[split][bucket] = (table_scores(some[None], labels, groups, [threshold])[0]
-                                     | calibrated(some, labels, fitted))
+            scores[split][bucket] = table_scores(some[None], labels, groups, [threshold])[0] | calibrated(
+                some, labels, fitted
+            )
     chosen = Chosen(name, index, {split: values[split] for split in documents}, threshold, fitted, scores)
     validation, test = chosen.aurocs
     scores["test"][ALL]["optimism"] = validation - test
@@ -164,8 +201,11 @@ def calibrated(values, labels, fitted) -> dict[str, float]:
     logits, share = slope * values + intercept, float(np.mean(labels))
     fine = np.isfinite(logits).all()
     found = calibration(logits[None], (labels == 1)[None], share, share) if fine else {}
-    return {**{name: float(found[name][0]) if fine else float("nan") for name in ("brier", "ece")},
-            "platt_slope": slope, "platt_intercept": intercept}
+    return {
+        **{name: float(found[name][0]) if fine else float("nan") for name in ("brier", "ece")},
+        "platt_slope": slope,
+        "platt_intercept": intercept,
+    }
 
 
 def compare(winner, baseline, best, documents, buckets):
@@ -180,5 +220,8 @@ def compare(winner, baseline, best, documents, buckets):
 
 
 def rows_of(chosen) -> list[dict]:
-    return [chosen.name | {"bucket": bucket, "split": split, "chosen": 1} | scores
-            for split, by_bucket in chosen.scores.items() for bucket, scores in by_bucket.items()]
+    return [
+        chosen.name | {"bucket": bucket, "split": split, "chosen": 1} | scores
+        for split, by_bucket in chosen.scores.items()
+        for bucket, scores in by_bucket.items()
+    ]
