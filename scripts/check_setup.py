@@ -93,17 +93,14 @@ def load_model(arguments, checks):
     tokenizer = load_tokenizer(arguments.model_name)
     language_model = load_language_model(arguments.model_name, arguments.model_dtype, arguments.device)
     anatomy = language_model.anatomy
-    checks.show(
-        Check(
-            "loading",
-            True,
-            (
-                f"{readable_time(time.perf_counter() - started)}; a {type(language_model.model).__name__} of {len(anatomy.blocks)} "
-                f"layers, hidden size {anatomy.hidden_size}, {'causal' if anatomy.causal else 'bidirectional'}, "
-                f"{'with' if anatomy.final_norm is not None else 'without'} a last norm; tokenizer of {len(tokenizer):,} tokens"
-            ),
-        )
+    seconds = readable_time(time.perf_counter() - started)
+    attention = "causal" if anatomy.causal else "bidirectional"
+    last_norm = "with" if anatomy.final_norm is not None else "without"
+    detail = (
+        f"{seconds}; a {type(language_model.model).__name__} of {len(anatomy.blocks)} layers, hidden size "
+        f"{anatomy.hidden_size}, {attention}, {last_norm} a last norm; tokenizer of {len(tokenizer):,} tokens"
     )
+    checks.show(Check("loading", True, detail))
     return tokenizer, language_model
 
 

@@ -1,7 +1,7 @@
 """The families of probes on one matrix of states [n, hidden_size], numpy or torch, with scikit-learn's method names.
 
 >>> import numpy as np
->>> from utils.states.matrices.estimators import Logistic, MassMean
+>>> from utils.probes.estimators import Logistic, MassMean
 >>> states = np.random.default_rng(0).normal(size=(400, 16))
 >>> labels = (states[:, 0] + states[:, 1] > 0).astype(int)
 >>> [round(probe.fit(states, labels).score(states, labels), 1) for probe in (Logistic(), MassMean(tilted=True))]
