@@ -102,23 +102,15 @@ class Ours:
         import train_probe
         import utils.sweep.sweep  # noqa: F401
         from utils.model.language_model import wrap
-        from utils.sweep.questions import load_splits, split_targets
+        from utils.sweep.flags import files_of
 
         self.train_probe, self.folder = train_probe, folder
         model = make_model(arguments.small)
         self.language_model = wrap(model, "gemma-3-270m's shape")
         write_windows(folder, arguments.windows, 32 if arguments.small else 256, model.config.vocab_size)
-        self.loaded = load_splits(self.parse("all", 1))
-        self.targets = split_targets(self.parse("all", 1), self.loaded)
+        self.targets = files_of(self.parse("all", 1)).load_targets()
         self.splits = self.targets[0]
         self.batch_sizes = [size for size in BATCH_SIZES if size <= arguments.windows]
-
-    def arguments(self, layers, batch_size):
-        from utils.sweep.questions import split_targets
-
-        arguments = self.parse(layers, batch_size)
-        split_targets(arguments, self.loaded)  # settles what the data decide
-        return arguments
 
     def parse(self, layers, batch_size):
         return self.train_probe.parse(
@@ -141,23 +133,25 @@ class Ours:
 
     def sweep(self, layers, batch_size) -> float:
         """Seconds of train_probe's main from where model and data are loaded."""
+        from utils.base.stopwatch import Stopwatch
+
         start = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            self.train_probe.sweep(self.arguments(layers, batch_size), self.targets, self.language_model, {})
+            self.train_probe.sweep(self.parse(layers, batch_size), self.targets, self.language_model, Stopwatch())
         return time.perf_counter() - start
 
     def tables(self, batch_size):
         """{split: StateTable} of all layers at the places that are read."""
         from utils.states.extraction import run_pass
-        from utils.states.sites import parse_layers
-        from utils.sweep.questions import draw_examples
+        from utils.sweep.flags import asking_of, reading_of, sampling_of
 
-        arguments, anatomy = self.arguments("all", batch_size), self.language_model.anatomy
-        layers = parse_layers("all", len(anatomy.blocks), anatomy.final_norm is not None)
-        examples, _ = draw_examples(arguments, self.targets, [-1])
+        arguments, anatomy = self.parse("all", batch_size), self.language_model.anatomy
+        questions = asking_of(arguments, self.targets, anatomy.causal).draw(
+            self.targets, sampling_of(arguments, self.targets)
+        )
         states_only = replace(self.language_model, model=self.language_model.body)  # no head, so no own probability either
         with contextlib.redirect_stdout(io.StringIO()):
-            return run_pass(arguments, states_only, self.splits, layers, examples, {})[0]
+            return run_pass(reading_of(arguments, anatomy), states_only, questions).tables
 
     def extract(self, batch_size) -> float:
         start = time.perf_counter()

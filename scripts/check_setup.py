@@ -8,12 +8,24 @@ import time
 from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.errors import UserError
 from utils.base.progress import Progress, readable_time
-from utils.sweep.flags import add_data_flags, add_model_flags, add_reading_flags, add_training_flags, check_flags
+from utils.base.stopwatch import Stopwatch
+from utils.sweep.flags import (
+    add_data_flags,
+    add_model_flags,
+    add_reading_flags,
+    add_training_flags,
+    asking_of,
+    check_flags,
+    files_of,
+    fitting_of,
+    reading_of,
+    sampling_of,
+)
 
 DEFAULT_MODEL = "unsloth/gemma-3-270m"
 
 
-def parse(argv):
+def build_parser() -> Parser:
     parser = Parser(
         __file__,
         __doc__ + " Takes the flags that train_probe.py will be given.",
@@ -25,7 +37,11 @@ def parse(argv):
     )
     add_reading_flags(parser)
     add_training_flags(parser)
-    return check_flags(parser.parse_args(argv))
+    return parser
+
+
+def parse(argv):
+    return check_flags(build_parser().parse_args(argv))
 
 
 class Checks(list):
@@ -40,58 +56,42 @@ class Checks(list):
 def main(argv=None):
     arguments = parse(argv)
     quiet_libraries()
-    checks, seconds = Checks(), {}
-    if not machine_is_fit(arguments, checks, seconds):
-        return judge(arguments, checks)
-    from utils.states.sites import parse_layers
-
-    started = time.perf_counter()
-    targets = load_data(arguments)
+    checks, watch = Checks(), Stopwatch()
+    if not machine_is_fit(arguments, checks, watch):
+        return judge(arguments, checks, arguments.model_name or DEFAULT_MODEL)
+    with watch("load"):
+        targets = files_of(arguments).load_targets() if arguments.train_data else None
+        name = arguments.model_name or (targets[0]["train"].metadata["model_name"] if targets else DEFAULT_MODEL)
+        tokenizer, language_model = load_model(arguments, name, checks)
+    reading = reading_of(arguments, language_model.anatomy)
     splits = targets and targets[0]
-    tokenizer, language_model = load_model(arguments, checks)
-    seconds["load"] += time.perf_counter() - started
-    parse_layers(arguments.layers, len(language_model.anatomy.blocks), language_model.anatomy.final_norm is not None)
     model_is_fit(arguments, checks, language_model, tokenizer, splits)
-    if splits and data_fit_the_model(arguments, checks, splits, language_model, tokenizer):
-        estimate(arguments, checks, targets, language_model, seconds)
-    return judge(arguments, checks)
+    if splits and data_fit_the_model(arguments.train_data, checks, splits, language_model, tokenizer):
+        estimate(arguments, checks, targets, language_model, reading, watch)
+    return judge(arguments, checks, name)
 
 
-def machine_is_fit(arguments, checks, seconds) -> bool:
-    """False where nothing more can be tried."""
+def machine_is_fit(arguments, checks, watch) -> bool:
+    """Check the machine. Return False where nothing more can be tried."""
     from utils.model.machine_checks import check_device, check_versions
 
     print("machine")
     if not checks.show(check_versions()).passed:
         return False
-    started = time.perf_counter()
-    import torch  # noqa: F401  part of what loading takes
-
-    seconds["load"] = time.perf_counter() - started
+    with watch("load"):
+        import torch  # noqa: F401  part of what loading takes
     return checks.show(check_device(arguments.device)).passed is not False or arguments.device == "auto"
 
 
-def load_data(arguments):
-    """{split: Sequences} of each target, or None without --train_data. Settles which model is meant."""
-    targets = None
-    if arguments.train_data:
-        from utils.sweep.questions import load_splits, split_targets
-
-        targets = split_targets(arguments, load_splits(arguments))
-    of_the_data = targets[0]["train"].metadata["model_name"] if targets else DEFAULT_MODEL
-    arguments.model_name = arguments.model_name or of_the_data
-    return targets
-
-
-def load_model(arguments, checks):
+def load_model(arguments, name, checks):
     from utils.base.checks import Check
     from utils.data.tokenizer import load_tokenizer
     from utils.model.language_model import load_language_model
 
-    print(f"\nmodel {arguments.model_name}")
+    print(f"\nmodel {name}")
     started = time.perf_counter()
-    tokenizer = load_tokenizer(arguments.model_name)
-    language_model = load_language_model(arguments.model_name, arguments.model_dtype, arguments.device)
+    tokenizer = load_tokenizer(name)
+    language_model = load_language_model(name, arguments.model_dtype, arguments.device)
     anatomy = language_model.anatomy
     seconds = readable_time(time.perf_counter() - started)
     attention = "causal" if anatomy.causal else "bidirectional"
@@ -110,7 +110,7 @@ def model_is_fit(arguments, checks, language_model, tokenizer, splits):
     from utils.model.tokenizer_checks import check_bos, check_special_tokens, check_tokenizer, framed_sentences, ids_beyond
     from utils.states.checks import check_states
 
-    limit = position_limit(arguments.model_name, tokenizer)
+    limit = position_limit(language_model.name, tokenizer)
     checks.show(check_dtype(language_model, arguments.model_dtype))
     checks.show(check_special_tokens(tokenizer))
     own = checks.show(check_tokenizer(language_model, tokenizer, limit))
@@ -135,106 +135,69 @@ def longest_of_the_data(sequences, language_model, limit) -> list[list[int]]:
     return [ids] if max(ids) < language_model.vocabulary and len(ids) <= (limit or len(ids)) else []
 
 
-def data_fit_the_model(arguments, checks, splits, language_model, tokenizer) -> bool:
-    from utils.base.checks import Check
-    from utils.data.tokenizer import position_limit, tokenizer_fingerprint
+def data_fit_the_model(path, checks, splits, language_model, tokenizer) -> bool:
+    from utils.model.belonging import check_ids, check_length, check_tokenizer_of_data
 
-    print(f"\ndata {arguments.train_data}")
-    metadata, name = splits["train"].metadata, arguments.model_name
-    theirs, ours = metadata["tokenizer"]["fingerprint"], tokenizer_fingerprint(tokenizer)
-    same = checks.show(
-        Check(
-            "data's tokenizer",
-            theirs == ours,
-            f"made with that of {metadata['model_name']} ({theirs}), {name} has {ours}",
-            f"prepare the data with --model_name {name}",
-        )
-    )
-    longest, limit = max(int(sequences.lengths.max()) for sequences in splits.values()), position_limit(name, tokenizer)
-    fits = checks.show(
-        Check(
-            "length",
-            not limit or longest <= limit,
-            f"the longest sequence has {longest} tokens, the model {f'{limit:,}' if limit else 'unlimited'} positions",
-            "use a smaller --context_length",
-        )
-    )
-    highest, most = max(int(sequences.input_ids.max()) for sequences in splits.values()), language_model.vocabulary
-    known = checks.show(
-        Check(
-            "ids",
-            highest < most,
-            f"the data's highest token id is {highest:,}, the model knows 0 to {most - 1:,}",
-            f"prepare the data with --model_name {name}",
-        )
-    )
+    print(f"\ndata {path}")
+    name = language_model.name
+    same = checks.show(check_tokenizer_of_data(path, splits, name, tokenizer))
+    fits = checks.show(check_length(path, splits, name, tokenizer))
+    known = checks.show(check_ids(path, splits, language_model))
     return same.passed and fits.passed and known.passed
 
 
-def estimate(arguments, checks, targets, language_model, seconds):
-    """Time, memory, disk and the largest batch of the run that the same flags start."""
-    splits = targets[0]
-    import psutil
-
+def estimate(arguments, checks, targets, language_model, reading, watch):
+    """Estimate time, memory, disk and the largest batch of the run that the same flags start."""
     from utils.base.checks import Check
-    from utils.sweep.estimate import (
-        PeakMemory,
-        count_run,
-        largest_batch,
-        peak_of_run,
-        seconds_of_pass,
-        seconds_of_training,
-        share_in_cache,
-    )
+    from utils.sweep.estimate import plan_run
 
+    sampling = sampling_of(arguments, targets)
     try:
-        planned = count_run(arguments, language_model, targets)
+        asking = asking_of(arguments, targets, language_model.anatomy.causal)
+        planned = plan_run(reading, language_model, asking.draw(targets, sampling))
     except UserError as error:
         checks.show(Check("run", False, "train_probe.py would refuse it", str(error)))
         return
     print(
-        f"\nrun of train_probe.py: {planned.states:,} states in {len(planned.layers)} layers, lags "
-        f"{', '.join(map(str, planned.lags))}"
+        f"\nrun of train_probe.py: {planned.states:,} states in {len(reading.layers)} layers, lags "
+        f"{', '.join(map(str, asking.lags))}"
     )
-    with Progress("measure", "step", len(splits) + 2) as progress, PeakMemory() as memory:
-        most, how = largest_batch(language_model, splits, planned, arguments.batch_size)
+    for check in measure(planned, fitting_of(arguments, sampling), language_model, watch.seconds):
+        checks.show(check)
+
+
+def measure(planned, fitting, language_model, seconds):
+    """Measure a few batches and training steps of a planned run; give a check for each thing that could run out.
+
+    seconds: of what was done already, by name.
+    """
+    import psutil
+
+    from utils.base.checks import Check
+    from utils.sweep import estimate as estimates
+
+    batch_size, seconds = planned.reading.batch_size, dict(seconds)
+    with Progress("measure", "step", len(planned.splits) + 2) as progress, estimates.PeakMemory() as memory:
+        most, how = estimates.largest_batch(planned, language_model)
         if most:
-            seconds["pass"] = seconds_of_pass(arguments, planned, language_model, splits, progress.update)
-            peak = peak_of_run(planned, memory.peak)
-            cached = share_in_cache(arguments, planned, language_model, splits)
-            seconds["pass"] *= 1 - cached
-            seconds["training"] = seconds_of_training(arguments, planned, language_model, progress.update)
-    used = min(arguments.batch_size, max(map(len, splits.values())))
-    checks.show(
-        Check(
-            "batch size",
-            most >= used,
-            f"--batch_size {arguments.batch_size}, the largest is about {most:,} ({how})",
-            f"use --batch_size {most}" if most else "use a smaller --model_dtype",
-        )
-    )
+            of_pass = estimates.seconds_of_pass(planned, language_model, progress.update)
+            peak = estimates.peak_of_run(planned, memory.peak)
+            cached = estimates.share_in_cache(planned, language_model)
+            seconds["pass"] = of_pass * (1 - cached)
+            seconds["training"] = estimates.seconds_of_training(planned, fitting, language_model, progress.update)
+    used = min(batch_size, max(map(len, planned.splits.values())))
+    remedy = f"use --batch_size {most}" if most else "use a smaller --model_dtype"
+    found = [Check("batch size", most >= used, f"--batch_size {batch_size}, the largest is about {most:,} ({how})", remedy)]
     if not most:
-        return
-    checks.show(
-        Check(
-            "time",
-            True,
-            f"{readable_time(sum(seconds.values()))} in all: "
-            + ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
-            + ("" if arguments.kinds == ["linear"] else "; of the training, linear probes only are timed")
-            + (f"; {cached:.0%} of the states are in {planned.folder} already" if cached else ""),
-        )
-    )
+        return found
+    by_name = ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
+    linear = "" if fitting.kinds == ("linear",) else "; of the training, linear probes only are timed"
+    kept = f"; {cached:.0%} of the states are in {planned.folder} already" if cached else ""
+    found.append(Check("time", True, f"{readable_time(sum(seconds.values()))} in all: {by_name}{linear}{kept}"))
     free = psutil.virtual_memory().available + memory.before
-    checks.show(
-        Check(
-            "memory",
-            peak <= free,
-            f"{peak / 1e9:.2f} GB at most, {free / 1e9:.1f} GB can be had",
-            "use a smaller --batch_size, --memory_gb or fewer layers",
-        )
-    )
-    checks.show(check_disk(planned))
+    detail = f"{peak / 1e9:.2f} GB at most, {free / 1e9:.1f} GB can be had"
+    found.append(Check("memory", peak <= free, detail, "use a smaller --batch_size, --memory_gb or fewer layers"))
+    return [*found, check_disk(planned)]
 
 
 def check_disk(planned):
@@ -244,7 +207,7 @@ def check_disk(planned):
     from utils.base.checks import Check
     from utils.states.extraction import require_disk_space
 
-    size = f"{planned.states:,} states in {len(planned.layers)} layers are {planned.bytes / 1e9:.3f} GB"
+    size = f"{planned.states:,} states in {len(planned.reading.layers)} layers are {planned.bytes / 1e9:.3f} GB"
     if planned.folder is None:
         return Check("disk", True, f"{size}: they stay in memory, --memory_gb allows {planned.budget / 1e9:.1f} GB")
     slow = "; reading them from there makes training slower than said" if planned.bytes > planned.budget else ""
@@ -259,7 +222,7 @@ def check_disk(planned):
     return Check("disk", True, f"{size}, which fit into {planned.folder}{slow}")
 
 
-def judge(arguments, checks):
+def judge(arguments, checks, name):
     failed = [check for check in checks if check.passed is False]
     if failed:
         raise UserError(
@@ -271,7 +234,7 @@ def judge(arguments, checks):
     if arguments.train_data:
         print(f"next: {shlex.join(['python', 'scripts/train_probe.py', *sys.argv[1:]])}")
     else:
-        print(f"next: python scripts/prepare_data.py --model_name {arguments.model_name}")
+        print(f"next: python scripts/prepare_data.py --model_name {name}")
     return 0
 
 

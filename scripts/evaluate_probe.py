@@ -8,12 +8,13 @@ from utils.base.cli.parser import Parser, lag_list, name_list, number, number_li
 from utils.base.errors import UsageError, UserError
 from utils.base.files import require_writable_folder
 from utils.probes.kinds import KINDS
+from utils.states.sites import ATTENTION, NAMED, is_number
 from utils.sweep.flags import add_model_flags
 
 MOST_LINES = 40  # of the printed table; transfer.csv holds everything
 
 
-def parse(argv):
+def build_parser() -> Parser:
     parser = Parser(
         __file__,
         __doc__,
@@ -76,49 +77,48 @@ def parse(argv):
         help="folder for transfer.csv, transfer_matrix.csv and transfer.html",
     )
     output.add_argument("--overwrite", action="store_true", help="replace a transfer.csv of another model")
-    return check(parser.parse_args(argv))
+    return parser
+
+
+def parse(argv):
+    return check(build_parser().parse_args(argv))
 
 
 def check(arguments):
-    """Refuse what can be no layer; those that are numbers become numbers. Sets what is read where nothing is named."""
-    arguments.probe_dir = paths(arguments.probe_dir or ["models"])
-    arguments.data = paths(arguments.data or ["data/test.pth"])
-    layers = arguments.layers or []
-    for layer in layers:
-        if not (layer.isascii() and layer.isdigit()) and layer not in ("embed", "final_norm", "attention"):
+    """Refuse what can be no layer. Return the arguments as they are."""
+    for layer in arguments.layers or ():
+        if not (is_number(layer) or layer in (*NAMED, ATTENTION)):
             raise UsageError(
-                f"--layers {','.join(layers)}: {layer!r} is no layer; give a list such as 0,5,11 with embed, "
+                f"--layers {','.join(arguments.layers)}: {layer!r} is no layer; give a list such as 0,5,11 with embed, "
                 "final_norm and attention by name"
             )
-    arguments.layers = [int(layer) if layer.isdigit() else layer for layer in layers] or None
     return arguments
 
 
-def paths(words) -> list[str]:
-    """Several of them can also stand in one word, as in a YAML file: 'a.pth,b.pth'."""
-    return [path for word in words for path in ([word] if Path(word).exists() else word.split(","))]
+def paths(words, usual) -> list[str]:
+    """Several of them can also stand in one word, as in a YAML file: 'a.pth,b.pth'. Without any: the usual one."""
+    return [path for word in words or [usual] for path in ([word] if Path(word).exists() else word.split(","))]
 
 
 def main(argv=None):
     arguments = parse(argv)
     require_writable_folder(arguments.results_dir, "--results_dir")
     quiet_libraries()
-    from utils.saved.evaluation import load_datasets, require_lags, require_tokenizer
+    from utils.saved.evaluation import load_datasets
     from utils.saved.saved_probes import chosen_probes, load_probes, require_one_model
     from utils.saved.transfer import refuse_other_model
 
+    layers = [int(layer) if is_number(layer) else layer for layer in arguments.layers or ()] or None
     probes = chosen_probes(
-        load_probes(arguments.probe_dir),
+        load_probes(paths(arguments.probe_dir, "models")),
         kind=arguments.probe,
-        layer=arguments.layers,
+        layer=layers,
         lag=arguments.lag,
         seed=arguments.seed,
     )
     require_one_model(probes)
     drop = refuse_other_model(arguments.results_dir, probes[0], arguments.overwrite)
-    datasets = load_datasets(arguments.data, arguments.targets)
-    require_tokenizer(datasets, probes)
-    require_lags(datasets, probes)
+    datasets = load_datasets(paths(arguments.data, "data/test.pth"), arguments.targets)
     language_model = load_model(arguments, probes, datasets)
     rows = evaluate(arguments, language_model, probes, datasets)
     write(arguments, rows, drop)
@@ -126,49 +126,31 @@ def main(argv=None):
 
 
 def load_model(arguments, probes, datasets):
-    """The model, after proof that the probes were trained on it and that the data fit it."""
-    from utils.data.tokenizer import load_tokenizer, position_limit, tokenizer_fingerprint
+    """Load the model, after proof that the probes were trained on it and that the data fit it."""
+    from utils.data.tokenizer import load_tokenizer
+    from utils.model import belonging
+    from utils.saved.evaluation import require_lags
+    from utils.sweep.questions import BIDIRECTIONAL
 
-    name = arguments.model_name or probes[0].model
-    tokenizer = load_tokenizer(name)
-    ours, theirs = tokenizer_fingerprint(tokenizer), probes[0].tokenizer_fingerprint
-    if ours != theirs:
-        raise UserError(
-            f"{probes[0].file} was trained with the tokenizer of {probes[0].model} ({theirs}), --model_name "
-            f"{name} has another one ({ours}); give the model that the probes were trained on"
-        )
-    limit = position_limit(name, tokenizer)
+    first, name = probes[0], arguments.model_name or probes[0].model
     for dataset in datasets:
-        longest = int(dataset.targets[0].lengths.max())
-        if limit and longest > limit:
-            raise UserError(
-                f"{dataset.path} holds sequences of {longest} tokens, {name} has {limit} positions; prepare the "
-                "data with a smaller --context_length"
-            )
+        belonging.require(belonging.check_data_of_probe(dataset.path, dataset.metadata, first.file, first.metadata))
+    require_lags(datasets, probes)
+    tokenizer = load_tokenizer(name)
+    belonging.require(belonging.check_tokenizer_of_probe(first.file, first.metadata, name, tokenizer))
+    splits_of = {dataset.path: {dataset.metadata["split"]: dataset.targets[0]} for dataset in datasets}
+    for path, splits in splits_of.items():
+        belonging.require(belonging.check_length(path, splits, name, tokenizer))
     from utils.model.language_model import load_language_model
 
     trained_in = {probe.metadata.get("model_dtype") for probe in probes}
     dtype = "float16" if arguments.model_dtype == "auto" and trained_in == {"float16"} else arguments.model_dtype
     language_model = load_language_model(name, dtype, arguments.device)
-    if language_model.fingerprint != probes[0].model_fingerprint:
-        raise UserError(
-            f"{probes[0].file} was trained on {probes[0].model} ({probes[0].model_fingerprint}), --model_name "
-            f"{name} is another model ({language_model.fingerprint}); give the model that the probes were "
-            "trained on, in its precision"
-        )
-    for dataset in datasets:
-        highest = int(dataset.targets[0].input_ids.max())
-        if highest >= language_model.vocabulary:
-            raise UserError(
-                f"{dataset.path}: token id {highest} is out of range, {name} knows ids 0 to "
-                f"{language_model.vocabulary - 1}; prepare the data with --model_name {name}"
-            )
+    belonging.require(belonging.check_model_of_probe(first.file, first.metadata, language_model))
+    for path, splits in splits_of.items():
+        belonging.require(belonging.check_ids(path, splits, language_model))
     if not language_model.anatomy.causal and any(probe.lag < 0 for probe in probes):
-        print(
-            "note: the model is bidirectional, so a negative lag is not a prediction: the state that is read has seen the "
-            "labelled token",
-            flush=True,
-        )
+        print(BIDIRECTIONAL, flush=True)
     return language_model
 
 
@@ -177,15 +159,17 @@ def evaluate(arguments, language_model, probes, datasets) -> list[dict]:
     from utils.base.progress import Progress
     from utils.saved.evaluation import answers, scores_of
     from utils.saved.transfer import row_of, what_is_missing
+    from utils.states.extraction import Reading
 
     ours = ", ".join(repr(target) for target in dict.fromkeys(probe.target for probe in probes))
+    reading = Reading((), batch_size=arguments.batch_size, cache_dir=arguments.cache_dir, memory_gb=arguments.memory_gb)
     rows, order = [], {probe.file: index for index, probe in enumerate(probes)}
     for dataset in datasets:
         theirs = ", ".join(repr(sequences.metadata["targets"][0]["name"]) for sequences in dataset.targets)
         print(f"{dataset.path}: {len(probes)} probes of {ours} -> {theirs}, as labelled there", flush=True)
         found = []
         with Progress("scores", "probe", len(probes) * len(dataset.targets)) as progress:
-            for answer in answers(arguments, language_model, dataset, probes):
+            for answer in answers(reading, language_model, dataset, probes, arguments.keep_seen):
                 for probe, scores in zip(answer.asked.probes, scores_of(answer), strict=True):
                     found.append(row_of(probe, dataset, answer.asked.target, scores))
                 progress.update(len(answer.asked.probes))
@@ -202,7 +186,7 @@ def evaluate(arguments, language_model, probes, datasets) -> list[dict]:
 
 def write(arguments, rows, drop):
     from utils.pages.charts.transfer import transfer_pages
-    from utils.saved.transfer import lines_of, matrix_of, merged, write_transfer
+    from utils.saved.transfer import lines_of, matrix_of, merge_transfer, write_transfer
 
     shown = lines_of(matrix_of(rows))
     print(
@@ -211,7 +195,7 @@ def write(arguments, rows, drop):
     )
     if len(shown) > MOST_LINES + 1:
         print(f"... and {len(shown) - MOST_LINES - 1} more lines in transfer.csv")
-    table = merged(arguments.results_dir, rows, drop)
+    table = merge_transfer(arguments.results_dir, rows, drop)
     matrix = matrix_of(table)
     paths = write_transfer(arguments.results_dir, table, matrix, transfer_pages(matrix))
     page = Path(arguments.results_dir) / "transfer.html"

@@ -3,12 +3,12 @@
 
 import shlex
 import sys
-import time
 from pathlib import Path
 
 from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.errors import UsageError, UserError
 from utils.base.files import require_writable_folder
+from utils.base.stopwatch import Stopwatch
 from utils.probes.kinds import PAGE_KINDS
 from utils.sweep.flags import (
     add_comparison_flags,
@@ -16,13 +16,20 @@ from utils.sweep.flags import (
     add_model_flags,
     add_reading_flags,
     add_training_flags,
+    asking_of,
     check_flags,
+    files_of,
+    fitting_of,
+    reading_of,
+    record_of,
+    sampling_of,
+    settings_text,
 )
 
 MOST_TABLES = 8  # targets and lags: of more, one line each is shown; the tables hold everything
 
 
-def parse(argv):
+def build_parser() -> Parser:
     parser = Parser(
         __file__,
         __doc__,
@@ -44,8 +51,12 @@ def parse(argv):
     output.add_argument("--wandb_project", default="probe-training", help="Weights & Biases project")
     output.add_argument("--wandb_group", help="name that the runs of this sweep share (default: layer-sweep-LAG)")
     output.add_argument("--no_wandb", action="store_true", help="log nothing to Weights & Biases")
-    arguments = check_flags(parser.parse_args(argv))
-    if arguments.learning_curve and arguments.kinds == ["attention_features"]:
+    return parser
+
+
+def parse(argv):
+    arguments = check_flags(build_parser().parse_args(argv))
+    if arguments.learning_curve and arguments.probe == ["attention_features"]:
         raise UsageError(
             "--learning_curve is of the states of a layer, which --probe attention_features does not read; add "
             "another kind, or leave it out"
@@ -58,175 +69,148 @@ def main(argv=None):
     for flag in ("output_dir", "results_dir", *(["export"] if arguments.export else [])):
         require_writable_folder(getattr(arguments, flag), f"--{flag}")
     quiet_libraries()
-    started = time.monotonic()
-    from utils.sweep.questions import load_splits, split_targets
-
-    targets = split_targets(arguments, load_splits(arguments))
-    language_model = load_model(arguments, targets[0])
-    finished = sweep(arguments, targets, language_model, {"load": time.monotonic() - started})
-    say_more(arguments, targets, language_model, *finished)
+    watch = Stopwatch()
+    with watch("load"):
+        targets = files_of(arguments).load_targets()
+        language_model = load_model(arguments, targets[0])
+    this_run, sweeps, sources, paths = sweep(arguments, targets, language_model, watch)
+    say_more(arguments, this_run, sweeps, sources, paths)
     print(
-        f"next: {page(arguments, finished[0])}python scripts/visualize_results.py --results_dir "
+        f"next: {page(arguments, sweeps)}python scripts/visualize_results.py --results_dir "
         f"{shlex.quote(arguments.results_dir)}"
     )
     return 0
 
 
 def page(arguments, sweeps) -> str:
-    """The command that shows the probes on a text, where there is a page for them."""
-    if arguments.sequence_task or arguments.pool != "last" or not set(arguments.kinds) & set(PAGE_KINDS):
+    """Give the command that shows the probes on a text, where there is a page for them."""
+    if sweeps[0].of_sequences or arguments.pool != "last" or not set(arguments.probe) & set(PAGE_KINDS):
         return ""
     lags = [found.lag for found in sweeps]
     shown = "" if lags == [-1] else f" --lag {lags[0]}"
     return f"python scripts/visualize_probe.py --probe_dir {shlex.quote(arguments.output_dir)}{shown}; "
 
 
-def sweep(arguments, targets, language_model, seconds):
-    """From loaded data and model to saved probes and tables, and what is shown of them. Returns the sweeps, what they read
-    from, whose they are, and the paths of the probes. targets: {split: Sequences} of each, all of the same windows.
+def sweep(arguments, targets, language_model, watch):
+    """Go from loaded data and model to saved probes and tables, and show them.
+
+    targets: {split: Sequences} of each, all of the same windows. Return the Run, the sweeps, what they read from by the
+    keys of their questions, and the paths of the probes.
     """
     from utils.base.tracking import tracker
-    from utils.saved.export import refuse_export
+    from utils.saved.export import refuse_other_export
     from utils.saved.owners import refuse_to_mix
-    from utils.states.sites import parse_layers
-    from utils.sweep.questions import choose_lags, draw_examples, settings_text
     from utils.sweep.saving import save_sweeps
 
-    anatomy, metadata = language_model.anatomy, targets[0]["train"].metadata
-    layers = parse_layers(arguments.layers, len(anatomy.blocks), anatomy.final_norm is not None)
-    lags = choose_lags(arguments, metadata, anatomy.causal)
-    owner = {
-        "model": language_model.name,
-        "model_fingerprint": language_model.fingerprint,
-        "dataset_fingerprint": metadata["dataset_fingerprint"],
-        "settings": settings_text(arguments),
-    }
-    strangers = refuse_to_mix(arguments.output_dir, arguments.results_dir, owner, arguments.overwrite)
-    refuse_export(arguments, owner)
+    asking = asking_of(arguments, targets, language_model.anatomy.causal)
+    this_run = describe_run(arguments, targets, language_model)
+    owner, output = this_run.owner, this_run.output
+    replaced = refuse_to_mix(output.probes, output.results, owner, output.overwrite)
+    if output.export:
+        refuse_other_export(output.export, owner, output.overwrite)
     tracking = tracker(not arguments.no_wandb, arguments.wandb_project)
-    examples, samples = draw_examples(arguments, targets, lags)
-    sources, random_sources = read(arguments, targets[0], language_model, layers, examples, samples, seconds)
-    sweeps = train(arguments, targets, language_model, examples, samples, sources, random_sources, owner, tracking, seconds)
-    written = save_sweeps(arguments, sweeps, targets, language_model, owner, strangers, seconds)
+    questions = asking.draw(targets, this_run.sampling)
+    questions, sources, random_sources = read(this_run, questions, arguments.random_weights, watch)
+    with watch("train"):
+        sweeps = train(arguments, this_run, questions, sources, random_sources, tracking)
+    record = {
+        "command": sys.argv,
+        "arguments": record_of(arguments, this_run.sampling, targets),
+        **vars(owner),
+        "seconds": watch.seconds,
+    }
+    written = save_sweeps(this_run, sweeps, record, replaced)
     tell_what_was_written(arguments, written)
     for found in sweeps if len(sweeps) <= MOST_TABLES else ():
         show(found)
     if len(sweeps) > 1:
         show_together(sweeps)
-    return sweeps, sources, owner, written
+    return this_run, sweeps, sources, [path for path, _ in written]
 
 
-def read(arguments, splits, language_model, layers, examples, samples, seconds):
-    """{question: Source} of the model, and where it is asked for of the same model with random weights, else None."""
+def describe_run(arguments, targets, language_model):
+    """Say what the run is about: a Run."""
+    from utils.saved.owners import Owner
+    from utils.sweep.saving import Output, Run
+
+    sampling, reading = sampling_of(arguments, targets), reading_of(arguments, language_model.anatomy)
+    owner = Owner(
+        language_model.name,
+        language_model.fingerprint,
+        targets[0]["train"].metadata["dataset_fingerprint"],
+        settings_text(arguments, sampling, targets),
+    )
+    output = Output(arguments.output_dir, arguments.results_dir, arguments.export, arguments.overwrite)
+    return Run(language_model, owner, reading, sampling, fitting_of(arguments, sampling), output)
+
+
+def read(this_run, questions, random_weights, watch):
+    """Read the states of the model, and where it is asked for of the same model with random weights.
+
+    Return the questions, without the examples whose states are not finite, and {question's key: Source} of both models
+    (None for the second where it is not asked for).
+    """
     from utils.model.random_weights import with_random_weights
     from utils.states.extraction import drop_non_finite, run_pass
 
-    tables, rows, plans = run_pass(arguments, language_model, splits, layers, examples, seconds)
-    whole = plans if "attention" in arguments.kinds else None
-    drop_non_finite(tables, rows, examples, layers, language_model, whole, samples)
-    sources = sources_of(arguments, tables, rows, plans, examples)
-    if not arguments.random_weights:
-        return sources, dict.fromkeys(sources)
+    states = run_pass(this_run.reading, this_run.language_model, questions)
+    watch.seconds["pass"] = states.seconds
+    questions = drop_non_finite(states, this_run.language_model, questions)
+    sources = {question.key: states.source(question) for question in questions}
+    if not random_weights:
+        return questions, sources, dict.fromkeys(sources)
     print("the same with random weights", flush=True)
-    without = with_random_weights(language_model)
-    tables, _, plans = run_pass(arguments, without, splits, layers, examples, {}, own_probability=False)
-    if any(table.non_finite().any() for table in tables.values()):
+    without = with_random_weights(this_run.language_model)
+    states = run_pass(this_run.reading, without, questions, own_probability=False)
+    if any(table.non_finite().any() for table in states.tables.values()):
         raise UserError(
-            f"--random_weights: states of the random model are not finite in {language_model.dtype}; use "
+            f"--random_weights: states of the random model are not finite in {without.dtype}; use "
             "--model_dtype float32, or leave it out"
         )
-    rows = {question: {name: plans[name].rows(found[name]) for name in splits} for question, found in examples.items()}
-    return sources, sources_of(arguments, tables, rows, plans, examples)
+    return questions, sources, {question.key: states.source(question) for question in questions}
 
 
-def sources_of(arguments, tables, rows, plans, examples):
-    from utils.states.positions import ragged
-    from utils.states.source import Source
-
-    whole = "attention" in arguments.kinds
-    return {
-        question: Source(
-            tables, rows[question], {name: ragged(plans[name], those) for name, those in found.items()} if whole else None
-        )
-        for question, found in examples.items()
-    }
-
-
-def train(arguments, targets, language_model, examples, samples, sources, random_sources, owner, tracking, seconds):
-    """A sweep for each question, with its baselines."""
+def train(arguments, this_run, questions, sources, random_sources, tracking):
+    """Answer each question: a sweep with its baselines."""
     from utils.base.progress import Progress
     from utils.sweep.document_scores import score_sweep
     from utils.sweep.judging import baseline_logits
-    from utils.sweep.sweep import answer, make_task
+    from utils.sweep.sweep import answer
     from utils.sweep.tracked_runs import Runs
 
-    texts = texts_of(targets[0], language_model) if arguments.sequence_task else None
+    language_model, fitting = this_run.language_model, this_run.fitting
+    texts = texts_of(questions[0].sequences, language_model) if questions[0].of_sequences else None
     device = language_model.device if language_model.device.type == "cuda" else "cpu"
     sweeps, remembered = [], {}
-    with Progress("targets and lags", "sweeps", len(sources)) as progress:
-        for question, source in sources.items():
-            splits, task = targets[question.target], make_task(arguments, examples[question], samples[question])
-            metadata = splits["train"].metadata
-            name = metadata["targets"][0]["name"]
+    with Progress("targets and lags", "sweeps", len(questions)) as progress:
+        for question in questions:
+            source, common = sources[question.key], {**vars(this_run.owner), "target": question.name}
 
-            def start_runs(
-                kind,
-                lag=question.lag,
-                name=name,
-                layers=source.tables["train"].layers,
-                shown=name if metadata["of_several"] else None,
-            ):
-                return Runs(arguments, tracking, {**owner, "target": name}, kind, lag, layers, shown)
+            def start_runs(kind, question=question, source=source, common=common):
+                return Runs(tracking, arguments.wandb_group, common, kind, question, source.layers, fitting)
 
-            beside = baseline_logits(arguments, question.lag, task, splits, source, texts, remembered)
-            sweeps.append(
-                answer(
-                    arguments,
-                    question,
-                    task,
-                    source,
-                    random_sources[question],
-                    beside,
-                    metadata,
-                    start_runs,
-                    device,
-                    seconds,
-                )
-            )
+            baselines = baseline_logits(question, source, texts, remembered)
+            random_source = random_sources[question.key]
+            found = answer(question, source, random_source, fitting, baselines, start_runs, device)
             if arguments.max_val_tokens is None:  # a score of a document is one of all its tokens
-                sweeps[-1].documents = score_sweep(sweeps[-1], splits, beside)
-            progress.update(1, f"{name} at lag {question.lag}")
+                found.documents = score_sweep(found, baselines)
+            sweeps.append(found)
+            progress.update(1, f"{question.name} at lag {question.lag}")
     return sweeps
 
 
 def load_model(arguments, splits):
-    """The model, after proof that the data were made with its tokenizer."""
-    metadata = splits["train"].metadata
-    name = arguments.model_name or metadata["model_name"]
-    from utils.data.tokenizer import load_tokenizer, position_limit, tokenizer_fingerprint
+    """Load the model, after proof that the data were made with its tokenizer."""
+    from utils.data.tokenizer import load_tokenizer
+    from utils.model.belonging import check_ids, check_length, check_tokenizer_of_data, require
 
+    name, path = arguments.model_name or splits["train"].metadata["model_name"], arguments.train_data
     tokenizer = load_tokenizer(name)
-    theirs, ours = metadata["tokenizer"]["fingerprint"], tokenizer_fingerprint(tokenizer)
-    if theirs != ours:
-        raise UserError(
-            f"{arguments.train_data} was made with the tokenizer of {metadata['model_name']} ({theirs}), "
-            f"--model_name {name} has another one ({ours}); prepare the data with --model_name {name}"
-        )
-    longest, limit = max(int(sequences.lengths.max()) for sequences in splits.values()), position_limit(name, tokenizer)
-    if limit and longest > limit:
-        raise UserError(
-            f"{arguments.train_data} holds sequences of {longest} tokens, {name} has {limit} positions; prepare "
-            "the data with a smaller --context_length"
-        )
+    require(check_tokenizer_of_data(path, splits, name, tokenizer), check_length(path, splits, name, tokenizer))
     from utils.model.language_model import load_language_model
 
     language_model = load_language_model(name, arguments.model_dtype, arguments.device)
-    highest = max(int(sequences.input_ids.max()) for sequences in splits.values())
-    if highest >= language_model.vocabulary:
-        raise UserError(
-            f"{arguments.train_data}: token id {highest} is out of range, {name} knows ids 0 to "
-            f"{language_model.vocabulary - 1}; prepare the data with --model_name {name}"
-        )
+    require(check_ids(path, splits, language_model))
     print(
         f"{name}: {len(language_model.anatomy.blocks)} layers, hidden size {language_model.anatomy.hidden_size}, "
         f"{'causal' if language_model.anatomy.causal else 'bidirectional'}, "
@@ -237,7 +221,10 @@ def load_model(arguments, splits):
 
 
 def texts_of(splits, language_model) -> dict[str, list[str]]:
-    """{split: the text of each sequence: the original one where the data hold it, else its tokens, special ones left out}"""
+    """Give the text of each sequence by split: the original one where the data hold it, else its tokens.
+
+    Special tokens are left out.
+    """
     import numpy as np
 
     from utils.data.tokenizer import load_tokenizer
@@ -267,24 +254,24 @@ def tell_what_was_written(arguments, written):
     )
 
 
-def say_more(arguments, targets, language_model, sweeps, sources, owner, written):
-    """What the directions say, and what was asked for beside the tables."""
+def say_more(arguments, this_run, sweeps, sources, paths):
+    """Say what the directions mean, and write what was asked for beside the tables."""
     from utils.data.tokenizer import load_tokenizer
-    from utils.sweep.after_sweep import tell_directions, write_export, write_learning_curve
+    from utils.sweep.after_sweep import write_export, write_learning_curve, write_sweep_directions
 
-    tokenizer = load_tokenizer(language_model.name)
-    for line in tell_directions(arguments, sweeps, sources, targets, language_model, tokenizer, owner):
+    tokenizer = load_tokenizer(this_run.language_model.name)
+    for line in write_sweep_directions(this_run, sweeps, sources, tokenizer):
         print(line)
     if arguments.learning_curve:
-        print(write_learning_curve(arguments, sweeps, sources, owner))
+        print(write_learning_curve(this_run, sweeps, sources))
     if arguments.export:
-        print(write_export(arguments, [path for path, _ in written]))
+        print(write_export(this_run.output, paths))
 
 
 def show(sweep):
     """The tables of one lag: every layer where there is one probe a layer, else the best layer of each kind."""
     from utils.states.positions import lag_name
-    from utils.sweep.outcome import table_layer
+    from utils.states.sites import layer_name
     from utils.sweep.report import document_table, gap, one_sided, sweep_table
 
     what = "sequences are positive" if sweep.of_sequences else "tokens are the target"
@@ -294,7 +281,7 @@ def show(sweep):
     )
     probes = sweep.shown
     kinds = len({probe.kind for probe in sweep.chosen}) > 1
-    names = [table_layer(probe.layer) + (f" {probe.kind}" if kinds else "") for probe in probes]
+    names = [layer_name(probe.layer) + (f" {probe.kind}" if kinds else "") for probe in probes]
     for split in [name for name in ("val", "test") if name in probes[0].metrics]:
         entries = [(name, probe.metrics[split]) for name, probe in zip(names, probes, strict=True)]
         entries += [(f"({name})", by_split and by_split[split]) for name, by_split in sweep.baselines.items()]

@@ -146,7 +146,7 @@ def framed(lengths=LENGTHS):
 
 def every_text_token(sequences, pool="last"):
     columns = np.arange(sequences.input_ids.shape[1])
-    return ReadPlan(*np.nonzero((columns >= sequences.text_start) & (columns < sequences.text_ends[:, None])), pool)
+    return ReadPlan(*np.nonzero((columns >= sequences.text_start) & (columns < sequences.text_ends[:, None])), pool=pool)
 
 
 def close(ours, theirs):

@@ -16,7 +16,7 @@ from utils.data.token_labels import label_tokens
 from utils.data.tokenizer import load_tokenizer, special_frame
 from utils.data.windows import covering_windows, default_overlap
 from utils.model.language_model import load_language_model, wrap
-from utils.states.extraction import run_pass
+from utils.states.extraction import Reading, run_pass
 from utils.states.positions import Question, examples_at
 
 TARGETS = ("doubt", "calm")
@@ -189,14 +189,13 @@ def test_every_state_that_is_read_is_that_of_its_window_alone(model_and_texts):
     language_model, frame, labelled = model_and_texts
     width, overlap, lags = 40, 13, (-13, -1, 0, 5, 13)
     by_target = cut(labelled, width, overlap, frame)
-    examples = {
-        Question(target, lag): {"train": examples_at(sequences, lag)}
+    questions = [
+        Question(target, lag, {"train": sequences}, {"train": examples_at(sequences, lag)})
         for target, sequences in enumerate(by_target)
         for lag in lags
-    }
-    layers = ["embed", 0, 1, 2]
-    arguments = SimpleNamespace(batch_size=3, memory_gb=None, cache_dir=None)
-    tables, rows, _ = run_pass(arguments, language_model, {"train": by_target[0]}, layers, examples, {})
+    ]
+    layers = ("embed", 0, 1, 2)
+    read_states = run_pass(Reading(layers, batch_size=3), language_model, questions)
     cache, moved_away = {}, []
 
     def states_of(number, window):
@@ -206,8 +205,9 @@ def test_every_state_that_is_read_is_that_of_its_window_alone(model_and_texts):
             )
         return cache[number, window]
 
-    for question, found in examples.items():
-        found, ours = found["train"], tables["train"].rows(rows[question]["train"])
+    for question in questions:
+        found = question.examples["train"]
+        ours = read_states.tables["train"].rows(read_states.source(question).rows["train"])
         theirs, shifted = [], []
         for number, place in places(by_target[question.target], found.sequence, found.position):
             length = len(labelled[number].tokens)

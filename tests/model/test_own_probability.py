@@ -1,12 +1,14 @@
 """The model's own probability of the target against the causal model's softmax, and against the plain head."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import tiny_models
 from utils.model.language_model import wrap
-from utils.states.forward_pass import OWN_LOGITS, read_states
+from utils.states.forward_pass import OWN_LOGITS, Pass, read_batches
 
 TARGET = 23
 SPECIAL = {
@@ -26,7 +28,9 @@ def probabilities(language_model, sequences):
     targets = np.full(len(plan), TARGET)
     found = [
         values
-        for reading, _, values in read_states(language_model, sequences, plan, [0], 2, targets)
+        for reading, _, values in read_batches(
+            Pass(language_model, sequences, replace(plan, layers=(0,), own_targets=targets), 2)
+        )
         if reading == OWN_LOGITS
     ]
     return torch.sigmoid(torch.cat(found).double())

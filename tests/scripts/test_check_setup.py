@@ -372,26 +372,27 @@ def test_a_cache_that_cannot_be_written(prepared, tmp_path):
 
 def test_the_time_of_the_pass_is_that_of_all_its_tokens(prepared, tiny_model, monkeypatch):
     """With a clock that moves by a second for each token read, the estimate is the number of tokens."""
-    from types import SimpleNamespace
-
+    from utils.model.language_model import load_language_model
+    from utils.states.extraction import Reading
     from utils.sweep import estimate
-    from utils.sweep.questions import load_splits
+    from utils.sweep.questions import Asking, DataFiles
+    from utils.sweep.sampling import Sampling
 
-    arguments = SimpleNamespace(train_data=prepared / "train.pth", val_data=None, test_data=None, batch_size=4)
-    splits = load_splits(arguments)
+    targets = DataFiles(str(prepared / "train.pth")).load_targets()
+    language_model = load_language_model(str(tiny_model), device="cpu")
+    questions = Asking((-1,), (0,)).draw(targets, Sampling())
+    planned = estimate.plan_run(Reading((0,), batch_size=4), language_model, questions)
     clock = [0.0]
 
-    def read(_arguments, _run, _model, sequences, _name, _own, first):
-        clock[0] += float(sequences.lengths[first : first + arguments.batch_size].sum())
+    def read(run, first):
+        clock[0] += float(run.sequences.lengths[first : first + run.batch_size].sum())
 
-    monkeypatch.setattr(estimate, "read_range", read)
-    monkeypatch.setattr(estimate, "own_targets", lambda *_: None)
+    monkeypatch.setattr(estimate, "read_one_batch", read)
     monkeypatch.setattr(estimate, "LONG_RUN", 10**9)
     monkeypatch.setattr(estimate, "MOST_SECONDS", 1e12)
     monkeypatch.setattr(estimate.time, "perf_counter", lambda: clock[0])
-    run = SimpleNamespace(layers=[], examples={}, rows={}, plans={})
-    tokens = sum(int(sequences.lengths.sum()) for sequences in splits.values())
-    assert estimate.seconds_of_pass(arguments, run, None, splits, lambda count: None) == pytest.approx(tokens)
+    tokens = sum(int(sequences.lengths.sum()) for sequences in targets[0].values())
+    assert estimate.seconds_of_pass(planned, language_model, lambda count: None) == pytest.approx(tokens)
 
 
 def test_states_that_are_cached_already_take_no_time(prepared, tmp_path):

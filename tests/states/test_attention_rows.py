@@ -1,5 +1,7 @@
 """Attention rows against transformers' own output_attentions, cut into segments by a plain other computation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +11,10 @@ from tiny_models import close, every_text_token, framed
 from utils.base.errors import UserError
 from utils.model.language_model import wrap
 from utils.states import attention_rows
-from utils.states.attention_rows import ATTENTION, NEARLY_NONE, attention_features, by_segment, eager_attention, shares
-from utils.states.forward_pass import read_states
+from utils.states.attention_rows import NEARLY_NONE, attention_features, by_segment, eager_attention, shares
+from utils.states.forward_pass import Pass, read_batches
 from utils.states.positions import ReadPlan
+from utils.states.sites import ATTENTION
 from utils.states.store import collect_in_memory, collect_on_disk, find_folder
 
 SEGMENTS = 4
@@ -31,9 +34,8 @@ def soft(name):
 
 def read(language_model, sequences, plan, batch_size=8, layers=(0,), segments=SEGMENTS):
     found = {layer: [] for layer in (*layers, ATTENTION)}
-    for reading, _rows, values in read_states(
-        language_model, sequences, plan, layers, batch_size, attention_segments=segments
-    ):
+    plan = replace(plan, layers=tuple(layers), segments=segments)
+    for reading, _rows, values in read_batches(Pass(language_model, sequences, plan, batch_size)):
         found[reading].append(values)
     return {reading: torch.cat(values) for reading, values in found.items()}
 
@@ -134,7 +136,8 @@ def test_the_model_is_as_before_and_without_the_reading_nothing_is_switched():
     hook = language_model.body.register_forward_pre_hook(lambda *_: seen.append(text._attn_implementation))
 
     def states():
-        return torch.cat([values for _, _, values in read_states(language_model, sequences, plan, [0, 2], 8)])
+        run = Pass(language_model, sequences, replace(plan, layers=(0, 2)), 8)
+        return torch.cat([values for _, _, values in read_batches(run)])
 
     first = states()
     assert "sdpa" in before and seen == ["sdpa"]
@@ -168,17 +171,23 @@ def test_a_torn_cache_gives_what_memory_gives_and_is_no_cache_of_states_alone(tm
     monkeypatch.setattr("utils.states.store.SHARD_BYTES", 4096)
     language_model, sequences = wrap(tiny_models.make("gemma3_text")), framed([9, 12, 7, 12, 12, 6, 9, 11, 12, 8])
     plan = every_text_token(sequences)
-    common = (language_model, sequences, plan, [0, 2], 2, None, lambda count: None)
-    memory, disk = collect_in_memory(*common, SEGMENTS), collect_on_disk(tmp_path, *common, SEGMENTS)
+
+    def run(segments):
+        return Pass(language_model, sequences, replace(plan, layers=(0, 2), segments=segments), 2)
+
+    def on_disk(segments=SEGMENTS):
+        return collect_on_disk(tmp_path, run(segments), lambda count: None)
+
+    memory, disk = collect_in_memory(run(SEGMENTS), lambda count: None), on_disk()
     index = np.random.default_rng(0).permutation(len(plan))
-    shards = sorted(find_folder(tmp_path, *common[:4], None, SEGMENTS).glob("*.safetensors"))
+    shards = sorted(find_folder(tmp_path, run(SEGMENTS)).glob("*.safetensors"))
     assert len(disk.parts) == len(shards) > 2
     shards[1].unlink()
-    again = collect_on_disk(tmp_path, *common, SEGMENTS)
+    again = on_disk()
     for table in (disk, again, disk.in_memory()):
         assert torch.equal(table.attention_rows(index), memory.attention_rows(index))
         assert torch.equal(table.rows(index), memory.rows(index))
     assert torch.equal(memory.attention_rows(index), read(language_model, sequences, plan, 2)[ATTENTION][index])
-    assert "attention" not in collect_on_disk(tmp_path, *common).parts[0]
-    collect_on_disk(tmp_path, *common, 2)
+    assert "attention" not in on_disk(0).parts[0]
+    on_disk(2)
     assert len(list(tmp_path.iterdir())) == 3

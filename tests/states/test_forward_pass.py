@@ -1,11 +1,13 @@
 """The pass against transformers' own output_hidden_states, over many architectures."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import tiny_models
 from utils.model.language_model import wrap
-from utils.states.forward_pass import forward, read_states
+from utils.states.forward_pass import Pass, forward, read_batches
 
 NAMES = [*tiny_models.ARCHITECTURES, "gemma3"]
 LENGTHS = (11, 17, 14)
@@ -26,9 +28,8 @@ def every_layer(language_model):
 def read_all(language_model, sequences, layers, batch_size=8):
     """{layer: [tokens of all sequences, hidden_size]}"""
     found = {layer: [] for layer in layers}
-    for reading, _rows, values in read_states(
-        language_model, sequences, tiny_models.every_position(sequences), layers, batch_size
-    ):
+    plan = replace(tiny_models.every_position(sequences), layers=tuple(layers))
+    for reading, _rows, values in read_batches(Pass(language_model, sequences, plan, batch_size)):
         found[reading].append(values)
     return {layer: torch.cat(values) for layer, values in found.items()}
 

@@ -1,7 +1,6 @@
 """Pooled and whole-sequence readings against a plain computation from transformers' own output_hidden_states."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +11,9 @@ from tiny_models import BEFORE, LENGTHS, close, every_text_token, framed
 from utils.base.files import fingerprint
 from utils.model.language_model import wrap
 from utils.states import forward_pass
-from utils.states.extraction import drop_non_finite, run_pass
-from utils.states.forward_pass import OWN_LOGITS, forward, pooled, read_states
-from utils.states.positions import Examples, Question, ReadPlan, examples_at, ragged, whole_sequences
+from utils.states.extraction import Reading, States, drop_non_finite, run_pass
+from utils.states.forward_pass import OWN_LOGITS, Pass, forward, pooled, read_batches
+from utils.states.positions import Examples, Question, ReadPlan, examples_at, text_before, whole_sequences
 from utils.states.store import collect_in_memory, collect_on_disk, find_folder
 
 LAYERS = ["embed", 0, 2]
@@ -24,7 +23,8 @@ POOLS = {"mean": lambda states: states.mean(0), "max": lambda states: states.ama
 def read(language_model, sequences, plan, batch_size=8, layers=LAYERS):
     """[layers, rows, hidden_size]"""
     found = {layer: [] for layer in layers}
-    for reading, _rows, values in read_states(language_model, sequences, plan, layers, batch_size):
+    run = Pass(language_model, sequences, replace(plan, layers=tuple(layers)), batch_size)
+    for reading, _rows, values in read_batches(run):
         found[reading].append(values)
     return torch.stack([torch.cat(found[layer]) for layer in layers])
 
@@ -90,10 +90,11 @@ def test_long_texts_of_low_precision_keep_their_mean_and_pieces_change_nothing(m
 def test_nothing_is_pooled_before_the_text_and_the_own_probability_is_of_single_tokens_only():
     language_model, sequences = wrap(tiny_models.make("llama")), framed()
     with pytest.raises(ValueError, match="position 1, before the first text token"):
-        read(language_model, sequences, ReadPlan(np.array([0]), np.array([1]), "mean"))
+        read(language_model, sequences, ReadPlan(np.array([0]), np.array([1]), pool="mean"))
     for pool, expected in (("last", {0, OWN_LOGITS}), ("mean", {0})):
         plan = every_text_token(sequences, pool)
-        found = read_states(language_model, sequences, plan, [0], 8, np.full(len(plan), 23))
+        plan = replace(plan, layers=(0,), own_targets=np.full(len(plan), 23))
+        found = read_batches(Pass(language_model, sequences, plan, 8))
         assert {reading for reading, *_ in found} == expected
 
 
@@ -102,21 +103,23 @@ def test_a_torn_cache_of_pooled_states_gives_what_memory_gives_and_pools_are_kep
     language_model, sequences = wrap(tiny_models.make("llama")), framed([9, 12, 7, 12, 12, 6, 9, 11, 12, 8])
     tables = {}
     for pool in POOLS:
-        plan = every_text_token(sequences, pool)
-        common = (language_model, sequences, plan, LAYERS, 2, None, lambda count: None)
-        tables[pool], disk = collect_in_memory(*common), collect_on_disk(tmp_path, *common)
+        plan = replace(every_text_token(sequences, pool), layers=tuple(LAYERS))
+        run = Pass(language_model, sequences, plan, 2)
+        tables[pool] = collect_in_memory(run, lambda count: None)
+        disk = collect_on_disk(tmp_path, run, lambda count: None)
         index = np.arange(len(plan))
         assert torch.equal(disk.rows(index), tables[pool].rows(index))
-        shards = sorted(find_folder(tmp_path, *common[:4], None).glob("*.safetensors"))
+        shards = sorted(find_folder(tmp_path, run).glob("*.safetensors"))
         assert len(shards) > 2
         shards[1].unlink()
-        assert torch.equal(collect_on_disk(tmp_path, *common).rows(index), tables[pool].rows(index))
+        assert torch.equal(collect_on_disk(tmp_path, run, lambda count: None).rows(index), tables[pool].rows(index))
     assert len(list(tmp_path.iterdir())) == 3
     assert not torch.equal(tables["mean"].rows(index), tables["last"].rows(index))
     key = fingerprint(language_model.fingerprint, "torch.float32", sequences.content_hash(), plan.sequence, plan.position)
-    assert list(tmp_path.glob(f"{key}-*")) == [
-        find_folder(tmp_path, language_model, sequences, every_text_token(sequences), LAYERS, None)
-    ], "caches of before pooling must still be found"
+    plain_plan = replace(every_text_token(sequences), layers=tuple(LAYERS))
+    assert list(tmp_path.glob(f"{key}-*")) == [find_folder(tmp_path, Pass(language_model, sequences, plain_plan, 2))], (
+        "caches of before pooling must still be found"
+    )
 
 
 def labelled(lag=0):
@@ -129,54 +132,60 @@ def labelled(lag=0):
 
 def test_whole_sequences_hold_the_text_up_to_the_last_that_is_read():
     sequences, examples = labelled()
-    plan = whole_sequences(sequences, examples)
+    plan = whole_sequences(sequences, [examples])
     pairs = [(0, p) for p in range(2, 8)] + [(1, p) for p in range(2, 16)] + [(3, 2)]
     assert list(zip(plan.sequence.tolist(), plan.position.tolist(), strict=True)) == pairs
-    start, end = ragged(plan, examples)
+    start, end = text_before(plan, examples)
     assert start.tolist() == [0, 0, 6, 20] and end.tolist() == [3, 6, 20, 21]
     earlier = examples_at(sequences, -3)  # sequence 3 has no token there
-    assert len(whole_sequences(sequences, earlier)) == 3 + 11
-    both = whole_sequences(sequences, earlier, examples)
-    assert len(both) == 21 and ragged(both, earlier)[1].tolist() == [3, 6 + 11]
+    assert len(whole_sequences(sequences, [earlier])) == 3 + 11
+    both = whole_sequences(sequences, [earlier, examples])
+    assert len(both) == 21 and text_before(both, earlier)[1].tolist() == [3, 6 + 11]
     with pytest.raises(ValueError, match="does not hold every token"):
-        ragged(ReadPlan.union([examples]), examples)
+        text_before(ReadPlan.union([examples]), examples)
 
 
 def run(kinds, pool, lags=(0, -3)):
     sequences, _ = labelled()
     splits = {"train": sequences, "val": sequences}
-    examples = {Question(0, lag): {name: labelled(lag)[1] for name in splits} for lag in lags}
-    arguments = SimpleNamespace(batch_size=2, memory_gb=1, cache_dir=None, kinds=kinds, pool=pool, attention_segments=2)
+    questions = [Question(0, lag, splits, {name: labelled(lag)[1] for name in splits}) for lag in lags]
+    reading = Reading(tuple(LAYERS), pool, "attention" in kinds, 2, "attention_features" in kinds, batch_size=2, memory_gb=1)
     language_model = wrap(tiny_models.make("llama"))
-    return language_model, sequences, examples, run_pass(arguments, language_model, splits, LAYERS, examples, {})
+    return language_model, sequences, questions, run_pass(reading, language_model, questions)
 
 
 def test_the_pass_reads_what_the_probes_ask_for():
     for kinds, pool in ((["linear"], "mean"), (["linear"], "last"), (["linear", "attention"], "last")):
-        language_model, sequences, examples, (tables, rows, plans) = run(kinds, pool)
-        for question, found in examples.items():
-            wanted = ReadPlan(found["val"].sequence, found["val"].read, pool)
-            close(tables["val"].rows(rows[question]["val"]), plain(language_model, sequences, wanted, pool))
-        assert len(plans["val"]) == (21 if "attention" in kinds else 5) and plans["val"].pool == pool
-        assert "attention" not in tables["val"].parts[0]
-    start, end = ragged(plans["val"], examples[Question(0, 0)]["val"])
+        language_model, sequences, questions, states = run(kinds, pool)
+        table, plan = states.tables["val"], states.plans["val"]
+        for question in questions:
+            found = question.examples["val"]
+            wanted = ReadPlan(found.sequence, found.read, pool=pool)
+            close(table.rows(states.source(question).rows["val"]), plain(language_model, sequences, wanted, pool))
+        assert len(plan) == (21 if "attention" in kinds else 5) and plan.pool == pool
+        assert "attention" not in table.parts[0]
+    start, end = text_before(plan, questions[0].examples["val"])
     alone = plain(language_model, sequences, ReadPlan(np.full(14, 1), np.arange(2, 16)), "last")
-    close(tables["val"].rows(np.arange(start[2], end[2])), alone)
-    assert run(["attention_features"], "last")[-1][0]["val"].parts[0]["attention"].shape == (5, 4 * 4 * 2)
+    close(table.rows(np.arange(start[2], end[2])), alone)
+    assert run(["attention_features"], "last")[-1].tables["val"].parts[0]["attention"].shape == (5, 4 * 4 * 2)
 
 
 def test_an_overflow_anywhere_in_its_text_drops_an_example_that_attends_over_it(monkeypatch):
     monkeypatch.setattr("utils.states.extraction.MOST_NON_FINITE", 0.5)
-    language_model, _, examples, (tables, rows, plans) = run(["attention", "attention_features"], "last", lags=(0,))
+    language_model, _, (question,), states = run(["attention", "attention_features"], "last", lags=(0,))
 
-    def kept(table, given):
-        found, samples = {0: dict(examples[Question(0, 0)])}, {0: np.arange(4)[:, None]}
-        drop_non_finite({"train": table}, {0: dict(rows[Question(0, 0)])}, found, LAYERS, language_model, given, samples)
-        assert isinstance(found[0]["train"], Examples) and len(found[0]["train"]) == len(samples[0])
-        return samples[0][:, 0].tolist()
+    def kept(whole):
+        asked = replace(question, in_sample=np.arange(4)[:, None])
+        reading = replace(states.reading, whole=whole)
+        given = States(reading, {"train": states.tables["train"]}, states.plans, states.seconds)
+        (found,) = drop_non_finite(given, language_model, [asked])
+        assert isinstance(found.examples["train"], Examples) and len(found.examples["train"]) == len(found.in_sample)
+        assert len(question.examples["train"]) == 4, "the question that was given has changed"
+        return found.in_sample[:, 0].tolist()
 
-    assert kept(tables["train"], plans) == [0, 1, 2, 3]
-    tables["train"].parts[0]["states"][1, 4] = torch.inf  # sequence 0, position 6: the second example's is 7
-    assert kept(tables["train"], None) == [0, 1, 2, 3] and kept(tables["train"], plans) == [0, 2, 3]
-    tables["train"].parts[0]["attention"][20, 1] = torch.nan  # of the last example itself
-    assert kept(tables["train"], None) == [0, 1, 2] and kept(tables["train"], plans) == [0, 2]
+    table = states.tables["train"]
+    assert kept(True) == [0, 1, 2, 3]
+    table.parts[0]["states"][1, 4] = torch.inf  # sequence 0, position 6: the second example's is 7
+    assert kept(False) == [0, 1, 2, 3] and kept(True) == [0, 2, 3]
+    table.parts[0]["attention"][20, 1] = torch.nan  # of the last example itself
+    assert kept(False) == [0, 1, 2] and kept(True) == [0, 2]

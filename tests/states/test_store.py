@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 import tiny_models
 from helpers import SCRIPTS, assert_success, call, snapshot
 from utils.model.language_model import wrap
+from utils.states.forward_pass import Pass
 from utils.states.store import collect_in_memory, collect_on_disk, read_shard
 
 LAYERS = ["embed", 0, 2, "final_norm"]
@@ -28,10 +30,15 @@ def setting(monkeypatch):
 
 
 def collect(where, setting, layers=LAYERS, ticks=None):
+    run, tick = pass_of(setting, layers), (ticks if ticks is not None else []).append
+    return collect_in_memory(run, tick) if where is None else collect_on_disk(where, run, tick)
+
+
+def pass_of(setting, layers=LAYERS, target=23):
+    """target: None where the model's own probability is not asked for."""
     language_model, sequences, plan = setting
-    targets = np.full(len(plan), 23)
-    arguments = (language_model, sequences, plan, layers, 2, targets, (ticks if ticks is not None else []).append)
-    return collect_in_memory(*arguments) if where is None else collect_on_disk(where, *arguments)
+    own_targets = None if target is None else np.full(len(plan), target)
+    return Pass(language_model, sequences, replace(plan, layers=tuple(layers), own_targets=own_targets), 2)
 
 
 def same(one, other):
@@ -66,7 +73,7 @@ def test_other_weights_and_other_targets_are_other_states(setting, tmp_path):
     changed = wrap(language_model.model)
     assert changed.fingerprint != language_model.fingerprint
     collect(tmp_path, (changed, sequences, plan))
-    collect_on_disk(tmp_path, changed, sequences, plan, LAYERS, 2, np.full(len(plan), 7), lambda count: None)
+    collect_on_disk(tmp_path, pass_of((changed, sequences, plan), target=7), lambda count: None)
     assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -96,9 +103,8 @@ def test_a_damaged_shard_of_more_layers_is_made_again_with_all_of_them(setting, 
 
 def test_fewer_layers_without_own_probability_are_served_from_the_whole(setting, tmp_path):
     first = collect(tmp_path, setting)
-    language_model, sequences, plan = setting
-    language_model.body.forward = None
-    fewer = collect_on_disk(tmp_path, language_model, sequences, plan, [0], 2, None, lambda count: None)
+    setting[0].body.forward = None
+    fewer = collect_on_disk(tmp_path, pass_of(setting, [0], target=None), lambda count: None)
     index = np.arange(len(first))
     assert torch.equal(fewer.rows(index), first.rows(index)[[1]])
 

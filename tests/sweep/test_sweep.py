@@ -261,12 +261,14 @@ def test_where_samples_differ_each_seed_has_the_fit_of_its_own(data, model, outp
     from train_probe import parse
     from utils.data.sequences import load_sequences
     from utils.states.positions import examples_at
-    from utils.sweep.questions import sampling_of
+    from utils.sweep.flags import sampling_of
+    from utils.sweep.questions import DataFiles
     from utils.sweep.sampling import draw_sample
 
     assert_success(train(data, model, tmp_path, "--probe", "mass_mean", "--layer", 0, "--train_seeds", "3,4", *arguments))
     sequences, found = load_sequences(data / "train.pth"), outputs["train"]
-    settings = sampling_of(parse([str(argument) for argument in arguments]))
+    targets = DataFiles(str(data / "train.pth")).load_targets()
+    settings = sampling_of(parse([str(argument) for argument in arguments]), targets)
     weights = []
     for seed in (3, 4):
         kept = draw_sample(examples_at(sequences, -1), sequences, settings, seed)
@@ -315,11 +317,10 @@ def synthetic_sweep(contextual):
     from utils.states.positions import Question, ReadPlan, examples_at
     from utils.states.source import Source
     from utils.states.store import StateTable
-    from utils.sweep.sweep import answer, make_task
+    from utils.sweep.sweep import answer
     from utils.sweep.tracked_runs import Runs
 
     arguments = parse(["--probe", "mass_mean_tilted,linear", "--control", "5", "--epochs", "10", "--learning_rate", "0.01"])
-    arguments.sequence_task = False
     made = {split: synthetic(split, contextual) for split in ("train", "val", "test")}
     splits = {split: sequences for split, (sequences, _) in made.items()}
     examples = {split: examples_at(sequences, 0) for split, sequences in splits.items()}
@@ -328,18 +329,15 @@ def synthetic_sweep(contextual):
         for split, (_, states) in made.items()
     }
     source = Source(tables, {split: ReadPlan.union([those]).rows(those) for split, those in examples.items()})
-    task = make_task(arguments, examples, np.ones((720, 1), dtype=bool))
+    fitting = fitting_of(arguments, Sampling())
+    question = Question(0, 0, splits, examples, np.ones((720, 1), dtype=bool))
     sweep = answer(
-        arguments,
-        Question(0, 0),
-        task,
+        question,
         source,
         None,
+        fitting,
         all_token_baselines(examples, splits),
-        splits["train"].metadata,
-        lambda kind: Runs(arguments, NoTracking(), {}, kind, 0, ["embed", 0]),
-        "cpu",
-        {},
+        lambda kind: Runs(NoTracking(), None, {}, kind, question, ["embed", 0], fitting),
     )
     return {(probe.kind, probe.layer): probe.metrics for probe in sweep.chosen}
 

@@ -34,9 +34,9 @@ def state_of(value) -> torch.Tensor | None:
     return value if isinstance(value, torch.Tensor) else None
 
 
-def stream_before(arguments, keywords) -> torch.Tensor:
+def stream_before(inputs, keywords) -> torch.Tensor:
     """The residual stream that a block is given, by position or by name."""
-    return state_of(arguments) if arguments else keywords["hidden_states"]
+    return state_of(inputs) if inputs else keywords["hidden_states"]
 
 
 @torch.inference_mode()
@@ -53,7 +53,7 @@ def examine(body) -> Anatomy:
     calls: list[tuple[nn.Module, torch.Tensor]] = []
     outputs: dict[nn.Module, object] = {}
 
-    def note(module, arguments, output):
+    def note(module, _inputs, output):
         outputs[module] = output
         state = state_of(output) if not hasattr(output, "keys") else None
         if state is not None and state.ndim == 3 and state.shape[:2] == input_ids.shape:

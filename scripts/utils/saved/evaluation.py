@@ -1,25 +1,22 @@
 """Saved probes on other data: one pass of the model, the logits of every probe on every target, and their scores."""
 
-from argparse import Namespace
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from utils.base.errors import UserError
 from utils.data.sequences import Sequences, load_sequences, per_target
-from utils.saved.saved_probes import logits_of
+from utils.model.language_model import LanguageModel
+from utils.saved.saved_probes import SavedProbe, logits_of
 from utils.scores.average_precision import average_precisions
 from utils.scores.calibration import checked_prevalence
 from utils.scores.intervals import Ranked, as_rows, divide
 from utils.scores.metrics import LOW_FPR, all_scores
-from utils.states.extraction import drop_non_finite, run_pass
-from utils.states.positions import Examples, Question, examples_at, ragged
-from utils.states.sites import parse_layers
-from utils.states.source import Source
-
-THE_ONE = "data"  # the one split that a pass here has: a dataset is one file
+from utils.states.extraction import Reading, drop_non_finite, run_pass
+from utils.states.positions import Examples, Question, examples_at
+from utils.states.sites import ATTENTION, sort_layers
 
 
 @dataclass(frozen=True)
@@ -36,30 +33,39 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the probes of one lag and reading are asked of one target. sequences: the target's; examples: labelled tokens
-    with a state at the lag, in documents that some of the probes may be scored on; seen: bool [probes, documents of the
-    preparation], trained on or chosen by; known: bool [probes], whether anybody can tell; scored: bool [probes, documents].
+    """What the probes of one lag and reading are asked of one target.
+
+    question  its examples are labelled tokens with a state at the lag, in documents that some of the probes may be scored on
+    seen      bool [probes, documents of the preparation]: trained on or chosen by
+    known     bool [probes]: whether anybody can tell
+    scored    bool [probes, documents]
     """
 
     dataset: Dataset
     question: Question
-    sequences: Sequences
-    probes: list
-    examples: Examples
+    probes: list[SavedProbe]
     seen: np.ndarray
     known: np.ndarray
     scored: np.ndarray
 
     @property
+    def sequences(self) -> Sequences:
+        return self.question.sequences[self.dataset.path]
+
+    @property
+    def examples(self) -> Examples:
+        return self.question.examples[self.dataset.path]
+
+    @property
     def target(self) -> str:
-        return self.sequences.metadata["targets"][0]["name"]
+        return self.question.name
 
     @property
     def labelled(self) -> np.ndarray:
         """The document of each labelled token, whether it has a state or not."""
         return self.sequences.documents[self.sequences.labelled()[0]]
 
-    def scored_in(self, examples) -> np.ndarray:
+    def scored_in(self, examples: Examples) -> np.ndarray:
         """bool [probes, n]"""
         return self.scored[:, self.sequences.documents[examples.sequence]]
 
@@ -98,8 +104,8 @@ class Answer:
         ]
 
 
-def load_datasets(paths, wanted=None) -> list[Dataset]:
-    """Each file with those of its targets that are wanted (None: all). Raises UserError where one has none of them."""
+def load_datasets(paths: Iterable[str], wanted: Sequence[str] | None = None) -> list[Dataset]:
+    """Read each file with those of its targets that are wanted (None: all). Raises UserError where one has none of them."""
     datasets = []
     for path in dict.fromkeys(paths):
         sequences = load_sequences(path)
@@ -114,21 +120,8 @@ def load_datasets(paths, wanted=None) -> list[Dataset]:
     return datasets
 
 
-def require_tokenizer(datasets, probes):
-    """Raises UserError where a dataset was made with another tokenizer than that of the probes' model."""
-    theirs = probes[0].tokenizer_fingerprint
-    for dataset in datasets:
-        ours = dataset.metadata["tokenizer"]["fingerprint"]
-        if ours != theirs:
-            raise UserError(
-                f"{dataset.path} was made with the tokenizer of {dataset.metadata['model_name']} ({ours}), "
-                f"{probes[0].file} is of {probes[0].model}, whose tokenizer is another ({theirs}); prepare the "
-                f"data with --model_name {probes[0].model}"
-            )
-
-
-def require_lags(datasets, probes):
-    """Raises UserError where no labelled token of a dataset has a state at the lag of a probe."""
+def require_lags(datasets: Sequence[Dataset], probes: Sequence[SavedProbe]) -> None:
+    """Raise UserError where no labelled token of a dataset has a state at the lag of a probe."""
     for dataset in datasets:
         for lag in sorted({probe.lag for probe in probes}):
             if not any(len(examples_at(sequences, lag)) for sequences in dataset.targets):
@@ -139,9 +132,10 @@ def require_lags(datasets, probes):
                 )
 
 
-def by_reading(probes) -> dict[tuple[str, int], list]:
-    """{(pool, attention segments): probes}: those of one entry are read by one pass. Probes on states join one that reads
-    attention rows with the same pool, if there is one.
+def by_reading(probes: Sequence[SavedProbe]) -> dict[tuple[str, int], list[SavedProbe]]:
+    """Group the probes by (pool, attention segments): those of one entry are read by one pass.
+
+    Probes on states join one that reads attention rows with the same pool, if there is one.
     """
     readings = sorted({probe.reading for probe in probes})
     with_attention = {pool: segments for pool, segments in reversed(readings) if segments}
@@ -152,69 +146,62 @@ def by_reading(probes) -> dict[tuple[str, int], list]:
     return dict(found)
 
 
-def answers(arguments, language_model, dataset, probes) -> Iterator[Answer]:
-    """Of one dataset, after one pass for each way of reading (pool, attention segments), which mostly is one in all."""
+def answers(
+    reading: Reading, language_model: LanguageModel, dataset: Dataset, probes: Sequence[SavedProbe], keep_seen: bool
+) -> Iterator[Answer]:
+    """Ask the probes of one dataset: one pass for each way of reading (pool, attention segments), mostly one in all.
+
+    reading: how the pass is run; what is read follows from the probes. keep_seen: also score what a probe was trained on.
+    """
     for (pool, segments), group in by_reading(probes).items():
-        reading = Namespace(
-            **{
-                **vars(arguments),
-                "pool": pool,
-                "attention_segments": segments,
-                "kinds": sorted({probe.kind for probe in group}),
-            }
-        )
         asked = [
-            ask(dataset, Question(target, lag), [probe for probe in group if probe.lag == lag], arguments.keep_seen)
+            ask(dataset, target, lag, [probe for probe in group if probe.lag == lag], keep_seen)
             for target in range(len(dataset.targets))
             for lag in sorted({probe.lag for probe in group})
         ]
-        examples = {one.question: {dataset.path: one.examples} for one in asked}
-        sources = {}
-        if any(len(one.examples) for one in asked):
-            sources = read(reading, language_model, dataset, group, examples)
-        for one in asked:
-            found, logits = examples[one.question][dataset.path], np.empty((len(one.probes), 0), dtype=np.float32)
-            if len(found):
-                logits = logits_of(one.probes, sources[one.question], dataset.path)
-            yield Answer(one, found, logits)
+        if not any(len(one.examples) for one in asked):
+            yield from (Answer(one, one.examples, np.empty((len(one.probes), 0), dtype=np.float32)) for one in asked)
+            continue
+        layers = {probe.layer for probe in group} - {ATTENTION}
+        how = replace(
+            reading,
+            layers=tuple(sort_layers(layers or {0}, language_model.anatomy)),
+            pool=pool,
+            whole=any(probe.kind == "attention" for probe in group),
+            segments=segments,
+            attention=segments > 0,
+        )
+        yield from answer_all(how, language_model, asked)
 
 
-def ask(dataset, question, probes, keep_seen) -> Asked:
-    sequences = dataset.targets[question.target]
+def answer_all(reading: Reading, language_model: LanguageModel, asked: Sequence[Asked]) -> Iterator[Answer]:
+    """Run the pass, and give what the probes say on the examples whose states are finite."""
+    questions = [one.question for one in asked]
+    states = run_pass(reading, language_model, questions, own_probability=False)
+    questions = drop_non_finite(states, language_model, questions)
+    for one, question in zip(asked, questions, strict=True):
+        path = one.dataset.path
+        found, logits = question.examples[path], np.empty((len(one.probes), 0), dtype=np.float32)
+        if len(found):
+            logits = logits_of(one.probes, states.source(question), path)
+        yield Answer(one, found, logits)
+
+
+def ask(dataset: Dataset, target: int, lag: int, probes: list[SavedProbe], keep_seen: bool) -> Asked:
+    """Find the examples of one target at one lag, and which of them each probe may be scored on."""
+    sequences = dataset.targets[target]
     found = [probe.has_seen(sequences) for probe in probes]
     nothing = np.zeros(len(sequences.metadata["documents"]), dtype=bool)
     seen = np.stack([nothing if those is None else those for those in found])
     scored = np.ones_like(seen) if keep_seen else ~seen
-    examples = examples_at(sequences, question.lag)
+    examples = examples_at(sequences, lag)
     examples = examples[scored.any(0)[sequences.documents[examples.sequence]]]
-    return Asked(
-        dataset, question, sequences, probes, examples, seen, np.array([those is not None for those in found]), scored
-    )
+    question = Question(target, lag, {dataset.path: sequences}, {dataset.path: examples})
+    known = np.array([those is not None for those in found])
+    return Asked(dataset, question, probes, seen, known, scored)
 
 
-def read(reading, language_model, dataset, probes, examples) -> dict[Question, Source]:
-    """The pass. examples: {question: {the dataset's path: Examples}}, which lose those whose states are not finite."""
-    anatomy, path = language_model.anatomy, dataset.path
-    layers = parse_layers(
-        ",".join({str(probe.layer) for probe in probes} - {"attention"} or {"0"}),
-        len(anatomy.blocks),
-        anatomy.final_norm is not None,
-    )
-    of_pass = {question: {THE_ONE: found[path]} for question, found in examples.items()}
-    tables, rows, plans = run_pass(
-        reading, language_model, {THE_ONE: dataset.targets[0]}, layers, of_pass, {}, own_probability=False
-    )
-    tables, plans, *by_question = [{path: named[THE_ONE]} for named in (tables, plans, *rows.values())]
-    rows = dict(zip(rows, by_question, strict=True))
-    whole = plans if "attention" in reading.kinds else None
-    drop_non_finite(tables, rows, examples, layers, language_model, whole)
-    return {
-        question: Source(tables, rows[question], whole and {path: ragged(plans[path], found[path])})
-        for question, found in examples.items()
-    }
-
-
-def scores_of(answer) -> list[dict]:
+def scores_of(answer: Answer) -> list[dict]:
     """Of each probe, on the examples that it may be scored on: `metrics.scores`, average precision with its interval,
     in the sample and at the natural prevalence, precision and accuracy there, and what a false positive rate of 1 % gives.
     """
@@ -236,8 +223,17 @@ def scores_of(answer) -> list[dict]:
     return [result[index] | counted for index, counted in enumerate(answer.counts())]
 
 
-def score(logits, labels, groups, thresholds, prevalence, trained_share) -> list[dict]:
-    """logits [probes, n], labels and groups [n], thresholds [probes]; prevalence: NaN where it is not known."""
+def score(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    thresholds: Sequence[float],
+    prevalence: float,
+    trained_share: float,
+) -> list[dict]:
+    """Score the logits of probes that speak of one share of positives.
+
+    logits [probes, n], labels and groups [n], thresholds [probes]; prevalence: NaN where it is not known."""
     if not len(labels):
         return [{"n": 0, "groups": 0, "prevalence": prevalence, "threshold": float(threshold)} for threshold in thresholds]
     result = all_scores(logits, labels, groups, thresholds, prevalence, trained_prevalence=trained_share)
@@ -257,12 +253,12 @@ def score(logits, labels, groups, thresholds, prevalence, trained_share) -> list
     return result
 
 
-def precision(tpr, fpr, prevalence) -> float:
-    """The share of positives among what is called positive where `prevalence` of all are; NaN where nothing is."""
+def precision(tpr: float, fpr: float, prevalence: float) -> float:
+    """Compute the precision where `prevalence` of all are; NaN where nothing is."""
     return float(divide(prevalence * tpr, prevalence * tpr + (1 - prevalence) * fpr))
 
 
-def fitted_thresholds(logits, labels) -> tuple[np.ndarray, np.ndarray]:
+def fitted_thresholds(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(thresholds, false positive rates), float64 [probes]: the greatest true positive rate that 1 % of false positives
     allow, tpr_at_1_fpr, by the fewest of them. Fitted on these very examples; midway between two logits. NaN where a class
     is absent; the greatest logit, which nothing is above, where no positive comes before 1 % of the negatives.

@@ -14,14 +14,17 @@ with safe_open("models/probes.safetensors", "pt") as file:
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import torch
 
 from utils.base.errors import UserError
-from utils.saved.owners import stranger
-from utils.saved.probe_files import first_problem
+from utils.base.files import WriteTogether
+from utils.saved.owners import Owner, conflict
+from utils.saved.probe_files import probe_problem
 from utils.saved.tables import OWNERS
 
 FORMAT, VERSION = "probe-export", 1
@@ -29,25 +32,20 @@ FILE, HEADER = "probes.safetensors", "probes"
 REMEDY = "make it again from the probe_*.pth files"
 
 
-def probe_name(metadata) -> str:
-    """'%20the/5/-1/linear/0': the first part of the names of a probe's tensors."""
+def probe_name(metadata: Mapping) -> str:
+    """Name a probe by what it is of: '%20the/5/-1/linear/0': the first part of the names of a probe's tensors."""
     return "/".join(quote(str(metadata[name]), safe="") for name in ("target", "layer", "lag", "kind", "seed"))
 
 
-def refuse_export(arguments, owner):
-    """Stop before the pass where an export that is asked for could not be written at the end."""
-    if arguments.export:
-        refuse_other(Path(arguments.export) / FILE, owner, arguments.overwrite)
-
-
-def refuse_other(path, owner, overwrite):
-    """Raise UserError where the file is an export of another model or dataset, or none."""
-    problem = stranger(path, lambda there: [read_header(there)["common"]] if there.exists() else [], owner)
+def refuse_other_export(folder: Path | str, owner: Owner, overwrite: bool) -> None:
+    """Raise UserError where the folder holds an export of another model or dataset, or a file that is none."""
+    path = Path(folder) / FILE
+    problem = conflict(path, lambda there: [read_header(there)["common"]] if there.exists() else [], owner)
     if problem and not overwrite:
         raise UserError(f"{path} {problem}: export to another folder, or replace it with --overwrite")
 
 
-def export(files, folder, probes, overwrite=False) -> Path:
+def export(files: WriteTogether, folder: Path | str, probes: Sequence[dict], overwrite: bool = False) -> Path:
     """Write the probes, each as `load_probe` gives it, to probes.safetensors in the folder.
 
     files: a WriteTogether. The same probes give the same bytes. An export of the same model and dataset is replaced;
@@ -65,14 +63,14 @@ def export(files, folder, probes, overwrite=False) -> Path:
         names = [probe_name(metadata) for metadata in everything]
         twice = next(name for name in names if names.count(name) > 1)
         raise UserError(f"two probes to export are both {twice} (target/layer/lag/kind/seed); leave one out")
-    owner = {name: everything[0].get(name) for name in OWNERS}
+    owner = Owner(**{name: everything[0].get(name) for name in OWNERS})
     for name, probe in named.items():
-        if any(probe["metadata"].get(key) != owner[key] for key in OWNERS[1:]):
+        if any(probe["metadata"].get(key) != getattr(owner, key) for key in OWNERS[1:]):
             raise UserError(
                 f"the probes to export are of several models or datasets: {next(iter(named))} and {name}; "
                 "export each on its own"
             )
-    refuse_other(path, owner, overwrite)
+    refuse_other_export(folder, owner, overwrite)
     tensors = {
         f"{name}/{key}": tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, probe in named.items()
@@ -99,8 +97,8 @@ def export(files, folder, probes, overwrite=False) -> Path:
     return path
 
 
-def without_nan(value):
-    """The same value with None for what is not finite, which JSON cannot say."""
+def without_nan(value: Any) -> Any:
+    """Copy the value with None for what is not finite, which JSON cannot say."""
     if isinstance(value, dict):
         return {key: without_nan(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -108,15 +106,15 @@ def without_nan(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def with_nan(value) -> dict:
-    """An object of the header, with NaN for undefined scores where it is one of scores."""
+def with_nan(value: dict) -> dict:
+    """Copy an object of the header, with NaN for undefined scores where it is one of scores."""
     if "balanced_accuracy" not in value:
         return value
     return {key: math.nan if part is None else part for key, part in value.items()}
 
 
-def read_header(path) -> dict:
-    """{"format", "version", "common", "probes"}, without reading a tensor."""
+def read_header(path: Path | str) -> dict:
+    """Read {"format", "version", "common", "probes"}, without reading a tensor."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -139,8 +137,8 @@ def read_header(path) -> dict:
     return header
 
 
-def read_export(path) -> list[dict]:
-    """The probes as `load_probe` gives them, {"format", "version", "state_dict", "metadata"} each, in their order then."""
+def read_export(path: Path | str) -> list[dict]:
+    """Read the probes as `load_probe` gives them, {"format", "version", "state_dict", "metadata"} each, in order."""
     from safetensors.torch import load_file
 
     header = read_header(path)
@@ -153,7 +151,7 @@ def read_export(path) -> list[dict]:
     probes = []
     for name, own in header["probes"].items():
         probe = {**own, "state_dict": states[name], "metadata": {**header["common"], **own["metadata"]}}
-        problem = first_problem(probe)
+        problem = probe_problem(probe)
         if problem:
             raise UserError(f"{path}: {name} is not a sound probe: {problem}; {REMEDY}")
         probes.append(probe)

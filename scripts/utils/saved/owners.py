@@ -1,48 +1,59 @@
 """Whose results are these? Probes and rows of different models, datasets or settings are never mixed."""
 
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from utils.base.errors import UserError
 from utils.saved.probe_files import probe_metadata
-from utils.saved.tables import COLUMNS, OWNERS, table_rows
+from utils.saved.tables import COLUMNS, table_rows
 
 
-def refuse_to_mix(output_dir, results_dir, owner, overwrite):
-    """Stop before probes and rows of another model or dataset would stand beside these. Returns their files, which
-    `overwrite` allows to be deleted; what cannot be read counts as theirs.
+@dataclass(frozen=True)
+class Owner:
+    """Whose results a file holds. Its fields are the last columns of every table, and stand in every probe."""
+
+    model: str
+    model_fingerprint: str
+    dataset_fingerprint: str
+    settings: str
+
+
+def refuse_to_mix(output_dir: str, results_dir: str, owner: Owner, overwrite: bool) -> list[Path]:
+    """Stop before probes and rows of another model or dataset would stand beside these.
+
+    Return their files, which `overwrite` allows to be deleted; what cannot be read counts as theirs.
     """
-    strangers = [
-        (path, problem)
-        for path in sorted(Path(output_dir).glob("probe_*.pth"))
-        if (problem := stranger(path, probe_metadata, owner))
-    ]
-    strangers += [
-        (path, problem)
-        for path in (Path(results_dir) / name for name in COLUMNS)
-        if (problem := stranger(path, table_rows, owner))
-    ]
-    if strangers and not overwrite:
-        path, problem = strangers[0]
+    probes = sorted(Path(output_dir).glob("probe_*.pth"))
+    found = [(path, why) for path in probes if (why := conflict(path, probe_metadata, owner))]
+    tables = [Path(results_dir) / name for name in COLUMNS]
+    found += [(path, why) for path in tables if (why := conflict(path, table_rows, owner))]
+    if found and not overwrite:
+        path, why = found[0]
         raise UserError(
-            f"{path} {problem}: give other folders with --output_dir and --results_dir, or delete the old "
+            f"{path} {why}: give other folders with --output_dir and --results_dir, or delete the old "
             "results with --overwrite"
         )
-    return [path for path, _ in strangers]
+    return [path for path, _ in found]
 
 
-def stranger(path, read, owner) -> str | None:
-    """What keeps this run's results from standing beside the file, or None. read(path) -> dicts that name its owner."""
+def conflict(path: Path, read: Callable[[Path], Iterable[Mapping]], owner: Owner) -> str | None:
+    """Say why this run's results must not stand beside the file; None where they may.
+
+    read: gives the dicts in the file that name its owner.
+    """
     try:
-        found = read(path)
+        found = list(read(path))
     except UserError as error:
         return f"cannot be kept beside the new results ({error})"
     for other in found:
-        if any(other.get(name) != owner[name] for name in OWNERS[1:3]):
+        theirs = tuple(other.get(name) for name in ("model_fingerprint", "dataset_fingerprint"))
+        if theirs != (owner.model_fingerprint, owner.dataset_fingerprint):
             return (
-                f"is of model {other.get('model')!r} ({other.get('model_fingerprint')}) and dataset "
-                f"{other.get('dataset_fingerprint')}, this run is of model {owner['model']!r} "
-                f"({owner['model_fingerprint']}) and dataset {owner['dataset_fingerprint']}"
+                f"is of model {other.get('model')!r} ({theirs[0]}) and dataset "
+                f"{theirs[1]}, this run is of model {owner.model!r} "
+                f"({owner.model_fingerprint}) and dataset {owner.dataset_fingerprint}"
             )
-        if other.get("settings") != owner["settings"]:
-            return f"was read or sampled by other flags ({other.get('settings')}; this run: {owner['settings']})"
+        if other.get("settings") != owner.settings:
+            return f"was read or sampled by other flags ({other.get('settings')}; this run: {owner.settings})"
     return None

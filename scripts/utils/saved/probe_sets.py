@@ -10,7 +10,7 @@ import torch
 from utils.base.errors import UserError
 from utils.probes.kinds import PAGE_KINDS
 from utils.saved.probe_files import load_probe
-from utils.states.sites import Layer, layer_name
+from utils.states.sites import Layer, depth, layer_name
 
 ANNOTATED = ("spans", "chains")  # tasks whose tokens are labelled by the characters that they cover
 RULE = re.compile(r"target|tokens|onsets|onsets_all|within [1-9]\d*")  # of a token's label: those that a page has words for
@@ -152,8 +152,7 @@ def assemble(probes) -> ProbeSet:
     """Raises UserError where two files hold one layer's probe."""
 
     def place(path):
-        layer = probes[path]["metadata"]["layer"]
-        return {"embed": -1, "final_norm": float("inf")}.get(layer, layer)
+        return depth(probes[path]["metadata"]["layer"])
 
     paths = sorted(probes, key=place)
     for one, other in zip(paths, paths[1:], strict=False):

@@ -16,6 +16,8 @@ from utils.probes.kinds import KINDS
 from utils.probes.mlp import NAMES, MLPProbes
 from utils.saved.export import probe_name, read_export
 from utils.saved.probe_sets import load_folder
+from utils.scores.choice import score_to_choose_by
+from utils.states.sites import ATTENTION
 
 EXPORT = ".safetensors"
 SEEN = ("train", "val")  # the splits whose texts a probe was trained on or chosen by
@@ -51,8 +53,13 @@ class SavedProbe:
         )
 
     @property
-    def validation_auc(self) -> float:
-        return float(self.metadata.get("metrics", {}).get("val", {}).get("auc", np.nan))
+    def chosen_by(self) -> str:
+        """Name the score on validation by which its run chose layers and kinds; files that do not say it follow the rule."""
+        return self.metadata.get("chosen_by") or score_to_choose_by(self.metadata.get("task", "token"))
+
+    def on_validation(self, score: str) -> float:
+        """Give one of its scores on validation; NaN where the file does not tell."""
+        return float(self.metadata.get("metrics", {}).get("val", {}).get(score, np.nan))
 
     @property
     def trained_share(self) -> float:
@@ -148,12 +155,12 @@ def logits_of(probes, source, split) -> np.ndarray:
 
 def of_layer(state, layer, attends, source, split) -> np.ndarray:
     """float32 [probes, n]; state: tensors by name, [probes, ...], of probes of one kind that read one layer."""
-    if layer == "attention":
+    if layer == ATTENTION:
         return linear_logits(source.attention(split), state["weight"].numpy(), state["bias"].numpy())
     matrices = source.of_layer(split, layer)
     if attends:
         probes = AttentionProbes(*(state[name][None] for name in ("query", "value", "bias")))
-        return probes.logits(Ragged(matrices.table, *source.ragged[split]))[0]
+        return probes.logits(Ragged(matrices.table, *source.attended[split]))[0]
     if set(NAMES) <= set(state):
         return MLPProbes(*(state[name][None] for name in NAMES)).logits(matrices)[0]
     return linear_logits(matrices, state["weight"].numpy(), state["bias"].numpy())

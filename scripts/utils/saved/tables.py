@@ -1,9 +1,10 @@
 """The tables of a run: one row a probe and split, of one model and one dataset only."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from utils.base.errors import UserError
-from utils.base.files import csv_text, json_text, read_csv
+from utils.base.files import WriteTogether, csv_text, json_text, read_csv
 from utils.scores.documents.scoring import COLUMNS as DOCUMENT_COLUMNS
 
 PROBE = ("target", "layer_idx", "lag", "probe", "seed")
@@ -60,8 +61,8 @@ COLUMNS = {
 SUMMARY_SCORES = tuple(name for name in (*SCORES, *COMPARED) if name not in ("n", "pos_ratio", "threshold", "groups"))
 
 
-def table_rows(path) -> list[dict[str, str]]:
-    """The rows of one of the tables; [] where there is no file."""
+def table_rows(path: Path) -> list[dict[str, str]]:
+    """Read the rows of one of the tables; [] where there is no file."""
     rows = read_csv(path)
     if rows and set(rows[0]) != set(COLUMNS[path.name]):
         odd = set(rows[0]).symmetric_difference(COLUMNS[path.name])
@@ -69,7 +70,7 @@ def table_rows(path) -> list[dict[str, str]]:
     return rows
 
 
-def merged(path, rows, key, replaced) -> list[dict]:
+def replace_rows(path: Path, rows: Sequence[dict], key: Sequence[str], replaced: Iterable[Path]) -> list[dict]:
     """The rows of the file at `path`, unless it is one of `replaced`, and these, which replace those of the same key (all
     penalties and splits of a probe at once).
     """
@@ -78,20 +79,28 @@ def merged(path, rows, key, replaced) -> list[dict]:
     return [row for row in kept if tuple(row[name] for name in key) not in new] + list(rows)
 
 
-def write_tables(files, results_dir, probe_rows, baseline_rows, document_rows, record, replaced=()):
-    """probe_metrics.csv, what follows from it (probe_results.csv), baselines.csv, run_record.json, and document_scores.csv
-    where there is something to write; `replaced`: the tables whose old rows are dropped.
+def write_tables(
+    files: WriteTogether,
+    folder: Path,
+    probe_rows: Sequence[dict],
+    baseline_rows: Sequence[dict],
+    document_rows: Sequence[dict],
+    record: dict,
+    replaced: Iterable[Path] = (),
+) -> None:
+    """Write probe_metrics.csv, what follows from it (probe_results.csv), baselines.csv and run_record.json.
+
+    document_scores.csv is written where there is something to write. replaced: the tables whose old rows are dropped.
     """
-    folder = Path(results_dir)
-    metrics = merged(folder / METRICS, probe_rows, PROBE, replaced)
-    baselines = merged(folder / BASELINES, baseline_rows, BASELINE_KEY[:-1], replaced)
+    metrics = replace_rows(folder / METRICS, probe_rows, PROBE, replaced)
+    baselines = replace_rows(folder / BASELINES, baseline_rows, BASELINE_KEY[:-1], replaced)
     texts = {
         METRICS: csv_text(COLUMNS[METRICS], metrics),
         SUMMARY: csv_text(*summary(metrics)),
         BASELINES: csv_text(COLUMNS[BASELINES], baselines),
         RECORD: json_text(record),
     }
-    documents = merged(folder / DOCUMENTS, document_rows, ("target", "lag"), replaced)
+    documents = replace_rows(folder / DOCUMENTS, document_rows, ("target", "lag"), replaced)
     if documents:
         texts[DOCUMENTS] = csv_text(COLUMNS[DOCUMENTS], documents)
     for name, text in texts.items():
@@ -99,8 +108,8 @@ def write_tables(files, results_dir, probe_rows, baseline_rows, document_rows, r
             file.write(text.encode("utf-8"))
 
 
-def summary(metrics) -> tuple[list[str], list[dict]]:
-    """One row a chosen probe, each score with its split before it."""
+def summary(metrics: Iterable[dict]) -> tuple[list[str], list[dict]]:
+    """Make probe_results.csv: its columns, and one row a chosen probe, each score with its split before it."""
     splits = ("train", "val", "test")
     columns = [
         "target",

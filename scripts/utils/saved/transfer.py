@@ -3,6 +3,7 @@ matrix of the best layers' AUROC that follows from it.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from utils.base.files import WriteTogether, csv_text, read_csv
 from utils.base.text_table import share
 from utils.base.text_table import table as table_text
 from utils.probes.kinds import KINDS
+from utils.saved.evaluation import Dataset
+from utils.saved.saved_probes import SavedProbe
 from utils.saved.tables import BASELINES, METRICS
 from utils.scores.intervals import FEWEST
 
@@ -63,16 +66,25 @@ SCORES = (
     "ece",
 )
 COUNTS = ("n", "pos_ratio", "groups", "n_no_state", "n_not_finite", "n_seen_left_out", "n_seen_kept")
-OF_PROBE = ("probe_dir", "probe_val_auc", "probe_pool", "probe_fingerprint", "probe_dataset_fingerprint")
+OF_PROBE = (
+    "probe_dir",
+    "probe_val_auc",
+    "probe_chosen_by",
+    "probe_val_score",
+    "probe_pool",
+    "probe_fingerprint",
+    "probe_dataset_fingerprint",
+)
 OWNER = ("model", "model_fingerprint")
 COLUMNS = (*KEY, *SCORES, *COUNTS, *OF_PROBE, *OWNER)
-NUMBERS = {*SCORES, *COUNTS, "probe_val_auc", "lag"}
+NUMBERS = {*SCORES, *COUNTS, "probe_val_auc", "probe_val_score", "lag"}
+OF_ROW = ("layer_idx", "seed", "probe_val_auc", "probe_chosen_by", "probe_val_score")  # of the probe of a row
 ROW = ("probe_dir", "probe_target", "probe", "lag")  # a row of the matrix
 CONTENTS = {"probe_file": "probe_fingerprint", "data_file": "dataset_fingerprint"}  # what a file held when it was read
 
 
-def row_of(probe, dataset, target, scores) -> dict:
-    """For transfer.csv."""
+def row_of(probe: SavedProbe, dataset: Dataset, target: str, scores: Mapping) -> dict:
+    """Make a row of transfer.csv."""
     metadata = dataset.metadata
     return {
         "probe_file": probe.file,
@@ -87,7 +99,9 @@ def row_of(probe, dataset, target, scores) -> dict:
         "split": metadata["split"],
         **scores,
         "probe_dir": probe.folder,
-        "probe_val_auc": probe.validation_auc,
+        "probe_val_auc": probe.on_validation("auc"),
+        "probe_chosen_by": probe.chosen_by,
+        "probe_val_score": probe.on_validation(probe.chosen_by),
         "probe_pool": probe.reading[0],
         "probe_fingerprint": probe.fingerprint,
         "probe_dataset_fingerprint": probe.dataset_fingerprint,
@@ -99,7 +113,7 @@ def row_of(probe, dataset, target, scores) -> dict:
 @dataclass(frozen=True)
 class Matrix:
     """rows: [(probe_dir, target, kind, lag)]; columns: [(data_file, target)]; cells: {(row, column): a row of transfer.csv},
-    numbers as numbers, of the layer and seed of the best validation AUROC that the probe files report for the row.
+    numbers as numbers, of the layer and seed with the best score on validation, by the rule of the run that trained them.
     """
 
     rows: list[tuple]
@@ -110,17 +124,20 @@ class Matrix:
     def model(self) -> str:
         return next(iter(self.cells.values()))["model"]
 
-    def chosen(self, row) -> dict:
+    def chosen(self, row: tuple) -> dict:
         """Any cell of the row: they are of one probe."""
         return next(self.cells[row, column] for column in self.columns if (row, column) in self.cells)
 
 
-def matrix_of(table) -> Matrix:
-    """table: rows of transfer.csv; of equally good probes the first is taken."""
+def matrix_of(table: Sequence[Mapping]) -> Matrix:
+    """Choose the best probe of each row of the matrix, and put its scores together; of equally good ones the first.
+
+    table: rows of transfer.csv.
+    """
     best, cells = {}, {}
     for row in table:
-        row = {name: number(row.get(name)) if name in NUMBERS else str(row[name]) for name in COLUMNS}
-        key, score = tuple(row[name] for name in ROW), row["probe_val_auc"]
+        row = {name: as_number(row.get(name)) if name in NUMBERS else str(row[name]) for name in COLUMNS}
+        key, score = tuple(row[name] for name in ROW), row["probe_val_score"]
         if key not in best or score > best[key][0] or math.isnan(best[key][0]) and not math.isnan(score):
             best[key] = score, row["probe_file"]
         cells.setdefault((key, row["probe_file"]), {})[row["data_file"], row["target"]] = row
@@ -131,14 +148,14 @@ def matrix_of(table) -> Matrix:
     return Matrix(rows, columns, {(key, column): row for key in rows for column, row in cells[key, best[key][1]].items()})
 
 
-def number(value) -> float:
-    """NaN for an empty cell; whole numbers as int."""
-    value = float("nan") if value in ("", None) else float(value)
-    return int(value) if value.is_integer() else value
+def as_number(value: object) -> float:
+    """Read a cell as a number: NaN for an empty cell; whole numbers as int."""
+    found = float("nan") if value in ("", None) else float(str(value))
+    return int(found) if found.is_integer() else found
 
 
-def what_is_missing(rows) -> list[str]:
-    """A line for each reason why examples of a dataset were left out, or could not be scored. rows: of one dataset."""
+def what_is_missing(rows: Sequence[dict]) -> list[str]:
+    """Write a line for each reason why examples of a dataset were left out, or could not be scored. rows: of one dataset."""
     file = rows[0]["data_file"]
     lines = [
         f"{file}: {most(rows, name)} {words}"
@@ -169,14 +186,14 @@ def what_is_missing(rows) -> list[str]:
     return [f"note: {line}" for line in lines]
 
 
-def most(rows, name) -> str:
-    """'12', or 'up to 12' where it differs from probe to probe."""
+def most(rows: Sequence[dict], name: str) -> str:
+    """Write the largest count: '12', or 'up to 12' where it differs from probe to probe."""
     found = {row[name] or 0 for row in rows}
     return f"{'up to ' if len(found) > 1 else ''}{max(found):,}"
 
 
-def lines_of(matrix) -> list[str]:
-    """The printed table, its heading first: of each cell of the matrix what is compared, and the scores."""
+def lines_of(matrix: Matrix) -> list[str]:
+    """Write the printed table, its heading first: of each cell of the matrix what is compared, and the scores."""
     rows = [
         [
             "compared",
@@ -216,12 +233,12 @@ def lines_of(matrix) -> list[str]:
     return table_text(rows).split("\n")
 
 
-def matrix_text(matrix) -> str:
-    """transfer_matrix.csv: a row a probe, and after what it is a column of AUROC for each dataset and target."""
+def matrix_text(matrix: Matrix) -> str:
+    """Write transfer_matrix.csv: a row a probe, and after what it is a column of AUROC for each dataset and target."""
     names = [f"{file}: {target}" for file, target in matrix.columns]
     rows = [
         dict(zip(ROW, row, strict=True))
-        | {name: matrix.chosen(row)[name] for name in ("layer_idx", "seed", "probe_val_auc")}
+        | {name: matrix.chosen(row)[name] for name in OF_ROW}
         | {
             name: matrix.cells[row, column]["auc"]
             for name, column in zip(names, matrix.columns, strict=True)
@@ -229,22 +246,22 @@ def matrix_text(matrix) -> str:
         }
         for row in matrix.rows
     ]
-    return csv_text([*ROW, "layer_idx", "seed", "probe_val_auc", *names], rows)
+    return csv_text([*ROW, *OF_ROW, *names], rows)
 
 
-def refuse_other_model(results_dir, probe, overwrite) -> bool:
+def refuse_other_model(results_dir: Path | str, probe: SavedProbe, overwrite: bool) -> bool:
     """Stop before rows of another model would stand beside these. Returns whether an old transfer.csv is to be dropped,
     which `overwrite` allows; one that cannot be read counts as another model's.
     """
     folder = Path(results_dir)
-    problems = {name: problem for name in (TABLE, METRICS, BASELINES) if (problem := stranger(folder / name, probe))}
+    problems = {name: problem for name in (TABLE, METRICS, BASELINES) if (problem := model_conflict(folder / name, probe))}
     if problems and not overwrite:
         name, problem = next(iter(problems.items()))
         raise UserError(f"{folder / name} {problem}: give another --results_dir, or replace {TABLE} with --overwrite")
     return TABLE in problems
 
 
-def stranger(path, probe) -> str | None:
+def model_conflict(path: Path, probe: SavedProbe) -> str | None:
     """What keeps the table from standing beside rows of this probe's model, or None."""
     try:
         rows = read_csv(path)
@@ -262,7 +279,7 @@ def stranger(path, probe) -> str | None:
     return None
 
 
-def merged(results_dir, rows, drop) -> list[dict]:
+def merge_transfer(results_dir: Path | str, rows: Sequence[dict], drop: bool) -> list[dict]:
     """The rows that transfer.csv holds and these, which replace those of the same key; `drop`: the old ones go. Of a probe
     or a dataset that was evaluated now, no row stays that was made when its file held something else.
     """
@@ -278,7 +295,7 @@ def merged(results_dir, rows, drop) -> list[dict]:
     return kept + list(rows)
 
 
-def write_transfer(results_dir, table, matrix, pages):
+def write_transfer(results_dir: Path | str, table: Sequence[dict], matrix: Matrix, pages: Mapping[str, str]) -> list[Path]:
     """transfer.csv, transfer_matrix.csv and the pages, {name: text}: all of them or none. Returns their paths."""
     texts = {TABLE: csv_text(COLUMNS, table), MATRIX: matrix_text(matrix), **pages}
     with WriteTogether() as files:

@@ -9,16 +9,21 @@ included (n = 2, S = 4, weights .75 and .25: 1.5, 1.5, .5, .5), and the mean ove
 mean over the tokens of a segment would be about 1/n whatever the head does.
 """
 
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
 from utils.base.errors import UserError
+from utils.model.language_model import LanguageModel
 
-ATTENTION = "attention"  # the reading that is no layer: where the heads look
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
 TOKENS_READ = 8
 ABOVE_ONE = 1.01  # rounding of weights that sum to 1; with attention sinks they sum to less
 NEARLY_NONE = 1e-6  # spread evenly over the text and added: a head that looks only at special tokens reads as even
@@ -37,22 +42,22 @@ class AttentionLayer:
 _known = WeakKeyDictionary()  # body -> its attention layers
 
 
-def attention_layers(language_model) -> list[AttentionLayer]:
-    """Those of the model that give attention weights, in the order of their calls."""
+def attention_layers(language_model: LanguageModel) -> list[AttentionLayer]:
+    """List the modules of the model that give attention weights, in the order of their calls."""
     body = language_model.body
     if body not in _known:
         _known[body] = find_attention(language_model)
     return _known[body]
 
 
-def attention_features(language_model, segments) -> int:
-    """How many numbers a row has: heads of all layers x segments, in this order (0 for 0 segments)."""
+def attention_features(language_model: LanguageModel, segments: int) -> int:
+    """Count the numbers of an attention row: heads of all layers x segments, in this order (0 for 0 segments)."""
     return segments * sum(layer.heads for layer in attention_layers(language_model)) if segments else 0
 
 
 @contextmanager
-def eager_attention(body):
-    """Within the block, the model computes attention weights, which fused attention never forms.
+def eager_attention(body: nn.Module) -> Iterator[None]:
+    """Make the model compute attention weights within the block, which fused attention never forms.
 
     What the attention reads is changed in every configuration of the body, and given back afterwards:
     `set_attn_implementation` leaves out older architectures (Falcon) and knows no way back for mixed settings.
@@ -69,18 +74,18 @@ def eager_attention(body):
 
 
 @torch.inference_mode()
-def find_attention(language_model) -> list[AttentionLayer]:
+def find_attention(language_model: LanguageModel) -> list[AttentionLayer]:
     """Read a few tokens, and watch which modules inside the blocks give weights: the innermost ones, by no name."""
     body, device = language_model.body, language_model.device
     config = body.config.get_text_config()
     input_ids = (torch.arange(TOKENS_READ, device=device) + 11)[None] % config.vocab_size
     calls, block = [], -1
 
-    def enter(_module, _arguments):
+    def enter(_module, _inputs):
         nonlocal block
         block += 1
 
-    def note(module, _arguments, output):
+    def note(module, _inputs, output):
         weights = weights_of(output)
         if weights is not None and weights.shape[-2:] == (TOKENS_READ, TOKENS_READ) and are_weights(weights.float()):
             calls.append((module, weights.shape[1], window_of(config, block)))
@@ -101,33 +106,36 @@ def find_attention(language_model) -> list[AttentionLayer]:
     return found
 
 
-def weights_of(output) -> torch.Tensor | None:
-    """The last tensor [batch, heads, tokens, tokens] in what a module gives (before it, T5 has its position bias)."""
+def weights_of(output: object) -> torch.Tensor | None:
+    """Take the last tensor [batch, heads, tokens, tokens] in what a module gives (before it, T5 has its position bias)."""
     parts = output if isinstance(output, (tuple, list)) else ()
     found = [part for part in parts if isinstance(part, torch.Tensor) and part.ndim == 4]
     return found[-1] if found else None
 
 
-def are_weights(values) -> bool:
+def are_weights(values: torch.Tensor) -> bool:
+    """Say whether the numbers can be attention weights: not negative, and at most 1 in all for each query."""
     sums = values.sum(-1)
     return bool(values.isfinite().all() and values.min() >= 0 and sums.min() > 0 and sums.max() <= ABOVE_ONE)
 
 
-def window_of(config, block) -> int | None:
-    """How many tokens this block sees, by the configuration: all blocks slide (Mistral), or those so named (Gemma)."""
+def window_of(config: "PretrainedConfig", block: int) -> int | None:
+    """Find how many tokens this block sees, by the configuration: all blocks slide (Mistral), or those so named (Gemma)."""
     types = getattr(config, "layer_types", None)
     slides = types is None or "sliding" in types[block]
     return getattr(config, "sliding_window", None) if slides else None
 
 
 @contextmanager
-def watching_attention(language_model, take):
-    """Within the block, a forward of the model calls take(layer, weights [batch, heads, tokens, tokens]) for each of
+def watching_attention(
+    language_model: LanguageModel, take: Callable[[AttentionLayer, torch.Tensor], None]
+) -> Iterator[None]:
+    """Hook the attention: within the block a forward calls take(layer, weights [batch, heads, tokens, tokens]) for each of
     the attention layers; the model computes its weights there, and only there.
     """
     layers, calls = attention_layers(language_model), 0
 
-    def after(_module, _arguments, output):
+    def after(_module, _inputs, output):
         nonlocal calls
         take(layers[calls], weights_of(output))
         calls += 1
@@ -138,8 +146,15 @@ def watching_attention(language_model, take):
         yield
 
 
-def by_segment(weights, batch_row, position, text_start, window, segments) -> torch.Tensor:
-    """float32 [rows, heads, segments]: the features of the tokens at (batch_row, position), both int64 [rows].
+def by_segment(
+    weights: torch.Tensor,
+    batch_row: torch.Tensor,
+    position: torch.Tensor,
+    text_start: int,
+    window: int | None,
+    segments: int,
+) -> torch.Tensor:
+    """Compute the features of the tokens at (batch_row, position), both int64 [rows]: float32 [rows, heads, segments].
 
     weights: [batch, heads, tokens, tokens], queries before keys; text_start: the first text token's position.
     """
@@ -154,8 +169,8 @@ def by_segment(weights, batch_row, position, text_start, window, segments) -> to
     return torch.cat(result)
 
 
-def shares(start, end, tokens, segments) -> torch.Tensor:
-    """float32 [rows, tokens, segments]: the part of each token that lies in each equal segment of start to end - 1.
+def shares(start: torch.Tensor, end: torch.Tensor, tokens: int, segments: int) -> torch.Tensor:
+    """Compute the part of each token that lies in each equal segment of start to end - 1: float32 [rows, tokens, segments].
 
     start 1, end 4, tokens 5, segments 2 -> (0, 0), (1, 0), (.5, .5), (0, 1), (0, 0)
     """

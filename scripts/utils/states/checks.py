@@ -1,12 +1,16 @@
-"""Checks on the hidden states that the pass reads, beside what the model gives when it is asked directly."""
+"""Compare the hidden states that our hooks read with those that transformers returns."""
+
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 
 from utils.base.checks import Check
 from utils.data.sequences import Sequences
-from utils.states.forward_pass import forward, read_states
+from utils.model.language_model import LanguageModel
+from utils.states.forward_pass import Pass, forward, read_batches
 from utils.states.positions import ReadPlan
+from utils.states.sites import EMBED, FINAL_NORM, Layer, every_layer
 
 # How far two ways to the same state may lie apart, as a part of its norm, at the worst token: rounding, no more.
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.03, torch.bfloat16: 0.2}
@@ -14,8 +18,12 @@ SAME_KERNELS = {torch.float32: 1e-4, torch.float16: 0.01, torch.bfloat16: 0.05} 
 FLOAT16_MOST = 65504
 
 
-def check_states(language_model, framed) -> list[Check]:
-    """All of these checks on sequences of token ids of different lengths; framed: list of lists of ids."""
+States = dict[Layer, torch.Tensor]  # of one sequence: [tokens, hidden_size] by layer
+TokenIds = Sequence[list[int]]  # of sequences, special tokens included
+
+
+def check_states(language_model: LanguageModel, framed: TokenIds) -> list[Check]:
+    """Run all of these checks on sequences of different lengths."""
     layers = every_layer(language_model.anatomy)
     single = [states_of(language_model, ids, layers) for ids in framed]
     overflow = check_overflow(language_model, layers, single)
@@ -36,13 +44,9 @@ def check_states(language_model, framed) -> list[Check]:
     ]
 
 
-def every_layer(anatomy) -> list:
-    return ["embed", *range(len(anatomy.blocks)), *(["final_norm"] if anatomy.final_norm is not None else [])]
-
-
-def states_of(language_model, ids, layers) -> dict:
-    """{layer: [tokens, hidden_size]} of one sequence by itself, by way of the pass."""
-    found = {}
+def states_of(language_model: LanguageModel, ids: list[int], layers: Sequence[Layer]) -> States:
+    """Read one sequence by itself, by way of the pass."""
+    found: States = {}
     input_ids = torch.tensor([list(ids)])
     forward(
         language_model,
@@ -54,19 +58,19 @@ def states_of(language_model, ids, layers) -> dict:
     return found
 
 
-def apart(ours, theirs) -> torch.Tensor:
-    """[tokens]: the norm of the difference as a part of the norm of `theirs`. Both [tokens, hidden_size]."""
+def distance(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+    """Divide the norm of the difference by the norm of `theirs`: [tokens], of states [tokens, hidden_size]."""
     ours, theirs = ours.double().cpu(), theirs.double().cpu()
     return (ours - theirs).norm(dim=-1) / theirs.norm(dim=-1).clamp(min=1e-30)
 
 
-def worst(pairs) -> float:
-    """The largest distance among pairs of states [tokens, hidden_size]; infinite where one is not a number."""
-    return max(float(apart(*pair).nan_to_num(torch.inf).max()) for pair in pairs)
+def worst(pairs: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> float:
+    """Find the largest distance among pairs of states [tokens, hidden_size]; infinite where one is not a number."""
+    return max(float(distance(*pair).nan_to_num(torch.inf).max()) for pair in pairs)
 
 
-def check_overflow(language_model, layers, single) -> Check:
-    """Every state is finite; and would it be in float16?"""
+def check_overflow(language_model: LanguageModel, layers: Sequence[Layer], single: Sequence[States]) -> Check:
+    """Check that every state is finite, and say whether it would be in float16."""
     dtype = str(language_model.dtype).removeprefix("torch.")
     largest = {
         layer: max(float(states[layer].float().abs().nan_to_num(torch.inf).max()) for states in single) for layer in layers
@@ -87,8 +91,8 @@ def check_overflow(language_model, layers, single) -> Check:
 
 
 @torch.inference_mode()
-def check_hooks(language_model, framed, single) -> Check:
-    """What the hooks read is what transformers gives with output_hidden_states, layer by layer: layer k against
+def check_hooks(language_model: LanguageModel, framed: TokenIds, single: Sequence[States]) -> Check:
+    """Compare what the hooks read with transformers' output_hidden_states, layer by layer: layer k against
     hidden_states[k + 1], embed against [0], the state after the last norm against the last.
     """
     anatomy, limit = language_model.anatomy, SAME_KERNELS[language_model.dtype]
@@ -108,8 +112,8 @@ def check_hooks(language_model, framed, single) -> Check:
             f"{count} layers are read, the model gives {len(theirs[0])} hidden_states instead of {count + 1}",
             "this architecture is read wrongly: choose another",
         )
-    place = {"embed": 0, **{layer: layer + 1 for layer in range(count - 1)}}
-    place["final_norm" if anatomy.final_norm is not None else count - 1] = count
+    place = {EMBED: 0, **{layer: layer + 1 for layer in range(count - 1)}}
+    place[FINAL_NORM if anatomy.final_norm is not None else count - 1] = count
     errors = {
         layer: worst((ours[layer], given[index][0]) for ours, given in zip(single, theirs, strict=True))
         for layer, index in place.items()
@@ -120,7 +124,9 @@ def check_hooks(language_model, framed, single) -> Check:
             for ours, given in zip(single, theirs, strict=True)
         )
     layer = max(errors, key=errors.get)
-    between = min(float(apart(given[index][0], given[index + 1][0]).median()) for given in theirs for index in range(count))
+    between = min(
+        float(distance(given[index][0], given[index + 1][0]).median()) for given in theirs for index in range(count)
+    )
     detail = (
         f"layers and output_hidden_states differ by at most {errors[layer]:.1e} of a state's norm (layer {layer}; "
         f"allowed {limit:g}); neighbouring layers are at least {between:.1e} apart"
@@ -128,14 +134,15 @@ def check_hooks(language_model, framed, single) -> Check:
     return Check("hooks", errors[layer] <= limit, detail, "this architecture is read wrongly: choose another")
 
 
-def check_batches(language_model, framed, single) -> Check:
-    """A padded batch, read as train_probe reads it, gives the states of its sequences read one by one."""
+def check_batches(language_model: LanguageModel, framed: TokenIds, single: Sequence[States]) -> Check:
+    """Check that a padded batch, read as train_probe reads it, gives the states of its sequences read one by one."""
     sequences = as_sequences(framed)
     sequence, position = np.nonzero(np.arange(sequences.input_ids.shape[1]) < sequences.lengths[:, None])
     layers = every_layer(language_model.anatomy)
     limit = TOLERANCE[language_model.dtype]
     error = dict.fromkeys(layers, 0.0)
-    for layer, rows, values in read_states(language_model, sequences, ReadPlan(sequence, position), layers, len(framed)):
+    run = Pass(language_model, sequences, ReadPlan(sequence, position, tuple(layers)), len(framed))
+    for layer, rows, values in read_batches(run):
         alone = torch.cat([states[layer] for states in single])[rows]
         error[layer] = max(error[layer], worst([(values, alone)]))
     layer = max(error, key=error.get)
@@ -148,7 +155,8 @@ def check_batches(language_model, framed, single) -> Check:
     )
 
 
-def as_sequences(framed) -> Sequences:
+def as_sequences(framed: TokenIds) -> Sequences:
+    """Pad sequences of token ids on the right; nothing is labelled."""
     lengths = np.array([len(ids) for ids in framed], dtype=np.int32)
     input_ids = np.zeros((len(framed), lengths.max()), dtype=np.int32)
     for row, ids in enumerate(framed):
@@ -159,8 +167,8 @@ def as_sequences(framed) -> Sequences:
     )
 
 
-def check_padding_side(language_model, framed, layers) -> Check:
-    """The same batch padded on the left and on the right gives the same states: the pass moves its rows to the left first,
+def check_padding_side(language_model: LanguageModel, framed: TokenIds, layers: Sequence[Layer]) -> Check:
+    """Check that padding on the left and on the right gives the same states: the pass moves its rows to the left first,
     for a model that counts positions from column 0 would give others.
     """
     width, found = max(map(len, framed)), {}
@@ -186,8 +194,8 @@ def check_padding_side(language_model, framed, layers) -> Check:
     )
 
 
-def check_later_tokens(language_model, framed, layers) -> Check:
-    """A later token moves no earlier state; in a bidirectional model it does, and that is said."""
+def check_later_tokens(language_model: LanguageModel, framed: TokenIds, layers: Sequence[Layer]) -> Check:
+    """Check that a later token moves no earlier state; in a bidirectional model it does, and that is said."""
     ids = max(framed, key=len)
     half = len(ids) // 2
     other = [*ids[:half], *ids[half:][::-1]]

@@ -2,7 +2,8 @@
 
 import shutil
 import time
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,32 +12,131 @@ import torch
 
 from utils.base.errors import UserError
 from utils.base.progress import Progress, readable_time
-from utils.states.forward_pass import hook_free_rate
-from utils.states.positions import ReadPlan, ragged, whole_sequences
-from utils.states.store import collect_in_memory, collect_on_disk, table_bytes
+from utils.model.language_model import LanguageModel
+from utils.states.forward_pass import Pass, hook_free_rate
+from utils.states.positions import Question, ReadPlan, text_before, whole_sequences
+from utils.states.sites import ATTENTION, Layer, deepest_block
+from utils.states.source import Source
+from utils.states.store import StateTable, collect_in_memory, collect_on_disk, table_bytes
 
 LONG_RUN = 20  # batches: from here on one batch is first run without hooks, for an estimate of time
 MOST_NON_FINITE = 0.01  # of the states: more than this is no accident
+USUAL_FOLDER = "data/states"  # where states go that do not fit into memory
 
 
-def run_pass(arguments, language_model, splits, layers, examples, seconds, own_probability=True):
-    """The one pass over all splits, for examples {question: {split: Examples}}. Returns {split: StateTable},
-    {question: {split: the rows of its examples}} and {split: ReadPlan}, the rows of each table. own_probability: read the
-    model's own too, where it can be.
+@dataclass(frozen=True)
+class Reading:
+    """How states are read, and where they are kept.
+
+    layers      which are read
+    pool        "last", "mean" or "max": see ReadPlan
+    whole       read every text token up to the one that is asked for, for probes that attend over them
+    segments    into how many segments attention rows are cut
+    attention   whether attention rows are read
+    batch_size  sequences per forward pass
+    cache_dir   folder where states are kept; None: in memory, while they fit
+    memory_gb   states beyond this go to disk; None: half of the free memory
     """
-    plans, segments = choose_plans(arguments, splits, examples), segments_of(arguments)
-    rows = {question: {name: plans[name].rows(found[name]) for name in splits} for question, found in examples.items()}
-    needed = sum(table_bytes(language_model, len(plan), layers, segments) for plan in plans.values())
-    budget, folder = where_kept(arguments, needed)
+
+    layers: tuple[Layer, ...]
+    pool: str = "last"
+    whole: bool = False
+    segments: int = 4
+    attention: bool = False
+    batch_size: int = 48
+    cache_dir: str | None = None
+    memory_gb: float | None = None
+
+    def place(self, needed: int) -> tuple[float, str | None]:
+        """Decide where `needed` bytes of states go: (bytes that memory may take, folder or None for memory)."""
+        budget = self.memory_gb * 1e9 if self.memory_gb else psutil.virtual_memory().available / 2
+        return budget, self.cache_dir or (USUAL_FOLDER if needed > budget else None)
+
+
+@dataclass(frozen=True)
+class States:
+    """What one pass has read. tables: {split: StateTable}; plans: {split: ReadPlan}, the rows of each; seconds: it took."""
+
+    reading: Reading
+    tables: Mapping[str, StateTable]
+    plans: Mapping[str, ReadPlan]
+    seconds: float
+
+    def source(self, question: Question) -> Source:
+        """Find the rows of one question's examples."""
+        rows = {name: self.plans[name].rows(those) for name, those in question.examples.items()}
+        if not self.reading.whole:
+            return Source(self.tables, rows)
+        attended = {name: text_before(self.plans[name], those) for name, those in question.examples.items()}
+        return Source(self.tables, rows, attended)
+
+
+def plans_of(
+    reading: Reading, language_model: LanguageModel, questions: Sequence[Question], own_probability: bool = True
+) -> dict[str, ReadPlan]:
+    """Plan what is read of each split: the positions of all questions; for an attention probe, the whole text up to them.
+
+    own_probability: also ask the model for its own probability of the target, on validation and test, where it can say.
+    """
+    plans = {}
+    for name, sequences in questions[0].sequences.items():
+        examples = [question.examples[name] for question in questions]
+        if reading.whole:
+            plan = whole_sequences(sequences, examples, reading.layers)
+        else:
+            plan = ReadPlan.union(examples, reading.layers, reading.pool)
+        if reading.attention:
+            attended = attended_rows(plan, examples) if reading.whole else None
+            plan = replace(plan, segments=reading.segments, attended=attended)
+        own = own_targets(language_model, plan, questions, name) if own_probability and name != "train" else None
+        plans[name] = replace(plan, own_targets=own)
+    return plans
+
+
+def attended_rows(plan: ReadPlan, examples: Sequence) -> np.ndarray:
+    """Mark the rows that need attention features, those at the examples' own positions: bool [rows]."""
+    attended = np.zeros(len(plan), dtype=bool)
+    for found in examples:
+        attended[plan.rows(found)] = True
+    return attended
+
+
+def own_targets(
+    language_model: LanguageModel, plan: ReadPlan, questions: Sequence[Question], split: str
+) -> np.ndarray | None:
+    """Find the target's id at each row from which the next token is predicted: int64 [rows], -1 elsewhere.
+
+    None where the pass ends before the head, where states are pooled, and where the target is no token.
+    """
+    asked_next = [question for question in questions if question.lag == -1]
+    token = questions[0].metadata["targets"][0]["token"] if asked_next else None
+    anatomy = language_model.anatomy
+    last = len(anatomy.blocks) - 1
+    reaches_the_end = deepest_block(plan.layers, anatomy) == last
+    possible = language_model.has_head and anatomy.causal and anatomy.final_norm is not None
+    if not (reaches_the_end and possible and token is not None and plan.pool == "last"):
+        return None
+    asked = np.full(len(plan), -1)
+    asked[plan.rows(asked_next[0].examples[split])] = token  # where the target is a token, it is the only one
+    return asked
+
+
+def run_pass(
+    reading: Reading, language_model: LanguageModel, questions: Sequence[Question], own_probability: bool = True
+) -> States:
+    """Run the one pass over all splits, for the examples of all questions. Say what is read, and how long it takes."""
+    splits, plans = questions[0].sequences, plans_of(reading, language_model, questions, own_probability)
+    needed = sum(table_bytes(language_model, plan) for plan in plans.values())
+    budget, folder = reading.place(needed)
     tokens = sum(int(sequences.lengths.sum()) for sequences in splits.values())
     print(
-        f"one pass over {tokens:,} tokens reads {sum(map(len, plans.values())):,} states in {len(layers)} layers: "
+        f"one pass over {tokens:,} tokens reads {sum(map(len, plans.values())):,} states in {len(reading.layers)} layers: "
         f"{needed / 1e9:.2f} GB {f'on disk in {folder}' if folder else 'in memory'}",
         flush=True,
     )
     if folder:
         require_disk_space(Path(folder), needed)
-    reference = estimate(arguments, language_model, splits, layers, tokens)
+    reference = estimate_rate(reading, language_model, questions[0], tokens)
     tables, began = {}, time.monotonic()
     with Progress("hidden states", "tok", tokens) as progress:
         done = 0
@@ -48,51 +148,16 @@ def run_pass(arguments, language_model, splits, layers, examples, seconds, own_p
             progress.update(count, f"{rate / reference:.2f} x hook-free" if reference else "")
 
         for name, sequences in splits.items():
-            own = None
-            if own_probability and name != "train":
-                own = own_targets(language_model, sequences, layers, examples, rows, plans, name)
-            common = (language_model, sequences, plans[name], layers, arguments.batch_size, own, tick, segments)
-            tables[name] = collect_on_disk(folder, *common) if folder else collect_in_memory(*common)
+            run = Pass(language_model, sequences, plans[name], reading.batch_size)
+            tables[name] = collect_on_disk(folder, run, tick) if folder else collect_in_memory(run, tick)
             if folder and needed <= budget:
                 tables[name] = tables[name].in_memory()
-    seconds["pass"] = time.monotonic() - began
-    print(f"pass: {readable_time(seconds['pass'])}, {tokens / seconds['pass']:,.0f} tokens/s", flush=True)
-    return tables, rows, plans
+    seconds = time.monotonic() - began
+    print(f"pass: {readable_time(seconds)}, {tokens / seconds:,.0f} tokens/s", flush=True)
+    return States(reading, tables, plans, seconds)
 
 
-def choose_plans(arguments, splits, examples) -> dict[str, ReadPlan]:
-    """{split: what is read of it}: the positions of all lags, pooled as `arguments.pool` says; for an attention probe the
-    whole text up to them.
-    """
-    by_split = {name: [found[name] for found in examples.values()] for name in splits}
-    if "attention" in getattr(arguments, "kinds", ()):
-        whole = {name: whole_sequences(sequences, *by_split[name]) for name, sequences in splits.items()}
-        return {
-            name: with_attention_at(plan, by_split[name]) if segments_of(arguments) else plan for name, plan in whole.items()
-        }
-    return {name: ReadPlan.union(by_split[name], getattr(arguments, "pool", "last")) for name in splits}
-
-
-def with_attention_at(plan, examples) -> ReadPlan:
-    """The same plan, with attention rows at the examples' positions only."""
-    attended = np.zeros(len(plan), dtype=bool)
-    for found in examples:
-        attended[plan.rows(found)] = True
-    return replace(plan, attended=attended)
-
-
-def segments_of(arguments) -> int:
-    """Into how many segments attention rows are cut; 0 where no probe reads them."""
-    return arguments.attention_segments if "attention_features" in getattr(arguments, "kinds", ()) else 0
-
-
-def where_kept(arguments, needed) -> tuple[float, str | None]:
-    """Bytes that states may take in memory, and the folder that `needed` bytes of them go to (None: they stay in memory)."""
-    budget = arguments.memory_gb * 1e9 if arguments.memory_gb else psutil.virtual_memory().available / 2
-    return budget, arguments.cache_dir or ("data/states" if needed > budget else None)
-
-
-def require_disk_space(folder, needed):
+def require_disk_space(folder: Path, needed: int) -> None:
     """Stop before the pass where the disk cannot hold its states; those that are there already count as room."""
     there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     free = shutil.disk_usage(there).free + sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
@@ -103,20 +168,16 @@ def require_disk_space(folder, needed):
         )
 
 
-def estimate(arguments, language_model, splits, layers, tokens) -> float | None:
-    """Tokens/s of one batch without hooks, where the run is long enough to be worth it; says how long it will take."""
-    sequences = next(iter(splits.values()))
-    if sum(map(len, splits.values())) < LONG_RUN * arguments.batch_size:
+def estimate_rate(reading: Reading, language_model: LanguageModel, question: Question, tokens: int) -> float | None:
+    """Measure the tokens/s of one batch without hooks, where the run is long enough; say how long the pass will take."""
+    splits = question.sequences
+    if sum(map(len, splits.values())) < LONG_RUN * reading.batch_size:
         return None
-    attention = segments_of(arguments) > 0
-    rate = hook_free_rate(language_model, sequences, arguments.batch_size, eager=attention)
+    rate = hook_free_rate(language_model, next(iter(splits.values())), reading.batch_size, eager=reading.attention)
     if rate is None:
         return None
-    deepest = max(
-        (layer if isinstance(layer, int) else -1 if layer == "embed" else len(language_model.anatomy.blocks) - 1)
-        for layer in layers
-    )
-    share = 1.0 if attention else (deepest + 1) / len(language_model.anatomy.blocks)
+    anatomy = language_model.anatomy
+    share = 1.0 if reading.attention else (deepest_block(reading.layers, anatomy) + 1) / len(anatomy.blocks)
     print(
         f"the pass will take about {readable_time(tokens / rate * share)} (one batch without hooks: {rate:,.0f} "
         f"tokens/s; {share:.0%} of the layers are run)",
@@ -125,48 +186,37 @@ def estimate(arguments, language_model, splits, layers, tokens) -> float | None:
     return rate
 
 
-def own_targets(language_model, sequences, layers, examples, rows, plans, split):
-    """The target's id at each row from which the next token is predicted; None where the pass ends before the head,
-    where states are pooled, and where the target is no token.
+def drop_non_finite(states: States, language_model: LanguageModel, questions: Sequence[Question]) -> list[Question]:
+    """Leave out the examples whose state overflowed in any layer. Raise UserError where they are more than an accident.
+
+    Where a probe attends over whole sequences, an overflow at any row of an example's text counts.
     """
-    asked_next = [question for question in examples if question.lag == -1]
-    token = sequences.metadata["targets"][0]["token"] if asked_next else None
-    last = len(language_model.anatomy.blocks) - 1
-    reaches_the_end = "final_norm" in layers or last in layers
-    possible = language_model.has_head and language_model.anatomy.causal and language_model.anatomy.final_norm is not None
-    if not (reaches_the_end and possible and token is not None and plans[split].pool == "last"):
-        return None
-    asked = np.full(len(plans[split]), -1)
-    asked[rows[asked_next[0]][split]] = token  # where the target is a token, it is the only one
-    return asked
+    kept: list[dict[str, np.ndarray]] = [{} for _ in questions]
+    for split, table in states.tables.items():
+        fine = finite_rows(split, table, language_model)
+        if fine.all():
+            continue
+        print(f"{split}: {int((~fine).sum())} of {len(fine)} states are not finite and were dropped", flush=True)
+        before = np.concatenate([[0], np.cumsum(~fine)])
+        for question, keep in zip(questions, kept, strict=True):
+            source = states.source(question)
+            row = source.rows[split]
+            start, end = (row, row + 1) if source.attended is None else source.attended[split]
+            keep[split] = before[end] == before[start]
+    return [question.keep(keep) if keep else question for question, keep in zip(questions, kept, strict=True)]
 
 
-def drop_non_finite(tables, rows, examples, layers, language_model, plans=None, samples=None):
-    """Leave out the examples whose state overflowed in any layer; many of them are an error.
-
-    plans: as run_pass gives them, where a probe attends over whole sequences: an overflow at any row of its text then
-    counts. samples: {question: bool [n_train, seeds]}, cut as the examples of train are.
-    """
-    for split, table in tables.items():
-        wrong, names = table.non_finite(), layers
-        if "attention" in table.parts[0]:
-            finite = torch.cat([part["attention"].isfinite().all(-1) for part in table.parts])
-            wrong, names = torch.cat([wrong, ~finite[None]]), [*layers, "attention"]
-        share = wrong.double().mean(1)
-        if share.max() > MOST_NON_FINITE:
-            worst = names[int(share.argmax())]
-            raise UserError(
-                f"{share.max():.1%} of the {split} states of layer {worst} are not finite in "
-                f"{str(language_model.dtype).removeprefix('torch.')}; use --model_dtype bfloat16 or float32"
-            )
-        if wrong.any():
-            fine = ~wrong.any(0).numpy()
-            print(f"{split}: {int((~fine).sum())} of {len(fine)} states are not finite and were dropped", flush=True)
-            before = np.concatenate([[0], np.cumsum(~fine)])
-            for question, found in examples.items():
-                own = rows[question]
-                start, end = (own[split], own[split] + 1) if plans is None else ragged(plans[split], found[split])
-                keep = before[end] == before[start]
-                found[split], own[split] = found[split][keep], own[split][keep]
-                if split == "train" and samples is not None:
-                    samples[question] = samples[question][keep]
+def finite_rows(split: str, table: StateTable, language_model: LanguageModel) -> np.ndarray:
+    """Find the rows that are finite in every layer: bool [rows]. Raise UserError where many of one layer are not."""
+    wrong, names = table.non_finite(), list(table.layers)
+    if "attention" in table.parts[0]:
+        finite = torch.cat([part["attention"].isfinite().all(-1) for part in table.parts])
+        wrong, names = torch.cat([wrong, ~finite[None]]), [*names, ATTENTION]
+    share = wrong.double().mean(1)
+    if share.max() > MOST_NON_FINITE:
+        worst = names[int(share.argmax())]
+        raise UserError(
+            f"{share.max():.1%} of the {split} states of layer {worst} are not finite in "
+            f"{str(language_model.dtype).removeprefix('torch.')}; use --model_dtype bfloat16 or float32"
+        )
+    return ~wrong.any(0).numpy()

@@ -1,20 +1,26 @@
 """The one pass: hidden states of many layers from one forward of the model's body, stopped after the deepest."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
 import torch
 
 from utils.base.errors import UserError
-from utils.model.anatomy import state_of, stream_before
-from utils.model.language_model import is_out_of_memory, own_logits
-from utils.states.attention_rows import ATTENTION, by_segment, eager_attention, watching_attention
+from utils.data.sequences import Sequences
+from utils.model.anatomy import Anatomy, state_of, stream_before
+from utils.model.language_model import LanguageModel, is_out_of_memory, own_logits
+from utils.states.attention_rows import by_segment, eager_attention, watching_attention
+from utils.states.positions import ReadPlan
+from utils.states.sites import ATTENTION, EMBED, FINAL_NORM, Layer
 
 LONG_BATCH = 5  # seconds
 POOL_BYTES = 2**28  # of one layer's states pooled together
 OWN_LOGITS = "own_logits"  # the reading that is no layer: the model's own log-odds of the target
+
+Take = Callable[[Layer, torch.Tensor], None]  # is given each layer's state [batch, tokens, hidden_size]
 
 
 class Enough(Exception):
@@ -22,45 +28,52 @@ class Enough(Exception):
 
 
 @contextmanager
-def watching(anatomy, layers, take):
-    """Within the block, a forward of the model calls take(layer, state [batch, tokens, hidden_size]) for each of
-    `layers` and then ends with Enough. Hooks go away with the block, whatever happens in it.
+def watching(anatomy: Anatomy, layers: Iterable[Layer], take: Take) -> Iterator[None]:
+    """Hook the layers: within the block a forward of the model calls take(layer, state) for each, then ends with Enough.
+
+    state: [batch, tokens, hidden_size]. The hooks go away with the block, whatever happens in it.
     """
     layers = set(layers)
-    deepest_block = max((layer for layer in layers if isinstance(layer, int)), default=-1)
+    deepest = max((layer for layer in layers if isinstance(layer, int)), default=-1)
     calls = 0
 
-    def before_blocks(_module, arguments, keywords):
+    def before_blocks(_module, inputs, keywords):
         if calls == 0:
-            take("embed", stream_before(arguments, keywords))
-            if layers == {"embed"}:
+            take(EMBED, stream_before(inputs, keywords))
+            if layers == {EMBED}:
                 raise Enough
 
-    def after_block(_module, _arguments, output):
+    def after_block(_module, _inputs, output):
         nonlocal calls
         layer, calls = calls, calls + 1
         if layer in layers:
             take(layer, state_of(output))
-        if layer == deepest_block and "final_norm" not in layers:
+        if layer == deepest and FINAL_NORM not in layers:
             raise Enough
 
-    def after_norm(_module, _arguments, output):
-        take("final_norm", state_of(output))
+    def after_norm(_module, _inputs, output):
+        take(FINAL_NORM, state_of(output))
         raise Enough
 
     with ExitStack() as hooks:
-        if "embed" in layers:
+        if EMBED in layers:
             hooks.callback(anatomy.blocks[0].register_forward_pre_hook(before_blocks, with_kwargs=True).remove)
         for block in dict.fromkeys(anatomy.blocks):
             hooks.callback(block.register_forward_hook(after_block).remove)
-        if "final_norm" in layers:
+        if FINAL_NORM in layers:
             hooks.callback(anatomy.final_norm.register_forward_hook(after_norm).remove)
         yield
 
 
 @torch.inference_mode()
-def forward(language_model, input_ids, attention_mask, layers, take):
-    """One batch through the body; take(layer, state) sees it in a layout where every row starts at column 0.
+def forward(
+    language_model: LanguageModel,
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    layers: Iterable[Layer],
+    take: Take,
+) -> None:
+    """Run one batch through the body; take(layer, state) sees it in a layout where every row starts at column 0.
 
     input_ids, attention_mask: int64 [batch, tokens], padded on either side. Rows padded on the left are moved first:
     a model that counts positions from column 0 would else read the text at positions that it is not at.
@@ -73,50 +86,69 @@ def forward(language_model, input_ids, attention_mask, layers, take):
         language_model.body(input_ids=input_ids.to(language_model.device), attention_mask=mask)
 
 
-def read_states(
-    language_model, sequences, plan, layers, batch_size, own_targets=None, first=0, last=None, attention_segments=0
-) -> Iterator[tuple[str | int, slice, torch.Tensor]]:
-    """Yield (reading, rows of the plan, values [rows, hidden_size]) batch by batch for sequences first to last - 1.
+@dataclass(frozen=True)
+class Pass:
+    """A model, the sequences it reads, the plan that says what is kept, and how many sequences it reads together."""
 
-    layers: the readings; with `own_targets` (int64 [rows of the plan], -1: not asked) the reading OWN_LOGITS follows
-    each batch, values float32 [rows] with NaN where it was not asked; a plan that pools has none. With
-    `attention_segments` the reading ATTENTION follows, values float32 [rows, layers * heads * segments]
-    (attention_rows); the model then runs with eager attention, whose states differ by rounding. When memory runs out,
-    the batch is halved.
+    model: LanguageModel
+    sequences: Sequences
+    plan: ReadPlan
+    batch_size: int
+
+    def __post_init__(self):
+        start = self.sequences.text_start if self.plan.pool != "last" else 0
+        if self.plan.position.min(initial=start) < start:
+            raise ValueError(f"the plan pools up to position {self.plan.position.min()}, before the first text token")
+
+    @property
+    def own_targets(self) -> np.ndarray | None:
+        """Give the plan's own targets: they are asked of a token's own state only, so a plan that pools has none."""
+        return self.plan.own_targets if self.plan.pool == "last" else None
+
+    @property
+    def needed(self) -> list[Layer]:
+        """List the layers that must be run: the plan's, and the end of the model where the rest of the plan needs it."""
+        needed = list(self.plan.layers)
+        if self.plan.segments and FINAL_NORM not in needed:  # every block must be run
+            needed.append(len(self.model.anatomy.blocks) - 1)
+        if self.own_targets is not None and FINAL_NORM not in needed:
+            needed.append(FINAL_NORM)
+        return needed
+
+
+def read_batches(run: Pass, first: int = 0, last: int | None = None) -> Iterator[tuple[Layer, slice, torch.Tensor]]:
+    """Yield (reading, rows of the plan, values) batch by batch for sequences first to last - 1.
+
+    Each layer of the plan is a reading, with values [rows, hidden_size]. With `own_targets` the reading OWN_LOGITS follows
+    each batch, values float32 [rows] with NaN where it was not asked. With `segments` the reading ATTENTION follows, values
+    float32 [rows, layers * heads * segments] (see attention_rows); the model then runs with eager attention, whose states
+    differ by rounding. When memory runs out, the batch is halved.
     """
-    last = len(sequences) if last is None else last
-    if plan.pool != "last":
-        own_targets = None  # asked of a token's own state only
-        if plan.position.min(initial=sequences.text_start) < sequences.text_start:
-            raise ValueError(f"the plan pools up to position {plan.position.min()}, before the first text token")
-    wanted = list(layers)
-    if attention_segments and "final_norm" not in wanted:  # every block must be run
-        wanted.append(len(language_model.anatomy.blocks) - 1)
-    if own_targets is not None and "final_norm" not in wanted:
-        wanted.append("final_norm")
-    read_at = np.searchsorted(plan.sequence, np.arange(len(sequences) + 1))
+    model, plan, needed, own_targets = run.model, run.plan, run.needed, run.own_targets
+    read_at = np.searchsorted(plan.sequence, np.arange(len(run.sequences) + 1))
     with_reads = first + np.flatnonzero(np.diff(read_at)[first:last])
     start = 0
     while start < len(with_reads):
-        size = min(batch_size, language_model.largest_batch or batch_size)
+        size = min(run.batch_size, model.largest_batch or run.batch_size)
         chosen = with_reads[start : start + size]
         try:
-            rows, found = read_batch(language_model, sequences, plan, chosen, read_at, wanted, attention_segments)
+            rows, found = read_batch(run, chosen, read_at, needed)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            language_model.largest_batch = halve(size, error)
+            model.largest_batch = halve(size, error)
             continue
-        for layer in layers:
+        for layer in plan.layers:
             yield layer, rows, found[layer]
         if own_targets is not None:
-            yield OWN_LOGITS, rows, own_where_asked(language_model, found["final_norm"], own_targets[rows])
-        if attention_segments:
+            yield OWN_LOGITS, rows, own_where_asked(model, found[FINAL_NORM], own_targets[rows])
+        if plan.segments:
             yield ATTENTION, rows, found[ATTENTION]
         start += len(chosen)
 
 
-def halve(batch_size, error) -> int:
+def halve(batch_size: int, error: Exception) -> int:
+    """Halve a batch that did not fit into memory. Raise UserError where it is one sequence already."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if batch_size == 1:
@@ -127,43 +159,48 @@ def halve(batch_size, error) -> int:
     return batch_size // 2
 
 
-def read_batch(language_model, sequences, plan, chosen, read_at, layers, attention_segments=0):
-    """The rows of the plan that these sequences hold, and {layer: their states [rows, hidden_size]} in main memory; with
-    `attention_segments` also {ATTENTION: float32 [rows, layers * heads * segments]}.
+def read_batch(
+    run: Pass, chosen: np.ndarray, read_at: np.ndarray, layers: Iterable[Layer]
+) -> tuple[slice, dict[Layer, torch.Tensor]]:
+    """Read the rows of the plan that these sequences hold, in one forward.
+
+    Return the rows and {layer: their states [rows, hidden_size]} in main memory, with {ATTENTION: float32 [rows, features]}
+    where the plan has segments. chosen: numbers of sequences; read_at: [sequences + 1], where each one's rows begin.
     """
+    model, sequences, plan = run.model, run.sequences, run.plan
     rows = slice(int(read_at[chosen[0]]), int(read_at[chosen[-1] + 1]))
     positions = plan.position[rows]
-    batch_row = torch.from_numpy(np.searchsorted(chosen, plan.sequence[rows])).to(language_model.device)
-    position = torch.from_numpy(positions).to(language_model.device)
+    batch_row = torch.from_numpy(np.searchsorted(chosen, plan.sequence[rows])).to(model.device)
+    position = torch.from_numpy(positions).to(model.device)
     lengths = sequences.lengths[chosen]
     width = int(lengths.max())
-    if language_model.anatomy.causal:  # what comes after the last position read moves nothing
+    if model.anatomy.causal:  # what comes after the last position read moves nothing
         width = int(positions.max()) + 1
     input_ids = torch.from_numpy(sequences.input_ids[chosen, :width].astype(np.int64))
     mask = torch.from_numpy((np.arange(width) < lengths[:, None]).astype(np.int64))
     asked = slice(None) if plan.attended is None else torch.from_numpy(np.flatnonzero(plan.attended[rows]))
+    text_start = 0 if plan.pool == "last" and not plan.segments else sequences.text_start
     found, looked = {}, []
 
     def take(layer, state):
-        found[layer] = pooled(state, batch_row, position, plan.pool, 0 if plan.pool == "last" else sequences.text_start)
+        found[layer] = pooled(state, batch_row, position, plan.pool, text_start)
 
     def take_attention(layer, weights):
-        looked.append(
-            by_segment(weights, batch_row[asked], position[asked], sequences.text_start, layer.window, attention_segments)
-        )
+        looked.append(by_segment(weights, batch_row[asked], position[asked], text_start, layer.window, plan.segments))
 
-    with watching_attention(language_model, take_attention) if attention_segments else nullcontext():
-        forward(language_model, input_ids, mask, layers, take)
-    if attention_segments:
+    with watching_attention(model, take_attention) if plan.segments else nullcontext():
+        forward(model, input_ids, mask, layers, take)
+    if plan.segments:
         of_asked = torch.cat(looked, dim=1).flatten(1)
         found[ATTENTION] = of_asked.new_zeros(len(positions), of_asked.shape[1])
         found[ATTENTION][asked] = of_asked
     return rows, {layer: state.cpu() for layer, state in found.items()}
 
 
-def pooled(state, batch_row, position, pool, text_start) -> torch.Tensor:
-    """[rows, hidden_size] in the state's dtype: at each (batch_row, position) the state, or the mean or the maximum of the
-    states from text_start on up to it. state: [batch, tokens, hidden_size]; sums are taken in float32.
+def pooled(state: torch.Tensor, batch_row: torch.Tensor, position: torch.Tensor, pool: str, text_start: int) -> torch.Tensor:
+    """Take at each (batch_row, position) the state, or the mean or the maximum of the states from text_start up to it.
+
+    state: [batch, tokens, hidden_size]; return [rows, hidden_size] in its dtype. Sums are taken in float32.
     """
     if pool == "last":
         return state[batch_row, position]
@@ -177,20 +214,22 @@ def pooled(state, batch_row, position, pool, text_start) -> torch.Tensor:
     return result if pool == "max" else (result / count[:, None]).to(state.dtype)
 
 
-def own_where_asked(language_model, states, targets) -> torch.Tensor:
-    targets = torch.as_tensor(targets)
+def own_where_asked(language_model: LanguageModel, states: torch.Tensor, targets: np.ndarray) -> torch.Tensor:
+    """Compute the model's own log-odds of each row's target: float32 [rows], NaN where the target is -1."""
+    tokens = torch.as_tensor(targets)
     result = torch.full((len(states),), torch.nan)
-    asked = targets >= 0
-    result[asked] = own_logits(language_model, states[asked], targets[asked])
+    asked = tokens >= 0
+    result[asked] = own_logits(language_model, states[asked], tokens[asked])
     return result
 
 
 @torch.inference_mode()
-def hook_free_rate(language_model, sequences, batch_size, eager=False) -> float | None:
-    """Tokens/s of the whole body on one batch from the middle (files may begin with short texts) without any hook; None
-    where the batch does not fit into memory.
+def hook_free_rate(
+    language_model: LanguageModel, sequences: Sequences, batch_size: int, eager: bool = False
+) -> float | None:
+    """Measure the tokens/s of the whole body on one batch without any hook; None where it does not fit into memory.
 
-    eager: with the attention that gives weights.
+    The batch is taken from the middle, for files may begin with short texts. eager: with the attention that gives weights.
     """
     first = max(0, (len(sequences) - batch_size) // 2)
     lengths = sequences.lengths[first : first + batch_size]

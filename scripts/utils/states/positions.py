@@ -1,21 +1,18 @@
-"""What is read where: layers by name, and the positions that lie a lag away from the labelled tokens."""
+"""Positions: where the lag is applied. Which tokens are labelled, and which states lie `lag` tokens away from them."""
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from utils.data.sequences import Sequences
+from utils.states.sites import Layer
 
-def lag_name(lag) -> str:
-    """-1 -> 'next', 0 -> 'current', -4 -> 'lag-4'"""
+
+def lag_name(lag: int) -> str:
+    """Name a lag as file names do: -1 -> 'next', 0 -> 'current', -4 -> 'lag-4'."""
     return {-1: "next", 0: "current"}.get(lag, f"lag{lag}")
-
-
-class Question(NamedTuple):
-    """What probes are asked: which of the data's targets, from a state how far from the labelled token."""
-
-    target: int
-    lag: int
 
 
 @dataclass(frozen=True)
@@ -35,12 +32,12 @@ class Examples:
     def __len__(self):
         return len(self.labels)
 
-    def __getitem__(self, index) -> "Examples":
+    def __getitem__(self, index: Any) -> "Examples":
         return Examples(*(getattr(self, name)[index] for name in self.__dataclass_fields__))
 
 
-def examples_at(sequences, lag, all_lags=()) -> Examples:
-    """Every labelled token whose position + lag is a text token of its sequence (for `all_lags` likewise)."""
+def examples_at(sequences: Sequences, lag: int, all_lags: Iterable[int] = ()) -> Examples:
+    """Find every labelled token whose position + lag is a text token of its sequence (and so for each of `all_lags`)."""
     sequence, position, labels = sequences.labelled()
     ends = sequences.text_ends[sequence]
     there = np.ones(len(labels), dtype=bool)
@@ -48,32 +45,90 @@ def examples_at(sequences, lag, all_lags=()) -> Examples:
         there &= (position + each >= sequences.text_start) & (position + each < ends)
     sequence, position, labels = sequence[there], position[there], labels[there]
     read = position + lag
-    return Examples(
-        sequence, position, read, labels, sequences.groups[sequence].astype(np.int64), sequences.input_ids[sequence, read]
-    )
+    groups = sequences.groups[sequence].astype(np.int64)
+    return Examples(sequence, position, read, labels, groups, sequences.input_ids[sequence, read])
+
+
+@dataclass(frozen=True)
+class Question:
+    """What probes are asked: a target of the data, seen from a state `lag` tokens away from the labelled one.
+
+    target     which of the targets that are asked for
+    lag        in tokens; negative lags predict the future
+    sequences  {split: Sequences} with the labels of this target
+    examples   {split: Examples} at this lag
+    in_sample  bool [n_train, seeds]: which examples of train each seed trains on; None where nothing is trained
+    of_sequences  whether whole sequences are labelled
+    """
+
+    target: int
+    lag: int
+    sequences: Mapping[str, Sequences]
+    examples: Mapping[str, Examples]
+    in_sample: np.ndarray | None = None
+    of_sequences: bool = False
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Identify the question within a run: (target, lag)."""
+        return self.target, self.lag
+
+    @property
+    def name(self) -> str:
+        """Name the target."""
+        return self.metadata["targets"][0]["name"]
+
+    @property
+    def metadata(self) -> dict:
+        """Give what the data say of this target."""
+        return next(iter(self.sequences.values())).metadata
+
+    @property
+    def first_sample(self) -> dict[str, Examples]:
+        """Give the examples of every split, of train those that the first seed trains on."""
+        if self.in_sample is None:
+            return dict(self.examples)
+        return {**self.examples, "train": self.examples["train"][self.in_sample[:, 0]]}
+
+    def keep(self, kept: Mapping[str, np.ndarray]) -> "Question":
+        """Return the same question with only some of its examples. kept: {split: bool [n]}; other splits stay whole."""
+        examples = {name: those[kept[name]] if name in kept else those for name, those in self.examples.items()}
+        in_sample = self.in_sample
+        if in_sample is not None and "train" in kept:
+            in_sample = in_sample[kept["train"]]
+        return replace(self, examples=examples, in_sample=in_sample)
 
 
 @dataclass(frozen=True)
 class ReadPlan:
-    """The rows of a table of states: distinct (sequence, position) pairs in order, whatever lags they serve.
+    """Everything that one pass reads of a set of sequences: the rows of a table of states.
 
-    pool: "last": a row is the state at its position; "mean", "max": the mean, or the largest value of each dimension,
-    over the states of the text tokens up to and including it, special tokens left out. attended: bool, of which rows
-    attention rows are read where they are asked for (None: of all); those of the others are 0.
+    sequence     int64 [rows]  } distinct pairs in order, whatever lags they serve
+    position     int64 [rows]  }
+    layers       which layers are read at every row
+    pool         "last": a row is the state at its position; "mean", "max": the mean, or the largest value of each
+                 dimension, over the states of the text tokens up to and including it, special tokens left out
+    segments     into how many segments attention rows are cut; 0: none are read
+    attended     bool [rows]: the rows that need attention features (None: all); those of the others are 0
+    own_targets  int64 [rows]: the token whose own log-odds the model is asked for, -1 where it is not asked (None: nowhere)
     """
 
     sequence: np.ndarray
     position: np.ndarray
+    layers: tuple[Layer, ...] = ()
     pool: str = "last"
+    segments: int = 0
     attended: np.ndarray | None = None
+    own_targets: np.ndarray | None = None
 
     @classmethod
-    def union(cls, examples, pool="last") -> "ReadPlan":
-        pairs = np.unique(np.concatenate([np.stack([e.sequence, e.read], axis=1) for e in examples]), axis=0)
-        return cls(pairs[:, 0].copy(), pairs[:, 1].copy(), pool)
+    def union(cls, examples: Iterable[Examples], layers: Iterable[Layer] = (), pool: str = "last") -> "ReadPlan":
+        """Plan to read every position that any of the examples reads, each once."""
+        pairs = np.unique(np.concatenate([np.stack([those.sequence, those.read], axis=1) for those in examples]), axis=0)
+        return cls(pairs[:, 0].copy(), pairs[:, 1].copy(), tuple(layers), pool)
 
-    def rows(self, examples) -> np.ndarray:
-        """int64 [n]: the row that holds each example's state."""
+    def rows(self, examples: Examples) -> np.ndarray:
+        """Find the row that holds each example's state: int64 [n]."""
         width = int(max(self.position.max(), examples.read.max(initial=0))) + 1
         return np.searchsorted(self.sequence * width + self.position, examples.sequence * width + examples.read)
 
@@ -81,20 +136,23 @@ class ReadPlan:
         return len(self.sequence)
 
 
-def whole_sequences(sequences, *examples) -> ReadPlan:
-    """Every text token from the first up to the last that is read, of each sequence that has an example (of any lag)."""
+def whole_sequences(sequences: Sequences, examples: Iterable[Examples], layers: Iterable[Layer] = ()) -> ReadPlan:
+    """Plan to read, of each sequence that has an example, every text token up to the last one that is read."""
     last = np.full(len(sequences), -1, dtype=np.int64)
     for found in examples:
         np.maximum.at(last, found.sequence, found.read)
     counts = np.maximum(last + 1 - sequences.text_start, 0)
     before = np.cumsum(counts) - counts
     sequence = np.repeat(np.arange(len(sequences)), counts)
-    return ReadPlan(sequence, np.arange(len(sequence)) - before[sequence] + sequences.text_start)
+    position = np.arange(len(sequence)) - before[sequence] + sequences.text_start
+    return ReadPlan(sequence, position, tuple(layers))
 
 
-def ragged(plan, examples) -> tuple[np.ndarray, np.ndarray]:
-    """(start, end), int64 [n]: example i attends over rows start[i] to end[i] - 1 of a plan of whole sequences, which are
-    the text tokens of its sequence up to and including the one that is read. Raises ValueError on any other plan.
+def text_before(plan: ReadPlan, examples: Examples) -> tuple[np.ndarray, np.ndarray]:
+    """Find the rows that each example attends over: (start, end), int64 [n].
+
+    Example i attends over rows start[i] to end[i] - 1 of a plan of whole sequences: the text tokens of its sequence up to
+    and including the one that is read. Raise ValueError on any other plan.
     """
     start, end = np.searchsorted(plan.sequence, examples.sequence), plan.rows(examples) + 1
     if (plan.position[start] + (end - start) != examples.read + 1).any():

@@ -1,35 +1,55 @@
-"""Where a state is read: the layers of a model by name, and what has no layer."""
+"""Where a state is read: the layers of a model by name, their order, and attention rows, which belong to no layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from utils.base.errors import UsageError, UserError
 
-ATTENTION_LAYER = "attention"  # in tables, where a probe reads attention rows of all layers
+if TYPE_CHECKING:  # flags are checked before torch is imported
+    from utils.model.anatomy import Anatomy
 
-Layer = int | str  # a block's number, "embed" or "final_norm"
+Layer = int | str  # a block's number, "embed", "final_norm", or ATTENTION
+EMBED, FINAL_NORM = "embed", "final_norm"  # the stream before block 0; the state after the last norm
+ATTENTION = "attention"  # no layer: the attention rows of all layers together
+NAMED = (EMBED, FINAL_NORM)
 
 
-def parse_layers(text, count, has_final_norm) -> list[Layer]:
-    """'auto' -> first, quarters and last; 'all' -> embed, every layer, final_norm; '0,5,embed' -> those."""
-    every = ["embed", *range(count), *(["final_norm"] if has_final_norm else [])]
+def every_layer(anatomy: Anatomy) -> list[Layer]:
+    """List every layer of a model, the shallowest first: embed, the blocks, and final_norm where there is a last norm."""
+    last_norm = [FINAL_NORM] if anatomy.final_norm is not None else []
+    return [EMBED, *range(len(anatomy.blocks)), *last_norm]
+
+
+def parse_layers(text: str, anatomy: Anatomy) -> list[Layer]:
+    """Turn the words of a flag into layers of this model, the shallowest first. Raise UserError for one it lacks.
+
+    "auto" -> first, quarters and last block; "all" -> every layer; "5,0,embed" -> ["embed", 0, 5].
+    """
+    every, count = every_layer(anatomy), len(anatomy.blocks)
     if text == "auto":
         return list(dict.fromkeys(i * (count - 1) // 4 for i in range(5)))
     if text == "all":
         return every
     layers = []
     for part in text.split(","):
-        layer = int(part) if part.isascii() and part.isdigit() else part
+        layer = int(part) if is_number(part) else part
         if layer not in every:
-            raise UserError(
-                f"layer {part}: this model has layers 0 to {count - 1}, embed"
-                + (" and final_norm" if has_final_norm else "; it has no final_norm")
-            )
+            rest = " and final_norm" if FINAL_NORM in every else "; it has no final_norm"
+            raise UserError(f"layer {part}: this model has layers 0 to {count - 1}, embed" + rest)
         layers.append(layer)
     return sorted(set(layers), key=every.index)
 
 
-def check_layer_text(text, flag="--layer_sweep"):
+def sort_layers(layers: Iterable[Layer], anatomy: Anatomy) -> list[Layer]:
+    """Sort layers that are known by number and name, the shallowest first. Raise UserError for one the model lacks."""
+    return parse_layers(",".join(map(str, layers)), anatomy)
+
+
+def check_layer_text(text: str, flag: str = "--layer_sweep") -> None:
     """Refuse what can be no list of layers, before a model is loaded."""
-    parts = text.split(",")
-    wrong = [part for part in parts if not (part.isascii() and part.isdigit()) and part not in ("embed", "final_norm")]
+    wrong = [part for part in text.split(",") if not (is_number(part) or part in NAMED)]
     if wrong and text not in ("auto", "all"):
         raise UsageError(
             f"{flag} {text}: {wrong[0]!r} is no layer; give auto, all, or a list such as "
@@ -37,6 +57,23 @@ def check_layer_text(text, flag="--layer_sweep"):
         )
 
 
-def layer_name(layer) -> str:
-    """5 -> 'layer5', as in file names; 'embed' and 'final_norm' stay."""
+def is_number(text: str) -> bool:
+    """Say whether the text is the number of a block."""
+    return text.isascii() and text.isdigit()
+
+
+def layer_name(layer: Layer) -> str:
+    """Name a layer as file names and tables do: 5 -> 'layer5'; named ones stay as they are."""
     return f"layer{layer}" if isinstance(layer, int) else layer
+
+
+def depth(layer: Layer) -> float:
+    """Give a sort key that puts embed first and final_norm after every block."""
+    if isinstance(layer, int):
+        return layer
+    return -1 if layer == EMBED else float("inf")
+
+
+def deepest_block(layers: Iterable[Layer], anatomy: Anatomy) -> int:
+    """Find the last block that must be run to read these layers; -1 where the embeddings suffice."""
+    return int(min(max(map(depth, layers)), len(anatomy.blocks) - 1))

@@ -1,34 +1,41 @@
 """Where the pass puts its rows: a table in memory while it fits, else shards on disk that a killed run finds again."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from utils.base.errors import UserError
-from utils.base.files import fingerprint, require_writable_folder, write_json
-from utils.states.attention_rows import ATTENTION, attention_features
-from utils.states.forward_pass import OWN_LOGITS, read_states
+from utils.base.files import atomic_write, fingerprint, require_writable_folder, write_json
+from utils.model.language_model import LanguageModel
+from utils.states.attention_rows import attention_features
+from utils.states.forward_pass import OWN_LOGITS, Pass, read_batches
 from utils.states.matrices import CHUNK_BYTES
+from utils.states.positions import ReadPlan
+from utils.states.sites import ATTENTION, Layer
 
 FORMAT, VERSION = "probe-states", 1
 SHARD_BYTES = 2**27  # large enough for speed, small enough that a killed run loses little
 
+Index = np.ndarray | torch.Tensor | list[int]  # int64, of rows
+Tick = Callable[[int], None]  # is told how many tokens were read since the last call
+
 
 @dataclass
 class StateTable:
-    """Rows of several layers. parts: of consecutive rows, each {"states" [layers, rows, hidden_size], "own" [rows]}, and
-    "attention" [rows, layers * heads * segments] where it was asked for.
+    """Rows of several layers.
 
-    In memory there is one part; from disk there are many, mapped into memory and read when touched. `held` names the
-    layers of the parts where they hold more than `layers`.
+    layers: which; parts: of consecutive rows, each {"states" [layers, rows, hidden_size], "own" [rows]}, and "attention"
+    [rows, layers * heads * segments] where it was asked for. In memory there is one part; from disk there are many, mapped
+    into memory and read when touched. held: the layers of the parts, where they hold more than `layers`.
     """
 
-    layers: list
+    layers: list[Layer]
     parts: list[dict[str, torch.Tensor]]
-    held: list | None = None
+    held: list[Layer] | None = None
 
     def __post_init__(self):
         self._ends = np.cumsum([part["states"].shape[1] for part in self.parts])
@@ -45,11 +52,11 @@ class StateTable:
 
     @property
     def own_logits(self) -> np.ndarray:
-        """float32 [rows]: the model's own log-odds of the target, NaN where not computed."""
+        """Give the model's own log-odds of the target: float32 [rows], NaN where not computed."""
         return np.concatenate([part["own"].numpy() for part in self.parts])
 
-    def rows(self, index) -> torch.Tensor:
-        """float32 [layers, len(index), hidden_size]; index: int64 numpy or torch."""
+    def rows(self, index: Index) -> torch.Tensor:
+        """Read rows of every layer: float32 [layers, len(index), hidden_size]."""
         index = torch.as_tensor(index)
         if len(self.parts) == 1:
             return self._take(0, index)
@@ -58,8 +65,8 @@ class StateTable:
             result[:, here] = self._take(part, inside)
         return result
 
-    def attention_rows(self, index) -> torch.Tensor:
-        """float32 [len(index), layers * heads * segments], as `attention_rows.by_segment` says; index as in `rows`."""
+    def attention_rows(self, index: Index) -> torch.Tensor:
+        """Read attention rows: float32 [len(index), layers * heads * segments], as `attention_rows.by_segment` says."""
         index = torch.as_tensor(index)
         result = torch.empty(len(index), self.parts[0]["attention"].shape[1])
         for part, here, inside in self._by_part(index):
@@ -67,7 +74,7 @@ class StateTable:
         return result
 
     def in_memory(self) -> "StateTable":
-        """The same rows in one part: quicker to draw from, for a table from disk that fits into memory after all."""
+        """Copy the rows into one part: quicker to draw from, for a table from disk that fits into memory after all."""
         chosen = slice(None) if self._chosen is None else self._chosen[:, 0]
         part = {
             "states": torch.cat([part["states"][chosen] for part in self.parts], dim=1),
@@ -77,20 +84,20 @@ class StateTable:
             part["attention"] = torch.cat([part["attention"] for part in self.parts])
         return StateTable(self.layers, [part])
 
-    def _by_part(self, index):
-        """(part, which of index lie in it, their rows inside it) of each part that holds some."""
+    def _by_part(self, index: torch.Tensor) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+        """Yield (part, which of index lie in it, their rows inside it) for each part that holds some."""
         part_of = np.searchsorted(self._ends, index.numpy(), side="right")
         for part in np.unique(part_of):
             here = torch.from_numpy(np.flatnonzero(part_of == part))
             yield part, here, index[here] - (int(self._ends[part - 1]) if part else 0)
 
-    def _take(self, part, index) -> torch.Tensor:
+    def _take(self, part: int, index: torch.Tensor) -> torch.Tensor:
         states = self.parts[part]["states"]
         found = states.index_select(1, index) if self._chosen is None else states[self._chosen, index]
         return found.float()
 
     def non_finite(self) -> torch.Tensor:
-        """bool [layers, rows]: the states that overflowed."""
+        """Find the states that overflowed: bool [layers, rows]."""
         chunk = max(1, CHUNK_BYTES // (4 * len(self.layers) * self.hidden_size))
         wrong = torch.zeros(len(self.layers), len(self), dtype=torch.bool)
         for start in range(0, len(self), chunk):
@@ -99,95 +106,81 @@ class StateTable:
         return wrong
 
 
-def table_bytes(language_model, rows, layers, attention_segments=0) -> int:
-    return rows * (
-        len(layers) * language_model.anatomy.hidden_size * language_model.dtype.itemsize
-        + 4
-        + 4 * attention_features(language_model, attention_segments)
-    )
+def table_bytes(language_model: LanguageModel, plan: ReadPlan) -> int:
+    """Count the bytes of everything that the plan reads."""
+    of_states = len(plan.layers) * language_model.anatomy.hidden_size * language_model.dtype.itemsize
+    return len(plan) * (of_states + 4 + 4 * attention_features(language_model, plan.segments))
 
 
-def collect_in_memory(
-    language_model, sequences, plan, layers, batch_size, own_targets, tick, attention_segments=0
-) -> StateTable:
-    """The whole pass into one part. tick(tokens) is called as sequences are done."""
-    part = empty_part(language_model, len(plan), layers, attention_segments)
-    for first, last in ranges(language_model, sequences, plan, layers, batch_size, attention_segments):
-        fill(
-            part, 0, language_model, sequences, plan, layers, batch_size, own_targets, first, last, tick, attention_segments
-        )
-    return StateTable(list(layers), [part])
+def collect_in_memory(run: Pass, tick: Tick) -> StateTable:
+    """Run the whole pass into one part. tick(tokens) is called as sequences are done."""
+    part = empty_part(run, len(run.plan))
+    for first, last in ranges(run):
+        fill(part, run, first, last, tick)
+    return StateTable(list(run.plan.layers), [part])
 
 
-def collect_on_disk(
-    folder, language_model, sequences, plan, layers, batch_size, own_targets, tick, attention_segments=0
-) -> StateTable:
-    """The pass into shards of one folder named by what they hold; shards that are there already are used."""
-    folder = find_folder(Path(folder), language_model, sequences, plan, layers, own_targets, attention_segments)
+def collect_on_disk(folder: Path | str, run: Pass, tick: Tick) -> StateTable:
+    """Run the pass into shards of one folder named by what they hold; shards that are there already are used."""
+    folder = find_folder(Path(folder), run)
     require_writable_folder(folder, "--cache_dir")
     index = read_index(folder)
     if index is None:
         index = {
             "format": FORMAT,
             "version": VERSION,
-            "layers": list(layers),
-            "rows": len(plan),
-            "own": hash_of(own_targets),
-            "shards": ranges(language_model, sequences, plan, layers, batch_size, attention_segments),
+            "layers": list(run.plan.layers),
+            "rows": len(run.plan),
+            "own": hash_of(run.own_targets),
+            "shards": ranges(run),
         }
         write_json(folder / "index.json", index)
     held = index["layers"]  # perhaps more than is asked: a damaged shard is made again with all of them
+    of_all = replace(run, plan=replace(run.plan, layers=tuple(held)))
     for first, last in index["shards"]:
-        path = folder / f"states_{first:08d}_{last:08d}.safetensors"
+        path = shard_path(folder, first, last)
         if read_shard(path) is None:
-            start, end = np.searchsorted(plan.sequence, [first, last])
-            part = empty_part(language_model, end - start, held, attention_segments)
-            fill(
-                part,
-                start,
-                language_model,
-                sequences,
-                plan,
-                held,
-                batch_size,
-                own_targets,
-                first,
-                last,
-                tick,
-                attention_segments,
-            )
+            start, end = np.searchsorted(run.plan.sequence, [first, last])
+            part = empty_part(of_all, int(end - start))
+            fill(part, of_all, first, last, tick, offset=int(start))
             write_shard(path, part)
         else:
-            tick(int(sequences.lengths[first:last].sum()))
-    parts = [read_shard(folder / f"states_{first:08d}_{last:08d}.safetensors") for first, last in index["shards"]]
-    return StateTable(list(layers), parts, held=held)
+            tick(int(run.sequences.lengths[first:last].sum()))
+    parts = [read_shard(shard_path(folder, first, last)) for first, last in index["shards"]]
+    return StateTable(list(run.plan.layers), parts, held=held)
 
 
-def ranges(language_model, sequences, plan, layers, batch_size, attention_segments=0) -> list[list[int]]:
-    """[first, last) of sequences, whole batches each: so batches are the same in memory, on disk and after a restart."""
-    per_sequence = max(1, table_bytes(language_model, len(plan), layers, attention_segments) // len(sequences))
-    step = max(1, SHARD_BYTES // (per_sequence * batch_size)) * batch_size
-    return [[first, min(first + step, len(sequences))] for first in range(0, len(sequences), step)]
+def shard_path(folder: Path, first: int, last: int) -> Path:
+    """Name a shard by its range of sequences."""
+    return folder / f"states_{first:08d}_{last:08d}.safetensors"
 
 
-def empty_part(language_model, rows, layers, attention_segments=0) -> dict[str, torch.Tensor]:
+def ranges(run: Pass) -> list[list[int]]:
+    """Cut the sequences into [first, last) of whole batches, so that a restart finds the same batches, on disk or not."""
+    count = len(run.sequences)
+    per_sequence = max(1, table_bytes(run.model, run.plan) // count)
+    step = max(1, SHARD_BYTES // (per_sequence * run.batch_size)) * run.batch_size
+    return [[first, min(first + step, count)] for first in range(0, count, step)]
+
+
+def empty_part(run: Pass, rows: int) -> dict[str, torch.Tensor]:
+    """Make room for so many rows of the plan."""
+    model, plan = run.model, run.plan
     part = {
-        "states": torch.empty(len(layers), rows, language_model.anatomy.hidden_size, dtype=language_model.dtype),
+        "states": torch.empty(len(plan.layers), rows, model.anatomy.hidden_size, dtype=model.dtype),
         "own": torch.full((rows,), torch.nan),
     }
-    if attention_segments:
-        part["attention"] = torch.empty(rows, attention_features(language_model, attention_segments))
+    if plan.segments:
+        part["attention"] = torch.empty(rows, attention_features(model, plan.segments))
     return part
 
 
-def fill(
-    part, offset, language_model, sequences, plan, layers, batch_size, own_targets, first, last, tick, attention_segments=0
-):
+def fill(part: dict[str, torch.Tensor], run: Pass, first: int, last: int, tick: Tick, offset: int = 0) -> None:
+    """Read sequences first to last - 1 into the part. offset: the row of the plan with which the part begins."""
+    layers, plan = run.plan.layers, run.plan
     where = {layer: index for index, layer in enumerate(layers)}
-    for reading, rows, values in read_states(
-        language_model, sequences, plan, layers, batch_size, own_targets, first, last, attention_segments
-    ):
-        rows = slice(rows.start - offset, rows.stop - offset)
+    for reading, of_plan, values in read_batches(run, first, last):
+        rows = slice(of_plan.start - offset, of_plan.stop - offset)
         if reading == OWN_LOGITS:
             part["own"][rows] = values
         elif reading == ATTENTION:
@@ -195,35 +188,37 @@ def fill(
         else:
             part["states"][where[reading], rows] = values
         if reading == layers[-1]:
-            done = np.unique(plan.sequence[rows.start + offset : rows.stop + offset])
-            tick(int(sequences.lengths[done].sum()))
+            done = np.unique(plan.sequence[of_plan])
+            tick(int(run.sequences.lengths[done].sum()))
 
 
-def find_folder(cache, language_model, sequences, plan, layers, own_targets, attention_segments=0) -> Path:
-    """The folder of these rows that holds at least what is asked, whole; else the one to fill with just this."""
-    text = [sequences.text_start, plan.pool, attention_segments] if plan.pool != "last" or attention_segments else []
-    text += [] if plan.attended is None else [plan.attended]
-    key = fingerprint(
-        language_model.fingerprint, str(language_model.dtype), sequences.content_hash(), plan.sequence, plan.position, *text
-    )
-    own = hash_of(own_targets)
+def find_folder(cache: Path, run: Pass) -> Path:
+    """Find the folder of these rows that holds at least what is asked, whole; else name the one to fill with just this."""
+    plan, own = run.plan, hash_of(run.own_targets)
+    how = [run.sequences.text_start, plan.pool, plan.segments] if plan.pool != "last" or plan.segments else []
+    how += [] if plan.attended is None else [plan.attended]
+    model = run.model
+    data = run.sequences.content_hash()
+    key = fingerprint(model.fingerprint, str(model.dtype), data, plan.sequence, plan.position, *how)
     for folder in sorted(cache.glob(f"{key}-*")):
         index = read_index(folder)
         if (
             index
-            and set(layers) <= set(index["layers"])
+            and set(plan.layers) <= set(index["layers"])
             and own in (None, index["own"])
-            and all((folder / f"states_{first:08d}_{last:08d}.safetensors").exists() for first, last in index["shards"])
+            and all(shard_path(folder, first, last).exists() for first, last in index["shards"])
         ):
             return folder
-    return cache / f"{key}-{fingerprint(list(layers), own)[:8]}"
+    return cache / f"{key}-{fingerprint(list(plan.layers), own)[:8]}"
 
 
-def hash_of(own_targets) -> str | None:
+def hash_of(own_targets: np.ndarray | None) -> str | None:
+    """Hash the own targets of a plan, where it has some."""
     return None if own_targets is None else fingerprint(np.asarray(own_targets))
 
 
-def read_index(folder) -> dict | None:
+def read_index(folder: Path) -> dict | None:
+    """Read what a folder of shards holds; None where there is no index. Raise UserError for another format."""
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -236,8 +231,8 @@ def read_index(folder) -> dict | None:
     return index
 
 
-def read_shard(path) -> dict[str, torch.Tensor] | None:
-    """The shard, mapped into memory; None where it is absent or damaged, so that it is made again."""
+def read_shard(path: Path) -> dict[str, torch.Tensor] | None:
+    """Map a shard into memory; None where it is absent or damaged, so that it is made again."""
     from safetensors import SafetensorError, safe_open
 
     if not path.exists():
@@ -250,10 +245,9 @@ def read_shard(path) -> dict[str, torch.Tensor] | None:
         return None
 
 
-def write_shard(path, part):
+def write_shard(path: Path, part: dict[str, torch.Tensor]) -> None:
+    """Write a shard, whole or not at all."""
     from safetensors.torch import save
-
-    from utils.base.files import atomic_write
 
     with atomic_write(path) as file:
         file.write(save(part))

@@ -4,14 +4,16 @@ import numpy as np
 
 from utils.scores.documents.layout import documents_of
 from utils.scores.documents.scoring import DocumentScores, score_documents, why_not
+from utils.sweep.outcome import Sweep
 
 
-def score_sweep(sweep, splits, token_baselines) -> DocumentScores | None:
-    """What `score_documents` finds, or None where it has no meaning: the labels must speak of all tokens of a span task,
-    and validation and test hold documents of both classes (else the reason is printed).
+def score_sweep(sweep: Sweep, token_baselines: dict) -> DocumentScores | None:
+    """Score documents by the probes of a sweep; None where that has no meaning.
 
-    sweep: its `chosen` probes have logits {split: [n]} of `task.examples`; token_baselines: {name: {split: logits}}.
+    The labels must speak of all tokens of a span task, and validation and test hold documents of both classes (else the
+    reason is printed). token_baselines: {name: {split: logits}}.
     """
+    splits = sweep.question.sequences
     metadata = splits["train"].metadata
     if (metadata.get("task"), metadata.get("label_rule")) != ("spans", "tokens") or "test" not in splits:
         return None

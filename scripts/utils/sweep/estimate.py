@@ -2,7 +2,7 @@
 
 import threading
 import time
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,17 +11,18 @@ import psutil
 import torch
 from scipy.stats import trim_mean
 
-from utils.model.language_model import is_out_of_memory
+from utils.base.stopwatch import Stopwatch
+from utils.data.sequences import Sequences
+from utils.model.language_model import LanguageModel, is_out_of_memory
 from utils.probes.linear import LinearProbes, Settings, standardisation, train, validate
 from utils.scores.metrics import scores
 from utils.states.checks import as_sequences
-from utils.states.extraction import LONG_RUN, choose_plans, own_targets, segments_of, where_kept
-from utils.states.forward_pass import read_batch
+from utils.states.extraction import LONG_RUN, Reading, plans_of
+from utils.states.forward_pass import Pass, read_batch
 from utils.states.matrices import CHUNK_BYTES, Matrices
-from utils.states.positions import ReadPlan
-from utils.states.sites import parse_layers
-from utils.states.store import StateTable, empty_part, fill, find_folder, read_index, table_bytes
-from utils.sweep.questions import choose_lags, draw_examples
+from utils.states.positions import Examples, Question, ReadPlan
+from utils.states.store import StateTable, empty_part, fill, find_folder, read_index, shard_path, table_bytes
+from utils.sweep.fits import Fitting
 
 MEASURED_BATCHES = 6  # of each split, spread over it; or as many as fit into MOST_SECONDS, but at least one ...
 LEAST_SECONDS = 2.0  # ... and where they are quicker than this, more of them: the speed of short batches wanders by half
@@ -35,17 +36,15 @@ BASELINES = 3
 
 
 @dataclass(frozen=True)
-class Run:
-    """What is read and trained, counted as train_probe counts it. segments: of attention rows; bytes: of all that is read;
-    folder: None in memory.
+class PlannedRun:
+    """What is read and trained, counted as train_probe counts it.
+
+    bytes: of all that is read; budget: bytes that memory may take; folder: where states go, None in memory.
     """
 
-    layers: list
-    lags: list[int]
-    examples: dict
-    plans: dict
-    rows: dict
-    segments: int
+    questions: Sequence[Question]
+    reading: Reading
+    plans: Mapping[str, ReadPlan]
     bytes: int
     budget: float
     folder: str | None
@@ -54,20 +53,29 @@ class Run:
     def states(self) -> int:
         return sum(map(len, self.plans.values()))
 
+    @property
+    def splits(self) -> Mapping[str, Sequences]:
+        return self.questions[0].sequences
 
-def count_run(arguments, language_model, targets) -> Run:
-    anatomy, splits = language_model.anatomy, targets[0]
-    layers = parse_layers(arguments.layers, len(anatomy.blocks), anatomy.final_norm is not None)
-    lags = choose_lags(arguments, splits["train"].metadata, anatomy.causal)
-    examples, _ = draw_examples(arguments, targets, lags)
-    plans, segments = choose_plans(arguments, splits, examples), segments_of(arguments)
-    rows = {question: {name: plans[name].rows(found[name]) for name in splits} for question, found in examples.items()}
-    needed = sum(table_bytes(language_model, len(plan), layers, segments) for plan in plans.values())
-    return Run(layers, lags, examples, plans, rows, segments, needed, *where_kept(arguments, needed))
+    @property
+    def sequences(self) -> int:
+        return sum(map(len, self.splits.values()))
+
+    def passes(self, language_model: LanguageModel) -> list[Pass]:
+        """Give the pass over each split."""
+        batch_size = self.reading.batch_size
+        return [Pass(language_model, sequences, self.plans[name], batch_size) for name, sequences in self.splits.items()]
+
+
+def plan_run(reading: Reading, language_model: LanguageModel, questions: Sequence[Question]) -> PlannedRun:
+    """Count what a run will read."""
+    plans = plans_of(reading, language_model, questions)
+    needed = sum(table_bytes(language_model, plan) for plan in plans.values())
+    return PlannedRun(questions, reading, plans, needed, *reading.place(needed))
 
 
 class PeakMemory:
-    """Within the block, the most memory that this process has; afterwards `before` and `peak`, in bytes."""
+    """Watch the most memory that this process has within the block; afterwards `before` and `peak`, in bytes."""
 
     def __enter__(self):
         self._process, self._done = psutil.Process(), threading.Event()
@@ -85,31 +93,25 @@ class PeakMemory:
         self._thread.join()
 
 
-@contextmanager
-def timed(seconds, name):
-    """Adds the seconds that the block takes to seconds[name]."""
-    start = time.perf_counter()
-    yield
-    seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
+def largest_batch(planned: PlannedRun, language_model: LanguageModel) -> tuple[int, str]:
+    """Find how many of the longest sequences of train fit into memory together, and say how that is known.
 
-
-def largest_batch(language_model, splits, run, batch_size) -> tuple[int, str]:
-    """How many of the longest sequences of train fit into memory together, and how that is known: on a GPU batches are
-    doubled until one does not fit; elsewhere (where that would bring the machine down) one batch's memory is measured. No
-    batch is tried that the data could not fill.
+    On a GPU batches are doubled until one does not fit; elsewhere, where that would bring the machine down, one batch's
+    memory is measured. No batch is tried that the data could not fill.
     """
-    anatomy, sequences, plan = language_model.anatomy, splits["train"], run.plans["train"]
-    batch_size = min(batch_size, max(map(len, splits.values())))
+    anatomy, sequences, plan = language_model.anatomy, planned.splits["train"], planned.plans["train"]
+    batch_size = min(planned.reading.batch_size, max(map(len, planned.splits.values())))
     longest = int(plan.sequence[plan.position.argmax()] if anatomy.causal else sequences.lengths.argmax())
     positions, ids = plan.position[plan.sequence == longest], sequences.input_ids[longest, : sequences.lengths[longest]]
 
-    def fits(size) -> bool:
+    def fits(size: int) -> bool:
         batch = as_sequences([ids.tolist()] * size)
         batch.metadata = {"tokenizer": sequences.metadata["tokenizer"]}
-        rows = ReadPlan(np.repeat(np.arange(size), len(positions)), np.tile(positions, size), plan.pool)
+        rows = np.repeat(np.arange(size), len(positions)), np.tile(positions, size)
+        copies = ReadPlan(*rows, plan.layers, plan.pool, plan.segments)
         read_at = np.arange(size + 1) * len(positions)
         try:
-            read_batch(language_model, batch, rows, np.arange(size), read_at, run.layers, run.segments)
+            read_batch(Pass(language_model, batch, copies, size), np.arange(size), read_at, plan.layers)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -129,27 +131,21 @@ def largest_batch(language_model, splits, run, batch_size) -> tuple[int, str]:
     return int(free / each), f"estimated: {each / 1e6:.2f} MB a sequence, {free / 1e9:.1f} GB free"
 
 
-def share_in_cache(arguments, run, language_model, splits) -> float:
-    """The part of the tokens whose states lie in the cache already, and will not be computed again."""
+def share_in_cache(planned: PlannedRun, language_model: LanguageModel) -> float:
+    """Compute the part of the tokens whose states lie in the cache already, and will not be computed again."""
     done = 0
-    for name, sequences in splits.items():
-        if run.folder is None or not Path(run.folder).is_dir():
-            break
-        own = (
-            None
-            if name == "train"
-            else own_targets(language_model, sequences, run.layers, run.examples, run.rows, run.plans, name)
-        )
-        folder = find_folder(Path(run.folder), language_model, sequences, run.plans[name], run.layers, own, run.segments)
-        index = read_index(folder)
-        for first, last in index["shards"] if index else ():
-            if (folder / f"states_{first:08d}_{last:08d}.safetensors").exists():
-                done += int(sequences.lengths[first:last].sum())
-    return done / sum(int(sequences.lengths.sum()) for sequences in splits.values())
+    if planned.folder is not None and Path(planned.folder).is_dir():
+        for run in planned.passes(language_model):
+            folder = find_folder(Path(planned.folder), run)
+            index = read_index(folder)
+            for first, last in index["shards"] if index else ():
+                if shard_path(folder, first, last).exists():
+                    done += int(run.sequences.lengths[first:last].sum())
+    return done / sum(int(sequences.lengths.sum()) for sequences in planned.splits.values())
 
 
-def largest_that_fits(fits, start, most=MOST_SEQUENCES) -> int:
-    """The largest of start, its doubles up to `most` and its halves for which fits(size) holds; 0 where none does."""
+def largest_that_fits(fits: Callable[[int], bool], start: int, most: int = MOST_SEQUENCES) -> int:
+    """Find the largest of start, its doubles up to `most` and its halves for which fits(size) holds; 0 where none does."""
     size = start
     while size and not fits(size):
         size //= 2
@@ -158,94 +154,78 @@ def largest_that_fits(fits, start, most=MOST_SEQUENCES) -> int:
     return size
 
 
-def seconds_of_pass(arguments, run, language_model, splits, tick) -> float:
-    """Of the pass over all splits, from a few batches of each with everything that the pass does to them."""
-    total = 0.0
-    for name, sequences in splits.items():
-        own = (
-            None
-            if name == "train"
-            else own_targets(language_model, sequences, run.layers, run.examples, run.rows, run.plans, name)
-        )
-        order = spread_first(np.arange(0, len(sequences), arguments.batch_size), MEASURED_BATCHES)
-        read_range(arguments, run, language_model, sequences, name, own, order[0])  # the first of a shape is slow
+def seconds_of_pass(planned: PlannedRun, language_model: LanguageModel, tick: Callable[[int], None]) -> float:
+    """Estimate the seconds of the pass over all splits, from a few batches of each with everything done to them."""
+    total, batch_size = 0.0, planned.reading.batch_size
+    for run in planned.passes(language_model):
+        lengths = run.sequences.lengths
+        order = spread_first(np.arange(0, len(lengths), batch_size), MEASURED_BATCHES)
+        read_one_batch(run, order[0])  # the first of a shape is slow
         each, began, passed = [], time.perf_counter(), 0.0
         for first in order:
             if passed > MOST_SECONDS or (passed > LEAST_SECONDS and len(each) >= MEASURED_BATCHES):
                 break
             start = time.perf_counter()
-            read_range(arguments, run, language_model, sequences, name, own, first)
+            read_one_batch(run, first)
             seconds = time.perf_counter() - start
-            each.append(seconds / int(sequences.lengths[first : first + arguments.batch_size].sum()))
+            each.append(seconds / int(lengths[first : first + batch_size].sum()))
             passed = time.perf_counter() - began
         tick(1)
-        total += trim_mean(each, 0.25) * int(sequences.lengths.sum())  # a batch that was held up says nothing
-    if sum(map(len, splits.values())) >= LONG_RUN * arguments.batch_size:  # train_probe times two batches itself
-        total += 2 * total * arguments.batch_size / sum(map(len, splits.values()))
+        total += trim_mean(each, 0.25) * int(lengths.sum())  # a batch that was held up says nothing
+    if planned.sequences >= LONG_RUN * batch_size:  # train_probe times two batches itself
+        total += 2 * total * batch_size / planned.sequences
     return total
 
 
-def spread_first(starts, count) -> list[int]:
-    """All of starts in a random order, but first `count` of them that lie evenly from the first to the last."""
+def spread_first(starts: np.ndarray, count: int) -> list[int]:
+    """Give all of starts in a random order, but first `count` of them that lie evenly from the first to the last."""
     even = starts[np.unique(np.linspace(0, len(starts) - 1, count).round().astype(int))]
     rng = np.random.default_rng(0)
     return [int(start) for start in (*rng.permutation(even), *rng.permutation(np.setdiff1d(starts, even)))]
 
 
-def read_range(arguments, run, language_model, sequences, name, own, first):
-    last = min(first + arguments.batch_size, len(sequences))
-    plan = run.plans[name]
-    start, end = np.searchsorted(plan.sequence, [first, last])
-    part = empty_part(language_model, end - start, run.layers, run.segments)
-    fill(
-        part,
-        start,
-        language_model,
-        sequences,
-        plan,
-        run.layers,
-        arguments.batch_size,
-        own,
-        first,
-        last,
-        lambda tokens: None,
-        run.segments,
-    )
+def read_one_batch(run: Pass, first: int) -> None:
+    """Read the batch that begins with this sequence, and drop it."""
+    last = min(first + run.batch_size, len(run.sequences))
+    start, end = map(int, np.searchsorted(run.plan.sequence, [first, last]))
+    fill(empty_part(run, end - start), run, first, last, lambda tokens: None, offset=start)
 
 
-def seconds_of_training(arguments, run, language_model, tick) -> float:
-    """Of training and scoring every probe of every question: the same code on made-up states, by row and epoch."""
-    examples = next(iter(run.examples.values()))
+def seconds_of_training(
+    planned: PlannedRun, fitting: Fitting, language_model: LanguageModel, tick: Callable[[int], None]
+) -> float:
+    """Estimate the seconds of training and scoring every probe: the same code on made-up states, by row and epoch."""
+    examples, layers = planned.questions[0].examples, list(planned.reading.layers)
     count = {name: len(found) for name, found in examples.items()}
-    batch_size = Settings(arguments.epochs, batch_size=arguments.probe_batch_size).batch_size_for(count["train"])
+    batch_size = Settings(fitting.epochs, batch_size=fitting.probe_batch_size).batch_size_for(count["train"])
     hidden_size, dtype = language_model.anatomy.hidden_size, language_model.dtype
-    most = max(2 * batch_size, TABLE_BYTES // (len(run.layers) * hidden_size * dtype.itemsize))
+    most = max(2 * batch_size, TABLE_BYTES // (len(layers) * hidden_size * dtype.itemsize))
     made_up = min(most, max(count["train"], count["val"]))
-    states = torch.randn(len(run.layers), made_up, hidden_size, generator=torch.Generator().manual_seed(0)).to(dtype)
-    table = StateTable(run.layers, [{"states": states, "own": torch.full((made_up,), torch.nan)}])
-    seconds = time_training(table, min(made_up, count["train"]), batch_size, language_model.device)
+    states = torch.randn(len(layers), made_up, hidden_size, generator=torch.Generator().manual_seed(0)).to(dtype)
+    table = StateTable(layers, [{"states": states, "own": torch.full((made_up,), torch.nan)}])
+    each = time_training(table, min(made_up, count["train"]), batch_size, language_model.device)
     tick(1)
-    probes = LinearProbes(torch.randn(len(run.layers), hidden_size), torch.zeros(len(run.layers)))
+    probes = LinearProbes(torch.randn(len(layers), hidden_size), torch.zeros(len(layers)))
     validated = Matrices(table, np.arange(min(made_up, count["val"])))
-    with timed(seconds, "logits"):
+    watch = Stopwatch()
+    with watch("logits"):
         logits = probes.logits(validated)
-    with timed(seconds, "validate"):
-        validate(logits, examples["val"].labels[: len(validated)], 1.0, [0.0] * len(run.layers))
+    with watch("validate"):
+        validate(logits, examples["val"].labels[: len(validated)], 1.0, [0.0] * len(layers))
     tick(1)
-    each_row = seconds["logits"] / len(validated)
-    of_epochs = arguments.epochs * (
-        count["train"] * seconds["step"] + count["val"] * (each_row + seconds["validate"] / len(validated))
-    )
-    once = count["train"] * seconds["standardisation"] + sum(count.values()) * each_row
-    scoring = seconds_of_scoring(examples, len(run.layers) + BASELINES)
-    questions = sum(len(found["train"]) for found in run.examples.values()) / count["train"]
-    return (of_epochs + once + scoring) * len(arguments.seeds) * questions
+    each_row = watch.seconds["logits"] / len(validated)
+    of_val = count["val"] * (each_row + watch.seconds["validate"] / len(validated))
+    of_epochs = fitting.epochs * (count["train"] * each["step"] + of_val)
+    once = count["train"] * each["standardisation"] + sum(count.values()) * each_row
+    scoring = seconds_of_scoring(examples, len(layers) + BASELINES)
+    questions = sum(len(question.examples["train"]) for question in planned.questions) / count["train"]
+    return (of_epochs + once + scoring) * len(fitting.seeds) * questions
 
 
-def time_training(table, count, batch_size, device) -> dict[str, float]:
-    """Seconds of each example and epoch ("step"), and of each example once ("standardisation")."""
+def time_training(table: StateTable, count: int, batch_size: int, device: torch.device) -> dict[str, float]:
+    """Measure the seconds of each example and epoch ("step"), and of each example once ("standardisation")."""
     labels = np.arange(count) % 2
-    device = device if device.type == "cuda" else "cpu"
+    where = device if device.type == "cuda" else "cpu"
     pair = Matrices(table, np.arange(2))
 
     def go(rows):
@@ -255,34 +235,40 @@ def time_training(table, count, batch_size, device) -> dict[str, float]:
             pair,
             labels[:2],
             Settings(1, batch_size=batch_size),
-            device=device,
+            device=where,
         )
 
     go(min(count, STEPS_BEFORE * batch_size))
-    seconds = {}
-    with timed(seconds, "standardisation"):
+    watch = Stopwatch()
+    with watch("standardisation"):
         standardisation(Matrices(table, np.arange(count)))
-    with timed(seconds, "all"):
+    with watch("all"):
         go(count)
     return {
-        "standardisation": seconds["standardisation"] / count,
-        "step": max(seconds["all"] - seconds["standardisation"], 0.0) / count,
+        "standardisation": watch.seconds["standardisation"] / count,
+        "step": max(watch.seconds["all"] - watch.seconds["standardisation"], 0.0) / count,
     }
 
 
-def seconds_of_scoring(examples, rows) -> float:
-    """Of all scores with their intervals for as many rows of the table; the first call also loads what it needs."""
+def seconds_of_scoring(examples: Mapping[str, Examples], rows: int) -> float:
+    """Measure the seconds of all scores with their intervals, for as many rows of the table.
+
+    The first call also loads what it needs.
+    """
     total = 0.0
     for found in examples.values():
-        logits, seconds = np.random.default_rng(0).standard_normal(len(found)), {}
+        logits, watch = np.random.default_rng(0).standard_normal(len(found)), Stopwatch()
         for name in ("first", "later"):
-            with timed(seconds, name):
+            with watch(name):
                 scores(logits, found.labels, found.groups, 0.0)
-        total += max(seconds["first"] - seconds["later"], 0.0) + rows * seconds["later"]
+        total += max(watch.seconds["first"] - watch.seconds["later"], 0.0) + rows * watch.seconds["later"]
     return total
 
 
-def peak_of_run(run, peak_so_far) -> int:
-    """Bytes of main memory: what the measured batches took, and the states with the copies that training makes of them."""
-    in_memory = run.bytes if run.folder is None or run.bytes <= run.budget else 0
-    return peak_so_far + in_memory + min(COPIES_OF_CHUNK * CHUNK_BYTES, COPIES_OF_CHUNK * run.bytes)
+def peak_of_run(planned: PlannedRun, peak_so_far: int) -> int:
+    """Estimate the bytes of main memory that a run takes.
+
+    They are what the measured batches took, and the states with the copies that training makes of them.
+    """
+    in_memory = planned.bytes if planned.folder is None or planned.bytes <= planned.budget else 0
+    return peak_so_far + in_memory + min(COPIES_OF_CHUNK * CHUNK_BYTES, COPIES_OF_CHUNK * planned.bytes)

@@ -12,8 +12,24 @@ from utils.probes.linear import Settings, train
 from utils.probes.logistic.solver import solve
 from utils.probes.mass_mean import mass_mean
 from utils.probes.mlp import train_mlp
-from utils.states.sites import ATTENTION_LAYER
+from utils.states.sites import ATTENTION
 from utils.sweep.sampling import class_weights
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How probes are fitted."""
+
+    kinds: tuple[str, ...]
+    epochs: int
+    learning_rate: float
+    weight_decay: float
+    probe_batch_size: int | None
+    l2_grid: tuple[float, ...]
+    class_balance: str
+    pos_weight_cap: float | None
+    seeds: tuple[int, ...]
+    control: int
 
 
 @dataclass(frozen=True)
@@ -63,19 +79,20 @@ class Fits:
     notes: Callable[[int, int, int], dict] = lambda layer, seed, penalty: {}
 
 
-def fit(kind, arguments, task, source, layers, on_epoch=None, device="cpu") -> Fits:
+def fit(kind, fitting, task, source, on_epoch=None, device="cpu") -> Fits:
     """The probes of one kind; layers: those of the tables."""
+    layers = source.layers
     if kind in ("linear", "mlp", "attention"):
-        return fit_by_descent(kind, arguments, task, source, layers, on_epoch, device)
+        return fit_by_descent(kind, fitting, task, source, on_epoch, device)
     if kind == "attention_features":
         rows = {name: source.attention(name) for name in source.tables}
-        return fit_exactly(kind, arguments, task, {ATTENTION_LAYER: rows})
+        return fit_exactly(kind, fitting, task, {ATTENTION: rows})
     return fit_exactly(
-        kind, arguments, task, {layer: {name: source.of_layer(name, layer) for name in source.tables} for layer in layers}
+        kind, fitting, task, {layer: {name: source.of_layer(name, layer) for name in source.tables} for layer in layers}
     )
 
 
-def fit_by_descent(kind, arguments, task, source, layers, on_epoch, device) -> Fits:
+def fit_by_descent(kind, fitting, task, source, on_epoch, device) -> Fits:
     """By AdamW, one seed after the other, each on its own sample; the labels of all draws together."""
     trained = []
     for index, seed in enumerate(task.seeds):
@@ -84,12 +101,12 @@ def fit_by_descent(kind, arguments, task, source, layers, on_epoch, device) -> F
             on_epoch(seed, epoch, scores)
 
         kept = np.flatnonzero(task.in_sample[:, index])
-        settings = settings_of(arguments, seed)
+        settings = settings_of(fitting, seed)
         labels, val_labels = task.labels["train"][:, kept].T, task.labels["val"].T
         if kind == "attention":
-            ragged = {name: Ragged(table, *source.ragged[name]) for name, table in source.tables.items()}
+            ragged = {name: Ragged(table, *source.attended[name]) for name, table in source.tables.items()}
             found = train_attention(
-                Ragged(ragged["train"].table, *(ends[kept] for ends in source.ragged["train"])),
+                Ragged(ragged["train"].table, *(ends[kept] for ends in source.attended["train"])),
                 labels,
                 ragged["val"],
                 val_labels,
@@ -114,31 +131,31 @@ def fit_by_descent(kind, arguments, task, source, layers, on_epoch, device) -> F
     logits = {name: np.stack([by_split[name] for _, by_split in trained], axis=1)[:, :, :, None] for name in source.tables}
     return Fits(
         kind,
-        layers,
+        source.layers,
         list(range(len(task.seeds))),
-        [arguments.weight_decay],
+        [fitting.weight_decay],
         logits,
         lambda layer, seed, penalty: trained[seed][0].probes.tensors(layer, 0),
         lambda layer, seed, penalty: {
             "epoch": trained[seed][0].epoch[layer][0],
-            "training": vars(settings_of(arguments, task.seeds[seed])),
+            "training": vars(settings_of(fitting, task.seeds[seed])),
         },
     )
 
 
-def settings_of(arguments, seed) -> Settings:
+def settings_of(fitting, seed) -> Settings:
     return Settings(
-        arguments.epochs,
-        arguments.learning_rate,
-        arguments.weight_decay,
-        arguments.probe_batch_size,
-        arguments.pos_weight_cap,
+        fitting.epochs,
+        fitting.learning_rate,
+        fitting.weight_decay,
+        fitting.probe_batch_size,
+        fitting.pos_weight_cap,
         seed,
-        balance=arguments.class_balance == "weighted",
+        balance=fitting.class_balance == "weighted",
     )
 
 
-def fit_exactly(kind, arguments, task, matrices) -> Fits:
+def fit_exactly(kind, fitting, task, matrices) -> Fits:
     """In closed form or to the exact minimum: every seed and draw is a column of labels and weights on one matrix a layer.
 
     matrices: {layer: {split: Matrices of that layer alone}}
@@ -146,9 +163,9 @@ def fit_exactly(kind, arguments, task, matrices) -> Fits:
     seeds, columns = task.distinct_seeds(), task.columns
     labels = np.tile(task.labels["train"], (len(seeds), 1)).T.astype(np.float32)
     weights = class_weights(
-        np.repeat(task.in_sample[:, seeds], columns, axis=1), labels, arguments.class_balance, arguments.pos_weight_cap
+        np.repeat(task.in_sample[:, seeds], columns, axis=1), labels, fitting.class_balance, fitting.pos_weight_cap
     )
-    penalties = arguments.l2_grid if kind in ("logistic", "attention_features") else [None]
+    penalties = fitting.l2_grid if kind in ("logistic", "attention_features") else [None]
     weight, bias, notes = [], [], []
     for by_split in matrices.values():
         if kind.startswith("mass_mean"):

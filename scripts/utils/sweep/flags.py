@@ -9,6 +9,7 @@ from utils.base.errors import UsageError
 from utils.probes.kinds import KINDS, PENALISED
 
 POS_WEIGHT_CAP = 5.0  # of next-token data, unless another is given
+SEGMENTS = 4  # of attention rows
 L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
 
@@ -84,7 +85,7 @@ def add_reading_flags(parser):
     what.add_argument(
         "--attention_segments",
         type=whole_number(1),
-        default=4,
+        default=SEGMENTS,
         help="parts of the text, over each of which --probe attention_features averages",
     )
     what.add_argument(
@@ -165,32 +166,25 @@ def add_comparison_flags(parser):
 
 
 def check_flags(arguments):
-    """Refuse flags that contradict each other; sets `layers` (the text that names them), `kinds`, `seeds`, `l2_grid`, and
-    whether `pos_weight_cap` was given.
-    """
-    check_reading(arguments)
-    arguments.kinds = arguments.probe
+    """Refuse flags that contradict each other. Return the arguments as they are."""
+    check_layers_and_lags(arguments)
     if arguments.seed is not None and arguments.train_seeds is not None:
         raise UsageError("--seed and --train_seeds contradict each other; give one of them")
-    if arguments.l2_grid is not None and not PENALISED & set(arguments.kinds):
+    if arguments.l2_grid is not None and not PENALISED & set(arguments.probe):
         raise UsageError(
             f"--l2_grid is for {' and '.join(sorted(PENALISED))}; add one of them to --probe "
-            f"{','.join(arguments.kinds)}, or leave it out"
+            f"{','.join(arguments.probe)}, or leave it out"
         )
-    if arguments.pool != "last" and "attention" in arguments.kinds:
+    if arguments.pool != "last" and "attention" in arguments.probe:
         raise UsageError(
             f"--pool {arguments.pool} and --probe attention contradict each other: the probe pools by itself; "
             "train it in a run of its own"
         )
-    arguments.pos_weight_cap_given = arguments.pos_weight_cap is not None
-    arguments.pos_weight_cap = arguments.pos_weight_cap or POS_WEIGHT_CAP
-    arguments.seeds = arguments.train_seeds or [arguments.seed or 0]
-    arguments.l2_grid = sorted(arguments.l2_grid or L2_GRID, reverse=True)
     return arguments
 
 
-def check_reading(arguments):
-    """Refuse wrong usage of the flags of `add_reading_flags`; sets `layers`."""
+def check_layers_and_lags(arguments):
+    """Refuse wrong usage of the flags of `add_reading_flags`."""
     from utils.states.sites import check_layer_text
 
     if arguments.layer is not None and arguments.layer_sweep is not None:
@@ -203,7 +197,124 @@ def check_reading(arguments):
         raise UsageError("--predict_current is --lags 0; give one of them")
     if arguments.common_positions and len(arguments.lags or ()) < 2:
         raise UsageError("--common_positions compares several lags; give them with --lags -4,-1,0 or leave it out")
-    flag = "layer" if arguments.layer is not None else "layer_sweep"
-    given = getattr(arguments, flag)
-    arguments.layers = "auto" if given is None else given
-    check_layer_text(arguments.layers, f"--{flag}")
+    check_layer_text(layer_text(arguments), "--layer" if arguments.layer is not None else "--layer_sweep")
+
+
+# From flags to what the run is made of
+
+
+def layer_text(arguments) -> str:
+    """Give the words that name the layers."""
+    given = arguments.layer_sweep if arguments.layer is None else arguments.layer
+    return "auto" if given is None else given
+
+
+def files_of(arguments):
+    """Name the files of one preparation, and the targets that are wanted of them: a DataFiles."""
+    from utils.sweep.questions import DataFiles
+
+    wanted = tuple(arguments.targets.split(",")) if arguments.targets else None
+    return DataFiles(arguments.train_data, arguments.val_data, arguments.test_data, wanted)
+
+
+def usual_cap(targets) -> float | None:
+    """Give the cap on the weight of a positive that holds unless another is given: next-token data alone have one."""
+    from utils.sweep.questions import of_next_token
+
+    return POS_WEIGHT_CAP if of_next_token(targets) else None
+
+
+def sampling_of(arguments, targets):
+    """Say how train is sampled: a Sampling. targets: {split: Sequences} of each."""
+    from utils.sweep.sampling import Sampling
+
+    return Sampling(
+        class_balance=arguments.class_balance,
+        pos_weight_cap=arguments.pos_weight_cap or usual_cap(targets),
+        negatives_per_doc=arguments.negatives_per_doc,
+        token_matched=arguments.token_matched_negatives,
+        max_documents=arguments.max_train_docs,
+        max_tokens=arguments.max_train_tokens,
+    )
+
+
+def asking_of(arguments, targets, causal):
+    """Say which questions are asked of the data: an Asking. causal: whether the model is."""
+    from utils.sweep.questions import Asking, choose_lags
+
+    given = [0] if arguments.predict_current else arguments.lags
+    lags = choose_lags(given, targets[0]["train"].metadata, causal, arguments.allow_bidirectional)
+    return Asking(
+        tuple(lags), tuple(seeds_of(arguments)), arguments.common_positions, arguments.max_val_docs, arguments.max_val_tokens
+    )
+
+
+def reading_of(arguments, anatomy):
+    """Say how states are read of a model with this anatomy, and where they are kept: a Reading."""
+    from utils.states.extraction import Reading
+    from utils.states.sites import parse_layers
+
+    return Reading(
+        layers=tuple(parse_layers(layer_text(arguments), anatomy)),
+        pool=arguments.pool,
+        whole="attention" in arguments.probe,
+        segments=arguments.attention_segments,
+        attention="attention_features" in arguments.probe,
+        batch_size=arguments.batch_size,
+        cache_dir=arguments.cache_dir,
+        memory_gb=arguments.memory_gb,
+    )
+
+
+def fitting_of(arguments, sampling):
+    """Say how probes are fitted to a sample: a Fitting."""
+    from utils.sweep.fits import Fitting
+
+    return Fitting(
+        kinds=tuple(arguments.probe),
+        epochs=arguments.epochs,
+        learning_rate=arguments.learning_rate,
+        weight_decay=arguments.weight_decay,
+        probe_batch_size=arguments.probe_batch_size,
+        l2_grid=tuple(penalties_of(arguments)),
+        class_balance=sampling.class_balance,
+        pos_weight_cap=sampling.pos_weight_cap,
+        seeds=tuple(seeds_of(arguments)),
+        control=getattr(arguments, "control", 0),
+    )
+
+
+def seeds_of(arguments) -> list[int]:
+    return arguments.train_seeds or [arguments.seed or 0]
+
+
+def penalties_of(arguments) -> list[float]:
+    return sorted(arguments.l2_grid or L2_GRID, reverse=True)
+
+
+def settings_text(arguments, sampling, targets) -> str:
+    """Name what is read and sampled otherwise than usual, by which results are told apart: 'pool mean, max_documents 10'."""
+    from utils.sweep.sampling import Sampling
+
+    names = ("pool", "common_positions", "attention_segments", "max_val_docs", "max_val_tokens")
+    usual = {**vars(Sampling(pos_weight_cap=usual_cap(targets))), "pool": "last", "common_positions": False}
+    usual |= {"attention_segments": SEGMENTS, "max_val_docs": None, "max_val_tokens": None}
+    chosen = {**vars(sampling), **{name: getattr(arguments, name) for name in names}}
+    return ", ".join(f"{name} {value}" for name, value in chosen.items() if value != usual[name]) or "the usual ones"
+
+
+def record_of(arguments, sampling, targets) -> dict:
+    """Give every flag and what it came to, for the record of the run."""
+    from utils.sweep.questions import of_sequences
+
+    return {
+        **vars(arguments),
+        "pos_weight_cap": sampling.pos_weight_cap,
+        "l2_grid": penalties_of(arguments),
+        "layers": layer_text(arguments),
+        "kinds": arguments.probe,
+        "pos_weight_cap_given": arguments.pos_weight_cap is not None,
+        "seeds": seeds_of(arguments),
+        "sequence_task": of_sequences(targets),
+        "usual_pos_weight_cap": usual_cap(targets),
+    }

@@ -1,5 +1,7 @@
 """Score the fits of a sweep: choose on validation, judge once on test, compare with what a probe must beat."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from utils.probes.kinds import KINDS
@@ -8,27 +10,27 @@ from utils.scores.controls import selectivity
 from utils.scores.differences import paired_differences
 from utils.scores.metrics import all_scores, at_threshold, auroc, scores
 from utils.scores.thresholds import choose_threshold, choose_thresholds
-from utils.sweep.fits import Fits
-from utils.sweep.outcome import Probe
+from utils.states.positions import Question
+from utils.states.source import Source
+from utils.sweep.fits import Fits, Fitting, Task
+from utils.sweep.outcome import Probe, Sweep
 
 
-def judge(arguments, fits: Fits, task, lag, prevalence) -> list[Probe]:
-    """Every probe's scores; the penalty is chosen by AUROC on validation, and only what is chosen has intervals."""
+def judge(fitting: Fitting, fits: Fits, task: Task, question: Question) -> list[Probe]:
+    """Score every probe of one kind. The penalty is chosen by AUROC on validation; only what is chosen has intervals."""
     layers, seeds, _, penalties, _ = fits.logits["val"].shape
     grid = layers, seeds, penalties
     of_truth = {name: values[:, :, 0].reshape(-1, values.shape[-1]) for name, values in fits.logits.items()}
     thresholds = choose_thresholds(of_truth["val"], task.labels["val"][0])
     chosen = choose_penalties(of_truth["val"], task.labels["val"][0], grid)
-    metrics = {
-        name: scored(arguments, fits, values, task, name, grid, thresholds, chosen, prevalence)
-        for name, values in of_truth.items()
-    }
+    scorer = Scorer(fitting, fits, task, question.metadata["prevalence"], thresholds, chosen)
+    metrics = {name: scorer.scores(name, values, grid) for name, values in of_truth.items()}
     probes = []
     for index, (layer, seed, penalty) in enumerate(np.ndindex(*grid)):
         probe = Probe(
             fits.kind,
             fits.layers[layer],
-            lag,
+            question.lag,
             task.seeds[fits.seeds[seed]],
             fits.penalties[penalty],
             float(thresholds[index]),
@@ -40,41 +42,49 @@ def judge(arguments, fits: Fits, task, lag, prevalence) -> list[Probe]:
         if probe.chosen:
             probe.tensors = fits.tensors(layer, seed, penalty)
             probe.logits = {name: values[index] for name, values in of_truth.items() if name != "train"}
-            add_selectivity(
-                probe,
-                {name: values[layer, seed, 1:, penalty] for name, values in fits.logits.items()},
-                task,
-                fits.seeds[seed],
-            )
+            of_control = {name: values[layer, seed, 1:, penalty] for name, values in fits.logits.items()}
+            add_selectivity(probe, of_control, task, fits.seeds[seed])
         probes.append(probe)
     return probes
 
 
-def scored(arguments, fits, logits, task, split, grid, thresholds, chosen, prevalence) -> list[dict]:
-    """The scores of one split: of train each seed's own sample, intervals for what is chosen only."""
-    examples, result = task.examples[split], [None] * len(logits)
-    seed_of = np.broadcast_to(np.asarray(fits.seeds)[None, :, None], grid).reshape(-1)
-    for seed in np.unique(seed_of):
-        kept = task.in_sample[:, seed] if split == "train" else slice(None)
-        trained = share_in_training(arguments, task, fits.kind, seed)
-        for intervals in (False, True):
-            which = np.flatnonzero((seed_of == seed) & (chosen == intervals))
-            found = (
-                all_scores(
+@dataclass(frozen=True)
+class Scorer:
+    """What the scores of all probes of one kind need to know. thresholds, chosen: [probes], from validation."""
+
+    fitting: Fitting
+    fits: Fits
+    task: Task
+    prevalence: float
+    thresholds: np.ndarray
+    chosen: np.ndarray
+
+    def scores(self, split: str, logits: np.ndarray, grid: tuple[int, int, int]) -> list[dict]:
+        """Score one split: of train each seed's own sample. Only what is chosen has intervals.
+
+        logits: [probes, n]; grid: how the probes lie in (layers, seeds, penalties).
+        """
+        examples, result = self.task.examples[split], [{}] * len(logits)
+        seed_of = np.broadcast_to(np.asarray(self.fits.seeds)[None, :, None], grid).reshape(-1)
+        for seed in np.unique(seed_of):
+            kept = self.task.in_sample[:, seed] if split == "train" else slice(None)
+            trained = share_in_training(self.fitting, self.task, self.fits.kind, seed)
+            for intervals in (False, True):
+                which = np.flatnonzero((seed_of == seed) & (self.chosen == intervals))
+                if not len(which):
+                    continue
+                found = all_scores(
                     logits[which][:, kept],
                     examples.labels[kept],
                     examples.groups[kept],
-                    thresholds[which],
-                    prevalence,
+                    self.thresholds[which],
+                    self.prevalence,
                     intervals,
                     trained,
                 )
-                if len(which)
-                else []
-            )
-            for index, scores_of_one in zip(which, found, strict=True):
-                result[index] = scores_of_one
-    return result
+                for index, scores_of_one in zip(which, found, strict=True):
+                    result[index] = scores_of_one
+        return result
 
 
 def choose_penalties(logits, labels, grid) -> np.ndarray:
@@ -101,15 +111,15 @@ def add_selectivity(probe, control_logits, task, seed):
         }
 
 
-def score_baselines(arguments, logits, task, prevalence) -> dict:
-    """{baseline: {split: scores}, or None where not computed}; each with its threshold from validation."""
+def score_baselines(fitting: Fitting, logits: dict, task: Task, prevalence: float) -> dict:
+    """Score the baselines: {baseline: {split: scores}, or None where not computed}. Thresholds are from validation."""
     result, examples = {}, task.first_sample
     for baseline, by_split in logits.items():
         if by_split is None or np.isnan(by_split["val"]).any():
             result[baseline] = None
             continue
         threshold = choose_threshold(by_split["val"], examples["val"].labels)
-        trained = prevalence if baseline == "own probability" else share_in_training(arguments, task, baseline)
+        trained = prevalence if baseline == "own probability" else share_in_training(fitting, task, baseline)
         result[baseline] = {
             name: scores(values, examples[name].labels, examples[name].groups, threshold, prevalence, trained)
             for name, values in by_split.items()
@@ -117,8 +127,11 @@ def score_baselines(arguments, logits, task, prevalence) -> dict:
     return result
 
 
-def compare(sweep, baseline):
-    """How much better each chosen probe ranks than the best baseline, and than its twin on random weights: paired."""
+def compare(sweep: Sweep, baseline: dict) -> None:
+    """Measure how much better each chosen probe ranks than the best baseline, and than its twin on random weights.
+
+    The differences are paired. baseline: {split: logits [n]}.
+    """
     twins = {(probe.kind, probe.layer, probe.seed): probe.logits for probe in sweep.random_weights if probe.chosen}
     for name in [name for name in sweep.task.examples if name != "train"]:
         examples = sweep.task.examples[name]
@@ -152,26 +165,28 @@ def compare(sweep, baseline):
             scores_of_split["best_baseline"] = sweep.best
 
 
-def baseline_logits(arguments, lag, task, splits, source, texts=None, remembered=None) -> dict:
-    """{name: {split: logits}, or None where not computed}, each fitted on the sample of the first seed. texts, remembered:
-    of all_sequence_baselines.
+def baseline_logits(question: Question, source: Source, texts: dict | None, remembered: dict) -> dict:
+    """Fit every baseline on the sample of the first seed: {name: {split: logits}, or None where not computed}.
+
+    texts, remembered: see `all_sequence_baselines`.
     """
-    examples = task.first_sample
-    if arguments.sequence_task:
+    examples, splits = question.first_sample, question.sequences
+    if question.of_sequences:
         return all_sequence_baselines(examples, splits, texts, remembered)
     own = {name: table.own_logits[source.rows[name]] for name, table in source.tables.items() if name != "train"}
-    own = own if lag == -1 and not any(np.isnan(values).any() for values in own.values()) else None
+    own = own if question.lag == -1 and not any(np.isnan(values).any() for values in own.values()) else None
     return {**all_token_baselines(examples, splits, own), **({} if own else {"own probability": None})}
 
 
-def share_in_training(arguments, task, kind, seed=0) -> float:
-    """The share of positives, as they count in the loss, that the logits of a kind of probe (or a baseline) speak of; NaN
-    for those whose logits have no scale. seed: its index.
+def share_in_training(fitting: Fitting, task: Task, kind: str, seed: int = 0) -> float:
+    """Compute the share of positives, as they count in the loss, that the logits of a probe or baseline speak of.
+
+    NaN for kinds whose logits have no scale. seed: its index.
     """
     if kind.startswith("mass_mean"):
         return 0.5 if kind == "mass_mean_tilted" else float("nan")  # the bias lies midway between the classes
     labels = task.labels["train"][0][task.in_sample[:, seed]]
     positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())
-    if kind in KINDS and arguments.class_balance == "weighted":
-        positives *= min(negatives / positives, arguments.pos_weight_cap or np.inf)
+    if kind in KINDS and fitting.class_balance == "weighted":
+        positives *= min(negatives / positives, fitting.pos_weight_cap or np.inf)
     return positives / (positives + negatives)

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from utils.scores.baselines import suspicious
+from utils.scores.documents.scoring import DocumentScores
 from utils.states.positions import Question, lag_name
-from utils.states.sites import ATTENTION_LAYER, layer_name
+from utils.states.sites import layer_name
 from utils.sweep.fits import Task
 
 
@@ -31,29 +32,46 @@ class Probe:
 
 @dataclass
 class Sweep:
-    """What one question gave. of_several: whether the data have other targets; chosen_by: the score on validation by which
-    layers and kinds are chosen; baselines: {name: {split: scores}, or None where not computed}; best: the name of the one
-    that probes are compared with, chosen on validation; random_weights: probes of the model with random weights;
-    documents: the DocumentScores, where tokens give scores of documents.
+    """What one question gave.
+
+    chosen_by       the score on validation by which layers and kinds are chosen
+    baselines       {name: {split: scores}, or None where not computed}
+    best            the name of the baseline that probes are compared with, chosen on validation
+    random_weights  probes of the model with random weights
+    documents       scores of whole documents, where tokens give some
     """
 
     question: Question
-    target: str
-    of_several: bool
     chosen_by: str
-    prevalence: float
     layers: list
     probes: list[Probe]
     baselines: dict
     best: str
     task: Task
-    of_sequences: bool
     random_weights: list[Probe] = field(default_factory=list)
-    documents: object = None
+    documents: DocumentScores | None = None
 
     @property
     def lag(self) -> int:
         return self.question.lag
+
+    @property
+    def target(self) -> str:
+        return self.question.name
+
+    @property
+    def of_several(self) -> bool:
+        """Say whether the data have other targets."""
+        return self.question.metadata["of_several"]
+
+    @property
+    def of_sequences(self) -> bool:
+        """Say whether whole sequences are labelled."""
+        return self.question.of_sequences
+
+    @property
+    def prevalence(self) -> float:
+        return self.question.metadata["prevalence"]
 
     @property
     def chosen(self) -> list[Probe]:
@@ -108,11 +126,7 @@ def is_so(notes, problem) -> bool:
     return separable if problem == "separable" else not (separable or notes.get("converged", True))
 
 
-def table_layer(layer) -> str:
-    return ATTENTION_LAYER if layer == ATTENTION_LAYER else layer_name(layer)
-
-
 def run_name(kind, layer, lag, seed, target=None) -> str:
     """layer5_next, and what sets it apart where that is not the usual; target: where there are several"""
     apart = ([target] if target else []) + ([] if kind == "linear" else [kind]) + ([f"seed{seed}"] if seed else [])
-    return "_".join([table_layer(layer), lag_name(lag), *apart])
+    return "_".join([layer_name(layer), lag_name(lag), *apart])

@@ -1,27 +1,56 @@
-"""What a probing run is made of: the three files of one preparation, their targets, the lags, the examples of each."""
+"""What a probing run asks: the three files of one preparation, their targets, the lags, the examples of each question."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from utils.base.errors import UserError
-from utils.data.sequences import is_sequence_task, load_sequences, per_target
-from utils.states.positions import Question, examples_at
-from utils.sweep.flags import POS_WEIGHT_CAP
+from utils.data.sequences import Sequences, is_sequence_task, load_sequences, per_target
+from utils.states.positions import Examples, Question, examples_at
 from utils.sweep.sampling import Sampling, draw_sample, same_share, some_documents
 
+Splits = Mapping[str, Sequences]  # "train", "val", and "test" where there is one
 
-def load_splits(arguments):
-    """{"train", "val", perhaps "test"}: sequences of one preparation."""
-    folder = Path(arguments.train_data).parent
-    paths = {"train": Path(arguments.train_data), "val": Path(arguments.val_data or folder / "val.pth")}
-    test = Path(arguments.test_data or folder / "test.pth")
-    if arguments.test_data or test.exists():
-        paths["test"] = test
-    splits = {name: load_sequences(path) for name, path in paths.items()}
-    if "test" not in paths:
-        print(f"no test data: {test} is not there, so the scores below are of validation only", flush=True)
+
+@dataclass(frozen=True)
+class DataFiles:
+    """The files of one preparation. val, test: None for those beside train; targets: names that are wanted, None for all."""
+
+    train: str
+    val: str | None = None
+    test: str | None = None
+    targets: tuple[str, ...] | None = None
+
+    def load(self) -> dict[str, Sequences]:
+        """Read {"train", "val", perhaps "test"}. Raise UserError for files that do not belong together."""
+        folder = Path(self.train).parent
+        paths = {"train": Path(self.train), "val": Path(self.val or folder / "val.pth")}
+        test = Path(self.test or folder / "test.pth")
+        if self.test or test.exists():
+            paths["test"] = test
+        splits = {name: load_sequences(path) for name, path in paths.items()}
+        if "test" not in paths:
+            print(f"no test data: {test} is not there, so the scores below are of validation only", flush=True)
+        refuse_strange_splits(splits, paths)
+        return splits
+
+    def load_targets(self) -> list[dict[str, Sequences]]:
+        """Read the files; give {split: Sequences} for each target that is wanted, with its labels."""
+        splits = self.load()
+        names = [target["name"] for target in splits["train"].metadata["targets"]]
+        wanted = list(dict.fromkeys(exact_name(part, names) for part in self.targets)) if self.targets else names
+        unknown = [name for name in wanted if name not in names]
+        if unknown:
+            raise UserError(f"--targets {unknown[0]!r} is none of {self.train}; it has {', '.join(map(repr, names))}")
+        made = {name: per_target(sequences) for name, sequences in splits.items()}
+        return [{name: made[name][names.index(target)] for name in splits} for target in wanted]
+
+
+def refuse_strange_splits(splits: Splits, paths: Mapping[str, Path]) -> None:
+    """Raise UserError where the files are of several preparations, share texts, or lack a class."""
     for name, sequences in splits.items():
         ours, theirs = (splits[which].metadata["dataset_fingerprint"] for which in ("train", name))
         if ours != theirs:
@@ -38,36 +67,26 @@ def load_splits(arguments):
                 f"{paths[one]} and {paths[other]} hold the same texts; give the {one} and the {other} "
                 "file of one preparation"
             )
-    return splits
 
 
-def split_targets(arguments, splits) -> list[dict]:
-    """Of each target that is wanted {split: Sequences}, the same windows with its labels. Settles `sequence_task` (are whole
-    sequences labelled?) and `pos_weight_cap`, which only next-token data have unless it is given.
-    """
-    names = [target["name"] for target in splits["train"].metadata["targets"]]
-    given = getattr(arguments, "targets", None)
-    wanted = list(dict.fromkeys(name_of(part, names) for part in given.split(","))) if given else names
-    unknown = [name for name in wanted if name not in names]
-    if unknown:
-        raise UserError(f"--targets {unknown[0]!r} is none of {arguments.train_data}; it has {', '.join(map(repr, names))}")
-    made = {name: per_target(sequences) for name, sequences in splits.items()}
-    targets = [{name: made[name][names.index(target)] for name in splits} for target in wanted]
-    arguments.sequence_task = all(is_sequence_task(found["train"]) for found in targets)
-    of_tokens = splits["train"].metadata.get("task", "token") == "token" and not arguments.sequence_task
-    arguments.usual_pos_weight_cap = POS_WEIGHT_CAP if of_tokens else None
-    if not (of_tokens or arguments.pos_weight_cap_given):
-        arguments.pos_weight_cap = None
-    return targets
-
-
-def name_of(part, names) -> str:
-    """The name as it is there, spaces around it in a list apart."""
+def exact_name(part: str, names: Sequence[str]) -> str:
+    """Give the name as it is there; spaces around it in a list do not count."""
     return part if part in names else part.strip()
 
 
-def choose_lags(arguments, metadata, causal) -> list[int]:
-    lags = [0] if arguments.predict_current else arguments.lags or [metadata["default_lag"]]
+def of_sequences(targets: Sequence[Splits]) -> bool:
+    """Say whether whole sequences are labelled."""
+    return all(is_sequence_task(found["train"]) for found in targets)
+
+
+def of_next_token(targets: Sequence[Splits]) -> bool:
+    """Say whether the labels are of a next-token task."""
+    return targets[0]["train"].metadata.get("task", "token") == "token" and not of_sequences(targets)
+
+
+def choose_lags(given: Sequence[int] | None, metadata: dict, causal: bool, allow_bidirectional: bool) -> list[int]:
+    """Take the lags that are given, else the data's own. Raise UserError for those that data or model cannot serve."""
+    lags = list(given or [metadata["default_lag"]])
     overlap = metadata.get("overlap")
     if overlap is not None and max(map(abs, lags)) > overlap:
         raise UserError(
@@ -75,89 +94,72 @@ def choose_lags(arguments, metadata, causal) -> list[int]:
             "their edges would be lost; use smaller lags, or prepare the data with a larger --overlap"
         )
     if min(lags) < 0 and not causal:
-        if not arguments.allow_bidirectional:
+        if not allow_bidirectional:
             raise UserError(
                 f"lag {min(lags)} is no prediction here: the model is bidirectional and has seen the token "
                 "that is asked for; use --predict_current (lag 0), or --allow_bidirectional to read it so"
             )
-        print(
-            "note: the model is bidirectional, so a negative lag is not a prediction: the state that is read has seen "
-            "the labelled token",
-            flush=True,
-        )
+        print(BIDIRECTIONAL, flush=True)
     return lags
 
 
-def draw_examples(arguments, targets, lags):
-    """{question: {split: Examples}} and {question: bool [n_train, seeds]}, which of train each seed has in its sample. Train
-    holds what any seed has drawn; val and test keep every labelled token, but for the caps on val.
+BIDIRECTIONAL = (
+    "note: the model is bidirectional, so a negative lag is not a prediction: the state that is read has seen the "
+    "labelled token"
+)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Which questions are asked of the data, and by which examples of validation they are chosen.
+
+    common_positions: keep only tokens that have a state at every lag; max_val_docs, max_val_tokens: for a quick trial,
+    choose by fewer documents and labelled tokens (None: by all).
     """
-    examples, samples = {}, {}
-    for question in (Question(target, lag) for target in range(len(targets)) for lag in lags):
-        splits, lag = targets[question.target], question.lag
-        found = {
-            name: examples_at(sequences, lag, lags if arguments.common_positions else ())
-            for name, sequences in splits.items()
-        }
-        found["val"] = capped(found["val"], splits["val"], arguments)
-        for name, those in found.items():
-            if len(set(those.labels.tolist())) < 2:
-                remedy = (
-                    "use lags from -context_length to 0, or data of --positions all"
-                    if arguments.usual_pos_weight_cap
-                    else "use lags nearer to 0, or leave the target out with --targets"
-                )
-                raise UserError(
-                    f"{of_target(splits)}lag {lag}: {len(those)} labelled tokens of {name} have a state to read "
-                    f"there, and not of both classes; {remedy}"
-                )
-        in_sample = np.zeros((len(found["train"]), len(arguments.seeds)), dtype=bool)
-        for index, seed in enumerate(arguments.seeds):
-            in_sample[draw_sample(found["train"], splits["train"], sampling_of(arguments), seed), index] = True
+
+    lags: tuple[int, ...]
+    seeds: tuple[int, ...]
+    common_positions: bool = False
+    max_val_docs: int | None = None
+    max_val_tokens: int | None = None
+
+    def draw(self, targets: Sequence[Splits], sampling: Sampling) -> list[Question]:
+        """Draw the examples of every target at every lag.
+
+        Train holds what any seed has drawn; validation and test keep every labelled token, but for the caps on validation.
+        """
+        found = [self.question(index, lag, splits, sampling) for index, splits in enumerate(targets) for lag in self.lags]
+        return [replace(question, of_sequences=of_sequences(targets)) for question in found]
+
+    def question(self, index: int, lag: int, splits: Splits, sampling: Sampling) -> Question:
+        """Draw the examples of one target at one lag. Raise UserError where a split lacks a class."""
+        all_lags = self.lags if self.common_positions else ()
+        found = {name: examples_at(sequences, lag, all_lags) for name, sequences in splits.items()}
+        found["val"] = self.capped(found["val"], splits["val"])
+        require_both_labels(found, splits, lag)
+        in_sample = np.zeros((len(found["train"]), len(self.seeds)), dtype=bool)
+        for column, seed in enumerate(self.seeds):
+            in_sample[draw_sample(found["train"], splits["train"], sampling, seed), column] = True
         kept = np.flatnonzero(in_sample.any(1))
-        examples[question], samples[question] = found | {"train": found["train"][kept]}, in_sample[kept]
-    return examples, samples
+        return Question(index, lag, splits, found | {"train": found["train"][kept]}, in_sample[kept])
+
+    def capped(self, examples: Examples, sequences: Sequences) -> Examples:
+        """Keep fewer examples to choose by: whole documents, then the same share of each class, by seed 0."""
+        caps = Sampling(max_documents=self.max_val_docs)
+        examples = examples[some_documents(sequences.documents[examples.sequence], caps, 0)]
+        return examples[same_share(examples.labels, self.max_val_tokens, 0)]
 
 
-def of_target(splits) -> str:
-    metadata = splits["train"].metadata
-    return f"target {metadata['targets'][0]['name']!r}, " if metadata["of_several"] else ""
-
-
-def capped(examples, sequences, arguments):
-    """Fewer examples to choose by, for a quick trial: whole documents, then the same share of each class, by seed 0."""
-    caps = Sampling(max_documents=getattr(arguments, "max_val_docs", None))
-    examples = examples[some_documents(sequences.documents[examples.sequence], caps, 0)]
-    return examples[same_share(examples.labels, getattr(arguments, "max_val_tokens", None), 0)]
-
-
-def sampling_of(arguments) -> Sampling:
-    return Sampling(
-        arguments.class_balance,
-        arguments.pos_weight_cap,
-        arguments.negatives_per_doc,
-        arguments.token_matched_negatives,
-        max_documents=arguments.max_train_docs,
-        max_tokens=arguments.max_train_tokens,
-    )
-
-
-def settings_text(arguments) -> str:
-    """What is read and sampled otherwise than usual, by which results are told apart: 'pool mean, max_documents 10'."""
-    usual = {
-        **vars(Sampling()),
-        "pool": "last",
-        "attention_segments": 4,
-        "common_positions": False,
-        "max_val_docs": None,
-        "max_val_tokens": None,
-    }
-    usual["pos_weight_cap"] = arguments.usual_pos_weight_cap
-    chosen = {
-        **vars(sampling_of(arguments)),
-        **{
-            name: getattr(arguments, name)
-            for name in ("pool", "common_positions", "attention_segments", "max_val_docs", "max_val_tokens")
-        },
-    }
-    return ", ".join(f"{name} {value}" for name, value in chosen.items() if value != usual[name]) or "the usual ones"
+def require_both_labels(examples: Mapping[str, Examples], splits: Splits, lag: int) -> None:
+    """Raise UserError where the examples of a split are not of both classes."""
+    for name, those in examples.items():
+        if len(set(those.labels.tolist())) < 2:
+            remedy = "use lags nearer to 0, or leave the target out with --targets"
+            if of_next_token([splits]):
+                remedy = "use lags from -context_length to 0, or data of --positions all"
+            metadata = splits["train"].metadata
+            target = f"target {metadata['targets'][0]['name']!r}, " if metadata["of_several"] else ""
+            raise UserError(
+                f"{target}lag {lag}: {len(those)} labelled tokens of {name} have a state to read "
+                f"there, and not of both classes; {remedy}"
+            )

@@ -1,74 +1,102 @@
 """What a sweep leaves behind: a file a chosen probe, the tables, the record of the run; all or none of them."""
 
-import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from utils.base.files import WriteTogether
+from utils.data.sequences import Sequences
+from utils.model.language_model import LanguageModel
+from utils.saved.owners import Owner
 from utils.saved.probe_files import probe_path, save_probe
 from utils.saved.tables import COLUMNS, DOCUMENTS, SOLVED, write_tables
-from utils.sweep.outcome import table_layer
-from utils.sweep.questions import sampling_of
+from utils.states.extraction import Reading
+from utils.states.sites import layer_name
+from utils.sweep.fits import Fitting
+from utils.sweep.outcome import Probe, Sweep
+from utils.sweep.sampling import Sampling
+
+VERSIONS = ("torch", "transformers", "numpy", "scipy", "scikit-learn")
 
 
-def save_sweeps(arguments, sweeps, targets, language_model, owner, strangers, seconds) -> list[tuple[Path, dict]]:
-    """Writes everything, and only then deletes what it replaces. Returns each saved probe's path and metadata."""
-    sampling = vars(sampling_of(arguments))
+@dataclass(frozen=True)
+class Output:
+    """Where results go. export: a folder for all probes in one file, too; overwrite: those of other runs may be deleted."""
+
+    probes: str
+    results: str
+    export: str | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is about: whose results, of which model, read, sampled and fitted how, and where they go."""
+
+    language_model: LanguageModel
+    owner: Owner
+    reading: Reading
+    sampling: Sampling
+    fitting: Fitting
+    output: Output
+
+
+def save_sweeps(run: Run, sweeps: Sequence[Sweep], record: dict, replaced: Iterable[Path] = ()) -> list[tuple[Path, dict]]:
+    """Write everything, and only then delete what it replaces. Return each saved probe's path and metadata.
+
+    record: what else the record of the run says; replaced: files of another run, whose rows are dropped.
+    """
+    owner = vars(run.owner)
     probe_rows, baseline_rows, document_rows, written = [], [], [], []
+    results = Path(run.output.results)
     with WriteTogether() as files:
         for sweep in sweeps:
-            shared = shared_metadata(targets[sweep.question.target], language_model, owner)
             for probe in sweep.chosen:
-                path = probe_path(
-                    arguments.output_dir,
-                    probe.layer,
-                    probe.lag,
-                    probe.seed,
-                    probe.kind,
-                    sweep.target if sweep.of_several else None,
-                )
-                metadata = {
-                    **shared,
-                    "sampling": sampling,
-                    "target": sweep.target,
-                    "lag": probe.lag,
-                    "seed": probe.seed,
-                    "kind": probe.kind,
-                    "layer": probe.layer,
-                    "l2": probe.l2,
-                    "threshold": probe.threshold,
-                    "pool": arguments.pool,
-                    "attention_segments": arguments.attention_segments,
-                    **probe.notes,
-                    "metrics": probe.metrics,
-                    "baselines": sweep.baselines,
-                    **as_document_score(sweep, probe),
-                }
+                target = sweep.target if sweep.of_several else None
+                path = probe_path(run.output.probes, probe.layer, probe.lag, probe.seed, probe.kind, target)
+                metadata = metadata_of(run, sweep, probe)
                 save_probe(files, path, probe.tensors, metadata)
                 written.append((path, metadata))
             probe_rows += rows_of_probes(sweep, owner)
-            baseline_rows += rows_of_baselines(sweep, owner, arguments.seeds[0])
+            baseline_rows += rows_of_baselines(sweep, owner, run.fitting.seeds[0])
             document_rows += [row | owner for row in sweep.documents.rows] if sweep.documents else []
-        record = {
-            "command": sys.argv,
-            "arguments": vars(arguments),
-            **owner,
-            "seconds": seconds,
-            "selected_on_validation": selected(sweeps),
-            "versions": {name: version(name) for name in ("torch", "transformers", "numpy", "scipy", "scikit-learn")},
-        }
-        write_tables(files, arguments.results_dir, probe_rows, baseline_rows, document_rows, record, replaced=strangers)
+        versions = {name: version(name) for name in VERSIONS}
+        record = {**record, "selected_on_validation": selected(sweeps), "versions": versions}
+        write_tables(files, results, probe_rows, baseline_rows, document_rows, record, replaced)
     kept = [name for name in COLUMNS if name != DOCUMENTS or document_rows]
-    for path in set(strangers) - {*(path for path, _ in written), *(Path(arguments.results_dir) / name for name in kept)}:
+    for path in set(replaced) - {*(path for path, _ in written), *(results / name for name in kept)}:
         path.unlink(missing_ok=True)
     return written
 
 
-def shared_metadata(splits, language_model, owner) -> dict:
-    """What the metadata of all probes of one target have in common. splits: its Sequences."""
+def metadata_of(run: Run, sweep: Sweep, probe: Probe) -> dict:
+    """Collect what a probe's file says of it."""
+    return {
+        **shared_metadata(sweep.question.sequences, run.language_model, run.owner),
+        "sampling": vars(run.sampling),
+        "target": sweep.target,
+        "lag": probe.lag,
+        "seed": probe.seed,
+        "kind": probe.kind,
+        "layer": probe.layer,
+        "l2": probe.l2,
+        "threshold": probe.threshold,
+        "chosen_by": sweep.chosen_by,
+        "pool": run.reading.pool,
+        "attention_segments": run.reading.segments,
+        **probe.notes,
+        "metrics": probe.metrics,
+        "baselines": sweep.baselines,
+        **as_document_score(sweep, probe),
+    }
+
+
+def shared_metadata(splits: Mapping[str, Sequences], language_model: LanguageModel, owner: Owner) -> dict:
+    """Collect what the metadata of all probes of one target have in common. splits: its Sequences."""
     metadata = splits["train"].metadata
     return {
-        **owner,
+        **vars(owner),
         "token": metadata["targets"][0]["token"],
         "hidden_size": language_model.anatomy.hidden_size,
         "causal": language_model.anatomy.causal,
@@ -83,8 +111,8 @@ def shared_metadata(splits, language_model, owner) -> dict:
     }
 
 
-def text_hashes(splits) -> dict[str, list[str]]:
-    """{split: the hashes of its documents}, by which a text is known that was trained on, chosen by, or kept apart."""
+def text_hashes(splits: Mapping[str, Sequences]) -> dict[str, list[str]]:
+    """Give {split: the hashes of its documents}, by which a text is known that was trained on, chosen by, or kept apart."""
     hashes = splits["train"].metadata.get("document_hashes")
     return (
         {}
@@ -96,8 +124,8 @@ def text_hashes(splits) -> dict[str, list[str]]:
     )
 
 
-def as_document_score(sweep, probe) -> dict:
-    """{"document_score": by which aggregate of its tokens' logits the probe was chosen to score documents, and how}"""
+def as_document_score(sweep: Sweep, probe: Probe) -> dict:
+    """Give {"document_score": by which aggregate of its tokens' logits the probe was chosen to score documents, and how}"""
     if sweep.documents is None or probe is not sweep.chosen[sweep.documents.winner.index]:
         return {}
     winner = sweep.documents.winner
@@ -111,8 +139,8 @@ def as_document_score(sweep, probe) -> dict:
     }
 
 
-def rows_of_probes(sweep, owner) -> list[dict]:
-    """For probe_metrics.csv: one a probe, penalty and split."""
+def rows_of_probes(sweep: Sweep, owner: dict) -> list[dict]:
+    """Make the rows of probe_metrics.csv: one a probe, penalty and split."""
     return [
         {
             "target": sweep.target,
@@ -132,8 +160,8 @@ def rows_of_probes(sweep, owner) -> list[dict]:
     ]
 
 
-def rows_of_baselines(sweep, owner, seed) -> list[dict]:
-    """For baselines.csv: one a baseline and split, and one a chosen probe of the model with random weights and split."""
+def rows_of_baselines(sweep: Sweep, owner: dict, seed: int) -> list[dict]:
+    """Make the rows of baselines.csv: one a baseline and split, and one a chosen probe of random weights and split."""
     rows = [
         {
             "target": sweep.target,
@@ -167,16 +195,16 @@ def rows_of_baselines(sweep, owner, seed) -> list[dict]:
     ]
 
 
-def selected(sweeps) -> dict:
-    """{target: {lag: what won}}"""
+def selected(sweeps: Sequence[Sweep]) -> dict:
+    """Give {target: {lag: what won}}."""
     result = {}
     for sweep in sweeps:
         result.setdefault(sweep.target, {})[str(sweep.lag)] = what_won(sweep)
     return result
 
 
-def what_won(sweep) -> dict:
-    """What validation chose for one question: the best probe, and of each kind the penalties and epochs."""
+def what_won(sweep: Sweep) -> dict:
+    """Say what validation chose for one question: the best probe, and of each kind the penalties and epochs."""
     winner = sweep.winner
     return {
         "chosen_by": sweep.chosen_by,
@@ -188,7 +216,7 @@ def what_won(sweep) -> dict:
         "chosen": [
             {
                 "probe": probe.kind,
-                "layer": table_layer(probe.layer),
+                "layer": layer_name(probe.layer),
                 "seed": probe.seed,
                 "l2": probe.l2,
                 **{name: value for name, value in probe.notes.items() if name in ("epoch", "gradient", "converged")},

@@ -1,81 +1,98 @@
 """All probes of one question: fitted together, chosen on validation, scored beside what they must beat."""
 
-import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from utils.base.errors import UserError
 from utils.base.progress import Progress
 from utils.scores.baselines import best_baseline
+from utils.scores.choice import score_to_choose_by
 from utils.scores.controls import control_labels, shuffled_labels
-from utils.sweep.fits import Task, fit
+from utils.states.positions import Question
+from utils.states.source import Source
+from utils.sweep.fits import Fits, Fitting, Task, fit
 from utils.sweep.judging import compare, judge, score_baselines
 from utils.sweep.outcome import Sweep
+from utils.sweep.tracked_runs import Runs
 
 
-def make_task(arguments, examples, in_sample) -> Task:
-    labels = {name: found.labels[None] for name, found in examples.items()}
-    if arguments.control and arguments.sequence_task:
-        drawn = shuffled_labels({name: found.labels for name, found in examples.items()}, arguments.control)
-    elif arguments.control:  # matched to the first seed's sample, whatever other seeds there are
-        first = examples["train"][in_sample[:, 0]]
-        everywhere = {f"all of {name}": found.tokens for name, found in examples.items()}
-        drawn = control_labels({"train": first.tokens, **everywhere}, first.labels, arguments.control)
-        drawn = {name: drawn[f"all of {name}"] for name in examples}
-    if arguments.control:
+def make_task(question: Question, fitting: Fitting) -> Task:
+    """Put the labels of a question together: the truth, and the control labels where they are asked for."""
+    labels = {name: found.labels[None] for name, found in question.examples.items()}
+    if fitting.control:
+        drawn = draw_control(question, fitting)
         labels = {name: np.concatenate([labels[name], drawn[name]]) for name in labels}
-        for seed, sample in zip(arguments.seeds, in_sample.T, strict=True):
-            if any(len(set(column[sample].tolist())) < 2 for column in drawn["train"]):
-                raise UserError(
-                    f"--control: the {int(sample.sum())} training examples of seed {seed} hold random labels of "
-                    "one class only; train on more of them, or leave --control out"
-                )
-    return Task(examples, labels, in_sample, arguments.seeds)
+    return Task(question.examples, labels, question.in_sample, fitting.seeds)
 
 
-def answer(arguments, question, task, source, random_source, beside, metadata, start_runs, device, seconds) -> Sweep:
-    """Fit every kind to one question and score it. beside: logits of the baselines, {name: {split: logits}}, or None where
-    not computed; start_runs(kind): what logs.
+def draw_control(question: Question, fitting: Fitting) -> dict[str, np.ndarray]:
+    """Draw control labels: {split: int8 [draws, n]}. Raise UserError where a seed's sample holds one class only."""
+    examples = question.examples
+    if question.of_sequences:
+        drawn = shuffled_labels({name: found.labels for name, found in examples.items()}, fitting.control)
+    else:  # matched to the first seed's sample, whatever other seeds there are
+        first = question.first_sample["train"]
+        everywhere = {f"all of {name}": found.tokens for name, found in examples.items()}
+        of_all = control_labels({"train": first.tokens, **everywhere}, first.labels, fitting.control)
+        drawn = {name: of_all[f"all of {name}"] for name in examples}
+    for seed, sample in zip(fitting.seeds, question.in_sample.T, strict=True):
+        if any(len(set(column[sample].tolist())) < 2 for column in drawn["train"]):
+            raise UserError(
+                f"--control: the {int(sample.sum())} training examples of seed {seed} hold random labels of "
+                "one class only; train on more of them, or leave --control out"
+            )
+    return drawn
+
+
+def answer(
+    question: Question,
+    source: Source,
+    random_source: Source | None,
+    fitting: Fitting,
+    baselines: dict,
+    start_runs: Callable[[str], Runs],
+    device: str = "cpu",
+) -> Sweep:
+    """Fit every kind of probe to one question, and score it.
+
+    random_source: the same states of the model with random weights; baselines: logits, {name: {split: logits}, or None
+    where not computed}; start_runs(kind): what logs the fits of a kind.
     """
-    began = time.monotonic()
-    target, prevalence, lag = metadata["targets"][0]["name"], metadata["prevalence"], question.lag
-    layers, several = source.tables["train"].layers, metadata["of_several"]
-    chosen_by = "auc" if metadata.get("task", "token") != "token" else "balanced_accuracy"  # few positives: no threshold
-    probes, random_probes, logged = [], [], []
-    for kind in arguments.kinds:
-        runs = start_runs(kind)
-        with Progress(f"train {kind}", "epoch", arguments.epochs * len(arguments.seeds)) as progress:
-
-            def on_epoch(seed, epoch, scores, runs=runs, progress=progress):
-                truth = [by_column[0] for by_column in scores]
-                best = max(score["val_balanced_accuracy"] for score in truth)
-                progress.update(1, f"best validation balanced accuracy {best:.3f}")
-                runs.log(seed, epoch, truth)
-
-            fits = fit(kind, arguments, task, source, layers, on_epoch, device)
-        probes += judge(arguments, fits, task, lag, prevalence)
-        logged.append((runs, kind))
+    task, metadata = make_task(question, fitting), question.metadata
+    probes, random_probes, logged = [], [], {}
+    for kind in fitting.kinds:
+        logged[kind] = start_runs(kind)
+        probes += judge(fitting, fit_and_log(kind, fitting, task, source, logged[kind], device), task, question)
         if random_source is not None:
-            twins = fit(kind, arguments, task.truth_only(), random_source, layers, lambda *_: None, device)
-            random_probes += judge(arguments, twins, task, lag, prevalence)
-    baselines = score_baselines(arguments, beside, task, prevalence)
-    best = best_baseline({name: found["val"]["auc"] for name, found in baselines.items() if found})
+            twins = fit(kind, fitting, task.truth_only(), random_source, lambda *_: None, device)
+            random_probes += judge(fitting, twins, task, question)
+    scores = score_baselines(fitting, baselines, task, metadata["prevalence"])
+    best = best_baseline({name: found["val"]["auc"] for name, found in scores.items() if found})
     sweep = Sweep(
-        question,
-        target,
-        several,
-        chosen_by,
-        prevalence,
-        layers,
-        probes,
-        baselines,
-        best,
-        task,
-        arguments.sequence_task,
-        random_probes,
+        question=question,
+        chosen_by=score_to_choose_by(metadata.get("task", "token")),
+        layers=source.layers,
+        probes=probes,
+        baselines=scores,
+        best=best,
+        task=task,
+        random_weights=random_probes,
     )
-    compare(sweep, beside[best])
-    for runs, kind in logged:
+    compare(sweep, baselines[best])
+    for kind, runs in logged.items():
         runs.finish([probe for probe in sweep.chosen if probe.kind == kind])
-    seconds["train"] = seconds.get("train", 0.0) + time.monotonic() - began
     return sweep
+
+
+def fit_and_log(kind: str, fitting: Fitting, task: Task, source: Source, runs: Runs, device: str) -> Fits:
+    """Fit one kind of probe; show its progress, and log its epochs."""
+    with Progress(f"train {kind}", "epoch", fitting.epochs * len(fitting.seeds)) as progress:
+
+        def on_epoch(seed: int, epoch: int, scores: Sequence) -> None:
+            truth = [by_column[0] for by_column in scores]
+            best = max(score["val_balanced_accuracy"] for score in truth)
+            progress.update(1, f"best validation balanced accuracy {best:.3f}")
+            runs.log(seed, epoch, truth)
+
+        return fit(kind, fitting, task, source, on_epoch, device)
