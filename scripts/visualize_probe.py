@@ -125,7 +125,8 @@ def main(argv=None):
 
 def load(arguments):
     """The probes, their model, its tokenizer: proven to belong together. Says which probes are left out, and why."""
-    from utils.data.tokenizer import load_tokenizer, tokenizer_fingerprint
+    from utils.data.tokenizer import load_tokenizer
+    from utils.model.belonging import check_tokenizer_of_probe, require
     from utils.saved.probe_sets import choose, load_folder, most_common, require
 
     found = load_folder(arguments.probe_dir)
@@ -139,7 +140,7 @@ def load(arguments):
     name = arguments.model_name or most_common(found, "model")
     tokenizer = load_tokenizer(name)
     from utils.model.language_model import load_language_model
-    from utils.states.sites import parse_layers
+    from utils.states.sites import sort_layers
 
     language_model = load_language_model(name, choose_dtype(arguments, found), arguments.device)
     probes, left_out = choose(
@@ -152,16 +153,10 @@ def load(arguments):
             f"({language_model.fingerprint}, {str(language_model.dtype).removeprefix('torch.')}): {why}; give "
             "the model that they were trained on, in its precision"
         )
-    anatomy = language_model.anatomy
-    parse_layers(",".join(map(str, probes.layers)), len(anatomy.blocks), anatomy.final_norm is not None)
+    sort_layers(probes.layers, language_model.anatomy)
     for reason, paths in left_out.items():
         print(f"left out: {paths[0]}" + (f" ... {paths[-1].name}" if len(paths) > 1 else "") + f", {reason}", flush=True)
-    theirs, ours = probes.common["tokenizer_fingerprint"], tokenizer_fingerprint(tokenizer)
-    if theirs != ours:
-        raise UserError(
-            f"{probes.paths[0]} was trained with another tokenizer ({theirs}) than that of {name} ({ours}); "
-            "give the model as it was"
-        )
+    require(check_tokenizer_of_probe(str(probes.paths[0]), probes.common, name, tokenizer))
     print(
         f"{len(probes.layers)} probes of {probes.common['target']!r}, lag {probes.common['lag']}: {probes.paths[0]}"
         + (f" ... {probes.paths[-1].name}" if len(probes.paths) > 1 else ""),

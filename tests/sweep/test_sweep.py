@@ -317,6 +317,8 @@ def synthetic_sweep(contextual):
     from utils.states.positions import Question, ReadPlan, examples_at
     from utils.states.source import Source
     from utils.states.store import StateTable
+    from utils.sweep.flags import fitting_of
+    from utils.sweep.sampling import Sampling
     from utils.sweep.sweep import answer
     from utils.sweep.tracked_runs import Runs
 

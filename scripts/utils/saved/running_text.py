@@ -1,10 +1,12 @@
 """Saved probes on whole texts: a logit for every token and layer, each state read with context before it."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from utils.data.sequences import Sequences
 from utils.data.windows import overlapping_windows
-from utils.states.forward_pass import read_states
+from utils.states.forward_pass import Pass, read_batches
 from utils.states.positions import ReadPlan
 
 
@@ -24,7 +26,8 @@ def probe_logits(language_model, texts, frame, probes, lag, width, overlap, batc
     plan = plan_of(windows, len(frame[0]))
     row_of = {layer: index for index, layer in enumerate(probes.layers)}
     at_state = np.full((len(probes.layers), len(plan)), np.nan, dtype=np.float32)
-    for layer, rows, states in read_states(language_model, sequences, plan, probes.layers, batch_size):
+    run = Pass(language_model, sequences, replace(plan, layers=tuple(probes.layers)), batch_size)
+    for layer, rows, states in read_batches(run):
         index = row_of[layer]
         at_state[index, rows] = (states.float() @ probes.weight[index] + probes.bias[index]).numpy()
         if layer == probes.layers[-1]:
