@@ -51,6 +51,82 @@ class Sequences:
         """[n] One past the position of each sequence's last text token."""
         return self.lengths - len(self.metadata["tokenizer"]["after"])
 
+    # What the metadata say. Of data from before a key was written, its only value then.
+
+    @property
+    def task(self) -> str:
+        """token, spans, chains or documents."""
+        return self.metadata.get("task", "token")
+
+    @property
+    def label_rule(self) -> str:
+        """The name of the rule that makes a token positive: see `token_labels.LabelRule`."""
+        return self.metadata.get("label_rule", "target")
+
+    @property
+    def default_lag(self) -> int:
+        """The lag of a question about these data that names none."""
+        return self.metadata["default_lag"]
+
+    @property
+    def target_names(self) -> list[str]:
+        """The names of all targets here, in the order of their numbers in `tasks`."""
+        return [target["name"] for target in self.metadata["targets"]]
+
+    @property
+    def target_name(self) -> str:
+        """The name of the one target (the first where there are several; see `per_target`)."""
+        return self.metadata["targets"][0]["name"]
+
+    @property
+    def target_token(self) -> int | None:
+        """The token id of the one target; None where the target is a label."""
+        return self.metadata["targets"][0]["token"]
+
+    @property
+    def several_targets(self) -> bool:
+        """Whether these are one target's sequences of a dataset that has others; see `per_target`."""
+        return self.metadata.get("of_several", False)
+
+    @property
+    def prevalence(self) -> float | None:
+        """The natural share of positives of the one target; None where it is not known."""
+        return self.metadata.get("prevalence")
+
+    @property
+    def overlap(self) -> int | None:
+        """Tokens that each label of a long text has before and after it in its window; None where texts are not cut so."""
+        return self.metadata.get("overlap")
+
+    @property
+    def model_name(self) -> str:
+        """The model whose tokenizer made these sequences."""
+        return self.metadata["model_name"]
+
+    @property
+    def tokenizer_fingerprint(self) -> str:
+        return self.metadata["tokenizer"]["fingerprint"]
+
+    @property
+    def dataset_fingerprint(self) -> str:
+        """What all splits of one preparation share, and no other dataset."""
+        return self.metadata["dataset_fingerprint"]
+
+    @property
+    def split(self) -> str:
+        """train, val or test."""
+        return self.metadata["split"]
+
+    @property
+    def document_names(self) -> list[str]:
+        """The names of the documents of all splits, in the order of their numbers in `documents`."""
+        return self.metadata["documents"]
+
+    @property
+    def document_hashes(self) -> list[str] | None:
+        """As `document_names`, by which a text is known again; None in data from before they were written."""
+        return self.metadata.get("document_hashes")
+
     def labelled(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of every labelled token: its sequence, its position, its label (0 or 1), in order."""
         sequence, position = np.nonzero(self.labels >= 0)
