@@ -130,6 +130,7 @@ def load_model(arguments, probes, datasets):
     from utils.data.tokenizer import load_tokenizer
     from utils.model import belonging
     from utils.saved.evaluation import require_lags
+    from utils.saved.saved_probes import precision_to_load
     from utils.sweep.questions import BIDIRECTIONAL
 
     first, name = probes[0], arguments.model_name or probes[0].model
@@ -143,8 +144,7 @@ def load_model(arguments, probes, datasets):
         belonging.require(belonging.check_length(path, splits, name, tokenizer))
     from utils.model.language_model import load_language_model
 
-    trained_in = {probe.metadata.get("model_dtype") for probe in probes}
-    dtype = "float16" if arguments.model_dtype == "auto" and trained_in == {"float16"} else arguments.model_dtype
+    dtype = precision_to_load(arguments.model_dtype, (probe.metadata for probe in probes))
     language_model = load_language_model(name, dtype, arguments.device)
     belonging.require(belonging.check_model_of_probe(first.file, first.metadata, language_model))
     for path, splits in splits_of.items():

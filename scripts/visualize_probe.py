@@ -127,7 +127,7 @@ def load(arguments):
     """The probes, their model, its tokenizer: proven to belong together. Says which probes are left out, and why."""
     from utils.data.tokenizer import load_tokenizer
     from utils.model.belonging import check_tokenizer_of_probe, require
-    from utils.saved.probe_sets import choose, load_folder, most_common, require
+    from utils.saved.probe_sets import choose_set, load_folder, most_common, require_value
 
     found = load_folder(arguments.probe_dir)
     for key, wanted, flag in (
@@ -136,14 +136,16 @@ def load(arguments):
         ("seed", arguments.seed, "seed"),
         ("kind", arguments.probe, "probe"),
     ):
-        require(found, key, wanted, flag)
+        require_value(found, key, wanted, flag)
     name = arguments.model_name or most_common(found, "model")
     tokenizer = load_tokenizer(name)
     from utils.model.language_model import load_language_model
+    from utils.saved.saved_probes import precision_to_load
     from utils.states.sites import sort_layers
 
-    language_model = load_language_model(name, choose_dtype(arguments, found), arguments.device)
-    probes, left_out = choose(
+    dtype = precision_to_load(arguments.model_dtype, (probe["metadata"] for probe in found.values()))
+    language_model = load_language_model(name, dtype, arguments.device)
+    probes, left_out = choose_set(
         found, language_model.fingerprint, arguments.lag, arguments.target_token, arguments.seed, arguments.probe
     )
     if probes is None:
@@ -163,12 +165,6 @@ def load(arguments):
         flush=True,
     )
     return probes, language_model, tokenizer
-
-
-def choose_dtype(arguments, found) -> str:
-    """float16 where the probes were trained in it: such a loading has a fingerprint of its own."""
-    trained_in = {probe["metadata"].get("model_dtype") for probe in found.values()}
-    return "float16" if arguments.model_dtype == "auto" and trained_in == {"float16"} else arguments.model_dtype
 
 
 def choose_window(arguments, language_model, tokenizer) -> int:

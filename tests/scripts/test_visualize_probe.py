@@ -302,7 +302,7 @@ def test_tokens_that_are_html_newlines_marks_and_fragments_are_text(tmp_path, tr
     from utils.pages.html.page import write_page
     from utils.pages.probe_page import page_values
     from utils.pages.shown_texts import ShownText
-    from utils.saved.probe_sets import choose, load_folder
+    from utils.saved.probe_sets import choose_set, load_folder
 
     attack = "</script><img src=x onerror=alert(1)>"
     tokenizer = make_tokenizer(tmp_path / "tokenizer")
@@ -312,7 +312,7 @@ def test_tokens_that_are_html_newlines_marks_and_fragments_are_text(tmp_path, tr
     more = tokenizer("é🙂 the end", add_special_tokens=False)["input_ids"]
     ids = np.array([*tokenizer.convert_tokens_to_ids(nasty), *more])
     found = load_folder(trained)
-    probes, _ = choose(found, next(iter(found.values()))["metadata"]["model_fingerprint"])
+    probes, _ = choose_set(found, next(iter(found.values()))["metadata"]["model_fingerprint"])
     logits = np.zeros((len(probes.layers), len(ids)), dtype=np.float32)
     texts = [ShownText(attack, attack, ids, [""] * len(ids), np.zeros(len(ids), dtype=np.int8))]
     write_page(tmp_path / "page.html", "probes", **page_values(probes, tokenizer, texts, [logits], 64))

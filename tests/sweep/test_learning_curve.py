@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from utils.base.errors import UserError
 from utils.base.files import csv_text
 from utils.probes.logistic.solver import solve
-from utils.sweep.learning_curve import COLUMNS, SHARES, curve_rows, learning_curve_weights
+from utils.sweep.learning_curve import CURVE_COLUMNS, SHARES, curve_rows, learning_curve_weights
 
 
 def examples(n, groups, seed, direction=None, d=12):
@@ -101,8 +101,8 @@ def test_more_labels_help_where_there_is_something_to_learn_and_only_there():
 
 def test_rows_fit_the_columns_of_the_table():
     rows = curve(np.linspace(-1, 1, 12), penalties=(1e-2,))[-1]
-    text = csv_text(COLUMNS, rows)
-    assert len(text.splitlines()) == 14 and set(rows[0]) <= set(COLUMNS)
+    text = csv_text(CURVE_COLUMNS, rows)
+    assert len(text.splitlines()) == 14 and set(rows[0]) <= set(CURVE_COLUMNS)
     only_val = {key for key in rows[0] if not key.startswith("test_")}
     assert {"share", "draw", "n_train", "groups", "val_balanced_accuracy_low", "val_auc_high"} <= only_val
 

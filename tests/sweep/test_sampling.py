@@ -6,7 +6,14 @@ import pytest
 from utils.base.errors import UserError
 from utils.data.sequences import Sequences
 from utils.states.positions import Examples, examples_at
-from utils.sweep.sampling import Sampling, class_weights, draw_sample, matched_tokens, place, sample_for_training
+from utils.sweep.sampling import (
+    Sampling,
+    class_weights,
+    draw_sample,
+    matched_tokens,
+    place_among_equals,
+    sample_for_training,
+)
 
 
 def spans(documents=40, width=60, seed=0, kinds=30):
@@ -175,6 +182,6 @@ def test_a_class_that_is_lost_is_an_error_that_names_the_flag():
 
 
 def test_place_by_hand():
-    assert place(np.array([0.3, 0.1, 0.2, 0.4]), np.array([5, 5, 9, 5])).tolist() == [1, 0, 0, 2]
-    assert place(np.array([0.3, 0.1, 0.2]), np.array([5, 5, 5]), np.array([1, 2, 1])).tolist() == [1, 0, 0]
-    assert place(np.array([]), np.array([])).tolist() == []
+    assert place_among_equals(np.array([0.3, 0.1, 0.2, 0.4]), np.array([5, 5, 9, 5])).tolist() == [1, 0, 0, 2]
+    assert place_among_equals(np.array([0.3, 0.1, 0.2]), np.array([5, 5, 5]), np.array([1, 2, 1])).tolist() == [1, 0, 0]
+    assert place_among_equals(np.array([]), np.array([])).tolist() == []

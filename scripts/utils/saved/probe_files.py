@@ -12,19 +12,14 @@ import torch
 
 from utils.base.errors import UserError
 from utils.base.files import WriteTogether, fingerprint, load_tensors, save_tensors
-from utils.probes.kinds import KINDS
+from utils.probes.kinds import BY_NAME, FORMATS, KINDS
 from utils.states.positions import lag_name
 from utils.states.sites import ATTENTION, NAMED, Layer, layer_name
 
-FORMAT, VERSION = "linear-probe", 1
+VERSION = 1
 
 LONGEST_NAME = 100  # characters of a target in a file name
 
-OTHER_FORMATS = {
-    "mlp": "mlp-probe",
-    "attention": "attention-probe",  # by kind; all others are linear
-    "attention_features": "attention-features-probe",
-}
 
 METADATA = {
     "model": str,
@@ -74,12 +69,12 @@ def save_probe(files: WriteTogether, path: Path, state: Mapping[str, Any], metad
     """
     state = {name: torch.as_tensor(value).detach().cpu().float().clone() for name, value in state.items()}
     with files.open(path) as file:
-        save_tensors(file, OTHER_FORMATS.get(metadata["kind"], FORMAT), VERSION, {"state_dict": state, "metadata": metadata})
+        save_tensors(file, BY_NAME[metadata["kind"]].format, VERSION, {"state_dict": state, "metadata": metadata})
 
 
 def load_probe(path: Path | str) -> dict:
     """Read a probe file: {"state_dict": {weight [hidden_size], bias []} or what its kind has, "metadata": ...}"""
-    probe = load_tensors(path, (FORMAT, *OTHER_FORMATS.values()), VERSION, made_by="scripts/train_probe.py")
+    probe = load_tensors(path, FORMATS, VERSION, made_by="scripts/train_probe.py")
     problem = probe_problem(probe)
     if problem:
         raise UserError(f"{path} is not a sound probe: {problem}; make it with scripts/train_probe.py, or move it away")
@@ -98,7 +93,11 @@ def probe_problem(probe: dict) -> str | None:
     named = (*NAMED, ATTENTION)
     if not (isinstance(metadata["layer"], int) and metadata["layer"] >= 0 or metadata["layer"] in named):
         return f"its layer is {metadata['layer']!r}"
-    shapes = {"weight": (metadata["hidden_size"],), "bias": ()} if probe["format"] == FORMAT else dict.fromkeys(state)
+    shapes = (
+        {"weight": (metadata["hidden_size"],), "bias": ()}
+        if probe["format"] == BY_NAME["linear"].format
+        else dict.fromkeys(state)
+    )
     for name, shape in shapes.items():
         tensor = state.get(name)
         if not isinstance(tensor, torch.Tensor) or shape not in (None, tensor.shape):

@@ -1,18 +1,20 @@
-"""Which of the probes in a folder belong together: one model, target, kind, lag and seed, a probe for each layer."""
+"""Choose the probes of a folder that belong together: one model, target, kind, lag and seed, a probe for each layer."""
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from utils.base.errors import UserError
 from utils.probes.kinds import PAGE_KINDS
 from utils.saved.probe_files import load_probe
-from utils.states.sites import Layer, depth, layer_name
+from utils.states.sites import Layer, layer_depth, layer_name
 
-ANNOTATED = ("spans", "chains")  # tasks whose tokens are labelled by the characters that they cover
+ANNOTATED_TASKS = ("spans", "chains")  # tasks whose tokens are labelled by the characters that they cover
 RULE = re.compile(r"target|tokens|onsets|onsets_all|within [1-9]\d*")  # of a token's label: those that a page has words for
 PREFERRED = {"kind": "linear", "seed": 0}  # what is shown first where a folder has several; see preferred_lag
 
@@ -34,30 +36,32 @@ class ProbeSet:
 
     @property
     def common(self) -> dict:
-        """What all of them share: target, token, lag, seed, model, fingerprints, ..."""
+        """Give what all of them share: target, token, lag, seed, model, fingerprints, ..."""
         return self.metadata[0]
 
     @property
     def annotated(self) -> bool:
-        """Are they of spans or chains, so that a text's truth is known from its annotations only?"""
-        return task_of(self.common) in ANNOTATED
+        """Say whether they are of spans or chains, so that a text's truth is known from its annotations only?"""
+        return task_of(self.common) in ANNOTATED_TASKS
 
     @property
     def thresholds(self) -> list[float]:
-        """Of each probe, the logit above which it says "positive"."""
+        """Give for each probe the logit above which it says "positive"."""
         return [metadata["threshold"] for metadata in self.metadata]
 
 
-def task_of(metadata) -> str:
+def task_of(metadata: Mapping) -> str:
+    """Give the task that a probe was trained for."""
     return metadata.get("task", "token")
 
 
-def rule_of(metadata) -> str:
+def rule_of(metadata: Mapping) -> str:
+    """Give the rule by which its tokens were labelled."""
     return metadata.get("label_rule", "target")
 
 
-def label_flags(rule) -> dict:
-    """The flags of prepare_data.py that make labels by this rule.
+def label_flags(rule: str) -> dict:
+    """Give the flags of prepare_data.py that make labels by this rule.
 
     "within 8" -> {"onset_only": False, "onset_negatives": "others", "within": 8}
     """
@@ -68,9 +72,9 @@ def label_flags(rule) -> dict:
     }
 
 
-def load_folder(folder) -> dict[Path, dict]:
-    """{path: probe} of every probe file in the folder, by name."""
-    folder = Path(folder)
+def load_folder(place: Path | str) -> dict[Path, dict]:
+    """Load every probe file in the folder, by name: {path: probe}."""
+    folder = Path(place)
     if not folder.is_dir():
         problem = "is a file; give the folder of the probes" if folder.exists() else "does not exist"
         raise UserError(f"--probe_dir {folder} {problem}; train probes with scripts/train_probe.py --output_dir {folder}")
@@ -82,12 +86,12 @@ def load_folder(folder) -> dict[Path, dict]:
     return {path: load_probe(path) for path in paths}
 
 
-def most_common(probes, key) -> object:
-    """The value that most probes have; of equally many the first by file name."""
+def most_common(probes: Mapping[Path, dict], key: str) -> Any:
+    """Find the value that most probes have; of equally many the first by file name."""
     return Counter(probe["metadata"][key] for probe in probes.values()).most_common(1)[0][0]
 
 
-def require(probes, key, wanted, flag):
+def require_value(probes: Mapping[Path, dict], key: str, wanted: Any, flag: str) -> None:
     """Raise UserError where no probe has the value that was asked for."""
     there = sorted({probe["metadata"][key] for probe in probes.values()})
     if wanted is not None and wanted not in there:
@@ -97,12 +101,18 @@ def require(probes, key, wanted, flag):
         )
 
 
-def choose(
-    probes, model_fingerprint, lag=None, target=None, seed=None, kind=None
+def choose_set(
+    probes: Mapping[Path, dict],
+    model_fingerprint: str,
+    lag: int | None = None,
+    target: str | None = None,
+    seed: int | None = None,
+    kind: str | None = None,
 ) -> tuple[ProbeSet | None, dict[str, list[Path]]]:
-    """The probes of this model, and of one target, kind, lag, seed and dataset: those asked for, else linear ones, the next
-    token (of spans and chains: the token itself), seed 0 and else what most files are of. Returns them and the others, {why
-    they are left out: their paths}.
+    """Choose the probes of this model, and of one target, kind, lag, seed and dataset.
+
+    They are those asked for, else linear ones, of the next token (of spans and chains: the token itself), seed 0 and else
+    what most files are of. Return them and the others, {why they are left out: their paths}.
     """
     left_out: dict[str, list[Path]] = {}
     kept = dict(probes)
@@ -123,36 +133,36 @@ def choose(
             there = {probe["metadata"][key] for probe in kept.values()}
             wanted = first if first in there else most_common(kept, key)
         elif kept and key in FLAGS:
-            require(kept, key, wanted, FLAGS[key])
+            require_value(kept, key, wanted, FLAGS[key])
         for path, probe in list(kept.items()):
             if probe["metadata"][key] != wanted:
                 left_out.setdefault(why.format(**probe["metadata"]), []).append(path)
                 del kept[path]
-    return assemble(kept) if kept else None, left_out
+    return as_set(kept) if kept else None, left_out
 
 
-def without_page(metadata) -> str | None:
-    """Why a probe cannot be shown token by token, or None."""
+def without_page(metadata: Mapping) -> str | None:
+    """Say why a probe cannot be shown token by token, or None."""
     task, rule = task_of(metadata), rule_of(metadata)
     if metadata["kind"] not in PAGE_KINDS:
         return f"of kind {metadata['kind']!r}"
     if metadata.get("pool", "last") != "last":
         return f"of --pool {metadata['pool']}"
-    if task not in ANNOTATED and metadata["token"] is None or rule == "whole":
+    if task not in ANNOTATED_TASKS and metadata["token"] is None or rule == "whole":
         return "of whole sequences"
     return None if RULE.fullmatch(str(rule)) else f"of labels by the rule {rule!r}"
 
 
-def preferred_lag(probes) -> int:
-    """That of the data: the next token's, in spans and chains the token's own."""
-    return 0 if all(task_of(probe["metadata"]) in ANNOTATED for probe in probes.values()) else -1
+def preferred_lag(probes: Mapping[Path, dict]) -> int:
+    """Prefer the lag of the data: the next token's, in spans and chains the token's own."""
+    return 0 if all(task_of(probe["metadata"]) in ANNOTATED_TASKS for probe in probes.values()) else -1
 
 
-def assemble(probes) -> ProbeSet:
-    """Raises UserError where two files hold one layer's probe."""
+def as_set(probes: Mapping[Path, dict]) -> ProbeSet:
+    """Put the probes together in the order of their layers. Raise UserError where two files hold one layer's probe."""
 
     def place(path):
-        return depth(probes[path]["metadata"]["layer"])
+        return layer_depth(probes[path]["metadata"]["layer"])
 
     paths = sorted(probes, key=place)
     for one, other in zip(paths, paths[1:], strict=False):

@@ -1,23 +1,27 @@
-"""Saved probes of any kind, from folders or exports: which of them, what each was trained on, their logits on states."""
+"""Load saved probes of any kind, select among them, and compute their logits."""
 
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from utils.base.errors import UserError
 from utils.base.files import fingerprint
+from utils.data.sequences import Sequences
 from utils.probes.affine import linear_logits
 from utils.probes.attention import AttentionProbes, Ragged
-from utils.probes.kinds import KINDS
+from utils.probes.kinds import BY_NAME, KINDS, trained_share
 from utils.probes.mlp import NAMES, MLPProbes
 from utils.saved.export import probe_name, read_export
 from utils.saved.probe_sets import load_folder
 from utils.scores.choice import score_to_choose_by
-from utils.states.sites import ATTENTION
+from utils.states.sites import ATTENTION, Layer
+from utils.states.source import Source
 
 EXPORT = ".safetensors"
 SEEN = ("train", "val")  # the splits whose texts a probe was trained on or chosen by
@@ -25,8 +29,12 @@ SEEN = ("train", "val")  # the splits whose texts a probe was trained on or chos
 
 @dataclass(frozen=True)
 class SavedProbe:
-    """folder: as it was given, or the export; file: the probe's own path, of an export with its name after a #; state:
-    tensors by name; metadata: what the file says of the probe.
+    """A probe from a file.
+
+    folder    as it was given, or the export
+    file      the probe's own path, of an export with its name after a #
+    state     tensors by name
+    metadata  what the file says of the probe
     """
 
     folder: str
@@ -34,20 +42,21 @@ class SavedProbe:
     state: dict
     metadata: dict
 
-    def __getattr__(self, name):
-        """target, layer, lag, kind, seed, threshold, model, ...: of the metadata."""
+    def __getattr__(self, name: str) -> Any:
+        """Give target, layer, lag, kind, seed, threshold, model, ...: of the metadata."""
         if name in ("metadata", "state") or name not in self.metadata:
             raise AttributeError(name)
         return self.metadata[name]
 
     @property
     def reading(self) -> tuple[str, int]:
-        """(pool, attention segments; 0 where it reads states)"""
-        segments = self.metadata.get("attention_segments", 4) if self.kind == "attention_features" else 0
+        """Give (pool, attention segments; 0 where it reads states)."""
+        segments = self.metadata.get("attention_segments", 4) if BY_NAME[self.kind].reads == "attention rows" else 0
         return self.metadata.get("pool", "last"), segments
 
     @cached_property
     def fingerprint(self) -> str:
+        """Identify the probe by its tensors and its threshold."""
         return fingerprint(
             *(part for name in sorted(self.state) for part in (name, self.state[name].numpy())), self.threshold
         )
@@ -63,27 +72,25 @@ class SavedProbe:
 
     @property
     def trained_share(self) -> float:
-        """The share of positives, as they counted in the loss, that the logits speak of; NaN where they have no scale or the
-        file does not tell (see utils.scores.calibration).
+        """Compute the share of positives, as they counted in the loss, that the logits speak of.
+
+        NaN where they have no scale or the file does not tell (see utils.scores.calibration).
         """
-        if self.kind.startswith("mass_mean"):
-            return 0.5 if self.kind == "mass_mean_tilted" else float("nan")
         sampling, scores = self.metadata.get("sampling"), self.metadata.get("metrics", {}).get("train")
         if not sampling or not scores or "class_balance" not in sampling:
-            return float("nan")
+            return trained_share(self.kind, 0, 0, weighted=False)
         positives, negatives = scores["tp"] + scores["fn"], scores["tn"] + scores["fp"]
-        if sampling["class_balance"] == "weighted" and positives:
-            positives *= min(negatives / positives, sampling.get("pos_weight_cap") or np.inf)
-        return positives / (positives + negatives) if positives + negatives else float("nan")
+        weighted = sampling["class_balance"] == "weighted"
+        return trained_share(self.kind, positives, negatives, weighted, sampling.get("pos_weight_cap"))
 
     @cached_property
     def seen_hashes(self) -> frozenset | None:
-        """The hashes of the texts that it was trained on or chosen by; None where the file does not tell."""
+        """Collect the hashes of the texts that it was trained on or chosen by; None where the file does not tell."""
         texts = self.metadata.get("texts") or {}
         return frozenset(text for split in SEEN for text in texts[split]) if set(SEEN) <= set(texts) else None
 
-    def has_seen(self, sequences) -> np.ndarray | None:
-        """bool [documents of the preparation]: its training or validation texts; None where nobody can tell."""
+    def has_seen(self, sequences: Sequences) -> np.ndarray | None:
+        """Mark, of the documents of a preparation, its training or validation texts; None where nobody can tell."""
         metadata, hashes = sequences.metadata, sequences.metadata.get("document_hashes")
         if hashes is not None and self.seen_hashes is not None:
             return np.array([text in self.seen_hashes for text in hashes])
@@ -92,8 +99,8 @@ class SavedProbe:
         return None
 
 
-def load_probes(paths) -> list[SavedProbe]:
-    """Of folders of probe_*.pth and of exports (*.safetensors), in this order; what is given twice is read once."""
+def load_probes(paths: Iterable[Path | str]) -> list[SavedProbe]:
+    """Load folders of probe_*.pth and exports (*.safetensors), in this order; what is given twice is read once."""
     probes, places = [], set()
     for path in paths:
         if Path(path).resolve() in places:
@@ -107,8 +114,11 @@ def load_probes(paths) -> list[SavedProbe]:
     return probes
 
 
-def chosen_probes(probes, **wanted) -> list[SavedProbe]:
-    """Those whose kind, layer, lag and seed are among the values wanted of each; None: all. Raises UserError for none."""
+def chosen_probes(probes: list[SavedProbe], **wanted: Sequence | None) -> list[SavedProbe]:
+    """Keep those whose kind, layer, lag and seed are among the values wanted of each (None: all).
+
+    Raise UserError where none is left.
+    """
     flags = {"kind": "probe", "layer": "layers"}
     for name, values in wanted.items():
         if values is None:
@@ -124,8 +134,8 @@ def chosen_probes(probes, **wanted) -> list[SavedProbe]:
     return probes
 
 
-def require_one_model(probes):
-    """Raises UserError for probes of several models or tokenizers, and for kinds that this suite does not know."""
+def require_one_model(probes: Sequence[SavedProbe]) -> None:
+    """Raise UserError for probes of several models or tokenizers, and for kinds that this suite does not know."""
     first = probes[0]
     for probe in probes:
         if probe.kind not in KINDS:
@@ -139,22 +149,25 @@ def require_one_model(probes):
                 )
 
 
-def logits_of(probes, source, split) -> np.ndarray:
-    """float32 [probes, n]: each on the examples of the source that it reads; those that are alike together."""
+def logits_of(probes: Sequence[SavedProbe], source: Source, split: str) -> np.ndarray:
+    """Compute each probe's logits on the examples that it reads, those that are alike together: float32 [probes, n]."""
     alike = defaultdict(list)
     for index, probe in enumerate(probes):
         shapes = tuple((name, tuple(tensor.shape)) for name, tensor in sorted(probe.state.items()))
-        alike[probe.layer, probe.kind == "attention", shapes].append(index)
+        alike[probe.layer, BY_NAME[probe.kind].reads == "sequences", shapes].append(index)
     result = np.empty((len(probes), len(source.rows[split])), dtype=np.float32)
     for (layer, attends, _), which in alike.items():
         names = probes[which[0]].state
         state = {name: torch.stack([probes[index].state[name] for index in which]) for name in names}
-        result[which] = of_layer(state, layer, attends, source, split)
+        result[which] = layer_logits(state, layer, attends, source, split)
     return result
 
 
-def of_layer(state, layer, attends, source, split) -> np.ndarray:
-    """float32 [probes, n]; state: tensors by name, [probes, ...], of probes of one kind that read one layer."""
+def layer_logits(state: dict[str, torch.Tensor], layer: Layer, attends: bool, source: Source, split: str) -> np.ndarray:
+    """Compute the logits of probes of one kind that read one layer: float32 [probes, n].
+
+    state: tensors by name, [probes, ...]; attends: whether they read whole sequences.
+    """
     if layer == ATTENTION:
         return linear_logits(source.attention(split), state["weight"].numpy(), state["bias"].numpy())
     matrices = source.of_layer(split, layer)
@@ -164,3 +177,12 @@ def of_layer(state, layer, attends, source, split) -> np.ndarray:
     if set(NAMES) <= set(state):
         return MLPProbes(*(state[name][None] for name in NAMES)).logits(matrices)[0]
     return linear_logits(matrices, state["weight"].numpy(), state["bias"].numpy())
+
+
+def precision_to_load(asked: str, metadata: Iterable[dict]) -> str:
+    """Choose the precision of the model: float16 where all probes were trained in it and nothing else is asked for.
+
+    A loading in float16 has a fingerprint of its own.
+    """
+    trained_in = {one.get("model_dtype") for one in metadata}
+    return "float16" if asked == "auto" and trained_in == {"float16"} else asked

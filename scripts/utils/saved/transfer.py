@@ -18,7 +18,7 @@ from utils.saved.tables import BASELINES, METRICS
 from utils.scores.intervals import FEWEST
 
 TABLE, MATRIX = "transfer.csv", "transfer_matrix.csv"
-KEY = (
+TRANSFER_KEY = (
     "probe_file",
     "probe_target",
     "layer_idx",
@@ -30,7 +30,7 @@ KEY = (
     "target",
     "split",
 )
-SCORES = (
+TRANSFER_SCORES = (
     "auc",
     "auc_low",
     "auc_high",
@@ -76,8 +76,8 @@ OF_PROBE = (
     "probe_dataset_fingerprint",
 )
 OWNER = ("model", "model_fingerprint")
-COLUMNS = (*KEY, *SCORES, *COUNTS, *OF_PROBE, *OWNER)
-NUMBERS = {*SCORES, *COUNTS, "probe_val_auc", "probe_val_score", "lag"}
+TRANSFER_COLUMNS = (*TRANSFER_KEY, *TRANSFER_SCORES, *COUNTS, *OF_PROBE, *OWNER)
+NUMBERS = {*TRANSFER_SCORES, *COUNTS, "probe_val_auc", "probe_val_score", "lag"}
 OF_ROW = ("layer_idx", "seed", "probe_val_auc", "probe_chosen_by", "probe_val_score")  # of the probe of a row
 ROW = ("probe_dir", "probe_target", "probe", "lag")  # a row of the matrix
 CONTENTS = {"probe_file": "probe_fingerprint", "data_file": "dataset_fingerprint"}  # what a file held when it was read
@@ -136,7 +136,7 @@ def matrix_of(table: Sequence[Mapping]) -> Matrix:
     """
     best, cells = {}, {}
     for row in table:
-        row = {name: as_number(row.get(name)) if name in NUMBERS else str(row[name]) for name in COLUMNS}
+        row = {name: as_number(row.get(name)) if name in NUMBERS else str(row[name]) for name in TRANSFER_COLUMNS}
         key, score = tuple(row[name] for name in ROW), row["probe_val_score"]
         if key not in best or score > best[key][0] or math.isnan(best[key][0]) and not math.isnan(score):
             best[key] = score, row["probe_file"]
@@ -267,8 +267,8 @@ def model_conflict(path: Path, probe: SavedProbe) -> str | None:
         rows = read_csv(path)
     except UserError as error:
         return f"cannot be kept beside the new results ({error})"
-    if path.name == TABLE and rows and set(rows[0]) != set(COLUMNS):
-        odd = sorted(map(str, set(rows[0]).symmetric_difference(COLUMNS)))
+    if path.name == TABLE and rows and set(rows[0]) != set(TRANSFER_COLUMNS):
+        odd = sorted(map(str, set(rows[0]).symmetric_difference(TRANSFER_COLUMNS)))
         return f"has other columns than this suite's: {', '.join(odd)}"
     for row in rows:
         if row.get("model_fingerprint") != probe.model_fingerprint:
@@ -284,12 +284,12 @@ def merge_transfer(results_dir: Path | str, rows: Sequence[dict], drop: bool) ->
     or a dataset that was evaluated now, no row stays that was made when its file held something else.
     """
     kept = [] if drop else read_csv(Path(results_dir) / TABLE)
-    new = {tuple(str(row[name]) for name in KEY) for row in rows}
+    new = {tuple(str(row[name]) for name in TRANSFER_KEY) for row in rows}
     now = {(what, row[what]): row[what_it_is] for row in rows for what, what_it_is in CONTENTS.items()}
     kept = [
         row
         for row in kept
-        if tuple(row[name] for name in KEY) not in new
+        if tuple(row[name] for name in TRANSFER_KEY) not in new
         and all(now.get((what, row[what]), row[what_it_is]) == row[what_it_is] for what, what_it_is in CONTENTS.items())
     ]
     return kept + list(rows)
@@ -297,7 +297,7 @@ def merge_transfer(results_dir: Path | str, rows: Sequence[dict], drop: bool) ->
 
 def write_transfer(results_dir: Path | str, table: Sequence[dict], matrix: Matrix, pages: Mapping[str, str]) -> list[Path]:
     """transfer.csv, transfer_matrix.csv and the pages, {name: text}: all of them or none. Returns their paths."""
-    texts = {TABLE: csv_text(COLUMNS, table), MATRIX: matrix_text(matrix), **pages}
+    texts = {TABLE: csv_text(TRANSFER_COLUMNS, table), MATRIX: matrix_text(matrix), **pages}
     with WriteTogether() as files:
         for name, text in texts.items():
             with files.open(Path(results_dir) / name) as file:

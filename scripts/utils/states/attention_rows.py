@@ -19,12 +19,12 @@ import torch
 from torch import nn
 
 from utils.base.errors import UserError
+from utils.model.anatomy import TOKENS_READ
 from utils.model.language_model import LanguageModel
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-TOKENS_READ = 8
 ABOVE_ONE = 1.01  # rounding of weights that sum to 1; with attention sinks they sum to less
 NEARLY_NONE = 1e-6  # spread evenly over the text and added: a head that looks only at special tokens reads as even
 BYTES_AT_A_TIME = 2**26  # of float32 weights that are cut into segments together

@@ -13,12 +13,12 @@ from utils.states.positions import ReadPlan
 from utils.states.sites import EMBED, FINAL_NORM, Layer, every_layer
 
 # How far two ways to the same state may lie apart, as a part of its norm, at the worst token: rounding, no more.
-TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.03, torch.bfloat16: 0.2}
+STATE_TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.03, torch.bfloat16: 0.2}
 SAME_KERNELS = {torch.float32: 1e-4, torch.float16: 0.01, torch.bfloat16: 0.05}  # where shapes are the same too
 FLOAT16_MOST = 65504
 
 
-States = dict[Layer, torch.Tensor]  # of one sequence: [tokens, hidden_size] by layer
+LayerStates = dict[Layer, torch.Tensor]  # of one sequence: [tokens, hidden_size] by layer
 TokenIds = Sequence[list[int]]  # of sequences, special tokens included
 
 
@@ -44,9 +44,9 @@ def check_states(language_model: LanguageModel, framed: TokenIds) -> list[Check]
     ]
 
 
-def states_of(language_model: LanguageModel, ids: list[int], layers: Sequence[Layer]) -> States:
+def states_of(language_model: LanguageModel, ids: list[int], layers: Sequence[Layer]) -> LayerStates:
     """Read one sequence by itself, by way of the pass."""
-    found: States = {}
+    found: LayerStates = {}
     input_ids = torch.tensor([list(ids)])
     forward(
         language_model,
@@ -69,7 +69,7 @@ def worst(pairs: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> float:
     return max(float(distance(*pair).nan_to_num(torch.inf).max()) for pair in pairs)
 
 
-def check_overflow(language_model: LanguageModel, layers: Sequence[Layer], single: Sequence[States]) -> Check:
+def check_overflow(language_model: LanguageModel, layers: Sequence[Layer], single: Sequence[LayerStates]) -> Check:
     """Check that every state is finite, and say whether it would be in float16."""
     dtype = str(language_model.dtype).removeprefix("torch.")
     largest = {
@@ -91,7 +91,7 @@ def check_overflow(language_model: LanguageModel, layers: Sequence[Layer], singl
 
 
 @torch.inference_mode()
-def check_hooks(language_model: LanguageModel, framed: TokenIds, single: Sequence[States]) -> Check:
+def check_hooks(language_model: LanguageModel, framed: TokenIds, single: Sequence[LayerStates]) -> Check:
     """Compare what the hooks read with transformers' output_hidden_states, layer by layer: layer k against
     hidden_states[k + 1], embed against [0], the state after the last norm against the last.
     """
@@ -134,12 +134,12 @@ def check_hooks(language_model: LanguageModel, framed: TokenIds, single: Sequenc
     return Check("hooks", errors[layer] <= limit, detail, "this architecture is read wrongly: choose another")
 
 
-def check_batches(language_model: LanguageModel, framed: TokenIds, single: Sequence[States]) -> Check:
+def check_batches(language_model: LanguageModel, framed: TokenIds, single: Sequence[LayerStates]) -> Check:
     """Check that a padded batch, read as train_probe reads it, gives the states of its sequences read one by one."""
     sequences = as_sequences(framed)
     sequence, position = np.nonzero(np.arange(sequences.input_ids.shape[1]) < sequences.lengths[:, None])
     layers = every_layer(language_model.anatomy)
-    limit = TOLERANCE[language_model.dtype]
+    limit = STATE_TOLERANCE[language_model.dtype]
     error = dict.fromkeys(layers, 0.0)
     run = Pass(language_model, sequences, ReadPlan(sequence, position, tuple(layers)), len(framed))
     for layer, rows, values in read_batches(run):
@@ -180,7 +180,7 @@ def check_padding_side(language_model: LanguageModel, framed: TokenIds, layers: 
             input_ids[row, where], mask[row, where] = torch.tensor(ids), 1
         found[side] = {}
         forward(language_model, input_ids, mask, layers, lambda layer, state, to=found[side]: to.__setitem__(layer, state))
-    limit = TOLERANCE[language_model.dtype]
+    limit = STATE_TOLERANCE[language_model.dtype]
     error = worst(
         (found["left"][layer][row, : len(ids)], found["right"][layer][row, : len(ids)])
         for layer in layers
@@ -200,7 +200,7 @@ def check_later_tokens(language_model: LanguageModel, framed: TokenIds, layers: 
     half = len(ids) // 2
     other = [*ids[:half], *ids[half:][::-1]]
     states, changed = (states_of(language_model, each, layers) for each in (ids, other))
-    limit = TOLERANCE[language_model.dtype]
+    limit = STATE_TOLERANCE[language_model.dtype]
     moved = worst((changed[layer][:half], states[layer][:half]) for layer in layers)
     own = worst((changed[layer][half:], states[layer][half:]) for layer in layers)
     detail = (

@@ -67,7 +67,7 @@ def layer_name(layer: Layer) -> str:
     return f"layer{layer}" if isinstance(layer, int) else layer
 
 
-def depth(layer: Layer) -> float:
+def layer_depth(layer: Layer) -> float:
     """Give a sort key that puts embed first and final_norm after every block."""
     if isinstance(layer, int):
         return layer
@@ -76,4 +76,4 @@ def depth(layer: Layer) -> float:
 
 def deepest_block(layers: Iterable[Layer], anatomy: Anatomy) -> int:
     """Find the last block that must be run to read these layers; -1 where the embeddings suffice."""
-    return int(min(max(map(depth, layers)), len(anatomy.blocks) - 1))
+    return int(min(max(map(layer_depth, layers)), len(anatomy.blocks) - 1))

@@ -116,7 +116,7 @@ def collect_in_memory(run: Pass, tick: Tick) -> StateTable:
     """Run the whole pass into one part. tick(tokens) is called as sequences are done."""
     part = empty_part(run, len(run.plan))
     for first, last in ranges(run):
-        fill(part, run, first, last, tick)
+        fill_part(part, run, first, last, tick)
     return StateTable(list(run.plan.layers), [part])
 
 
@@ -124,14 +124,14 @@ def collect_on_disk(folder: Path | str, run: Pass, tick: Tick) -> StateTable:
     """Run the pass into shards of one folder named by what they hold; shards that are there already are used."""
     folder = find_folder(Path(folder), run)
     require_writable_folder(folder, "--cache_dir")
-    index = read_index(folder)
+    index = read_shard_index(folder)
     if index is None:
         index = {
             "format": FORMAT,
             "version": VERSION,
             "layers": list(run.plan.layers),
             "rows": len(run.plan),
-            "own": hash_of(run.own_targets),
+            "own": targets_hash(run.own_targets),
             "shards": ranges(run),
         }
         write_json(folder / "index.json", index)
@@ -142,7 +142,7 @@ def collect_on_disk(folder: Path | str, run: Pass, tick: Tick) -> StateTable:
         if read_shard(path) is None:
             start, end = np.searchsorted(run.plan.sequence, [first, last])
             part = empty_part(of_all, int(end - start))
-            fill(part, of_all, first, last, tick, offset=int(start))
+            fill_part(part, of_all, first, last, tick, offset=int(start))
             write_shard(path, part)
         else:
             tick(int(run.sequences.lengths[first:last].sum()))
@@ -175,8 +175,11 @@ def empty_part(run: Pass, rows: int) -> dict[str, torch.Tensor]:
     return part
 
 
-def fill(part: dict[str, torch.Tensor], run: Pass, first: int, last: int, tick: Tick, offset: int = 0) -> None:
-    """Read sequences first to last - 1 into the part. offset: the row of the plan with which the part begins."""
+def fill_part(part: dict[str, torch.Tensor], run: Pass, first: int, last: int, tick: Tick, offset: int = 0) -> None:
+    """Read sequences first to last - 1 into the part.
+
+    offset: the row of the plan with which the part begins.
+    """
     layers, plan = run.plan.layers, run.plan
     where = {layer: index for index, layer in enumerate(layers)}
     for reading, of_plan, values in read_batches(run, first, last):
@@ -193,15 +196,15 @@ def fill(part: dict[str, torch.Tensor], run: Pass, first: int, last: int, tick: 
 
 
 def find_folder(cache: Path, run: Pass) -> Path:
-    """Find the folder of these rows that holds at least what is asked, whole; else name the one to fill with just this."""
-    plan, own = run.plan, hash_of(run.own_targets)
+    """Find the folder of these rows that holds at least what is asked, whole; else name the one to fill_part with just this."""
+    plan, own = run.plan, targets_hash(run.own_targets)
     how = [run.sequences.text_start, plan.pool, plan.segments] if plan.pool != "last" or plan.segments else []
     how += [] if plan.attended is None else [plan.attended]
     model = run.model
     data = run.sequences.content_hash()
     key = fingerprint(model.fingerprint, str(model.dtype), data, plan.sequence, plan.position, *how)
     for folder in sorted(cache.glob(f"{key}-*")):
-        index = read_index(folder)
+        index = read_shard_index(folder)
         if (
             index
             and set(plan.layers) <= set(index["layers"])
@@ -212,12 +215,12 @@ def find_folder(cache: Path, run: Pass) -> Path:
     return cache / f"{key}-{fingerprint(list(plan.layers), own)[:8]}"
 
 
-def hash_of(own_targets: np.ndarray | None) -> str | None:
+def targets_hash(own_targets: np.ndarray | None) -> str | None:
     """Hash the own targets of a plan, where it has some."""
     return None if own_targets is None else fingerprint(np.asarray(own_targets))
 
 
-def read_index(folder: Path) -> dict | None:
+def read_shard_index(folder: Path) -> dict | None:
     """Read what a folder of shards holds; None where there is no index. Raise UserError for another format."""
     try:
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))

@@ -15,7 +15,7 @@ from utils.saved.probe_files import load_probe
 from utils.states.matrices import Matrices
 from utils.states.sites import ATTENTION
 from utils.states.source import Source
-from utils.sweep.learning_curve import COLUMNS, curve_rows, learning_curve_weights
+from utils.sweep.learning_curve import CURVE_COLUMNS, curve_rows, learning_curve_weights
 from utils.sweep.learning_curve import FILE as CURVE
 from utils.sweep.outcome import Probe, Sweep, run_name
 from utils.sweep.report import direction_line
@@ -114,7 +114,7 @@ def write_learning_curve(run: Run, sweeps: Sequence[Sweep], sources: Mapping[tup
         rows += curve_rows(common, columns, solutions, states, examples)
     path = Path(run.output.results) / CURVE
     with WriteTogether() as files, files.open(path) as file:
-        file.write(csv_text(COLUMNS, rows).encode("utf-8"))
+        file.write(csv_text(CURVE_COLUMNS, rows).encode("utf-8"))
     return f"wrote {path}: {len(rows)} logistic probes on 1/16 to all of the training examples"
 
 

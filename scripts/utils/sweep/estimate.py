@@ -21,7 +21,7 @@ from utils.states.extraction import LONG_RUN, Reading, plans_of
 from utils.states.forward_pass import Pass, read_batch
 from utils.states.matrices import CHUNK_BYTES, Matrices
 from utils.states.positions import Examples, Question, ReadPlan
-from utils.states.store import StateTable, empty_part, fill, find_folder, read_index, shard_path, table_bytes
+from utils.states.store import StateTable, empty_part, fill_part, find_folder, read_shard_index, shard_path, table_bytes
 from utils.sweep.fits import Fitting
 
 MEASURED_BATCHES = 6  # of each split, spread over it; or as many as fit into MOST_SECONDS, but at least one ...
@@ -97,7 +97,7 @@ def largest_batch(planned: PlannedRun, language_model: LanguageModel) -> tuple[i
     """Find how many of the longest sequences of train fit into memory together, and say how that is known.
 
     On a GPU batches are doubled until one does not fit; elsewhere, where that would bring the machine down, one batch's
-    memory is measured. No batch is tried that the data could not fill.
+    memory is measured. No batch is tried that the data could not fill_part.
     """
     anatomy, sequences, plan = language_model.anatomy, planned.splits["train"], planned.plans["train"]
     batch_size = min(planned.reading.batch_size, max(map(len, planned.splits.values())))
@@ -137,7 +137,7 @@ def share_in_cache(planned: PlannedRun, language_model: LanguageModel) -> float:
     if planned.folder is not None and Path(planned.folder).is_dir():
         for run in planned.passes(language_model):
             folder = find_folder(Path(planned.folder), run)
-            index = read_index(folder)
+            index = read_shard_index(folder)
             for first, last in index["shards"] if index else ():
                 if shard_path(folder, first, last).exists():
                     done += int(run.sequences.lengths[first:last].sum())
@@ -188,7 +188,7 @@ def read_one_batch(run: Pass, first: int) -> None:
     """Read the batch that begins with this sequence, and drop it."""
     last = min(first + run.batch_size, len(run.sequences))
     start, end = map(int, np.searchsorted(run.plan.sequence, [first, last]))
-    fill(empty_part(run, end - start), run, first, last, lambda tokens: None, offset=start)
+    fill_part(empty_part(run, end - start), run, first, last, lambda tokens: None, offset=start)
 
 
 def seconds_of_training(

@@ -1,10 +1,10 @@
-"""Score the fits of a sweep: choose on validation, judge once on test, compare with what a probe must beat."""
+"""Score the fits of a sweep: choose on validation, judge once on test, compare_with_others with what a probe must beat."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from utils.probes.kinds import KINDS
+from utils.probes.kinds import trained_share
 from utils.scores.baselines import all_sequence_baselines, all_token_baselines
 from utils.scores.controls import selectivity
 from utils.scores.differences import paired_differences
@@ -127,7 +127,7 @@ def score_baselines(fitting: Fitting, logits: dict, task: Task, prevalence: floa
     return result
 
 
-def compare(sweep: Sweep, baseline: dict) -> None:
+def compare_with_others(sweep: Sweep, baseline: dict) -> None:
     """Measure how much better each chosen probe ranks than the best baseline, and than its twin on random weights.
 
     The differences are paired. baseline: {split: logits [n]}.
@@ -183,10 +183,6 @@ def share_in_training(fitting: Fitting, task: Task, kind: str, seed: int = 0) ->
 
     NaN for kinds whose logits have no scale. seed: its index.
     """
-    if kind.startswith("mass_mean"):
-        return 0.5 if kind == "mass_mean_tilted" else float("nan")  # the bias lies midway between the classes
     labels = task.labels["train"][0][task.in_sample[:, seed]]
     positives, negatives = int((labels == 1).sum()), int((labels == 0).sum())
-    if kind in KINDS and fitting.class_balance == "weighted":
-        positives *= min(negatives / positives, fitting.pos_weight_cap or np.inf)
-    return positives / (positives + negatives)
+    return trained_share(kind, positives, negatives, fitting.class_balance == "weighted", fitting.pos_weight_cap)

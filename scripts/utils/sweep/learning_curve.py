@@ -10,7 +10,7 @@ All parts are row weights of one `solve`, whose mean and scale are those of all 
     row_weights, columns = learning_curve_weights(train.groups, train.labels, None)
     found = solve(states, np.repeat(train.labels[:, None], len(columns), axis=1), row_weights, penalties)
     rows = curve_rows(common, columns, found, {"val": val_states, "test": test_states}, {"val": val, "test": test})
-    csv_text(COLUMNS, rows)
+    csv_text(CURVE_COLUMNS, rows)
 """
 
 from fractions import Fraction
@@ -24,7 +24,7 @@ from utils.scores.thresholds import choose_threshold
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 FEWEST_GROUPS = 2  # in the smallest share, on average: with fewer a curve of groups says which group was drawn
-SCORES = (
+CURVE_SCORES = (
     "balanced_accuracy",
     "balanced_accuracy_low",
     "balanced_accuracy_high",
@@ -39,7 +39,7 @@ CHUNK = 2**22  # numbers of the states that are turned into float64 at a time
 # One row a share and draw. share: of the training examples; draw: which random order; unit: what was drawn, "group" or
 # "example"; n_train, positives, groups: examples trained on, those of label 1, the groups they come from; l2: chosen on
 # validation; converged: whether the solver says so; then the scores of each split with their intervals over groups.
-COLUMNS = (
+CURVE_COLUMNS = (
     "target",
     "layer",
     "lag",
@@ -53,7 +53,7 @@ COLUMNS = (
     "groups",
     "l2",
     "converged",
-    *(f"{split}_{name}" for split in ("val", "test") for name in SCORES),
+    *(f"{split}_{name}" for split in ("val", "test") for name in CURVE_SCORES),
     "model",
     "model_fingerprint",
     "dataset_fingerprint",
@@ -122,7 +122,7 @@ def curve_rows(common, columns, solutions, states, examples) -> list[dict]:
         row = {**common, **column, "l2": solutions.penalties[best], "converged": bool(solutions.converged[index, best])}
         for split, values in logits.items():
             found = scores(values[index, best], examples[split].labels, examples[split].groups, thresholds[best])
-            row.update({f"{split}_{name}": found[name] for name in SCORES})
+            row.update({f"{split}_{name}": found[name] for name in CURVE_SCORES})
         result.append(row)
     return result
 

@@ -45,18 +45,18 @@ def draw_sample(examples, sequences, settings, seed) -> np.ndarray:
     """
     documents = sequences.documents[examples.sequence]
     kept = some_documents(documents, settings, seed)
-    require_both_classes(examples.labels[kept], "--max_train_docs", settings.max_documents)
+    require_classes(examples.labels[kept], "--max_train_docs", settings.max_documents)
     if settings.negatives_per_doc is not None or settings.token_matched:
         kept = kept[some_negatives(examples[kept], sequences, documents[kept], settings, seed)]
-        require_both_classes(examples.labels[kept], "--negatives_per_doc", settings.negatives_per_doc)
+        require_classes(examples.labels[kept], "--negatives_per_doc", settings.negatives_per_doc)
     kept = kept[balanced(examples.labels[kept], settings, seed)]
-    require_both_classes(examples.labels[kept], "--pos_weight_cap", settings.pos_weight_cap)
+    require_classes(examples.labels[kept], "--pos_weight_cap", settings.pos_weight_cap)
     kept = kept[same_share(examples.labels[kept], settings.max_tokens, seed)]
-    require_both_classes(examples.labels[kept], "--max_train_tokens", settings.max_tokens)
+    require_classes(examples.labels[kept], "--max_train_tokens", settings.max_tokens)
     return kept
 
 
-def require_both_classes(labels, flag, value):
+def require_classes(labels, flag, value):
     for label, kind in ((1, "positive"), (0, "negative")):
         if not (labels == label).any():
             raise UserError(f"{flag} {value} leaves no {kind} to train on; make it larger")
@@ -84,13 +84,13 @@ def some_negatives(examples, sequences, documents, settings, seed) -> np.ndarray
         _, tokens = matched_tokens(examples, sequences)
         unmatched = ~np.isin(tokens[rows], tokens[examples.labels == 1])
         most = len(rows) if settings.most_of_a_token is None else settings.most_of_a_token
-        within = place(turn, documents[rows], tokens[rows]) < most
+        within = place_among_equals(turn, documents[rows], tokens[rows]) < most
         if settings.negatives_per_doc is None:
             within &= ~unmatched
         rows, turn, unmatched = rows[within], turn[within], unmatched[within]
     if settings.negatives_per_doc is not None:
         matched_first = np.argsort(np.lexsort((turn, unmatched)))
-        rows = rows[place(matched_first, documents[rows]) < settings.negatives_per_doc]
+        rows = rows[place_among_equals(matched_first, documents[rows]) < settings.negatives_per_doc]
     return np.sort(np.concatenate([np.flatnonzero(examples.labels == 1), rows]))
 
 
@@ -110,10 +110,10 @@ def matched_tokens(examples, sequences) -> tuple[str, np.ndarray]:
     )
 
 
-def place(turn, *keys) -> np.ndarray:
+def place_among_equals(turn, *keys) -> np.ndarray:
     """int64 [n]: how many rows with the same keys come before each, by turn.
 
-    place([.3, .1, .2], ["a", "a", "b"]) -> [1, 0, 0]
+    place_among_equals([.3, .1, .2], ["a", "a", "b"]) -> [1, 0, 0]
     """
     order = np.lexsort((turn, *keys))
     new = np.ones(len(order), dtype=bool)

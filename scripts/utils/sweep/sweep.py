@@ -12,7 +12,7 @@ from utils.scores.controls import control_labels, shuffled_labels
 from utils.states.positions import Question
 from utils.states.source import Source
 from utils.sweep.fits import Fits, Fitting, Task, fit
-from utils.sweep.judging import compare, judge, score_baselines
+from utils.sweep.judging import compare_with_others, judge, score_baselines
 from utils.sweep.outcome import Sweep
 from utils.sweep.tracked_runs import Runs
 
@@ -79,7 +79,7 @@ def answer(
         task=task,
         random_weights=random_probes,
     )
-    compare(sweep, baselines[best])
+    compare_with_others(sweep, baselines[best])
     for kind, runs in logged.items():
         runs.finish([probe for probe in sweep.chosen if probe.kind == kind])
     return sweep

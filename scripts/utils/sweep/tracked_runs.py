@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from utils.base.tracking import NoTracking, Wandb
+from utils.probes.kinds import BY_NAME
 from utils.states.positions import Question, lag_name
 from utils.states.sites import Layer, layer_name
 from utils.sweep.fits import Fitting
@@ -25,7 +26,7 @@ class Runs:
         """Start them. group: their name together (None: by the lag); common: what their configurations share."""
         lag, target = question.lag, question.name if question.metadata["of_several"] else None
         group = group or f"layer-sweep-{lag_name(lag)}"
-        self._single = kind in ("linear", "mlp", "attention")
+        self._single = BY_NAME[kind].descends
         names = [(layer, seed) for seed in fitting.seeds for layer in layers] if self._single else [None]
         together = "_".join(filter(None, [kind, lag_name(lag), target]))
         trained = {name: getattr(fitting, name) for name in ("epochs", "learning_rate", "weight_decay", "pos_weight_cap")}
