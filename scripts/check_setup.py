@@ -9,16 +9,14 @@ from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.errors import UserError
 from utils.base.progress import Progress, readable_time
 from utils.base.stopwatch import Stopwatch
+from utils.states.flags import add_model_flags, add_reading_flags, reading_of
 from utils.sweep.flags import (
     add_data_flags,
-    add_model_flags,
-    add_reading_flags,
     add_training_flags,
     asking_of,
     check_flags,
     files_of,
     fitting_of,
-    reading_of,
     sampling_of,
 )
 

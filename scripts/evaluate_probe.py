@@ -8,8 +8,8 @@ from utils.base.cli.parser import Parser, lag_list, name_list, number, number_li
 from utils.base.errors import UsageError, UserError
 from utils.base.files import require_writable_folder
 from utils.probes.kinds import KINDS
+from utils.states.flags import add_model_flags
 from utils.states.sites import ATTENTION, NAMED, is_number
-from utils.sweep.flags import add_model_flags
 
 MOST_LINES = 40  # of the printed table; transfer.csv holds everything
 

@@ -10,17 +10,15 @@ from utils.base.errors import UsageError, UserError
 from utils.base.files import require_writable_folder
 from utils.base.stopwatch import Stopwatch
 from utils.probes.kinds import PAGE_KINDS
+from utils.states.flags import add_model_flags, add_reading_flags, reading_of
 from utils.sweep.flags import (
     add_comparison_flags,
     add_data_flags,
-    add_model_flags,
-    add_reading_flags,
     add_training_flags,
     asking_of,
     check_flags,
     files_of,
     fitting_of,
-    reading_of,
     record_of,
     sampling_of,
     settings_text,
@@ -102,8 +100,8 @@ def sweep(arguments, targets, language_model, watch):
     from utils.saved.owners import refuse_to_mix
     from utils.sweep.saving import save_sweeps
 
-    asking = asking_of(arguments, targets, language_model.anatomy.causal)
     this_run = describe_run(arguments, targets, language_model)
+    asking = asking_of(arguments, targets, language_model.anatomy.causal)
     owner, output = this_run.owner, this_run.output
     replaced = refuse_to_mix(output.probes, output.results, owner, output.overwrite)
     if output.export:
@@ -175,11 +173,12 @@ def train(arguments, this_run, questions, sources, random_sources, tracking):
     from utils.base.progress import Progress
     from utils.sweep.document_scores import score_sweep
     from utils.sweep.judging import baseline_logits
+    from utils.sweep.questions import texts_of
     from utils.sweep.sweep import answer
     from utils.sweep.tracked_runs import Runs
 
     language_model, fitting = this_run.language_model, this_run.fitting
-    texts = texts_of(questions[0].sequences, language_model) if questions[0].of_sequences else None
+    texts = texts_of(questions[0].sequences, language_model.name) if questions[0].of_sequences else None
     device = language_model.device if language_model.device.type == "cuda" else "cpu"
     sweeps, remembered = [], {}
     with Progress("targets and lags", "sweeps", len(questions)) as progress:
@@ -218,30 +217,6 @@ def load_model(arguments, splits):
         flush=True,
     )
     return language_model
-
-
-def texts_of(splits, language_model) -> dict[str, list[str]]:
-    """Give the text of each sequence by split: the original one where the data hold it, else its tokens.
-
-    Special tokens are left out.
-    """
-    import numpy as np
-
-    from utils.data.tokenizer import load_tokenizer
-
-    if all(sequences.texts for sequences in splits.values()):
-        return {
-            name: [sequences.texts[document] for document in np.unique(sequences.documents, return_inverse=True)[1]]
-            for name, sequences in splits.items()
-        }
-    tokenizer = load_tokenizer(language_model.name)
-    return {
-        name: [
-            tokenizer.decode(ids[sequences.text_start : end].tolist())
-            for ids, end in zip(sequences.input_ids, sequences.text_ends, strict=True)
-        ]
-        for name, sequences in splits.items()
-    }
 
 
 def tell_what_was_written(arguments, written):

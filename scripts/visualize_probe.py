@@ -10,7 +10,7 @@ from utils.base.errors import UsageError, UserError
 from utils.base.files import require_writable_folder
 from utils.base.progress import Progress
 from utils.probes.kinds import PAGE_KINDS
-from utils.sweep.flags import add_model_flags
+from utils.states.flags import add_model_flags
 
 LONGEST_WINDOW = 1024  # text tokens: context enough, and memory that every machine has
 MOST_NON_FINITE = 0.01  # of the logits: more than this is no accident

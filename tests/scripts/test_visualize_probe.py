@@ -390,8 +390,9 @@ def test_a_damaged_probe_is_named(change, said, trained, essay, tmp_path):
         state[name] = state[name] * value
     else:
         metadata[name] = value
-    with WriteTogether() as files:
-        save_probe(files, tmp_path / "m" / "probe_layer1_next.pth", state, metadata)
+    path = tmp_path / "m" / "probe_layer1_next.pth"
+    path.parent.mkdir()
+    torch.save({**probe, "state_dict": state, "metadata": metadata}, path)
     output = tmp_path / "page.html"
     assert_one_line_error(
         call("visualize_probe", "--probe_dir", tmp_path / "m", "--text_file", essay, "--output", output), said

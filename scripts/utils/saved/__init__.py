@@ -1,1 +1,12 @@
-"""TODO"""
+"""What stays on disk, and using it again.
+
+probe_files   probe files: their names, what they hold
+tables        the tables of a run: columns, file names, rows
+owners        whose results a file holds; they are never mixed
+export        all probes in one file that other tools read
+probe_sets    the probes of a folder that belong together
+saved_probes  load probes of any kind, select among them, compute their logits
+evaluation    saved probes on other data: one pass, their scores
+transfer      the tables of an evaluation: every probe on every dataset
+running_text  saved probes on whole texts: a logit for every token
+"""

@@ -196,7 +196,7 @@ def fill_part(part: dict[str, torch.Tensor], run: Pass, first: int, last: int, t
 
 
 def find_folder(cache: Path, run: Pass) -> Path:
-    """Find the folder of these rows that holds at least what is asked, whole; else name the one to fill_part with just this."""
+    """Find the folder of these rows that holds at least what is asked, whole; else name the one to fill with it."""
     plan, own = run.plan, targets_hash(run.own_targets)
     how = [run.sequences.text_start, plan.pool, plan.segments] if plan.pool != "last" or plan.segments else []
     how += [] if plan.attended is None else [plan.attended]

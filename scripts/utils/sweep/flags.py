@@ -1,37 +1,15 @@
-"""The flags that train_probe.py shares with check_setup.py, which says beforehand whether its run will go well; those of the
-model are visualize_probe.py's too.
+"""The flags of train_probe.py, and what they come to.
+
+check_setup.py shares them, to say beforehand whether a run will go well.
 """
 
-from os.path import expanduser
-
-from utils.base.cli.parser import lag_list, name_list, number, number_list, whole_number
+from utils.base.cli.parser import name_list, number, number_list, whole_number
 from utils.base.errors import UsageError
 from utils.probes.kinds import KINDS, PENALISED
+from utils.states.flags import SEGMENTS, check_layers_and_lags, layer_text
 
 POS_WEIGHT_CAP = 5.0  # of next-token data, unless another is given
-SEGMENTS = 4  # of attention rows
 L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-
-
-def add_model_flags(parser, what="to probe", default="the data's own", read="sequences", batch_size=48):
-    """The model and how it is run. what, default: of --model_name; read: what a batch is made of."""
-    model = parser.add_argument_group("model")
-    model.add_argument(
-        "--model_name", type=expanduser, help=f"the model {what}: a Hub name or a folder (default: {default})"
-    )
-    model.add_argument(
-        "--model_dtype",
-        choices=("auto", "bfloat16", "float16", "float32"),
-        default="auto",
-        help="precision of the model; auto: bfloat16 on CUDA where supported, else float32",
-    )
-    model.add_argument("--device", default="auto", help="auto (cuda, mps, cpu: the first there is), or one of them")
-    model.add_argument(
-        "--batch_size",
-        type=whole_number(1),
-        default=batch_size,
-        help=f"{read} per forward pass; halved when memory runs out",
-    )
 
 
 def add_data_flags(parser, **train_data):
@@ -52,46 +30,6 @@ def add_data_flags(parser, **train_data):
         "--memory_gb",
         type=number(0, exclusive=True),
         help="hidden states beyond this go to disk, into --cache_dir or data/states (default: half of the free memory)",
-    )
-
-
-def add_reading_flags(parser):
-    """Which layers are read, and where; `check_reading` refuses what contradicts itself."""
-    what = parser.add_argument_group("what is read")
-    what.add_argument("--layer", help="one layer: a number, embed or final_norm")
-    what.add_argument(
-        "--layer_sweep",
-        help="auto (first, quarters, last), all (embed, every layer, final_norm), or a "
-        "list such as 0,5,11 (default: auto, unless --layer is given)",
-    )
-    what.add_argument(
-        "--predict_current",
-        action="store_true",
-        help="read the labelled token itself (lag 0): a check that is trivial for token tasks",
-    )
-    what.add_argument(
-        "--lags",
-        type=lag_list,
-        help="where the state lies that is read, in tokens from the labelled "
-        "one, such as -4,-1,0; negative: before it (default: the data's)",
-    )
-    what.add_argument("--common_positions", action="store_true", help="keep only tokens that every one of --lags has")
-    what.add_argument(
-        "--pool",
-        choices=("last", "mean", "max"),
-        default="last",
-        help="of the states up to the one that is read: itself, their mean or their maximum",
-    )
-    what.add_argument(
-        "--attention_segments",
-        type=whole_number(1),
-        default=SEGMENTS,
-        help="parts of the text, over each of which --probe attention_features averages",
-    )
-    what.add_argument(
-        "--allow_bidirectional",
-        action="store_true",
-        help="read before the labelled token in a model that sees what comes after: no prediction",
     )
 
 
@@ -183,30 +121,7 @@ def check_flags(arguments):
     return arguments
 
 
-def check_layers_and_lags(arguments):
-    """Refuse wrong usage of the flags of `add_reading_flags`."""
-    from utils.states.sites import check_layer_text
-
-    if arguments.layer is not None and arguments.layer_sweep is not None:
-        raise UsageError(
-            f"--layer {arguments.layer} and --layer_sweep {arguments.layer_sweep} contradict each other; give one of them"
-        )
-    if arguments.layer is not None and ("," in arguments.layer or arguments.layer in ("auto", "all")):
-        raise UsageError(f"--layer {arguments.layer} is more than one layer; use --layer_sweep {arguments.layer}")
-    if arguments.predict_current and arguments.lags is not None:
-        raise UsageError("--predict_current is --lags 0; give one of them")
-    if arguments.common_positions and len(arguments.lags or ()) < 2:
-        raise UsageError("--common_positions compares several lags; give them with --lags -4,-1,0 or leave it out")
-    check_layer_text(layer_text(arguments), "--layer" if arguments.layer is not None else "--layer_sweep")
-
-
 # From flags to what the run is made of
-
-
-def layer_text(arguments) -> str:
-    """Give the words that name the layers."""
-    given = arguments.layer_sweep if arguments.layer is None else arguments.layer
-    return "auto" if given is None else given
 
 
 def files_of(arguments):
@@ -246,23 +161,6 @@ def asking_of(arguments, targets, causal):
     lags = choose_lags(given, targets[0]["train"].metadata, causal, arguments.allow_bidirectional)
     return Asking(
         tuple(lags), tuple(seeds_of(arguments)), arguments.common_positions, arguments.max_val_docs, arguments.max_val_tokens
-    )
-
-
-def reading_of(arguments, anatomy):
-    """Say how states are read of a model with this anatomy, and where they are kept: a Reading."""
-    from utils.states.extraction import Reading
-    from utils.states.sites import parse_layers
-
-    return Reading(
-        layers=tuple(parse_layers(layer_text(arguments), anatomy)),
-        pool=arguments.pool,
-        whole="attention" in arguments.probe,
-        segments=arguments.attention_segments,
-        attention="attention_features" in arguments.probe,
-        batch_size=arguments.batch_size,
-        cache_dir=arguments.cache_dir,
-        memory_gb=arguments.memory_gb,
     )
 
 

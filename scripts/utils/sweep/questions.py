@@ -9,6 +9,7 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.data.sequences import Sequences, is_sequence_task, load_sequences, per_target
+from utils.data.tokenizer import load_tokenizer
 from utils.states.positions import Examples, Question, examples_at
 from utils.sweep.sampling import Sampling, draw_sample, same_share, some_documents
 
@@ -163,3 +164,23 @@ def require_both_labels(examples: Mapping[str, Examples], splits: Splits, lag: i
                 f"{target}lag {lag}: {len(those)} labelled tokens of {name} have a state to read "
                 f"there, and not of both classes; {remedy}"
             )
+
+
+def texts_of(splits: Splits, model_name: str) -> dict[str, list[str]]:
+    """Give the text of each sequence by split: the original one where the data hold it, else its tokens.
+
+    Special tokens are left out.
+    """
+    if all(sequences.texts for sequences in splits.values()):
+        return {
+            name: [sequences.texts[document] for document in np.unique(sequences.documents, return_inverse=True)[1]]
+            for name, sequences in splits.items()
+        }
+    tokenizer = load_tokenizer(model_name)
+    return {
+        name: [
+            tokenizer.decode(ids[sequences.text_start : end].tolist())
+            for ids, end in zip(sequences.input_ids, sequences.text_ends, strict=True)
+        ]
+        for name, sequences in splits.items()
+    }

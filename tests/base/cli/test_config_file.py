@@ -11,6 +11,7 @@ from utils.base.cli.parser import Parser
 from utils.base.cli.span_probe_section import OF_TRAINING, RENAMED, SOLVED
 from utils.base.errors import UsageError
 from utils.probes.kinds import KINDS, PENALISED
+from utils.sweep.flags import penalties_of
 
 PROBE = """
 dataset_name: needles
@@ -225,7 +226,7 @@ FILE = "layer_sweep: all\ntrain_seeds: [1, 2]\nprobe: logistic\nl2_grid: [0.1]\n
 
 def test_what_is_typed_wins(parse):
     told = parse("train_probe", FILE, "--epochs", "4", "--l2_grid=0.5,0.25")
-    assert (told.epochs, told.l2_grid, told.layer_sweep, told.seeds) == (4, [0.5, 0.25], "all", [1, 2])
+    assert (told.epochs, told.l2_grid, told.layer_sweep, told.train_seeds) == (4, [0.5, 0.25], "all", [1, 2])
     assert parse("evaluate_probe", "data: [a, b]\n", "--data", "c").data == ["c"]
 
 
@@ -317,10 +318,10 @@ def test_an_option_that_takes_a_value_may_be_told_true(parse):
 
 def test_the_probe_section_as_it_stands(parse, capsys):
     told = parse("train_probe", PROBE)
-    assert (told.layers, told.negatives_per_doc, told.token_matched_negatives) == ("8,16", 128, True)
+    assert (told.layer_sweep, told.negatives_per_doc, told.token_matched_negatives) == ("8,16", 128, True)
     assert (told.max_train_docs, told.max_val_docs, told.max_train_tokens, told.max_val_tokens) == (50, 20, None, 5000)
     assert (told.probe_batch_size, told.batch_size, told.epochs, told.learning_rate) == (256, 48, 3, 1e-3)
-    assert (told.kinds, told.l2_grid, told.class_balance, told.seeds) == (
+    assert (told.probe, penalties_of(told), told.class_balance, told.train_seeds) == (
         ["logistic"],
         [1e-2, 1e-3, 1e-4, 0],
         "downsample",
@@ -335,11 +336,11 @@ def test_the_probe_section_as_it_stands(parse, capsys):
 
 def test_the_probe_section_for_another_kind(parse, capsys):
     told = parse("train_probe", PROBE, "--probe", "linear")
-    assert (told.kinds, told.epochs, told.probe_batch_size) == (["linear"], 3, 256)
+    assert (told.probe, told.epochs, told.probe_batch_size) == (["linear"], 3, 256)
     assert capsys.readouterr().out.splitlines() == [
         "note: --l2_grid 0,1e-4,1e-3,1e-2 of config.yaml, line 19, is left out: the command line has --probe"
     ]
-    assert parse("train_probe", "probe:\n  num_epochs: 3\n").kinds == ["linear"]
+    assert parse("train_probe", "probe:\n  num_epochs: 3\n").probe == ["linear"]
     assert capsys.readouterr().out == ""
 
 
