@@ -1,6 +1,7 @@
 """The language model: loading, precision, device, its fingerprint, and its own probability of a token."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -9,6 +10,9 @@ from utils.base.errors import UserError
 from utils.base.files import fingerprint
 from utils.base.hub import loading
 from utils.model.anatomy import Anatomy, examine
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 WEIGHTS_SAMPLED = 64  # of each parameter, for the fingerprint
@@ -24,8 +28,8 @@ class LanguageModel:
     """
 
     name: str
-    model: nn.Module
-    body: nn.Module
+    model: "PreTrainedModel"
+    body: "PreTrainedModel"
     anatomy: Anatomy
     fingerprint: str
     largest_batch: int | None = None  # known to fit into memory, once a larger one has not

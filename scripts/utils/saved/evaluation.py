@@ -112,7 +112,9 @@ def load_datasets(paths: Iterable[str], wanted: Sequence[str] | None = None) -> 
         names = [target["name"] for target in sequences.metadata["targets"]]
         targets = [found for found, name in zip(per_target(sequences), names, strict=True) if not wanted or name in wanted]
         if not targets:
-            raise UserError(f"--targets {','.join(wanted)}: {path} has none of them, it has {', '.join(map(repr, names))}")
+            raise UserError(
+                f"--targets {','.join(wanted or ())}: {path} has none of them, it has {', '.join(map(repr, names))}"
+            )
         datasets.append(Dataset(str(path), targets))
     for name in wanted or ():
         if not any(name == found.metadata["targets"][0]["name"] for dataset in datasets for found in dataset.targets):
@@ -195,7 +197,7 @@ def ask(dataset: Dataset, target: int, lag: int, probes: list[SavedProbe], keep_
     seen = np.stack([nothing if those is None else those for those in found])
     scored = np.ones_like(seen) if keep_seen else ~seen
     examples = examples_at(sequences, lag)
-    examples = examples[scored.any(0)[sequences.documents[examples.sequence]]]
+    examples = examples[np.any(scored, axis=0)[sequences.documents[examples.sequence]]]
     question = Question(target, lag, {dataset.path: sequences}, {dataset.path: examples})
     known = np.array([those is not None for those in found])
     return Asked(dataset, question, probes, seen, known, scored)

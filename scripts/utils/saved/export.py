@@ -129,9 +129,9 @@ def read_header(path: Path | str) -> dict:
         raise UserError(
             f"{path} has format {found[0]!r} version {found[1]!r}, this suite reads {FORMAT!r} version {VERSION}; {REMEDY}"
         )
-    parts = [header.get("common"), header.get("probes")]
-    if not all(isinstance(part, dict) for part in parts) or not all(
-        isinstance(own, dict) and {"format", "version", "metadata"} <= set(own) for own in parts[1].values()
+    common, probes = header.get("common"), header.get("probes")
+    if not (isinstance(common, dict) and isinstance(probes, dict)) or not all(
+        isinstance(own, dict) and {"format", "version", "metadata"} <= set(own) for own in probes.values()
     ):
         raise UserError(f"{path} lacks what its probes say of themselves; {REMEDY}")
     return header

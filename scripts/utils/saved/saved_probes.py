@@ -171,7 +171,7 @@ def layer_logits(state: dict[str, torch.Tensor], layer: Layer, attends: bool, so
     if layer == ATTENTION:
         return linear_logits(source.attention(split), state["weight"].numpy(), state["bias"].numpy())
     matrices = source.of_layer(split, layer)
-    if attends:
+    if attends and source.attended is not None:
         probes = AttentionProbes(*(state[name][None] for name in ("query", "value", "bias")))
         return probes.logits(Ragged(matrices.table, *source.attended[split]))[0]
     if set(NAMES) <= set(state):

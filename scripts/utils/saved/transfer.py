@@ -137,7 +137,7 @@ def matrix_of(table: Sequence[Mapping]) -> Matrix:
     best, cells = {}, {}
     for row in table:
         row = {name: as_number(row.get(name)) if name in NUMBERS else str(row[name]) for name in TRANSFER_COLUMNS}
-        key, score = tuple(row[name] for name in ROW), row["probe_val_score"]
+        key, score = tuple(row[name] for name in ROW), float(row["probe_val_score"])
         if key not in best or score > best[key][0] or math.isnan(best[key][0]) and not math.isnan(score):
             best[key] = score, row["probe_file"]
         cells.setdefault((key, row["probe_file"]), {})[row["data_file"], row["target"]] = row

@@ -12,7 +12,7 @@ mean over the tokens of a segment would be about 1/n whatever the head does.
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -62,7 +62,7 @@ def eager_attention(body: nn.Module) -> Iterator[None]:
     What the attention reads is changed in every configuration of the body, and given back afterwards:
     `set_attn_implementation` leaves out older architectures (Falcon) and knows no way back for mixed settings.
     """
-    configs = {id(part.config): part.config for part in body.modules() if hasattr(part, "config")}.values()
+    configs: list[Any] = list({id(part.config): part.config for part in body.modules() if hasattr(part, "config")}.values())
     before = [(config, config._attn_implementation) for config in configs if hasattr(config, "_attn_implementation")]
     try:
         for config, _ in before:
@@ -137,7 +137,10 @@ def watching_attention(
 
     def after(_module, _inputs, output):
         nonlocal calls
-        take(layers[calls], weights_of(output))
+        weights = weights_of(output)
+        if weights is None:
+            raise TypeError("an attention layer gave no weights, though it did when the model was examined")
+        take(layers[calls], weights)
         calls += 1
 
     with eager_attention(language_model.body), ExitStack() as hooks:

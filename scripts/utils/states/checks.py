@@ -75,7 +75,7 @@ def check_overflow(language_model: LanguageModel, layers: Sequence[Layer], singl
     largest = {
         layer: max(float(states[layer].float().abs().nan_to_num(torch.inf).max()) for states in single) for layer in layers
     }
-    layer = max(largest, key=largest.get)
+    layer = max(largest, key=lambda layer: largest[layer])
     detail = f"largest value of a state {largest[layer]:,.0f} (layer {layer}) in {dtype}"
     wrong = [str(layer) for layer in layers if largest[layer] == float("inf")]
     if wrong:
@@ -123,7 +123,7 @@ def check_hooks(language_model: LanguageModel, framed: TokenIds, single: Sequenc
             (anatomy.final_norm(ours[count - 1].to(language_model.device)), given[-1][0])
             for ours, given in zip(single, theirs, strict=True)
         )
-    layer = max(errors, key=errors.get)
+    layer = max(errors, key=lambda layer: errors[layer])
     between = min(
         float(distance(given[index][0], given[index + 1][0]).median()) for given in theirs for index in range(count)
     )
@@ -145,7 +145,7 @@ def check_batches(language_model: LanguageModel, framed: TokenIds, single: Seque
     for layer, rows, values in read_batches(run):
         alone = torch.cat([states[layer] for states in single])[rows]
         error[layer] = max(error[layer], worst([(values, alone)]))
-    layer = max(error, key=error.get)
+    layer = max(error, key=lambda layer: error[layer])
     return Check(
         "batches",
         error[layer] <= limit,

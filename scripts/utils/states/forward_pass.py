@@ -27,6 +27,13 @@ class Enough(Exception):
     """The deepest layer has been read: the rest of the forward is not needed."""
 
 
+def require_state(state: torch.Tensor | None) -> torch.Tensor:
+    """Raise TypeError where a module took or gave no hidden states, though it did when the model was examined."""
+    if state is None:
+        raise TypeError("a block of the model took or gave no hidden states")
+    return state
+
+
 @contextmanager
 def watching(anatomy: Anatomy, layers: Iterable[Layer], take: Take) -> Iterator[None]:
     """Hook the layers: within the block a forward of the model calls take(layer, state) for each, then ends with Enough.
@@ -39,7 +46,7 @@ def watching(anatomy: Anatomy, layers: Iterable[Layer], take: Take) -> Iterator[
 
     def before_blocks(_module, inputs, keywords):
         if calls == 0:
-            take(EMBED, stream_before(inputs, keywords))
+            take(EMBED, require_state(stream_before(inputs, keywords)))
             if layers == {EMBED}:
                 raise Enough
 
@@ -47,12 +54,12 @@ def watching(anatomy: Anatomy, layers: Iterable[Layer], take: Take) -> Iterator[
         nonlocal calls
         layer, calls = calls, calls + 1
         if layer in layers:
-            take(layer, state_of(output))
+            take(layer, require_state(state_of(output)))
         if layer == deepest and FINAL_NORM not in layers:
             raise Enough
 
     def after_norm(_module, _inputs, output):
-        take(FINAL_NORM, state_of(output))
+        take(FINAL_NORM, require_state(state_of(output)))
         raise Enough
 
     with ExitStack() as hooks:
@@ -60,7 +67,7 @@ def watching(anatomy: Anatomy, layers: Iterable[Layer], take: Take) -> Iterator[
             hooks.callback(anatomy.blocks[0].register_forward_pre_hook(before_blocks, with_kwargs=True).remove)
         for block in dict.fromkeys(anatomy.blocks):
             hooks.callback(block.register_forward_hook(after_block).remove)
-        if FINAL_NORM in layers:
+        if FINAL_NORM in layers and anatomy.final_norm is not None:
             hooks.callback(anatomy.final_norm.register_forward_hook(after_norm).remove)
         yield
 

@@ -146,7 +146,7 @@ def collect_on_disk(folder: Path | str, run: Pass, tick: Tick) -> StateTable:
             write_shard(path, part)
         else:
             tick(int(run.sequences.lengths[first:last].sum()))
-    parts = [read_shard(shard_path(folder, first, last)) for first, last in index["shards"]]
+    parts = [require_shard(shard_path(folder, first, last)) for first, last in index["shards"]]
     return StateTable(list(run.plan.layers), parts, held=held)
 
 
@@ -246,6 +246,14 @@ def read_shard(path: Path) -> dict[str, torch.Tensor] | None:
     except (SafetensorError, OSError) as error:
         print(f"{path} is damaged ({error}); its states are computed again", flush=True)
         return None
+
+
+def require_shard(path: Path) -> dict[str, torch.Tensor]:
+    """Map a shard into memory that was written before. Raise UserError where it has gone or is damaged."""
+    part = read_shard(path)
+    if part is None:
+        raise UserError(f"{path} was changed while it was in use; run the same command again")
+    return part
 
 
 def write_shard(path: Path, part: dict[str, torch.Tensor]) -> None:
