@@ -29,18 +29,25 @@ def build_parser() -> Parser:
         help="folders of probe_*.pth files, or exports such as models/probes.safetensors (default: models)",
     )
     probes.add_argument(
-        "--probe", type=name_list(KINDS), help=f"only these kinds, a list of {', '.join(KINDS)} (default: all)"
+        "--probe",
+        action="list",
+        type=name_list(KINDS),
+        help=f"only these kinds, a list of {', '.join(KINDS)} (default: all)",
     )
     probes.add_argument(
         "--layers",
         "--layer",
+        action="list",
         type=lambda text: text.split(","),
         help="only of these layers, a list such as 0,5,embed,final_norm (default: all)",
     )
     probes.add_argument(
-        "--lag", type=lag_list, help="only of these lags, a list such as -4,-1 (default: all; each probe is read at its own)"
+        "--lag",
+        action="list",
+        type=lag_list,
+        help="only of these lags, a list such as -4,-1 (default: all; each probe is read at its own)",
     )
-    probes.add_argument("--seed", type=number_list(0, whole=True), help="only of these seeds (default: all)")
+    probes.add_argument("--seed", action="list", type=number_list(0, whole=True), help="only of these seeds (default: all)")
     add_model_flags(parser, "that the probes were trained on", "the probes' own")
     data = parser.add_argument_group("data")
     data.add_argument(
@@ -51,6 +58,7 @@ def build_parser() -> Parser:
     )
     data.add_argument(
         "--targets",
+        action="names",
         type=lambda text: text.split(","),
         help="of the data's targets only these, a list of names (default: all, each with every probe)",
     )

@@ -10,7 +10,8 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from utils.base.errors import UserError
 from utils.base.files import csv_text
 from utils.probes.logistic.solver import solve
-from utils.sweep.learning_curve import CURVE_COLUMNS, SHARES, curve_rows, learning_curve_weights
+from utils.saved.columns import CURVE_COLUMNS
+from utils.sweep.learning_curve import SHARES, curve_rows, learning_curve_weights
 
 
 def examples(n, groups, seed, direction=None, d=12):

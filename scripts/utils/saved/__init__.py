@@ -1,7 +1,8 @@
 """What stays on disk, and using it again.
 
 probe_files   probe files: their names, what they hold
-tables        the tables of a run: columns, file names, rows
+columns       the file names and columns of every table
+tables        the tables of a run, written together
 owners        whose results a file holds; they are never mixed
 export        all probes in one file that other tools read
 probe_sets    the probes of a folder that belong together

@@ -23,9 +23,9 @@ import torch
 
 from utils.base.errors import UserError
 from utils.base.files import WriteTogether
+from utils.saved.columns import OWNERS
 from utils.saved.owners import Owner, conflict
 from utils.saved.probe_files import probe_problem
-from utils.saved.tables import OWNERS
 
 FORMAT, VERSION = "probe-export", 1
 FILE, HEADER = "probes.safetensors", "probes"

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.base.errors import UserError
+from utils.saved.columns import COLUMNS
 from utils.saved.probe_files import probe_metadata
-from utils.saved.tables import COLUMNS, table_rows
+from utils.saved.tables import table_rows
 
 
 @dataclass(frozen=True)

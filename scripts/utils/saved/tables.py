@@ -5,60 +5,18 @@ from pathlib import Path
 
 from utils.base.errors import UserError
 from utils.base.files import WriteTogether, csv_text, json_text, read_csv
-from utils.scores.documents.scoring import COLUMNS as DOCUMENT_COLUMNS
-
-PROBE = ("target", "layer_idx", "lag", "probe", "seed")
-KEY = (*PROBE, "l2", "split")
-SCORES = (
-    "balanced_accuracy",
-    "balanced_accuracy_low",
-    "balanced_accuracy_high",
-    "pos_accuracy",
-    "neg_accuracy",
-    "auc",
-    "auc_low",
-    "auc_high",
-    "acc",
-    "precision",
-    "recall",
-    "f1",
-    "auprc",
-    "brier",
-    "ece",
-    "tpr_at_1_fpr",
-    "fpr_at_95_tpr",
-    "tp",
-    "fp",
-    "tn",
-    "fn",
-    "threshold",
-    "balanced_accuracy_at_0",
-    "n",
-    "pos_ratio",
-    "groups",
+from utils.saved.columns import (
+    BASELINE_KEY,
+    BASELINES,
+    COLUMNS,
+    DOCUMENTS,
+    KEY,
+    METRICS,
+    PROBE,
+    RECORD,
+    SUMMARY,
+    SUMMARY_SCORES,
 )
-COMPARED = (
-    "control",
-    "selectivity",
-    "best_baseline",
-    "minus_baseline",
-    "minus_baseline_low",
-    "minus_baseline_high",
-    "minus_random_weights",
-    "minus_random_weights_low",
-    "minus_random_weights_high",
-)
-SOLVED = ("gradient", "converged", "separable")  # of exact fits
-OWNERS = ("model", "model_fingerprint", "dataset_fingerprint", "settings")
-BASELINE_KEY = ("target", "baseline", "layer_idx", "lag", "probe", "seed", "split")
-METRICS, SUMMARY, BASELINES, RECORD = "probe_metrics.csv", "probe_results.csv", "baselines.csv", "run_record.json"
-DOCUMENTS = "document_scores.csv"
-COLUMNS = {
-    METRICS: (*KEY, "chosen", *SCORES, *COMPARED, *SOLVED, *OWNERS),
-    BASELINES: (*BASELINE_KEY, *SCORES, *OWNERS),
-    DOCUMENTS: (*DOCUMENT_COLUMNS, *OWNERS),
-}
-SUMMARY_SCORES = tuple(name for name in (*SCORES, *COMPARED) if name not in ("n", "pos_ratio", "threshold", "groups"))
 
 
 def table_rows(path: Path) -> list[dict[str, str]]:

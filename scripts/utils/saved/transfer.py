@@ -12,75 +12,21 @@ from utils.base.files import WriteTogether, csv_text, read_csv
 from utils.base.text_table import share
 from utils.base.text_table import table as table_text
 from utils.probes.kinds import KINDS
+from utils.saved.columns import (
+    BASELINES,
+    CONTENTS,
+    METRICS,
+    NUMBERS,
+    OF_ROW,
+    ROW,
+    TRANSFER,
+    TRANSFER_COLUMNS,
+    TRANSFER_KEY,
+    TRANSFER_MATRIX,
+)
 from utils.saved.evaluation import Dataset
 from utils.saved.saved_probes import SavedProbe
-from utils.saved.tables import BASELINES, METRICS
 from utils.scores.intervals import FEWEST
-
-TABLE, MATRIX = "transfer.csv", "transfer_matrix.csv"
-TRANSFER_KEY = (
-    "probe_file",
-    "probe_target",
-    "layer_idx",
-    "lag",
-    "probe",
-    "seed",
-    "data_file",
-    "dataset_fingerprint",
-    "target",
-    "split",
-)
-TRANSFER_SCORES = (
-    "auc",
-    "auc_low",
-    "auc_high",
-    "auprc",
-    "auprc_low",
-    "auprc_high",
-    "balanced_accuracy",
-    "balanced_accuracy_low",
-    "balanced_accuracy_high",
-    "pos_accuracy",
-    "neg_accuracy",
-    "acc",
-    "precision",
-    "recall",
-    "f1",
-    "tp",
-    "fp",
-    "tn",
-    "fn",
-    "threshold",
-    "balanced_accuracy_at_0",
-    "tpr_at_1_fpr",
-    "fpr_at_95_tpr",
-    "threshold_at_1_fpr_fitted_here",
-    "precision_at_1_fpr_fitted_here",
-    "prevalence",
-    "auprc_at_prevalence",
-    "auprc_at_prevalence_low",
-    "auprc_at_prevalence_high",
-    "precision_at_prevalence",
-    "acc_at_prevalence",
-    "brier",
-    "ece",
-)
-COUNTS = ("n", "pos_ratio", "groups", "n_no_state", "n_not_finite", "n_seen_left_out", "n_seen_kept")
-OF_PROBE = (
-    "probe_dir",
-    "probe_val_auc",
-    "probe_chosen_by",
-    "probe_val_score",
-    "probe_pool",
-    "probe_fingerprint",
-    "probe_dataset_fingerprint",
-)
-OWNER = ("model", "model_fingerprint")
-TRANSFER_COLUMNS = (*TRANSFER_KEY, *TRANSFER_SCORES, *COUNTS, *OF_PROBE, *OWNER)
-NUMBERS = {*TRANSFER_SCORES, *COUNTS, "probe_val_auc", "probe_val_score", "lag"}
-OF_ROW = ("layer_idx", "seed", "probe_val_auc", "probe_chosen_by", "probe_val_score")  # of the probe of a row
-ROW = ("probe_dir", "probe_target", "probe", "lag")  # a row of the matrix
-CONTENTS = {"probe_file": "probe_fingerprint", "data_file": "dataset_fingerprint"}  # what a file held when it was read
 
 
 def row_of(probe: SavedProbe, dataset: Dataset, target: str, scores: Mapping) -> dict:
@@ -254,11 +200,13 @@ def refuse_other_model(results_dir: Path | str, probe: SavedProbe, overwrite: bo
     which `overwrite` allows; one that cannot be read counts as another model's.
     """
     folder = Path(results_dir)
-    problems = {name: problem for name in (TABLE, METRICS, BASELINES) if (problem := model_conflict(folder / name, probe))}
+    problems = {
+        name: problem for name in (TRANSFER, METRICS, BASELINES) if (problem := model_conflict(folder / name, probe))
+    }
     if problems and not overwrite:
         name, problem = next(iter(problems.items()))
-        raise UserError(f"{folder / name} {problem}: give another --results_dir, or replace {TABLE} with --overwrite")
-    return TABLE in problems
+        raise UserError(f"{folder / name} {problem}: give another --results_dir, or replace {TRANSFER} with --overwrite")
+    return TRANSFER in problems
 
 
 def model_conflict(path: Path, probe: SavedProbe) -> str | None:
@@ -267,7 +215,7 @@ def model_conflict(path: Path, probe: SavedProbe) -> str | None:
         rows = read_csv(path)
     except UserError as error:
         return f"cannot be kept beside the new results ({error})"
-    if path.name == TABLE and rows and set(rows[0]) != set(TRANSFER_COLUMNS):
+    if path.name == TRANSFER and rows and set(rows[0]) != set(TRANSFER_COLUMNS):
         odd = sorted(map(str, set(rows[0]).symmetric_difference(TRANSFER_COLUMNS)))
         return f"has other columns than this suite's: {', '.join(odd)}"
     for row in rows:
@@ -283,7 +231,7 @@ def merge_transfer(results_dir: Path | str, rows: Sequence[dict], drop: bool) ->
     """The rows that transfer.csv holds and these, which replace those of the same key; `drop`: the old ones go. Of a probe
     or a dataset that was evaluated now, no row stays that was made when its file held something else.
     """
-    kept = [] if drop else read_csv(Path(results_dir) / TABLE)
+    kept = [] if drop else read_csv(Path(results_dir) / TRANSFER)
     new = {tuple(str(row[name]) for name in TRANSFER_KEY) for row in rows}
     now = {(what, row[what]): row[what_it_is] for row in rows for what, what_it_is in CONTENTS.items()}
     kept = [
@@ -297,7 +245,7 @@ def merge_transfer(results_dir: Path | str, rows: Sequence[dict], drop: bool) ->
 
 def write_transfer(results_dir: Path | str, table: Sequence[dict], matrix: Matrix, pages: Mapping[str, str]) -> list[Path]:
     """transfer.csv, transfer_matrix.csv and the pages, {name: text}: all of them or none. Returns their paths."""
-    texts = {TABLE: csv_text(TRANSFER_COLUMNS, table), MATRIX: matrix_text(matrix), **pages}
+    texts = {TRANSFER: csv_text(TRANSFER_COLUMNS, table), TRANSFER_MATRIX: matrix_text(matrix), **pages}
     with WriteTogether() as files:
         for name, text in texts.items():
             with files.open(Path(results_dir) / name) as file:

@@ -35,6 +35,7 @@ def add_reading_flags(parser):
     what.add_argument("--layer", help="one layer: a number, embed or final_norm")
     what.add_argument(
         "--layer_sweep",
+        action="list",
         help="auto (first, quarters, last), all (embed, every layer, final_norm), or a "
         "list such as 0,5,11 (default: auto, unless --layer is given)",
     )
@@ -45,6 +46,7 @@ def add_reading_flags(parser):
     )
     what.add_argument(
         "--lags",
+        action="list",
         type=lag_list,
         help="where the state lies that is read, in tokens from the labelled "
         "one, such as -4,-1,0; negative: before it (default: the data's)",

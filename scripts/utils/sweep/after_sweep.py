@@ -10,13 +10,13 @@ import torch
 from utils.base.files import WriteTogether, csv_text
 from utils.probes.directions import cosines, direction_entries, pattern, read_entries, write_directions
 from utils.probes.logistic.solver import solve
+from utils.saved.columns import CURVE, CURVE_COLUMNS, DIRECTIONS
 from utils.saved.export import export
 from utils.saved.probe_files import load_probe
 from utils.states.matrices import Matrices
 from utils.states.sites import ATTENTION
 from utils.states.source import Source
-from utils.sweep.learning_curve import CURVE_COLUMNS, curve_rows, learning_curve_weights
-from utils.sweep.learning_curve import FILE as CURVE
+from utils.sweep.learning_curve import curve_rows, learning_curve_weights
 from utils.sweep.outcome import Probe, Sweep, run_name
 from utils.sweep.report import direction_line
 from utils.sweep.sampling import class_weights
@@ -25,7 +25,6 @@ from utils.sweep.saving import Output, Run, shared_metadata
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-DIRECTIONS = "directions.json"
 MOST_COSINES = 500  # directions: their table grows with the square
 
 

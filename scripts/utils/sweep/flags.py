@@ -20,7 +20,9 @@ def add_data_flags(parser, **train_data):
     )
     data.add_argument("--val_data", help="... to choose by (default: val.pth beside --train_data)")
     data.add_argument("--test_data", help="... to report on (default: test.pth beside --train_data, if there)")
-    data.add_argument("--targets", help="of several targets in the data only these, a list of names (default: all)")
+    data.add_argument(
+        "--targets", action="names", help="of several targets in the data only these, a list of names (default: all)"
+    )
     data.add_argument(
         "--cache_dir",
         help="folder where hidden states are kept, found again by the same model and data "
@@ -61,7 +63,11 @@ def add_training_flags(parser):
     sample.add_argument("--max_val_tokens", type=whole_number(2), help="for a quick trial: choose by fewer labelled tokens")
     training = parser.add_argument_group("training")
     training.add_argument(
-        "--probe", type=name_list(KINDS), default="linear", help=f"kinds of probe, a list of {', '.join(KINDS)}"
+        "--probe",
+        action="list",
+        type=name_list(KINDS),
+        default="linear",
+        help=f"kinds of probe, a list of {', '.join(KINDS)}",
     )
     training.add_argument("--epochs", type=whole_number(1), default=10, help="visits of the training examples")
     training.add_argument(
@@ -73,9 +79,10 @@ def add_training_flags(parser):
     training.add_argument("--weight_decay", type=number(0, 1e6), default=1e-4, help="AdamW's, on standardised states")
     training.add_argument(
         "--l2_grid",
+        action="list",
         type=number_list(0),
-        help="penalties of logistic regression, the mean loss plus "
-        f"l2 / 2 |w|^2; validation chooses (default: {','.join(f'{l2:g}' for l2 in L2_GRID)})",
+        help="penalties of logistic regression (the mean loss plus l2 / 2 |w|^2), of which validation chooses "
+        f"one (default: {','.join(f'{l2:g}' for l2 in L2_GRID)})",
     )
     training.add_argument(
         "--probe_batch_size",
@@ -83,7 +90,9 @@ def add_training_flags(parser):
         help="examples per training step (default: from 8 to 1024, so that about 5000 steps are made)",
     )
     training.add_argument("--seed", type=whole_number(0), help="draws negatives, first weights and batches (default: 0)")
-    training.add_argument("--train_seeds", type=number_list(0, whole=True), help="several seeds, such as 0,1,2")
+    training.add_argument(
+        "--train_seeds", action="list", type=number_list(0, whole=True), help="several seeds, such as 0,1,2"
+    )
 
 
 def add_comparison_flags(parser):

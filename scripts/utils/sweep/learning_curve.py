@@ -19,46 +19,13 @@ import numpy as np
 import torch
 
 from utils.base.errors import UserError
+from utils.saved.columns import CURVE_SCORES
 from utils.scores.metrics import auroc, scores
 from utils.scores.thresholds import choose_threshold
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 FEWEST_GROUPS = 2  # in the smallest share, on average: with fewer a curve of groups says which group was drawn
-CURVE_SCORES = (
-    "balanced_accuracy",
-    "balanced_accuracy_low",
-    "balanced_accuracy_high",
-    "auc",
-    "auc_low",
-    "auc_high",
-    "n",
-    "groups",
-)
-FILE = "learning_curve.csv"
 CHUNK = 2**22  # numbers of the states that are turned into float64 at a time
-# One row a share and draw. share: of the training examples; draw: which random order; unit: what was drawn, "group" or
-# "example"; n_train, positives, groups: examples trained on, those of label 1, the groups they come from; l2: chosen on
-# validation; converged: whether the solver says so; then the scores of each split with their intervals over groups.
-CURVE_COLUMNS = (
-    "target",
-    "layer",
-    "lag",
-    "probe",
-    "seed",
-    "share",
-    "draw",
-    "unit",
-    "n_train",
-    "positives",
-    "groups",
-    "l2",
-    "converged",
-    *(f"{split}_{name}" for split in ("val", "test") for name in CURVE_SCORES),
-    "model",
-    "model_fingerprint",
-    "dataset_fingerprint",
-    "settings",
-)
 
 
 def learning_curve_weights(groups, labels, row_weights=None, shares=SHARES, draws=3, seed=0):

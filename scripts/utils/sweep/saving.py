@@ -8,9 +8,10 @@ from pathlib import Path
 from utils.base.files import WriteTogether
 from utils.data.sequences import Sequences
 from utils.model.language_model import LanguageModel
+from utils.saved.columns import COLUMNS, DOCUMENTS, SOLVED
 from utils.saved.owners import Owner
 from utils.saved.probe_files import probe_path, save_probe
-from utils.saved.tables import COLUMNS, DOCUMENTS, SOLVED, write_tables
+from utils.saved.tables import write_tables
 from utils.states.extraction import Reading
 from utils.states.sites import layer_name
 from utils.sweep.fits import Fitting

@@ -1,11 +1,12 @@
 """Flags of a script from a YAML file (--config), and the one check of such flags, which an experiment's sections share.
 
 A file holds flags (`layer: 5`), or sections headed by scripts, of which the script's own is taken, or for train_probe.py a
-`probe:` section (see probe_section.py). What the command line says wins, also over a flag of the file that contradicts it.
+`probe:` section (see span_probe_section.py). The command line wins, also over a flag of the file that contradicts it.
 """
 
 import argparse
 import os
+import re
 import shlex
 from dataclasses import replace
 
@@ -26,12 +27,17 @@ def off(value):
     return value is False
 
 
-def without(*kinds):
-    return lambda value: not set(kinds) & {part.strip() for part in str(value).split(",")}
+def lacks(*kinds):
+    return lambda value: not set(kinds) & set(items_of(str(value)))
 
 
 def among(kind):
-    return lambda value: not without(kind)(value)
+    return lambda value: kind in items_of(str(value))
+
+
+def items_of(text) -> list[str]:
+    """'-4, -1 0' -> ['-4', '-1', '0']: of a list whose values hold no space; an empty one stays, to be refused."""
+    return re.split(r"\s*,\s*|\s+", text.strip())
 
 
 GIVE_WAY = (  # (a flag that is given, of which values, the flags of the file that contradict it)
@@ -41,8 +47,8 @@ GIVE_WAY = (  # (a flag that is given, of which values, the flags of the file th
     ("train_seeds", always, ("seed",)),
     ("predict_current", on, ("lags", "common_positions")),
     ("lags", always, ("predict_current",)),
-    ("lags", lambda value: not {",", "."} & set(str(value)), ("common_positions",)),
-    ("probe", without("logistic", "attention_features"), ("l2_grid",)),
+    ("lags", lambda value: re.fullmatch(r"-?\d+", str(value).strip()), ("common_positions",)),
+    ("probe", lacks("logistic", "attention_features"), ("l2_grid",)),
     ("probe", among("attention"), ("pool",)),
     ("within", always, ("onset_only", "onset_negatives")),
     ("onset_only", on, ("within",)),
@@ -75,7 +81,7 @@ def with_config(parser, words) -> list[str]:
         for name, by in left_out.items()
         if step.values[name] is not False
     ]
-    notes.append(untrained(path, step, str(given.get("probe", kept.get("probe", "linear"))).split(",")))
+    notes.append(untrained(path, step, items_of(str(given.get("probe", kept.get("probe", "linear"))))))
     for note in filter(None, notes):
         print(note, flush=True)
     return [*words_of(kept), *words]

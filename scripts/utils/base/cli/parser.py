@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from utils.base.cli.config_file import settle_switches, with_config
+from utils.base.cli.config_file import actions_of, items_of, settle_switches, with_config
 from utils.base.errors import UsageError, UserError
 from utils.base.files import ROOT
 
@@ -19,13 +19,15 @@ MOST_LAGS = 10_000  # in one range
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with `--some-flag` = `--some_flag`, values such as `-4,-1` after a space, `--switch=false`, flags from a YAML
-    file (--config), and one-line errors.
+    """argparse with `--some-flag` = `--some_flag`, values such as `-4,-1` after a space, lists with commas or spaces (the
+    actions "list" and "names"), `--switch=false`, flags from a YAML file (--config), and one-line errors.
     """
 
     def __init__(self, file, description, epilog=None, config=True):
         super().__init__(description=description, epilog=epilog, allow_abbrev=False, formatter_class=HelpFormatter)
         self.script = Path(file).stem  # whose parser this is: an experiment builds several
+        self.register("action", "list", ListAction)
+        self.register("action", "names", NamesAction)
         if config:
             self.add_argument(
                 "--config",
@@ -35,7 +37,8 @@ class Parser(argparse.ArgumentParser):
             )
 
     def parse_known_args(self, args=None, namespace=None):
-        words = normalise(sys.argv[1:] if args is None else args)
+        lists = [name for name, action in actions_of(self).items() if isinstance(action, NamesAction)]
+        words = normalise(sys.argv[1:] if args is None else args, lists)
         if not {"-h", "--help"} & set(words):
             words = with_config(self, words)
         return super().parse_known_args(settle_switches(self, words), namespace)
@@ -64,6 +67,28 @@ class Parser(argparse.ArgumentParser):
         self.exit(UsageError.exit_status, f"{self.prog}: error: {message}\n")
 
 
+class NamesAction(argparse.Action):
+    """A flag that takes several names: `--label city,'old town'` or `--label city 'old town'`.
+
+    `type` is given all of them as one text, with commas between.
+    """
+
+    def __init__(self, option_strings, dest, help, **options):
+        text, default, value = help.partition(" (default")
+        help = f"{text}; commas or spaces between them{default}{value}"
+        super().__init__(option_strings, dest, help=help, **options)
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, values)
+
+
+class ListAction(NamesAction):
+    """The same where no value holds a space, as numbers and layers: a space separates inside a word, too."""
+
+    def __init__(self, option_strings, dest, type=str, **options):
+        super().__init__(option_strings, dest, type=lambda text: type(",".join(items_of(text))), **options)
+
+
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Adds each default, and leaves it out where the help text already says it."""
 
@@ -75,17 +100,27 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
-def normalise(arguments) -> list[str]:
-    """['--max-texts', '5', '--lags', '-4,-1'] -> ['--max_texts', '5', '--lags=-4,-1']"""
-    result = []
+def normalise(arguments, lists=()) -> list[str]:
+    """['--max-texts', '5', '--shift', '-4', '--lags', '-4', '-1'] -> ['--max_texts', '5', '--shift=-4', '--lags=-4,-1']
+
+    lists: the flags whose values are a list, which ends where the next flag begins.
+    """
+    result, in_list = [], False
     for argument in arguments:
-        if re.match(r"-(\.?\d|inf|nan)", argument) and result and re.fullmatch(r"--\w+", result[-1]):
-            result[-1] += f"={argument}"
-        elif argument.startswith("--"):
+        is_number = re.match(r"-(\.?\d|inf|nan)", argument)
+        if argument.startswith("--"):
             name, equals, value = argument[2:].partition("=")
-            result.append(f"--{name.replace('-', '_')}{equals}{value}")
+            name = name.replace("-", "_")
+            result.append(f"--{name}{equals}{value}")
+            in_list = name in lists
+        elif in_list and "=" in result[-1] and (is_number or not argument.startswith("-")):
+            comma = "" if result[-1].endswith(",") or argument.startswith(",") else ","
+            result[-1] += f"{comma}{argument}"
+        elif result and re.fullmatch(r"--\w+", result[-1]) and (is_number or in_list and not argument.startswith("-")):
+            result[-1] += f"={argument}"
         else:
             result.append(argument)
+            in_list = False
     return result
 
 

@@ -117,7 +117,7 @@ def add_annotated_flags(annotated, marked, documents):
         "dataset (its split train)",
     )
     annotated.add_argument("--text_column", help="the column or key that holds the text; tokens too (default: text)")
-    marked.add_argument("--label", help="the target: a label, a list a,b of them, or all (default: all)")
+    marked.add_argument("--label", action="names", help="the target: a label, a list a,b of them, or all (default: all)")
     marked.add_argument(
         "--onset_only",
         action="store_true",
@@ -144,7 +144,7 @@ def add_annotated_flags(annotated, marked, documents):
     marked.add_argument(
         "--group_by", help="spans: the field that texts of one group share (default: needle_family, where there is one)"
     )
-    documents.add_argument("--datasets", help="tags of the index, a list a,b or all (default: all)")
+    documents.add_argument("--datasets", action="names", help="tags of the index, a list a,b or all (default: all)")
     documents.add_argument("--label_column", help="one .csv: the column that holds the label (default: label)")
     documents.add_argument(
         "--label_expression", help="one .csv: which labels are positive, such as \"col == 'spam'\" (default: col)"

@@ -1,0 +1,157 @@
+"""The file names and the columns of every table: their one home. docs/tables.md says what each column means."""
+
+from utils.scores.documents.scoring import COLUMNS as DOCUMENT_COLUMNS
+
+PROBE = ("target", "layer_idx", "lag", "probe", "seed")
+KEY = (*PROBE, "l2", "split")
+SCORES = (
+    "balanced_accuracy",
+    "balanced_accuracy_low",
+    "balanced_accuracy_high",
+    "pos_accuracy",
+    "neg_accuracy",
+    "auc",
+    "auc_low",
+    "auc_high",
+    "acc",
+    "precision",
+    "recall",
+    "f1",
+    "auprc",
+    "brier",
+    "ece",
+    "tpr_at_1_fpr",
+    "fpr_at_95_tpr",
+    "tp",
+    "fp",
+    "tn",
+    "fn",
+    "threshold",
+    "balanced_accuracy_at_0",
+    "n",
+    "pos_ratio",
+    "groups",
+)
+COMPARED = (
+    "control",
+    "selectivity",
+    "best_baseline",
+    "minus_baseline",
+    "minus_baseline_low",
+    "minus_baseline_high",
+    "minus_random_weights",
+    "minus_random_weights_low",
+    "minus_random_weights_high",
+)
+SOLVED = ("gradient", "converged", "separable")  # of exact fits
+OWNERS = ("model", "model_fingerprint", "dataset_fingerprint", "settings")
+BASELINE_KEY = ("target", "baseline", "layer_idx", "lag", "probe", "seed", "split")
+METRICS, SUMMARY, BASELINES, RECORD = "probe_metrics.csv", "probe_results.csv", "baselines.csv", "run_record.json"
+DOCUMENTS = "document_scores.csv"
+COLUMNS = {
+    METRICS: (*KEY, "chosen", *SCORES, *COMPARED, *SOLVED, *OWNERS),
+    BASELINES: (*BASELINE_KEY, *SCORES, *OWNERS),
+    DOCUMENTS: (*DOCUMENT_COLUMNS, *OWNERS),
+}
+SUMMARY_SCORES = tuple(name for name in (*SCORES, *COMPARED) if name not in ("n", "pos_ratio", "threshold", "groups"))
+
+# An evaluation of saved probes
+
+TRANSFER, TRANSFER_MATRIX = "transfer.csv", "transfer_matrix.csv"
+TRANSFER_KEY = (
+    "probe_file",
+    "probe_target",
+    "layer_idx",
+    "lag",
+    "probe",
+    "seed",
+    "data_file",
+    "dataset_fingerprint",
+    "target",
+    "split",
+)
+TRANSFER_SCORES = (
+    "auc",
+    "auc_low",
+    "auc_high",
+    "auprc",
+    "auprc_low",
+    "auprc_high",
+    "balanced_accuracy",
+    "balanced_accuracy_low",
+    "balanced_accuracy_high",
+    "pos_accuracy",
+    "neg_accuracy",
+    "acc",
+    "precision",
+    "recall",
+    "f1",
+    "tp",
+    "fp",
+    "tn",
+    "fn",
+    "threshold",
+    "balanced_accuracy_at_0",
+    "tpr_at_1_fpr",
+    "fpr_at_95_tpr",
+    "threshold_at_1_fpr_fitted_here",
+    "precision_at_1_fpr_fitted_here",
+    "prevalence",
+    "auprc_at_prevalence",
+    "auprc_at_prevalence_low",
+    "auprc_at_prevalence_high",
+    "precision_at_prevalence",
+    "acc_at_prevalence",
+    "brier",
+    "ece",
+)
+TRANSFER_COUNTS = ("n", "pos_ratio", "groups", "n_no_state", "n_not_finite", "n_seen_left_out", "n_seen_kept")
+TRANSFER_PROBE = (
+    "probe_dir",
+    "probe_val_auc",
+    "probe_chosen_by",
+    "probe_val_score",
+    "probe_pool",
+    "probe_fingerprint",
+    "probe_dataset_fingerprint",
+)
+TRANSFER_COLUMNS = (*TRANSFER_KEY, *TRANSFER_SCORES, *TRANSFER_COUNTS, *TRANSFER_PROBE, *OWNERS[:2])
+NUMBERS = {*TRANSFER_SCORES, *TRANSFER_COUNTS, "probe_val_auc", "probe_val_score", "lag"}
+OF_ROW = ("layer_idx", "seed", "probe_val_auc", "probe_chosen_by", "probe_val_score")  # of the probe of a row
+ROW = ("probe_dir", "probe_target", "probe", "lag")  # a row of the matrix
+CONTENTS = {"probe_file": "probe_fingerprint", "data_file": "dataset_fingerprint"}  # what a file held when it was read
+
+# What follows a sweep
+
+DIRECTIONS = "directions.json"
+CURVE = "learning_curve.csv"
+CURVE_SCORES = (
+    "balanced_accuracy",
+    "balanced_accuracy_low",
+    "balanced_accuracy_high",
+    "auc",
+    "auc_low",
+    "auc_high",
+    "n",
+    "groups",
+)
+# One row a share and draw. share: of the training examples; draw: which random order; unit: what was drawn, "group" or
+# "example"; n_train, positives, groups: examples trained on, those of label 1, the groups they come from; l2: chosen on
+# validation; converged: whether the solver says so; then the scores of each split with their intervals over groups.
+CURVE_COLUMNS = (
+    "target",
+    "layer",
+    "lag",
+    "probe",
+    "seed",
+    "share",
+    "draw",
+    "unit",
+    "n_train",
+    "positives",
+    "groups",
+    "l2",
+    "converged",
+    *(f"{split}_{name}" for split in ("val", "test") for name in CURVE_SCORES),
+    *OWNERS,
+)
