@@ -163,7 +163,7 @@ def train(arguments, targets, language_model, examples, samples, sources, random
     texts = texts_of(targets[0], language_model) if arguments.sequence_task else None
     device = language_model.device if language_model.device.type == "cuda" else "cpu"
     sweeps, remembered = [], {}
-    with Progress("targets and lags", "sweeps", len(sources)) as progress:
+    with Progress("targets and lags", "sweep", len(sources)) as progress:
         for question, source in sources.items():
             splits, task = targets[question.target], make_task(arguments, examples[question], samples[question])
             metadata = splits["train"].metadata

@@ -38,7 +38,7 @@ def run_pass(arguments, language_model, splits, layers, examples, seconds, own_p
         require_disk_space(Path(folder), needed)
     reference = estimate(arguments, language_model, splits, layers, tokens)
     tables, began = {}, time.monotonic()
-    with Progress("hidden states", "tok", tokens) as progress:
+    with Progress("hidden states", "token", tokens) as progress:
         done = 0
 
         def tick(count):
