@@ -5,11 +5,11 @@ from os.path import expanduser
 from pathlib import Path
 
 from utils.base.cli.parser import Parser, lag_list, name_list, number, number_list, quiet_libraries, run
-from utils.base.errors import UsageError, UserError
+from utils.base.errors import UserError
 from utils.base.files import require_writable_folder
 from utils.probes.kinds import KINDS
 from utils.states.flags import add_model_flags
-from utils.states.sites import ATTENTION, NAMED, is_number
+from utils.states.sites import read_layers
 
 MOST_LINES = 40  # of the printed table; transfer.csv holds everything
 
@@ -38,7 +38,7 @@ def build_parser() -> Parser:
         "--layers",
         "--layer",
         action="list",
-        type=lambda text: text.split(","),
+        type=read_layers,
         help="only of these layers, a list such as 0,5,embed,final_norm (default: all)",
     )
     probes.add_argument(
@@ -89,18 +89,7 @@ def build_parser() -> Parser:
 
 
 def parse(argv):
-    return check(build_parser().parse_args(argv))
-
-
-def check(arguments):
-    """Refuse what can be no layer. Return the arguments as they are."""
-    for layer in arguments.layers or ():
-        if not (is_number(layer) or layer in (*NAMED, ATTENTION)):
-            raise UsageError(
-                f"--layers {','.join(arguments.layers)}: {layer!r} is no layer; give a list such as 0,5,11 with embed, "
-                "final_norm and attention by name"
-            )
-    return arguments
+    return build_parser().parse_args(argv)
 
 
 def paths(words, usual) -> list[str]:
@@ -116,11 +105,10 @@ def main(argv=None):
     from utils.saved.saved_probes import chosen_probes, load_probes, require_one_model
     from utils.saved.transfer import refuse_other_model
 
-    layers = [int(layer) if is_number(layer) else layer for layer in arguments.layers or ()] or None
     probes = chosen_probes(
         load_probes(paths(arguments.probe_dir, "models")),
         kind=arguments.probe,
-        layer=layers,
+        layer=arguments.layers,
         lag=arguments.lag,
         seed=arguments.seed,
     )

@@ -181,7 +181,7 @@ def train(arguments, this_run, questions, sources, random_sources, tracking):
     texts = texts_of(questions[0].sequences, language_model.name) if questions[0].of_sequences else None
     device = language_model.device if language_model.device.type == "cuda" else "cpu"
     sweeps, remembered = [], {}
-    with Progress("targets and lags", "sweeps", len(questions)) as progress:
+    with Progress("targets and lags", "sweep", len(questions)) as progress:
         for question in questions:
             source, common = sources[question.key], {**vars(this_run.owner), "target": question.name}
 

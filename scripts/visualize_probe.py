@@ -195,7 +195,7 @@ def apply(arguments, probes, language_model, tokenizer, texts, window):
     from utils.saved.running_text import probe_logits
 
     frame = special_frame(tokenizer)
-    with Progress("read the text", "tok", sum(map(len, texts))) as progress:
+    with Progress("read the text", "token", sum(map(len, texts))) as progress:
         logits = probe_logits(
             language_model,
             texts,

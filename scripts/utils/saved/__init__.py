@@ -1,13 +1,15 @@
 """What stays on disk, and using it again.
 
-probe_files   probe files: their names, what they hold
-columns       the file names and columns of every table
-tables        the tables of a run, written together
-owners        whose results a file holds; they are never mixed
-export        all probes in one file that other tools read
-probe_sets    the probes of a folder that belong together
-saved_probes  load probes of any kind, select among them, compute their logits
-evaluation    saved probes on other data: one pass, their scores
-transfer      the tables of an evaluation: every probe on every dataset
-running_text  saved probes on whole texts: a logit for every token
+Each file imports only from those above it:
+
+    probe_files   probe files: their names, what they hold
+    columns       the file names and columns of every table
+    tables        the tables of a run, written together
+    owners        whose results a file holds; they are never mixed
+    export        all probes in one file that other tools read
+    probe_sets    the probes of a folder that belong together
+    saved_probes  load probes of any kind, select among them, compute their logits
+    evaluation    saved probes on other data: one pass, their scores
+    transfer      the tables of an evaluation: every probe on every dataset
+    running_text  saved probes on whole texts: a logit for every token
 """

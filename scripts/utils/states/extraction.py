@@ -138,7 +138,7 @@ def run_pass(
         require_disk_space(Path(folder), needed)
     reference = estimate_rate(reading, language_model, questions[0], tokens)
     tables, began = {}, time.monotonic()
-    with Progress("hidden states", "tok", tokens) as progress:
+    with Progress("hidden states", "token", tokens) as progress:
         done = 0
 
         def tick(count):

@@ -57,6 +57,18 @@ def check_layer_text(text: str, flag: str = "--layer_sweep") -> None:
         )
 
 
+def read_layers(text: str) -> list[Layer]:
+    """Read a list of layers, as a flag gives it: '0,embed' -> [0, "embed"]. Raise UsageError for what can be no layer."""
+    parts = text.split(",")
+    for part in parts:
+        if not (is_number(part) or part in (*NAMED, ATTENTION)):
+            raise UsageError(
+                f"--layers {text}: {part!r} is no layer; give a list such as 0,5,11 with embed, final_norm and attention "
+                "by name"
+            )
+    return [int(part) if is_number(part) else part for part in parts]
+
+
 def is_number(text: str) -> bool:
     """Say whether the text is the number of a block."""
     return text.isascii() and text.isdigit()

@@ -70,7 +70,7 @@ def test_the_same_in_a_file(script, flag, words, expected, tmp_path, monkeypatch
 @pytest.mark.parametrize("script", ["train_probe", "check_setup"])
 def test_penalties(script, tmp_path):
     for words in (["0", "1e-3"], ["0,1e-3"], ["0, 1e-3"], ["0 1e-3"]):
-        assert told(script, "l2_grid", "--probe", "linear", "logistic", "--l2_grid", *words) == [1e-3, 0]
+        assert told(script, "l2_grid", "--probe", "linear", "logistic", "--l2_grid", *words) == [0, 1e-3]
 
 
 def test_every_list_of_every_script_is_tried_here():

@@ -29,7 +29,7 @@ class Tokens:
 def tokenize(tokenizer, texts) -> list[Tokens]:
     """Each text whole, without special tokens, in batches that the library spreads over the processor's cores."""
     result = []
-    with Progress("tokenize", "tok") as progress:
+    with Progress("tokenize", "token") as progress:
         for batch in batches(texts):
             for encoding in tokenizer.backend_tokenizer.encode_batch(batch, add_special_tokens=False):
                 result.append(as_tokens(encoding))

@@ -69,7 +69,7 @@ def collect_windows(arguments, tokenizer, target):
     kept = Kept()
     cap = EvenCap(arguments.max_chunks_per_class * (2 if arguments.positions == "all" else 1), arguments.seed)
     dropped, counted, seen = Counter(), Counter(), set()
-    with Progress("tokenize and cut", "tok") as progress:
+    with Progress("tokenize and cut", "token") as progress:
         for index, (document, tokens) in enumerate(tokenized(arguments, tokenizer)):
             progress.update(len(tokens), note=f"{index + 1} texts")
             counted.update(texts=1, tokens=len(tokens), targets=int((tokens == target).sum()))
