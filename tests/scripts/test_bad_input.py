@@ -453,7 +453,7 @@ def numeric_flags():
         (name, action.option_strings[0])
         for name in SCRIPTS_WITH_NUMBERS
         for action in parser_of(name)._actions
-        if action.type not in (None, os.path.expanduser) and action.dest not in ("probe", "layers", "targets")
+        if action.type not in (None, os.path.expanduser) and action.dest not in ("probe", "layers", "layer_sweep", "targets")
     ]
 
 

@@ -87,15 +87,15 @@ class Scorer:
         return result
 
 
-def choose_penalties(logits, labels, grid) -> np.ndarray:
-    """bool [layers * seeds * penalties]: of each layer and seed the penalty of the best AUROC, of equal ones the largest."""
+def choose_penalties(logits: np.ndarray, labels: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
+    """Choose for each layer and seed the penalty of the best AUROC, of equal ones the largest: bool [probes]."""
     found = np.array([auroc(values, labels) for values in logits]).reshape(grid)
     best = np.nan_to_num(found, nan=-1.0).argmax(-1)
     return (np.arange(grid[-1]) == best[..., None]).reshape(-1)
 
 
-def add_selectivity(probe, control_logits, task, seed):
-    """control: mean balanced accuracy over the random labels, each with its own threshold from validation; seed: index."""
+def add_selectivity(probe: Probe, control_logits: dict[str, np.ndarray], task: Task, seed: int) -> None:
+    """Add what the probe scores beyond random labels, each with its own threshold from validation. seed: its index."""
     if not len(control_logits["val"]):
         return
     thresholds = choose_thresholds(control_logits["val"], task.labels["val"][1:])

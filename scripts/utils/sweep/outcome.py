@@ -7,18 +7,22 @@ import numpy as np
 from utils.scores.baselines import suspicious
 from utils.scores.documents.scoring import DocumentScores
 from utils.states.positions import Question, lag_name
-from utils.states.sites import layer_name
+from utils.states.sites import Layer, layer_name
 from utils.sweep.fits import Task
 
 
 @dataclass
 class Probe:
-    """One probe and what is known of it. metrics by split; chosen: its penalty is the best on validation, and only then are
-    kept logits (of val and test) and tensors, what is saved; notes: epoch, or gradient and convergence.
+    """One probe and what is known of it.
+
+    metrics  scores by split
+    chosen   its penalty is the best on validation; only then are logits (of val and test) and tensors kept
+    tensors  what is saved
+    notes    epoch, or gradient and convergence
     """
 
     kind: str
-    layer: object
+    layer: Layer
     lag: int
     seed: int
     l2: float | None
@@ -79,14 +83,14 @@ class Sweep:
 
     @property
     def shown(self) -> list[Probe]:
-        """Every layer's probe where there is one kind (of the first seed), else the best layer of each kind."""
+        """List every layer's probe where there is one kind (of the first seed), else the best layer of each kind."""
         first = [probe for probe in self.chosen if probe.seed == self.task.seeds[0]]
         kinds = {probe.kind: [other for other in first if other.kind == probe.kind] for probe in first}
         return first if len(kinds) == 1 else [max(probes, key=self.on_validation) for probes in kinds.values()]
 
     @property
     def warnings(self) -> list[str]:
-        """Baselines that do worse than guessing, for the split is not independent then; fits that are no minimum."""
+        """Warn of baselines that do worse than guessing (the split may not be independent), and of fits that are no minimum."""
         found = [
             warning
             for name, by_split in self.baselines.items()
@@ -107,26 +111,28 @@ class Sweep:
 
     @property
     def winner(self) -> Probe:
-        """The chosen probe with the best score on validation; of equal ones the first."""
+        """Find the chosen probe with the best score on validation; of equal ones the first."""
         return max(self.chosen, key=self.on_validation)
 
-    def on_validation(self, probe) -> float:
+    def on_validation(self, probe: Probe) -> float:
+        """Give the score by which probes are chosen; undefined ones come last."""
         score = probe.metrics["val"][self.chosen_by]
         return -np.inf if np.isnan(score) else score
 
     @property
     def others(self) -> list[Probe]:
-        """The winner's like of other seeds."""
+        """List the probes of other seeds that are like the winner."""
         best = self.winner
         return [probe for probe in self.chosen if (probe.kind, probe.layer) == (best.kind, best.layer) and probe is not best]
 
 
-def is_so(notes, problem) -> bool:
+def is_so(notes: dict, problem: str) -> bool:
+    """Say whether a fit has this problem: "separable" or "unsolved"."""
     separable = notes.get("separable", False)
     return separable if problem == "separable" else not (separable or notes.get("converged", True))
 
 
-def run_name(kind, layer, lag, seed, target=None) -> str:
-    """layer5_next, and what sets it apart where that is not the usual; target: where there are several"""
+def run_name(kind: str, layer: Layer, lag: int, seed: int, target: str | None = None) -> str:
+    """Name a probe: layer5_next, with its target, kind and seed where they are not the usual ones."""
     apart = ([target] if target else []) + ([] if kind == "linear" else [kind]) + ([f"seed{seed}"] if seed else [])
     return "_".join([layer_name(layer), lag_name(lag), *apart])

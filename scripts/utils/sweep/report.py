@@ -1,12 +1,15 @@
-"""The table at the end of a sweep, for eyes."""
+"""Plain-text tables printed at the end of a sweep."""
 
 import math
+from collections.abc import Sequence
 
 from utils.base.text_table import bounds, share, signed, table
+from utils.scores.documents.scoring import DocumentScores
+from utils.sweep.outcome import Sweep
 
 
-def sweep_table(entries, split) -> str:
-    """entries: (name, scores or None) of probes and baselines, in order; None: not computed."""
+def sweep_table(entries: Sequence[tuple[str, dict | None]], split: str) -> str:
+    """Tabulate the scores of one split. entries: (name, scores or None) of probes and baselines, in order; None: not computed."""
     heading = ["", "balanced acc", "95 % interval", "pos acc", "neg acc", "AUROC", "TP", "FP", "TN", "FN"]
     rows = [[split, *heading[1:]]]
     for name, scores in entries:
@@ -27,8 +30,8 @@ def sweep_table(entries, split) -> str:
     return table(rows)
 
 
-def document_table(documents) -> str:
-    """Tokens to documents: the probe and aggregate that validation chose, in every bucket, and the baselines."""
+def document_table(documents: DocumentScores) -> str:
+    """Tabulate the scores of whole documents: the probe and aggregate that validation chose, in every bucket, and the baselines."""
     winner = documents.winner
     layer = winner.name["layer_idx"]
     what = (
@@ -77,8 +80,8 @@ def document_table(documents) -> str:
     return table(rows) + minus
 
 
-def sweeps_table(sweeps) -> str:
-    """A line for each target and lag: the winner on validation, its scores on test (val, without test), the baseline."""
+def sweeps_table(sweeps: Sequence[Sweep]) -> str:
+    """Tabulate several sweeps, a line for each target and lag: the winner on validation, its scores on test (val, without test), the baseline."""
     rows = [
         [
             "target",
@@ -114,8 +117,8 @@ def sweeps_table(sweeps) -> str:
     return table(rows)
 
 
-def one_sided(name, scores) -> str | None:
-    """A warning for a probe that always gives one answer, with its figure."""
+def one_sided(name: str, scores: dict) -> str | None:
+    """Warn of a probe that always gives one answer, with its figures; None for others."""
     said = scores["tp"] + scores["fp"]
     total = said + scores["tn"] + scores["fn"]
     if 0 < said < total:
@@ -126,8 +129,8 @@ def one_sided(name, scores) -> str | None:
     )
 
 
-def gap(sweep) -> str:
-    """What validation chose, and how much worse it is on test: the optimism of choosing."""
+def gap(sweep: Sweep) -> str:
+    """Say what validation chose, and how much worse it is on test: the optimism of choosing."""
     winner, others, by = sweep.winner, sweep.others, sweep.chosen_by
     name = (
         f"{winner.layer if isinstance(winner.layer, str) else f'layer{winner.layer}'}"
@@ -152,8 +155,8 @@ def gap(sweep) -> str:
     return text
 
 
-def direction_line(name, entry, token) -> str | None:
-    """What one direction says of the target token; None where nothing is known."""
+def direction_line(name: str, entry: dict, token: int | None) -> str | None:
+    """Say what one direction means of the target token; None where nothing is known."""
     found = [
         f"rank {entry[which]['target_rank']:,} of {entry[which]['vocabulary']:,} by its {which}"
         for which in ("filter", "pattern")

@@ -1,10 +1,11 @@
-"""What is drawn of train to train on, per seed: caps, negatives beside positives, the balance of the classes."""
+"""Draw what each seed trains on: caps, negatives for the positives, the balance of the classes."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from utils.base.errors import UserError
+from utils.data.sequences import Sequences
 from utils.states.positions import Examples
 
 DOCUMENTS, NEGATIVES, TOKENS = 1, 2, 3  # one stream of random numbers each, so that one cap does not move another's draw
@@ -30,18 +31,20 @@ class Sampling:
     max_tokens: int | None = None
 
 
-def sample_for_training(examples, sequences, settings, seed) -> tuple[Examples, np.ndarray]:
-    """The sample of `draw_sample`, and the weight of each of its examples in the loss: float32 [n]."""
+def sample_for_training(
+    examples: Examples, sequences: Sequences, settings: Sampling, seed: int
+) -> tuple[Examples, np.ndarray]:
+    """Draw the sample of `draw_sample`; give it with the weight of each of its examples in the loss, float32 [n]."""
     sample = examples[draw_sample(examples, sequences, settings, seed)]
     everywhere = np.ones((len(sample), 1))
     return sample, class_weights(everywhere, sample.labels[:, None], settings.class_balance, settings.pos_weight_cap)[:, 0]
 
 
-def draw_sample(examples, sequences, settings, seed) -> np.ndarray:
-    """Which of train's examples this seed trains on: int64 [n], in order.
+def draw_sample(examples: Examples, sequences: Sequences, settings: Sampling, seed: int) -> np.ndarray:
+    """Draw the examples of train that this seed trains on: int64 [n], in order.
 
     Steps: whole documents, negatives of each document, the balance of the classes, then the cap on tokens, which takes
-    the same share of both classes. Every draw is uniform over what it draws from. Raises UserError where a class is lost.
+    the same share of both classes. Every draw is uniform over what it draws from. Raise UserError where a class is lost.
     """
     documents = sequences.documents[examples.sequence]
     kept = some_documents(documents, settings, seed)
@@ -56,14 +59,15 @@ def draw_sample(examples, sequences, settings, seed) -> np.ndarray:
     return kept
 
 
-def require_classes(labels, flag, value):
+def require_classes(labels: np.ndarray, flag: str, value: float | None) -> None:
+    """Raise UserError where the flag's value has left no example of a class."""
     for label, kind in ((1, "positive"), (0, "negative")):
         if not (labels == label).any():
             raise UserError(f"{flag} {value} leaves no {kind} to train on; make it larger")
 
 
-def some_documents(documents, settings, seed) -> np.ndarray:
-    """The rows of at most `max_documents` documents, drawn uniformly at random."""
+def some_documents(documents: np.ndarray, settings: Sampling, seed: int) -> np.ndarray:
+    """Draw the rows of at most `max_documents` documents, drawn uniformly at random."""
     names = np.unique(documents)
     if settings.max_documents is None or len(names) <= settings.max_documents:
         return np.arange(len(documents))
@@ -71,8 +75,10 @@ def some_documents(documents, settings, seed) -> np.ndarray:
     return np.flatnonzero(np.isin(documents, drawn))
 
 
-def some_negatives(examples, sequences, documents, settings, seed) -> np.ndarray:
-    """The rows of all positives, and of the negatives drawn in each document.
+def some_negatives(
+    examples: Examples, sequences: Sequences, documents: np.ndarray, settings: Sampling, seed: int
+) -> np.ndarray:
+    """Draw the rows of all positives, and of the negatives drawn in each document.
 
     Token-matched: of each token at most `most_of_a_token` a document, and those that match before those that do not;
     without `negatives_per_doc`, which says how many to fill up to, those that match only.
@@ -94,8 +100,8 @@ def some_negatives(examples, sequences, documents, settings, seed) -> np.ndarray
     return np.sort(np.concatenate([np.flatnonzero(examples.labels == 1), rows]))
 
 
-def matched_tokens(examples, sequences) -> tuple[str, np.ndarray]:
-    """By which token negatives are matched with positives: "labelled" or "read", and its ids [n].
+def matched_tokens(examples: Examples, sequences: Sequences) -> tuple[str, np.ndarray]:
+    """Choose the token by which negatives are matched with positives: "labelled" or "read", and its ids [n].
 
     The labelled token, so that a probe cannot win by knowing which tokens the positives are made of. Where no negative can
     share it (the label says whether the token is the target), the token that is read.
@@ -110,8 +116,8 @@ def matched_tokens(examples, sequences) -> tuple[str, np.ndarray]:
     )
 
 
-def place_among_equals(turn, *keys) -> np.ndarray:
-    """int64 [n]: how many rows with the same keys come before each, by turn.
+def place_among_equals(turn: np.ndarray, *keys: np.ndarray) -> np.ndarray:
+    """Count the rows with the same keys that come before each, by turn: int64 [n].
 
     place_among_equals([.3, .1, .2], ["a", "a", "b"]) -> [1, 0, 0]
     """
@@ -124,8 +130,8 @@ def place_among_equals(turn, *keys) -> np.ndarray:
     return result
 
 
-def balanced(labels, settings, seed) -> np.ndarray:
-    """The rows left by `class_balance`, in order."""
+def balanced(labels: np.ndarray, settings: Sampling, seed: int) -> np.ndarray:
+    """Draw the rows left by `class_balance`, in order."""
     random = np.random.default_rng(seed)
     positives, negatives = (np.flatnonzero(labels == label) for label in (1, 0))
     most = {1: len(positives), 0: len(negatives)}
@@ -140,8 +146,8 @@ def balanced(labels, settings, seed) -> np.ndarray:
     return np.sort(np.concatenate([positives, negatives]))
 
 
-def same_share(labels, most, seed) -> np.ndarray:
-    """The rows of at most `most` examples, the same share of each class and at least one of each, at random."""
+def same_share(labels: np.ndarray, most: int | None, seed: int) -> np.ndarray:
+    """Draw the rows of at most `most` examples, the same share of each class and at least one of each, at random."""
     if most is None or len(labels) <= most:
         return np.arange(len(labels))
     random = np.random.default_rng([seed, TOKENS])
@@ -155,8 +161,8 @@ def same_share(labels, most, seed) -> np.ndarray:
     )
 
 
-def class_weights(in_sample, labels, class_balance, pos_weight_cap) -> np.ndarray:
-    """What each example counts in the loss, float32 [n, columns]: of a positive negatives / positives where "weighted".
+def class_weights(in_sample: np.ndarray, labels: np.ndarray, class_balance: str, pos_weight_cap: float | None) -> np.ndarray:
+    """Weigh each example in the loss, float32 [n, columns]: of a positive negatives / positives where "weighted".
 
     in_sample: [n, columns], which examples a column trains on: all others have the weight 0; labels: [n, columns] of 0
     and 1.
