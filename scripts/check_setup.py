@@ -13,7 +13,7 @@ from utils.sweep.flags import add_data_flags, add_model_flags, add_reading_flags
 DEFAULT_MODEL = "unsloth/gemma-3-270m"
 
 
-def parse(argv):
+def build_parser() -> Parser:
     parser = Parser(
         __file__,
         __doc__ + " Takes the flags that train_probe.py will be given.",
@@ -25,7 +25,11 @@ def parse(argv):
     )
     add_reading_flags(parser)
     add_training_flags(parser)
-    return check_flags(parser.parse_args(argv))
+    return parser
+
+
+def parse(argv):
+    return check_flags(build_parser().parse_args(argv))
 
 
 class Checks(list):

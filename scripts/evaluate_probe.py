@@ -13,7 +13,7 @@ from utils.sweep.flags import add_model_flags
 MOST_LINES = 40  # of the printed table; transfer.csv holds everything
 
 
-def parse(argv):
+def build_parser() -> Parser:
     parser = Parser(
         __file__,
         __doc__,
@@ -84,7 +84,11 @@ def parse(argv):
         help="folder for transfer.csv, transfer_matrix.csv and transfer.html",
     )
     output.add_argument("--overwrite", action="store_true", help="replace a transfer.csv of another model")
-    return check(parser.parse_args(argv))
+    return parser
+
+
+def parse(argv):
+    return check(build_parser().parse_args(argv))
 
 
 def check(arguments):

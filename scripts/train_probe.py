@@ -22,7 +22,7 @@ from utils.sweep.flags import (
 MOST_TABLES = 8  # targets and lags: of more, one line each is shown; the tables hold everything
 
 
-def parse(argv):
+def build_parser() -> Parser:
     parser = Parser(
         __file__,
         __doc__,
@@ -44,7 +44,11 @@ def parse(argv):
     output.add_argument("--wandb_project", default="probe-training", help="Weights & Biases project")
     output.add_argument("--wandb_group", help="name that the runs of this sweep share (default: layer-sweep-LAG)")
     output.add_argument("--no_wandb", action="store_true", help="log nothing to Weights & Biases")
-    arguments = check_flags(parser.parse_args(argv))
+    return parser
+
+
+def parse(argv):
+    arguments = check_flags(build_parser().parse_args(argv))
     if arguments.learning_curve and arguments.kinds == ["attention_features"]:
         raise UsageError(
             "--learning_curve is of the states of a layer, which --probe attention_features does not read; add "
