@@ -12,7 +12,7 @@ TARGETS_SHOWN = 3  # of which samples are shown
 DOCUMENTS_SHOWN = 20
 
 
-def parse(argv):
+def build_parser() -> Parser:
     parser = Parser(__file__, __doc__, epilog="next: python scripts/train_probe.py")
     parser.add_argument(
         "--data_path",
@@ -22,7 +22,11 @@ def parse(argv):
     parser.add_argument("--model_name", type=expanduser, help="model whose tokenizer is used (default: the data's own)")
     parser.add_argument("--num_samples", type=whole_number(0), default=5, help="samples shown of each class")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="draws the samples")
-    return parser.parse_args(argv)
+    return parser
+
+
+def parse(argv):
+    return build_parser().parse_args(argv)
 
 
 def main(argv=None):

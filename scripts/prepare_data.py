@@ -6,10 +6,14 @@ from utils.base.files import require_writable_folder
 from utils.data.preparation.flags import add_flags, settle
 
 
-def parse(argv):
+def build_parser() -> Parser:
     parser = Parser(__file__, __doc__, epilog="next: python scripts/inspect_data.py")
     add_flags(parser)
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def parse(argv):
+    arguments = build_parser().parse_args(argv)
     settle(arguments)
     return arguments
 

@@ -16,7 +16,7 @@ LONGEST_WINDOW = 1024  # text tokens: context enough, and memory that every mach
 MOST_NON_FINITE = 0.01  # of the logits: more than this is no accident
 
 
-def parse(argv):
+def build_parser() -> Parser:
     parser = Parser(
         __file__,
         __doc__,
@@ -72,7 +72,11 @@ def parse(argv):
     )
     output = parser.add_argument_group("output")
     output.add_argument("--output", default="visualization.html", help="HTML file to write")
-    return check(parser.parse_args(argv))
+    return parser
+
+
+def parse(argv):
+    return check(build_parser().parse_args(argv))
 
 
 def check(arguments):

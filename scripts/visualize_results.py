@@ -10,7 +10,7 @@ from utils.base.files import require_writable_folder
 METRICS = ("balanced_accuracy", "acc", "f1", "auc", "auprc")
 
 
-def parse(argv):
+def build_parser() -> Parser:
     parser = Parser(
         __file__, __doc__, "next: python scripts/visualize_probe.py, to see what the probes say of every token of a text"
     )
@@ -40,7 +40,11 @@ def parse(argv):
         help="folder of the pages: index.html, a page for each chart and plotly.min.js, which they share "
         "(default: --results_dir)",
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def parse(argv):
+    arguments = build_parser().parse_args(argv)
     arguments.output_dir = arguments.output_dir or arguments.results_dir
     return arguments
 

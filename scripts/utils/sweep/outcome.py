@@ -90,7 +90,7 @@ class Sweep:
 
     @property
     def warnings(self) -> list[str]:
-        """Warn of baselines that do worse than guessing (the split may not be independent), and of fits that are no minimum."""
+        """Warn of baselines that do worse than guessing, for the split may not be independent, and of fits that failed."""
         found = [
             warning
             for name, by_split in self.baselines.items()

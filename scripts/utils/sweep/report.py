@@ -9,7 +9,10 @@ from utils.sweep.outcome import Sweep
 
 
 def sweep_table(entries: Sequence[tuple[str, dict | None]], split: str) -> str:
-    """Tabulate the scores of one split. entries: (name, scores or None) of probes and baselines, in order; None: not computed."""
+    """Tabulate the scores of one split.
+
+    entries: (name, scores, or None where not computed) of probes and baselines, in order.
+    """
     heading = ["", "balanced acc", "95 % interval", "pos acc", "neg acc", "AUROC", "TP", "FP", "TN", "FN"]
     rows = [[split, *heading[1:]]]
     for name, scores in entries:
@@ -31,7 +34,7 @@ def sweep_table(entries: Sequence[tuple[str, dict | None]], split: str) -> str:
 
 
 def document_table(documents: DocumentScores) -> str:
-    """Tabulate the scores of whole documents: the probe and aggregate that validation chose, in every bucket, and the baselines."""
+    """Tabulate the scores of whole documents: the chosen probe and aggregate in every bucket, and the baselines."""
     winner = documents.winner
     layer = winner.name["layer_idx"]
     what = (
@@ -81,7 +84,10 @@ def document_table(documents: DocumentScores) -> str:
 
 
 def sweeps_table(sweeps: Sequence[Sweep]) -> str:
-    """Tabulate several sweeps, a line for each target and lag: the winner on validation, its scores on test (val, without test), the baseline."""
+    """Tabulate several sweeps, a line for each target and lag.
+
+    A line has the winner on validation, its scores on test (on validation where there is no test), and the baseline.
+    """
     rows = [
         [
             "target",
