@@ -17,6 +17,7 @@ from sklearn.metrics import (
 
 from utils.base.files import csv_text
 from utils.data.sequences import Sequences
+from utils.scores.documents import aggregates
 from utils.scores.documents.aggregates import AGGREGATES, aggregated
 from utils.scores.documents.layout import Documents, documents_of, reading_order
 from utils.scores.documents.platt import INVERSE_PENALTY, platt
@@ -96,7 +97,7 @@ def by_name(tokens):
 
 
 def test_every_aggregate_is_that_of_a_plain_loop(monkeypatch):
-    monkeypatch.setattr("utils.scores.documents.aggregates.BLOCK_CELLS", 150)  # several blocks of documents and of probes
+    monkeypatch.setattr(aggregates, "BLOCK_CELLS", 150)  # several blocks of documents and of probes
     assert SLOW.keys() == AGGREGATES.keys()
     documents, owner, place = laid_out(LENGTHS * 3)
     logits = np.random.default_rng(1).normal(-8, 6, (5, len(owner)))
