@@ -22,7 +22,7 @@ AT_THE_DOOR = {
     "load_language_model": "utils.model.language_model",
     "load_tokenizer": "utils.data.tokenizer",
     "load_sequences": "utils.data.sequences",
-    "read_states": "utils.states.forward_pass",
+    "read_states": "utils.states.extraction",
     "Matrices": "utils.states.matrices",
     "Linear": "utils.probes.estimators",
     "Logistic": "utils.probes.estimators",

@@ -12,9 +12,10 @@ import torch
 
 from utils.base.errors import UserError
 from utils.base.progress import Progress, readable_time
+from utils.data.sequences import Sequences
 from utils.model.language_model import LanguageModel
 from utils.states.forward_pass import Pass, hook_free_rate
-from utils.states.positions import Question, ReadPlan, text_before, whole_sequences
+from utils.states.positions import Examples, Question, ReadPlan, text_before, whole_sequences
 from utils.states.sites import ATTENTION, Layer, deepest_block
 from utils.states.source import Source
 from utils.states.store import StateTable, collect_in_memory, collect_on_disk, table_bytes
@@ -220,3 +221,20 @@ def finite_rows(split: str, table: StateTable, language_model: LanguageModel) ->
             f"{str(language_model.dtype).removeprefix('torch.')}; use --model_dtype bfloat16 or float32"
         )
     return ~wrong.any(0).numpy()
+
+
+def read_states(
+    language_model: LanguageModel,
+    sequences: Sequences,
+    examples: Examples,
+    layers: Sequence[Layer],
+    batch_size: int = 32,
+    pool: str = "last",
+) -> torch.Tensor:
+    """Read the states of examples into memory: float32 [layers, n, hidden_size]. For notebooks; scripts use `run_pass`.
+
+    layers: numbers of blocks, "embed" and "final_norm"; pool: "last", "mean" or "max" of the text up to each example.
+    """
+    plan = ReadPlan.union([examples], layers, pool)
+    table = collect_in_memory(Pass(language_model, sequences, plan, batch_size), lambda tokens: None)
+    return table.rows(plan.rows(examples))
