@@ -33,12 +33,17 @@ def lines_of(path) -> list[str]:
 
 
 def tree_of(path) -> ast.Module:
+    return nodes_of(path)[0]
+
+
+def nodes_of(path) -> list[ast.AST]:
+    """Every node of a file's syntax tree, the whole module first."""
     return parsed(path.read_text(encoding="utf-8"), str(path))
 
 
 @cache
 def parsed(text, name):
-    return ast.parse(text, filename=name)
+    return list(ast.walk(ast.parse(text, filename=name)))
 
 
 def parameters_of(function) -> list[ast.arg]:
@@ -48,7 +53,7 @@ def parameters_of(function) -> list[ast.arg]:
 
 
 def functions_of(path) -> Iterator[ast.FunctionDef]:
-    return (node for node in ast.walk(tree_of(path)) if isinstance(node, FUNCTION))
+    return (node for node in nodes_of(path) if isinstance(node, FUNCTION))
 
 
 def room_of(path, utils) -> str:
@@ -64,7 +69,7 @@ def imported(path, scripts) -> Iterator[tuple[int, str, Path | None]]:
 
     Imports inside functions count too. `from utils.base import files` names utils/base/files.py.
     """
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -102,7 +107,7 @@ def relative_imports(scripts) -> list[str]:
     return [
         f"{path.relative_to(scripts)}:{node.lineno} imports relatively; write the whole name, utils.ROOM.FILE"
         for path in modules(scripts)
-        for node in ast.walk(tree_of(path))
+        for node in nodes_of(path)
         if isinstance(node, ast.ImportFrom) and node.level
     ]
 
@@ -260,7 +265,7 @@ def namespaces_taken(scripts) -> list[str]:
         "that it needs, or a frozen dataclass of them"
         for path in modules(Path(scripts) / "utils")
         if path.name != "flags.py"
-        for node in ast.walk(tree_of(path))
+        for node in nodes_of(path)
         if isinstance(node, (*FUNCTION, ast.Lambda)) and takes_namespace(node)
     ]
 
@@ -269,7 +274,7 @@ def namespaces_forged(scripts) -> list[str]:
     return [
         f"{path.relative_to(scripts)}:{node.lineno} forges a namespace; pass values, or a frozen dataclass"
         for path in modules(scripts)
-        for node in ast.walk(tree_of(path))
+        for node in nodes_of(path)
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("Namespace", "SimpleNamespace")
     ]
 
@@ -278,8 +283,8 @@ def namespaces_changed(scripts) -> list[str]:
     """Attributes that are set on a parsed namespace: after parsing it says what the user typed, and nothing else."""
     wrong = []
     for path in modules(scripts):
-        names = namespaces_in(tree_of(path))
-        for node in ast.walk(tree_of(path)):
+        names = namespaces_in(path)
+        for node in nodes_of(path):
             held = None
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, (ast.Store, ast.Del)):
                 held = node.value
@@ -295,10 +300,10 @@ def namespaces_changed(scripts) -> list[str]:
     return wrong
 
 
-def namespaces_in(tree) -> set[str]:
+def namespaces_in(path) -> set[str]:
     """Names that hold a parsed namespace: `arguments`, what is annotated so, what parse and parse_args return."""
     names = {"arguments"}
-    for node in ast.walk(tree):
+    for node in nodes_of(path):
         if isinstance(node, (*FUNCTION, ast.Lambda)):
             names |= {
                 one.arg for one in parameters_of(node) if one.annotation and "Namespace" in ast.unparse(one.annotation)
@@ -312,7 +317,7 @@ def namespaces_in(tree) -> set[str]:
 
 def is_changed(call, path) -> bool:
     """Whether vars(...) is written to: vars(x)["name"] = value, vars(x).update(...) and its like."""
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.Subscript) and node.value is call and isinstance(node.ctx, (ast.Store, ast.Del)):
             return True
         if isinstance(node, ast.Attribute) and node.value is call and node.attr in ("update", "setdefault", "pop", "clear"):

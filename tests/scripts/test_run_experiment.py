@@ -135,6 +135,7 @@ def test_the_commands_of_a_dry_run_do_the_same_in_a_shell(whole_run, texts, tmp_
     assert len(whole) == 4 and pasted == whole
 
 
+@pytest.mark.slow
 def test_the_first_failure_stops_the_run_and_says_how_to_go_on(write, tmp_path):
     """The second step is told of a file that is not there; the label has a space, which the shell must be told."""
     path = write(
