@@ -1,4 +1,4 @@
-"""What the tests share: a tiny model and corpus that they make themselves, and the shared data where there is some."""
+"""Fixtures for all tests: a tiny model and corpus that they make themselves, and the shared data where there are some."""
 
 import os
 
@@ -9,6 +9,16 @@ os.environ.update(helpers.QUIET)  # before any library reads them
 import pytest  # noqa: E402
 
 SMALL = ("--context_length", "32", "--max_chunks_per_class", "300")
+MARKED = {"chromium": "browser", "shared_data": "model", "stories260K": "model", "minilm": "model"}  # {fixture: marker}
+
+
+def pytest_collection_modifyitems(items):
+    """Mark each test by the costly fixtures that it asks for, itself or through others, or that a parameter names."""
+    for item in items:
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        named = {*item.fixturenames, *(value for value in parameters if isinstance(value, str))}
+        for marker in sorted({MARKED[name] for name in MARKED if name in named}):
+            item.add_marker(marker)
 
 
 @pytest.fixture(scope="session")

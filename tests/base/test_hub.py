@@ -113,6 +113,7 @@ def runs(tiny_model, texts):
     }
 
 
+@pytest.mark.slow
 def test_a_name_that_the_hub_does_not_have_is_told_apart_from_one_that_is_gated(hub, runs, tmp_path):
     names = ("nobody/typing-mistake", "nobody/behind-a-licence")
     asked = [runs[kind](name) for kind in ("model", "dataset") for name in names]
@@ -130,6 +131,7 @@ def test_a_name_that_the_hub_does_not_have_is_told_apart_from_one_that_is_gated(
         assert any(f"/datasets/{name}" in path for path in hub.asked), "the Hub was never asked for the dataset"
 
 
+@pytest.mark.slow
 def test_no_network_is_said_at_once_and_not_taken_for_a_wrong_name(closed_port, runs, tmp_path):
     (model, dataset, spaces, deep), seconds = prepare(
         tmp_path,
@@ -152,6 +154,7 @@ def test_no_network_is_said_at_once_and_not_taken_for_a_wrong_name(closed_port, 
     assert seconds < 45, f"{seconds:.0f} s: the libraries try for minutes where nobody tells them that there is no network"
 
 
+@pytest.mark.slow
 def test_offline_mode_is_named_as_the_reason_and_not_the_network(hub, runs, tmp_path):
     before = len(hub.asked)
     (model, dataset), _ = prepare(

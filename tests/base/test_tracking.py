@@ -4,7 +4,11 @@ import subprocess
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+import pytest
+
 from helpers import assert_one_line_error, assert_success, run_script
+
+pytestmark = pytest.mark.slow  # each trains in a process of its own
 
 
 def test_without_a_login_every_layer_has_an_offline_run_and_nobody_is_asked(prepared, tmp_path):

@@ -128,6 +128,7 @@ def test_a_step_follows_the_loss_on_states_standardised_for_each_column(monkeypa
     assert (model.query.grad[..., 1] == 0).all()
 
 
+@pytest.mark.slow
 def test_a_planted_token_is_found_where_the_mean_does_not_show_it():
     (train, _, labels), (held_out, where, truth) = planted(1000, 0), planted(500, 1)
     pooled = Logistic(l2=1e-2).fit(np.stack([states.mean(0) for states in train]), labels)
@@ -154,6 +155,7 @@ def poles(n, seed):
     return concatenated(states, [20] * n), (said.sum(1) + random.choice([-0.5, 0.5], n) > 0).astype(int)
 
 
+@pytest.mark.slow
 def test_several_queries_read_what_one_cannot():
     (train, labels), (val, truth) = poles(800, 0), poles(500, 1)
     settings = Settings(epochs=12, learning_rate=2e-3)

@@ -58,6 +58,7 @@ def test_intervals_cover_the_populations_value(count):
 
 
 @pytest.mark.parametrize("count", REPETITIONS)
+@pytest.mark.slow
 def test_paired_differences_cover_the_populations_value(count):
     repetitions = REPETITIONS[count]
     logits, labels, group = draw(np.random.default_rng(100 + count), repetitions, count, (1.5, 1.1), shared=0.5)
@@ -97,6 +98,7 @@ def test_pairing_narrows_the_interval_and_a_probe_against_itself_is_zero():
         paired_difference(one[0], other[0], labels[0], group, 0.0, 0.0, "f1")
 
 
+@pytest.mark.slow
 def test_the_winner_of_200_probes_of_noise_is_not_above_chance_on_test():
     """200 sweeps of 200 probes whose logits, and whose labels, depend on the group but not on each other. A lower end above
     .5 is expected in .025 of the sweeps, with standard error .011: .05 is two of them above.

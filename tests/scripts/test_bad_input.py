@@ -693,6 +693,7 @@ def test_a_full_disk_leaves_the_earlier_dataset_as_it_was(prepare, tmp_path, siz
     assert len(before) == 4
 
 
+@pytest.mark.slow
 def test_a_full_disk_in_a_process_of_its_own(texts, tiny_model, tmp_path):
     result = run_script(
         "prepare_data",
@@ -908,6 +909,7 @@ def long_training(prepared, tmp_path):
         process.communicate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sent, status, lines",
     [(signal.SIGINT, 130, ["train_probe.py: interrupted; nothing half written was left"]), (signal.SIGKILL, -9, [])],
@@ -921,6 +923,7 @@ def test_a_training_that_is_cut_off_leaves_the_earlier_results_as_they_were(long
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sent, status, said",
     [(signal.SIGINT, 130, "prepare_data.py: interrupted; nothing half written was left\n"), (signal.SIGTERM, 143, "")],

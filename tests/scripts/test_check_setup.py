@@ -272,6 +272,7 @@ def idle_gpu(tmp_path):
     return {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
 
 
+@pytest.mark.slow
 def test_a_gpu_that_torch_cannot_use(idle_gpu, tiny_model):
     result = run_script("check_setup", "--model_name", tiny_model, "--device", "cuda", env=idle_gpu)
     assert_only(result, "device")

@@ -12,6 +12,7 @@ import pytest
 from docstrings import docstrings_of, paragraphs, shingles
 from helpers import ROOT, assert_one_line_error, assert_success, environment
 
+pytestmark = pytest.mark.slow  # most of it runs the whole demo
 DEMO = ROOT / "demo"
 MODEL = DEMO / "model"
 

@@ -1,6 +1,7 @@
 """A label that stands in one layer at one lag is found there and nowhere else."""
 
 import numpy as np
+import pytest
 import torch
 
 from utils.data.sequences import Sequences
@@ -39,6 +40,7 @@ def planted(seed, number):
     return sequences, states
 
 
+@pytest.mark.slow
 def test_found_at_its_layer_and_lag_and_nowhere_else():
     splits = {name: planted(seed, number) for seed, (name, number) in enumerate({"train": 250, "val": 250}.items())}
     examples = {lag: {name: examples_at(sequences, lag) for name, (sequences, _) in splits.items()} for lag in LAGS}

@@ -203,6 +203,7 @@ def test_the_model_holds_the_label_in_one_block_and_in_no_other_state(model):
 
 
 @pytest.mark.parametrize("task", READERS)
+@pytest.mark.slow
 def test_found_at_its_layer_and_lag_and_nowhere_else(task, model, tmp_path):
     lags = READERS[task][1]
     found = sweep(task, tmp_path, model, shuffled=False)
@@ -218,6 +219,7 @@ def test_found_at_its_layer_and_lag_and_nowhere_else(task, model, tmp_path):
 
 
 @pytest.mark.parametrize("task", READERS)
+@pytest.mark.slow
 def test_nothing_is_found_once_the_labels_are_shuffled(task, model, tmp_path):
     found = sweep(task, tmp_path, model, shuffled=True)
     assert not told(found), told(found)

@@ -80,6 +80,7 @@ def whole_run(tmp_path_factory, texts, tiny_model):
     return folder, run_script("run_experiment", "tiny.yaml", cwd=folder)
 
 
+@pytest.mark.slow
 def test_the_steps_run_in_order_each_shown_as_its_command(whole_run):
     folder, result = whole_run
     assert_success(result)
@@ -106,6 +107,7 @@ def test_the_steps_run_in_order_each_shown_as_its_command(whole_run):
     assert sorted(path.name for path in (folder / "models").iterdir()) == ["probe_embed_next.pth", "probe_layer1_next.pth"]
 
 
+@pytest.mark.slow
 def test_the_commands_of_a_dry_run_do_the_same_in_a_shell(whole_run, texts, tmp_path):
     """All that --dry_run prints for the first step is given to bash: the same data come out, byte for byte."""
     folder, result = whole_run
@@ -133,6 +135,7 @@ def test_the_commands_of_a_dry_run_do_the_same_in_a_shell(whole_run, texts, tmp_
     assert len(whole) == 4 and pasted == whole
 
 
+@pytest.mark.slow
 def test_the_first_failure_stops_the_run_and_says_how_to_go_on(write, tmp_path):
     """The second step is told of a file that is not there; the label has a space, which the shell must be told."""
     path = write(
@@ -209,6 +212,7 @@ def gone(step):
     return False
 
 
+@pytest.mark.slow
 def test_ctrl_c_reaches_both_and_leaves_nothing(begin, tmp_path):
     process, step = begin("target ' the' is token")
     started = time.monotonic()
@@ -227,6 +231,7 @@ def test_ctrl_c_reaches_both_and_leaves_nothing(begin, tmp_path):
     assert gone(step) and list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_signal_for_the_experiment_alone_is_handed_on_to_its_step(begin, tmp_path):
     process, step = begin("prepare_data.py --dataset")
     process.send_signal(signal.SIGTERM)
@@ -235,6 +240,7 @@ def test_a_signal_for_the_experiment_alone_is_handed_on_to_its_step(begin, tmp_p
     assert gone(step) and not list(tmp_path.glob("out/*"))
 
 
+@pytest.mark.slow
 def test_a_step_that_got_no_ctrl_c_of_its_own_is_sent_one():
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], stderr=subprocess.DEVNULL) as process:
         end(process, signal.SIGINT)

@@ -9,6 +9,7 @@ import pytest
 from helpers import assert_one_line_error, assert_success, call, prose, write_jsonl
 from utils.saved.probe_files import probe_path, slug
 
+pytestmark = pytest.mark.slow  # each trains several times
 KINDS = ("linear", "mass_mean")
 
 

@@ -564,6 +564,7 @@ def test_a_model_that_overflows_is_an_error_that_names_the_precision(tmp_path, t
     assert_success(page_in("float32"))
 
 
+@pytest.mark.slow
 def test_the_script_runs_as_its_own_process_and_says_what_is_next(trained, essay):
     output = essay.parent / "a page.html"
     result = assert_success(

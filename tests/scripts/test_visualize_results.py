@@ -303,6 +303,7 @@ def test_lines_are_means_and_bands_run_from_seed_to_seed(open_page, written):
     assert {"majority", "read token", "random weights", "chosen on validation"} <= {one["name"] for one in lines}
 
 
+@pytest.mark.slow
 def test_hostile_names_are_text_wherever_they_stand(open_page):
     name = f"“{ATTACK.replace(' ', '␣')}”"
     for page_name in PAGES:

@@ -135,6 +135,7 @@ KILLED = """
 """
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_then_the_same_command_goes_on_to_the_same_result(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr("utils.states.store.SHARD_BYTES", 20_000)
 

@@ -420,6 +420,7 @@ def test_a_setting_that_is_refused(tmp_path, setting, needles):
     assert_one_line_error(dry(tmp_path, "--set", setting), *needles, status=2)
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_goes_on_with_its_settings(tmp_path):
     (tmp_path / "experiment.yaml").write_text("inspect_data:\n  data_path: a.pth\n")
     result = call("run_experiment", "experiment.yaml", "--set", "inspect_data.data_path=b c.pth", cwd=tmp_path)
