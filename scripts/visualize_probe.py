@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Saved probes on a text -> one HTML page: every token coloured by what each layer's probe says of it."""
+"""Apply saved probes to a text and write one HTML page: every token is coloured by what each layer's probe says of it."""
 
 import os
 from os.path import expanduser
@@ -23,13 +23,22 @@ def build_parser() -> Parser:
         "next: python scripts/visualize_probe.py --text_file my_text.txt, for a text of your "
         "own; any browser shows the page, without a network",
     )
+    add_probe_flags(parser)
+    add_model_flags(parser, "that the probes were trained on", "the probes' own", "windows", batch_size=8)
+    add_text_flags(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument("--output", default="visualization.html", help="HTML file to write")
+    return parser
+
+
+def add_probe_flags(parser):
     probes = parser.add_argument_group("probes")
     probes.add_argument("--probe_dir", default="models", help="folder of probe_*.pth files")
     probes.add_argument(
         "--lag",
         type=one_lag,
-        help="which probes, where the folder has several lags (default: -1, the next "
-        "token, if it is there; of spans and chains 0)",
+        help="which probes, where the folder has several lags (default: -1, the next token, if it is there; of spans and "
+        "chains 0)",
     )
     probes.add_argument(
         "--target_token",
@@ -38,7 +47,9 @@ def build_parser() -> Parser:
     )
     probes.add_argument("--seed", type=whole_number(0), help="... several seeds (default: 0 if it is there)")
     probes.add_argument("--probe", choices=PAGE_KINDS, help="... several kinds (default: linear if it is there)")
-    add_model_flags(parser, "that the probes were trained on", "the probes' own", "windows", batch_size=8)
+
+
+def add_text_flags(parser):
     text = parser.add_argument_group("text")
     text.add_argument("--num_tokens", type=whole_number(1), default=4000, help="tokens of text to show")
     text.add_argument(
@@ -50,9 +61,8 @@ def build_parser() -> Parser:
     text.add_argument(
         "--dataset",
         type=expanduser,
-        help="texts as in prepare_data.py: a Hub dataset, a folder, .txt, .jsonl or .parquet files (default: "
-        "what the probes were made from, also an annotated file, and of it the texts that were kept "
-        "from training)",
+        help="texts as in prepare_data.py: a Hub dataset, a folder, .txt, .jsonl or .parquet files (default: what the "
+        "probes were made from, also an annotated file, and of it the texts that were kept from training)",
     )
     text.add_argument(
         "--text_column", help="the column or key that holds the text (default: as the data were prepared, else text)"
@@ -70,40 +80,31 @@ def build_parser() -> Parser:
         type=whole_number(0),
         help="tokens that a window shares with the next, the least context of a token (default: half of --window)",
     )
-    output = parser.add_argument_group("output")
-    output.add_argument("--output", default="visualization.html", help="HTML file to write")
-    return parser
 
 
 def parse(argv):
-    return check(build_parser().parse_args(argv))
-
-
-def check(arguments):
-    if arguments.text_source is None:
-        arguments.text_source = "file" if arguments.text_file else "gutenberg"
-    if arguments.text_source == "file" and not arguments.text_file:
+    arguments = build_parser().parse_args(argv)
+    source = arguments.text_source or ("file" if arguments.text_file else "gutenberg")
+    if source == "file" and not arguments.text_file:
         raise UsageError("--text_source file needs the file: give --text_file PATH")
-    if arguments.text_source == "gutenberg" and arguments.text_file:
+    if source == "gutenberg" and arguments.text_file:
         raise UsageError(f"--text_file {arguments.text_file} and --text_source gutenberg contradict each other; give one")
     if arguments.text_file and arguments.dataset:
         raise UsageError(f"--text_file {arguments.text_file} and --dataset {arguments.dataset} are two texts; give one")
     if arguments.window and arguments.overlap is not None and arguments.overlap >= arguments.window:
         raise UsageError(f"--overlap {arguments.overlap} must be smaller than --window {arguments.window}")
-    refuse_output(arguments)
+    refuse_output(arguments.output, arguments.text_file or arguments.dataset)
     return arguments
 
 
-def refuse_output(arguments):
-    """Nothing that is not a page is overwritten by one."""
-    output = arguments.output
+def refuse_output(output, text):
+    """Refuse to overwrite what is not a page. text: where the shown text comes from, or None."""
     if os.path.isdir(output):
         raise UsageError(f"--output {output} is a folder; give the name of an HTML file")
-    inputs = [path for path in (arguments.text_file, arguments.dataset) if path and os.path.exists(path)]
     if (
         output.endswith(".pth")
         or os.path.exists(output)
-        and (not os.path.isfile(output) or any(os.path.samefile(output, path) for path in inputs))
+        and (not os.path.isfile(output) or text and os.path.exists(text) and os.path.samefile(output, text))
     ):
         raise UsageError(f"--output {output} would overwrite what is no page; give the name of an HTML file")
 
@@ -117,18 +118,20 @@ def main(argv=None):
 
         require_text_file(arguments.text_file)
     probes, language_model, tokenizer = load(arguments)
-    from utils.pages.shown_texts import read_shown
+    from utils.pages.shown_texts import TextRequest, choose_source, read_shown
 
-    texts = read_shown(arguments, probes, tokenizer)
-    refuse_output(arguments)  # the probes' own texts are known only now
-    window = choose_window(arguments, language_model, tokenizer)
-    logits = apply(arguments, probes, language_model, tokenizer, [text.ids for text in texts], window)
-    write(arguments, probes, tokenizer, texts, logits, window)
+    asked = TextRequest(arguments.text_file, arguments.dataset, arguments.text_column, arguments.language)
+    source = choose_source(asked, probes)
+    refuse_output(arguments.output, source.place)  # the probes' own texts are known only now
+    texts = read_shown(source, arguments.num_tokens, probes, tokenizer)
+    windows = choose_windows(arguments, language_model, tokenizer)
+    logits = apply(arguments, probes, language_model, [text.ids for text in texts], windows)
+    write(arguments.output, probes, tokenizer, texts, logits, windows.width)
     return 0
 
 
 def load(arguments):
-    """The probes, their model, its tokenizer: proven to belong together. Says which probes are left out, and why."""
+    """Load the probes, their model and its tokenizer, prove that they belong together, and print which probes are left out."""
     from utils.data.tokenizer import load_tokenizer
     from utils.model.belonging import check_tokenizer_of_probe, require
     from utils.saved.probe_sets import choose_set, load_folder, most_common, require_value
@@ -171,46 +174,34 @@ def load(arguments):
     return probes, language_model, tokenizer
 
 
-def choose_window(arguments, language_model, tokenizer) -> int:
-    """How many text tokens are read together; --overlap is filled in."""
+def choose_windows(arguments, language_model, tokenizer):
+    """Choose how many text tokens are read together, and how many of them windows share: a TextWindows."""
     from utils.data.tokenizer import position_limit, special_frame
+    from utils.saved.running_text import TextWindows
 
     frame = special_frame(tokenizer)
     limit = position_limit(language_model.name, tokenizer)
     most = limit - len(frame[0]) - len(frame[1]) if limit else None
-    window = arguments.window or min(most or LONGEST_WINDOW, LONGEST_WINDOW)
-    if most and window > most:
+    width = arguments.window or min(most or LONGEST_WINDOW, LONGEST_WINDOW)
+    if most and width > most:
         raise UserError(
-            f"--window {window} is too long: {language_model.name} has {limit} positions, {most} of them for "
+            f"--window {width} is too long: {language_model.name} has {limit} positions, {most} of them for "
             "text; make it smaller"
         )
-    if arguments.overlap is None:
-        arguments.overlap = window // 2
-    if arguments.overlap >= window:
-        raise UserError(f"--overlap {arguments.overlap} must be smaller than the window of {window} tokens")
-    return window
+    overlap = width // 2 if arguments.overlap is None else arguments.overlap
+    if overlap >= width:
+        raise UserError(f"--overlap {overlap} must be smaller than the window of {width} tokens")
+    return TextWindows(width, overlap, frame)
 
 
-def apply(arguments, probes, language_model, tokenizer, texts, window):
-    """Of each text, the logits [probes, tokens]."""
+def apply(arguments, probes, language_model, texts, windows):
+    """Compute the logits of each text, [probes, tokens]."""
     import numpy as np
 
-    from utils.data.tokenizer import special_frame
     from utils.saved.running_text import probe_logits
 
-    frame = special_frame(tokenizer)
-    with Progress("read the text", "token", sum(map(len, texts))) as progress:
-        logits = probe_logits(
-            language_model,
-            texts,
-            frame,
-            probes,
-            probes.common["lag"],
-            window,
-            arguments.overlap,
-            arguments.batch_size,
-            progress.update,
-        )
+    with Progress("read the text", "tok", sum(map(len, texts))) as progress:
+        logits = probe_logits(language_model, texts, probes, windows, arguments.batch_size, progress.update)
     read = sum(max(0, len(text) - abs(probes.common["lag"])) for text in texts)
     lost = int(sum(np.isnan(part).sum() for part in logits)) - len(probes.layers) * (sum(map(len, texts)) - read)
     if not read:
@@ -228,14 +219,14 @@ def apply(arguments, probes, language_model, tokenizer, texts, window):
     return logits
 
 
-def write(arguments, probes, tokenizer, texts, logits, window):
+def write(output, probes, tokenizer, texts, logits, width):
     from utils.pages.html.page import write_page
     from utils.pages.probe_page import page_values
 
-    write_page(arguments.output, "probes", **page_values(probes, tokenizer, texts, logits, window))
-    path = Path(arguments.output).resolve()
+    write_page(output, "probes", **page_values(probes, tokenizer, texts, logits, width))
+    path = Path(output).resolve()
     print(
-        f"wrote {arguments.output}: {sum(len(text.ids) for text in texts):,} tokens, {len(probes.layers)} layers\n"
+        f"wrote {output}: {sum(len(text.ids) for text in texts):,} tokens, {len(probes.layers)} layers\n"
         f"next: open {path.as_uri()} and move through the layers with the arrow keys"
     )
 

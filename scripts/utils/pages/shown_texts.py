@@ -1,4 +1,6 @@
-"""Which texts the page of probes shows: plain ones, or the annotated texts that the probes are of; each token's truth."""
+"""Find the texts that the page of probes shows and the truth of each token: plain texts, or the annotated texts that the
+probes are of.
+"""
 
 import os
 from collections.abc import Iterator
@@ -23,9 +25,44 @@ KNOWN = {
 
 
 @dataclass(frozen=True)
+class TextRequest:
+    """Which text the user asks for: a file, or a dataset with its column and language. None: as the probes' data were
+    prepared.
+    """
+
+    file: str | None = None
+    dataset: str | None = None
+    column: str | None = None
+    language: str | None = None
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """Where the shown texts come from.
+
+    kind: "file", "dataset", or "annotated" for the file that the probes' data were made from
+    place: a path, or the name of a Hub dataset
+    column, language, max_texts: how a file or a dataset is read
+    only_test: whether only the texts of the probes' test split are shown
+    """
+
+    kind: str
+    place: str
+    column: str = "text"
+    language: str = "en"
+    max_texts: int | None = None
+    only_test: bool = False
+
+
+@dataclass(frozen=True)
 class ShownText:
-    """The first tokens of one text. note: what is known of it; ids int32 [tokens]; gaps: what of the text lies before each
-    token and in none; truth int8 [tokens]: 1 the target (or the answer is yes), 0 not, -1 unknown.
+    """The first tokens of one text.
+
+    name: of the text
+    note: what the probes know of the text
+    ids: int32 [tokens]
+    gaps: what of the text lies before each token and in none
+    truth: int8 [tokens], 1 for the target (or a positive label), 0 for others, -1 where it is unknown
     """
 
     name: str
@@ -35,88 +72,34 @@ class ShownText:
     truth: np.ndarray
 
 
-def read_shown(arguments, probes, tokenizer) -> list[ShownText]:
-    """The first --num_tokens tokens of the texts, at least one. Says what is known of them; fills in --dataset."""
-    split_of = {one: split for split, hashes in probes.common.get("texts", {}).items() for one in hashes}
-    read = annotated_texts if shows_annotated(arguments, probes) else plain_texts
-    texts, only_test = read(arguments, probes, tokenizer, split_of)
-    where = arguments.text_file or arguments.dataset
-    if not texts:
-        raise UserError(
-            f"{where} holds "
-            + (
-                "none of the texts that were kept from training, has it changed?; give another text with --text_file"
-                if only_test
-                else "no text; give another"
-            )
-        )
-    count = sum(len(text.ids) for text in texts)
-    if count < arguments.num_tokens:
-        print(f"note: {where} has {count:,} tokens to show, fewer than --num_tokens {arguments.num_tokens:,}", flush=True)
-    for note in dict.fromkeys(text.note for text in texts if text.note != KNOWN["test"]):
-        print(f"note: {sum(note == text.note for text in texts)} of {len(texts)} texts: {note}", flush=True)
-    if read is annotated_texts and not any((text.truth == 1).any() for text in texts):
-        print(f"note: {probes.common['target']!r} is nowhere in what is shown; show more with --num_tokens", flush=True)
-    return texts
+# Which texts
 
 
-def what_is_known(split, split_of) -> str:
-    return KNOWN[split] if split_of else KNOWN["?"]
-
-
-# Plain texts
-
-
-def plain_texts(arguments, probes, tokenizer, split_of) -> tuple[list[ShownText], bool]:
-    """The texts, and whether only those of the test split were wanted. Their truth is that of the token asked for; whether
-    a label of spans or chains fits is unknown.
+def choose_source(request: TextRequest, probes) -> TextSource:
+    """Choose what is read: what was asked for, else what the probes' data were prepared from, of which only the texts of
+    the test split are shown.
     """
-    documents, only_test = choose_texts(arguments, probes, set(split_of.values()))
-    texts, missing = [], arguments.num_tokens
-    for document in documents:
-        split = split_of.get(text_hash(document.text))
-        if only_test and split != "test":
-            continue
-        ids, gaps = first_tokens(tokenizer, document.text, missing)
-        if len(ids):
-            truth = np.full(len(ids), -1) if probes.annotated else ids == probes.common["token"]
-            texts.append(ShownText(document.name, what_is_known(split, split_of), ids, gaps, truth.astype(np.int8)))
-            missing -= len(ids)
-        if missing == 0:
-            break
-    return texts, only_test
-
-
-def choose_texts(arguments, probes, splits):
-    """The documents, and whether only those of the test split are wanted, as of the dataset that the probes are of."""
-    from utils.data.readers.plain import read_text_file, read_texts
-
-    source = {} if probes.annotated else probes.common.get("source") or {"dataset": GUTENBERG}
-    own = arguments.dataset is None or same_place(arguments.dataset, source.get("dataset"))
-    defaults = {"text_column": "text", "language": "en", **(source if own else {})}
-    column, language = (getattr(arguments, name) or defaults[name] for name in ("text_column", "language"))
-    if arguments.text_file:
-        return read_text_file(arguments.text_file, arguments.text_column or "text"), False
-    arguments.dataset = arguments.dataset or source["dataset"]
-    return read_texts(arguments.dataset, column, language, defaults.get("max_texts")), own and "test" in splits
-
-
-def same_place(one, other) -> bool:
-    """Do two dataset arguments name one thing? Paths are compared as places, Hub names as they are."""
-    return one == other or (
-        other is not None and os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
+    if shows_annotated(request, probes):
+        return TextSource("annotated", own_file(probes), only_test=has_test_texts(probes))
+    if request.file:
+        return TextSource("file", request.file, request.column or "text")
+    prepared = {} if probes.annotated else probes.common.get("source") or {"dataset": GUTENBERG}
+    own = request.dataset is None or same_place(request.dataset, prepared.get("dataset"))
+    defaults = {"text_column": "text", "language": "en", **(prepared if own else {})}
+    return TextSource(
+        "dataset",
+        request.dataset or prepared["dataset"],
+        request.column or defaults["text_column"],
+        request.language or defaults["language"],
+        defaults.get("max_texts"),
+        own and has_test_texts(probes),
     )
 
 
-# Annotated texts
-
-
-def shows_annotated(arguments, probes) -> bool:
-    """Is it the annotated file that the probes are of, rather than a plain text?"""
+def shows_annotated(request: TextRequest, probes) -> bool:
+    """Say whether the texts are those of the annotated file that the probes are of, rather than plain ones."""
     return (
-        probes.annotated
-        and not arguments.text_file
-        and (arguments.dataset is None or same_place(arguments.dataset, own_file(probes)))
+        probes.annotated and not request.file and (request.dataset is None or same_place(request.dataset, own_file(probes)))
     )
 
 
@@ -128,17 +111,90 @@ def own_file(probes) -> str:
     return path
 
 
-def annotated_texts(arguments, probes, tokenizer, split_of) -> tuple[list[ShownText], bool]:
-    """As plain_texts, of the annotated file: tokens and their truth as scripts/prepare_data.py makes them."""
-    arguments.dataset = own_file(probes)
-    only_test = "test" in split_of.values()
+def same_place(one: str, other: str | None) -> bool:
+    """Say whether two names of datasets mean one thing. Paths are compared as places, Hub names as they are."""
+    return one == other or (
+        other is not None and os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
+    )
+
+
+def split_by_text(probes) -> dict[str, str]:
+    """Map the hash of each text that the probes' data hold to its split."""
+    return {one: split for split, hashes in probes.common.get("texts", {}).items() for one in hashes}
+
+
+def has_test_texts(probes) -> bool:
+    return "test" in split_by_text(probes).values()
+
+
+# What is shown of them
+
+
+def read_shown(source: TextSource, tokens: int, probes, tokenizer) -> list[ShownText]:
+    """Read the first `tokens` tokens of the texts, of at least one text. Print what the probes know of them."""
+    read = annotated_texts if source.kind == "annotated" else plain_texts
+    texts = read(source, tokens, probes, tokenizer)
+    if not texts:
+        raise UserError(
+            f"{source.place} holds "
+            + (
+                "none of the texts that were kept from training, has it changed?; give another text with --text_file"
+                if source.only_test
+                else "no text; give another"
+            )
+        )
+    count = sum(len(text.ids) for text in texts)
+    if count < tokens:
+        print(f"note: {source.place} has {count:,} tokens to show, fewer than --num_tokens {tokens:,}", flush=True)
+    for note in dict.fromkeys(text.note for text in texts if text.note != KNOWN["test"]):
+        print(f"note: {sum(note == text.note for text in texts)} of {len(texts)} texts: {note}", flush=True)
+    if source.kind == "annotated" and not any((text.truth == 1).any() for text in texts):
+        print(f"note: {probes.common['target']!r} is nowhere in what is shown; show more with --num_tokens", flush=True)
+    return texts
+
+
+def what_is_known(split: str | None, split_of: dict[str, str]) -> str:
+    return KNOWN[split] if split_of else KNOWN["?"]
+
+
+def plain_texts(source: TextSource, tokens: int, probes, tokenizer) -> list[ShownText]:
+    """Read plain texts. For next-token probes the truth is whether a token is the target; whether a label of spans or
+    chains fits a plain text is unknown.
+    """
+    split_of = split_by_text(probes)
+    texts, missing = [], tokens
+    for document in read_documents(source):
+        split = split_of.get(text_hash(document.text))
+        if source.only_test and split != "test":
+            continue
+        ids, gaps = first_tokens(tokenizer, document.text, missing)
+        if len(ids):
+            truth = np.full(len(ids), -1) if probes.annotated else ids == probes.common["token"]
+            texts.append(ShownText(document.name, what_is_known(split, split_of), ids, gaps, truth.astype(np.int8)))
+            missing -= len(ids)
+        if missing == 0:
+            break
+    return texts
+
+
+def read_documents(source: TextSource) -> Iterator:
+    from utils.data.readers.plain import read_text_file, read_texts
+
+    if source.kind == "file":
+        return read_text_file(source.place, source.column)
+    return read_texts(source.place, source.column, source.language, source.max_texts)
+
+
+def annotated_texts(source: TextSource, tokens: int, probes, tokenizer) -> list[ShownText]:
+    """Read the texts of the annotated file; tokens and their truth are made as scripts/prepare_data.py makes them."""
+    split_of = split_by_text(probes)
     wanted = [
         document
         for document in read_annotated(probes, tokenizer).documents
-        if not only_test or split_of.get(own_hash(document)) == "test"
+        if not source.only_test or split_of.get(own_hash(document)) == "test"
     ]
-    texts, missing = [], arguments.num_tokens
-    for item in labelled(wanted, probes, tokenizer, CHARACTERS_A_TOKEN * arguments.num_tokens):
+    texts, missing = [], tokens
+    for item in labelled(wanted, probes, tokenizer, CHARACTERS_A_TOKEN * tokens):
         count = min(len(item.tokens), missing)
         if count:
             note = what_is_known(split_of.get(own_hash(item.document)), split_of)
@@ -154,16 +210,16 @@ def annotated_texts(arguments, probes, tokenizer, split_of) -> tuple[list[ShownT
             missing -= count
         if missing == 0:
             break
-    return texts, only_test
+    return texts
 
 
 def own_hash(document) -> str:
-    """As in the metadata of the data: a chain is known whatever prompt stands before it."""
+    """Hash a document as the data's metadata do: of a chain, without the prompt that stands before it."""
     return text_hash(document.text[document.meta.get("chain_start", 0) :])
 
 
 def read_annotated(probes, tokenizer):
-    """The Collection of the file that the probes are of, read by its reader with the same flags."""
+    """Read the Collection of the file that the probes are of, by its reader and with the same flags."""
     from utils.data.preparation.annotated_task import read
 
     metadata, path = probes.common, own_file(probes)
@@ -187,7 +243,7 @@ def read_annotated(probes, tokenizer):
 
 
 def labelled(documents, probes, tokenizer, characters) -> Iterator:
-    """Each document with its tokens and their labels; tokenized together: as many as have so many characters."""
+    """Yield each document with its tokens and their labels. A batch that is tokenized has about `characters`."""
     from utils.data.preparation.annotated_task import label
     from utils.data.readers.annotated import Collection
 
@@ -203,8 +259,8 @@ def labelled(documents, probes, tokenizer, characters) -> Iterator:
 
 
 def gaps_of(item, tokenizer) -> list[str]:
-    """What lies before each token and in none; not the special tokens that a chat template writes before the first, since
-    they are put before every window.
+    """List what of the text lies before each token and in none. The special tokens that a chat template writes before the
+    first one are left out, since they are put before every window.
     """
     text, starts, ends = item.document.text, item.tokens.starts.tolist(), item.tokens.ends.tolist()
     first = starts[0] if tokenizer.chat_template and "chain_start" in item.document.meta else 0

@@ -1,29 +1,54 @@
-"""Saved probes on whole texts: a logit for every token and layer, each state read with context before it."""
+"""Compute the logits of saved probes for every token of whole texts; each state is read with context before it."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from utils.data.sequences import Sequences
-from utils.data.windows import overlapping_windows
+from utils.data.windows import Stretch, overlapping_windows
+from utils.model.language_model import LanguageModel
+from utils.saved.probe_sets import ProbeSet
 from utils.states.forward_pass import Pass, read_batches
 from utils.states.positions import ReadPlan
 
 
-def probe_logits(language_model, texts, frame, probes, lag, width, overlap, batch_size, tick) -> list[np.ndarray]:
-    """Logits float32 [probes, tokens] of each text: column p is what is said of token p, from the state at p + lag.
-
-    texts: token ids without special tokens, int32 [tokens] each; frame: (ids before, ids after) a text; width, overlap:
-    text tokens of a window and how many it shares with the next. NaN where p + lag is outside the text, or the state
-    overflowed. tick(tokens) is called as windows are done.
+@dataclass(frozen=True)
+class TextWindows:
+    """How whole texts are cut for the model: windows of at most `width` text tokens, each of which shares `overlap` tokens
+    with the next one and stands inside `frame`, the ids of the special tokens before and after a text.
     """
-    windows = [
-        (index, window)
+
+    width: int
+    overlap: int
+    frame: tuple[list[int], list[int]]
+
+
+def probe_logits(
+    language_model: LanguageModel,
+    texts: list[np.ndarray],
+    probes: ProbeSet,
+    windows: TextWindows,
+    batch_size: int,
+    tick: Callable[[int], object],
+) -> list[np.ndarray]:
+    """Compute the logits of each text, float32 [probes, tokens]; column p is the answer about token p, from the state at
+    p + lag.
+
+    texts: token ids without special tokens, int32 [tokens] each
+    windows: how the texts are cut for the model
+    tick: called with the number of tokens that were read since the last call
+
+    NaN where p + lag is outside the text, or where the state overflowed.
+    """
+    causal = language_model.anatomy.causal
+    stretches = [
+        (index, stretch)
         for index, text in enumerate(texts)
-        for window in overlapping_windows(len(text), width, overlap, language_model.anatomy.causal)
+        for stretch in overlapping_windows(len(text), windows.width, windows.overlap, causal)
     ]
-    sequences = as_sequences(texts, windows, frame)
-    plan = plan_of(windows, len(frame[0]))
+    sequences = unlabelled_sequences(texts, stretches, windows.frame)
+    plan = plan_of(stretches, len(windows.frame[0]))
     row_of = {layer: index for index, layer in enumerate(probes.layers)}
     at_state = np.full((len(probes.layers), len(plan)), np.nan, dtype=np.float32)
     run = Pass(language_model, sequences, replace(plan, layers=tuple(probes.layers)), batch_size)
@@ -34,18 +59,23 @@ def probe_logits(language_model, texts, frame, probes, lag, width, overlap, batc
             tick(rows.stop - rows.start)
     at_state[~np.isfinite(at_state)] = np.nan
     ends = np.cumsum([len(text) for text in texts])
-    return [moved(part, lag) for part in np.split(at_state, ends[:-1], axis=1)]
+    return [moved(part, probes.common["lag"]) for part in np.split(at_state, ends[:-1], axis=1)]
 
 
-def as_sequences(texts, windows, frame) -> Sequences:
-    """Each window inside its special tokens, padded on the right; no labels."""
+def unlabelled_sequences(
+    texts: list[np.ndarray], stretches: list[tuple[int, Stretch]], frame: tuple[list[int], list[int]]
+) -> Sequences:
+    """Put each stretch of a text between its special tokens, padded on the right, without labels.
+
+    stretches: (index of the text, stretch) of each
+    """
     before, after = (np.array(ids, dtype=np.int32) for ids in frame)
-    rows = [np.concatenate([before, texts[index][window.start : window.end], after]) for index, window in windows]
+    rows = [np.concatenate([before, texts[index][stretch.start : stretch.end], after]) for index, stretch in stretches]
     lengths = np.array([len(row) for row in rows], dtype=np.int32)
     input_ids = np.zeros((len(rows), lengths.max()), dtype=np.int32)
     for row, ids in zip(input_ids, rows, strict=True):
         row[: len(ids)] = ids
-    of_text = np.array([index for index, _ in windows], dtype=np.int32)
+    of_text = np.array([index for index, _ in stretches], dtype=np.int32)
     return Sequences(
         input_ids,
         lengths,
@@ -53,19 +83,22 @@ def as_sequences(texts, windows, frame) -> Sequences:
         of_text,
         of_text,
         np.zeros_like(of_text),
-        np.array([window.start for _, window in windows], dtype=np.int64),
+        np.array([stretch.start for _, stretch in stretches], dtype=np.int64),
     )
 
 
-def plan_of(windows, before) -> ReadPlan:
-    """The state of every token, from the window that keeps it: so rows are the tokens of all texts, in order."""
-    counts = [window.keep_to - window.keep_from for _, window in windows]
-    position = [before + np.arange(window.keep_from, window.keep_to) - window.start for _, window in windows]
-    return ReadPlan(np.repeat(np.arange(len(windows)), counts), np.concatenate(position))
+def plan_of(stretches: list[tuple[int, Stretch]], before: int) -> ReadPlan:
+    """Read the state of every token in the stretch that keeps it, so that rows are the tokens of all texts, in order.
+
+    before: how many special tokens stand before a text
+    """
+    counts = [stretch.keep_to - stretch.keep_from for _, stretch in stretches]
+    position = [before + np.arange(stretch.keep_from, stretch.keep_to) - stretch.start for _, stretch in stretches]
+    return ReadPlan(np.repeat(np.arange(len(stretches)), counts), np.concatenate(position))
 
 
-def moved(at_state, lag) -> np.ndarray:
-    """Column p takes column p + lag; NaN where there is none."""
+def moved(at_state: np.ndarray, lag: int) -> np.ndarray:
+    """Move column p + lag to column p; a column that has none becomes NaN."""
     result = np.full_like(at_state, np.nan)
     tokens = at_state.shape[1]
     to = slice(max(0, -lag), max(0, min(tokens, tokens - lag)))
