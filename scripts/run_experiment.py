@@ -25,7 +25,7 @@ SCRIPTS = Path(__file__).resolve().parent
 GRACE = 3  # seconds: a step that was signalled together with this process ends by itself, and a second signal would hurt
 
 
-def parse(argv):
+def build_parser() -> Parser:
     parser = Parser(__file__, __doc__, "next: python scripts/run_experiment.py configs/demo.yaml --dry_run", config=False)
     parser.add_argument(
         "--from", metavar="STEP", help="the section to start at, those before it are left out (default: the first)"
@@ -39,7 +39,11 @@ def parse(argv):
     )
     parser.add_argument("--dry_run", action="store_true", help="check everything and print the commands, run none")
     parser.add_argument("experiment", nargs="?", type=expanduser, help="YAML file, such as configs/demo.yaml")
-    return parser.parse_args(argv)
+    return parser
+
+
+def parse(argv):
+    return build_parser().parse_args(argv)
 
 
 def main(argv=None):
@@ -110,7 +114,7 @@ def check_all(path, steps, settings):
 def check_step(path, step, given) -> list[str]:
     """The words of its command line. given: {flag: text} of --set, which stand in place of what the file says."""
     script = importlib.import_module(step.script)
-    actions = actions_of(parser_of(script))
+    actions = actions_of(script.build_parser())
     step = check_keys(path, step, actions)
     given = {key: switched(key, text, actions) for key, text in given.items()}
     for key, value in given.items():
@@ -129,26 +133,6 @@ def switched(key, text, actions) -> str | bool:
     """True and False for a flag that can stand alone."""
     alone = key in actions and actions[key].nargs in (0, "?")
     return {"true": True, "false": False}.get(text.lower(), text) if alone else text
-
-
-def parser_of(script) -> Parser:
-    """The parser that the script's `parse` builds, caught before it parses: it knows the flags."""
-
-    class Built(Exception):
-        pass
-
-    class Caught(Parser):
-        def parse_args(self, args=None, namespace=None):
-            raise Built(self)
-
-    original, script.Parser = script.Parser, Caught
-    try:
-        script.parse([])
-    except Built as built:
-        return built.args[0]
-    finally:
-        script.Parser = original
-    raise AssertionError(f"{script.__name__}.parse does not use Parser")
 
 
 def refused(script, words) -> str:
