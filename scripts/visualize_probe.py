@@ -131,7 +131,7 @@ def main(argv=None):
 
 
 def load(arguments):
-    """Load the probes, their model and its tokenizer, prove that they belong together, and print which probes are left out."""
+    """Load the probes, their model and its tokenizer, and prove that they belong together. Print what is left out."""
     from utils.data.tokenizer import load_tokenizer
     from utils.model.belonging import check_tokenizer_of_probe, require
     from utils.saved.probe_sets import choose_set, load_folder, most_common, require_value
