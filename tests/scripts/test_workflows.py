@@ -1,4 +1,4 @@
-"""The workflows of USAGE's "Annotated files", command by command as they stand there, small: local data and model, fewer
+"""The workflows of docs/annotated_files.md, command by command as they stand there, small: local data and model, fewer
 texts, two layers."""
 
 import csv
@@ -21,9 +21,8 @@ MODELS = ("google/gemma-3-4b-it", "meta-llama/Llama-3.1-8B", "gpt2-medium", "uns
 
 def commands(heading):
     """The words after `python scripts/` of every command below the heading."""
-    usage = (ROOT / "USAGE.md").read_text(encoding="utf-8").replace("\\\n", " ")
-    chapter = usage[usage.index("## Annotated files") : usage.index("## Measured")]
-    part = re.search(rf"^### {heading}$(.*?)(?=^### |\Z)", chapter, re.MULTILINE | re.DOTALL).group(1)
+    page = (ROOT / "docs/annotated_files.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    part = re.search(rf"^## {heading}$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL).group(1)
     lines = [line for block in re.findall(r"```bash\n(.*?)```", part, re.DOTALL) for line in block.splitlines() if line]
     assert lines and all(line.startswith("python scripts/") for line in lines)
     return [shlex.split(line)[1:] for line in lines]
