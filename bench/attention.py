@@ -68,16 +68,16 @@ def make(arguments):
 
 def epoch(states, start, end, labels, batch_size) -> float:
     """Seconds, after standardisation."""
-    from utils.probes.attention import Model, shuffled
-    from utils.probes.linear import Settings
-    from utils.probes.ragged import Ragged, standardisation
+    from utils.probes.attention import AttentionInTraining
+    from utils.probes.ranges import Ranges
+    from utils.probes.training import Settings, adamw
 
-    ragged = Ragged.of(states, start, end)
-    model = Model(standardisation(ragged, np.ones_like(labels, dtype=bool)), labels.shape[1], 1, Settings(), "cpu")
-    labels = torch.from_numpy(labels).float()
-    weights, began = torch.ones_like(labels), time.perf_counter()
-    for chosen in shuffled(len(ragged.sequences), model.generator).split(batch_size):
-        model.step(ragged, np.sort(chosen.numpy()), labels, weights)
+    truth, generator = torch.from_numpy(labels).float(), torch.Generator().manual_seed(0)
+    model = AttentionInTraining(1, Ranges.of(states, start, end), truth, torch.ones_like(truth), generator, "cpu")
+    optimizer, began = adamw(model, Settings(), "cpu"), time.perf_counter()
+    for chosen in model.order(generator).split(batch_size):
+        model.set_gradients(chosen)
+        optimizer.step()
     return time.perf_counter() - began
 
 

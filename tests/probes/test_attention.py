@@ -8,10 +8,11 @@ import torch
 
 from utils.base.errors import UserError
 from utils.probes import attention as module
-from utils.probes.attention import Attention, AttentionProbes, Model, forward, train_attention
-from utils.probes.linear import Settings
-from utils.probes.logistic.solver import Logistic
-from utils.probes.ragged import Ragged, concatenated, standardisation
+from utils.probes.attention import Attention, AttentionInTraining, AttentionProbes, pooled_readouts, train_attention
+from utils.probes.estimators import Logistic
+from utils.probes.labels import Labelled
+from utils.probes.ranges import Ranges, concatenated
+from utils.probes.training import Settings
 from utils.scores.metrics import at_threshold, auroc
 
 HIDDEN = 32
@@ -38,7 +39,7 @@ def turn():
     return np.linalg.qr(np.random.default_rng(99).standard_normal((HIDDEN, HIDDEN)))[0]
 
 
-def ranges(seed, sequences=6, layers=2, columns=None, most=1, hidden_size=5, dtype=torch.float64):
+def made(seed, sequences=6, layers=2, columns=None, most=1, hidden_size=5, dtype=torch.float64):
     """Some examples a sequence, on random states: table rows between the sequences belong to none."""
     random = np.random.default_rng(seed)
     lengths = random.integers(2, 30, sequences)
@@ -50,10 +51,10 @@ def ranges(seed, sequences=6, layers=2, columns=None, most=1, hidden_size=5, dty
     states = torch.randn(
         layers, int(starts[-1] + lengths[-1] + 3), hidden_size, dtype=dtype, generator=torch.Generator().manual_seed(seed)
     )
-    return states, Ragged.of(states, start[shuffle], (end if columns else end[:, 0])[shuffle])
+    return states, Ranges.of(states, start[shuffle], (end if columns else end[:, 0])[shuffle])
 
 
-def by_definition(states, ragged, query, value):
+def by_definition(states, ranges, query, value):
     """Pooled readouts [layers, n, columns], by the formula of the docstring, one example after the other."""
     columns = range(query.shape[1])
     return torch.stack(
@@ -70,7 +71,7 @@ def by_definition(states, ragged, query, value):
                             for rows in [states[layer, start : end[column if len(end) > 1 else 0]]]
                         ]
                     )
-                    for start, end in zip(ragged.start, ragged.ends, strict=True)
+                    for start, end in zip(ranges.start, ranges.ends, strict=True)
                 ]
             )
             for layer in range(len(states))
@@ -80,11 +81,11 @@ def by_definition(states, ragged, query, value):
 
 @pytest.mark.parametrize("most, columns, queries", [(1, None, 1), (1, 3, 2), (6, None, 2), (6, 3, 1)])
 def test_readouts_and_gradients_are_those_of_the_definition(most, columns, queries):
-    states, ragged = ranges(0, columns=columns, most=most)
+    states, ranges = made(0, columns=columns, most=most)
     query, value = (torch.randn(2, 3, queries, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    (part,) = ragged.parts(2, 3 * queries, "cpu")
-    pooled, backward = forward(states[:, part.index], query.detach(), value.detach(), part)
-    expected = by_definition(states, ragged, query, value)[:, part.examples]
+    (part,) = ranges.parts(2, 3 * queries, "cpu")
+    pooled, backward = pooled_readouts(states[:, part.index], query.detach(), value.detach(), part)
+    expected = by_definition(states, ranges, query, value)[:, part.examples]
     torch.testing.assert_close(pooled, expected.detach(), rtol=1e-11, atol=1e-11)
     slope = torch.randn_like(pooled)
     for ours, theirs in zip(backward(slope), torch.autograd.grad((expected * slope).sum(), (query, value)), strict=True):
@@ -94,33 +95,33 @@ def test_readouts_and_gradients_are_those_of_the_definition(most, columns, queri
 
 def test_a_step_follows_the_loss_on_states_standardised_for_each_column(monkeypatch):
     """Against autograd on each column's own standardised rows, taken with numpy; a constant feature, weights of 0, parts."""
-    monkeypatch.setattr("utils.probes.ragged.PART_NUMBERS", {"cpu": 500})
-    states, ragged = ranges(1, columns=2, most=4, sequences=8, dtype=torch.float32)
+    monkeypatch.setattr("utils.probes.ranges.PART_NUMBERS", {"cpu": 500})
+    states, ranges = made(1, columns=2, most=4, sequences=8, dtype=torch.float32)
     states[:, :, 1], states[:, :, 3] = 2.5, 40 * states[:, :, 3] + 1000
-    n = len(ragged)
+    n = len(ranges)
     labels = torch.randint(0, 2, (n, 2), generator=torch.Generator().manual_seed(0)).float()
     weights = torch.rand(n, 2, generator=torch.Generator().manual_seed(1)) + 0.5
     weights[::3, 1] = 0
-    model = Model(standardisation(ragged, weights.numpy() > 0), 2, 1, Settings(), "cpu")
-    with torch.no_grad():
-        model.query.normal_(generator=model.generator), model.value.normal_(generator=model.generator)
+    generator = torch.Generator().manual_seed(2)
+    model = AttentionInTraining(1, ranges, labels, weights, generator, "cpu")
+    model.query.normal_(generator=generator), model.value.normal_(generator=generator)
     query, value, bias = (part.double().clone().requires_grad_() for part in (model.query, model.value, model.bias))
     logits = torch.empty(2, n, 2, dtype=torch.float64)
     for column in range(2):
         there = weights[:, column] > 0
         read = np.unique(
-            np.concatenate([np.arange(*pair) for pair in zip(ragged.start[there], ragged.end[there, column], strict=True)])
+            np.concatenate([np.arange(*pair) for pair in zip(ranges.start[there], ranges.end[there, column], strict=True)])
         )
         own = states[:, read].double().numpy()
         deviation = np.where(own.std(1, keepdims=True) > 1e-6, own.std(1, keepdims=True), np.inf)
         standard = torch.from_numpy((states.double().numpy() - own.mean(1, keepdims=True)) / deviation)
-        of_column = Ragged(ragged.table, ragged.start, ragged.end[:, column])
+        of_column = Ranges(ranges.table, ranges.start, ranges.end[:, column])
         one = slice(column, column + 1)
         logits[:, :, one] = by_definition(standard, of_column, query[:, one], value[:, one]) + bias[:, None, one]
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(
         logits, labels.double().expand_as(logits), weight=weights.double().expand_as(logits), reduction="none"
     )
-    loss = model.step(ragged, np.arange(8), labels, weights)
+    loss = model.set_gradients(torch.arange(8))
     torch.testing.assert_close(loss.double(), entropy.sum(1).detach(), rtol=1e-4, atol=1e-4)
     gradients = torch.autograd.grad(entropy.sum() / n, (query, value, bias))
     for ours, theirs in zip((model.query.grad, model.value.grad, model.bias.grad), gradients, strict=True):
@@ -158,10 +159,9 @@ def poles(n, seed):
 @pytest.mark.slow
 def test_several_queries_read_what_one_cannot():
     (train, labels), (val, truth) = poles(800, 0), poles(500, 1)
-    settings = Settings(epochs=12, learning_rate=2e-3)
+    settings, labelled = Settings(epochs=12, learning_rate=2e-3), (Labelled(train, labels), Labelled(val, truth))
     scores = {
-        queries: auroc(train_attention(train, labels, val, truth, settings, queries=queries).probes.logits(val)[0, 0], truth)
-        for queries in (1, 4)
+        queries: auroc(train_attention(*labelled, settings, queries).probes.logits(val)[0, 0], truth) for queries in (1, 4)
     }
     assert scores[1] < 0.78 and scores[4] > 0.83, scores
 
@@ -179,27 +179,27 @@ def random_probes(layers=2, columns=3, queries=2, hidden_size=5, strength=1.0):
 @pytest.mark.parametrize("strength", [1, 60])
 def test_an_examples_logit_is_the_same_in_any_company(strength, monkeypatch):
     """Alone, with all others, with longer prefixes of its own sequence whose scores are far higher, in small parts."""
-    states, ragged = ranges(3, sequences=20, most=5, columns=3, dtype=torch.float32)
+    states, ranges = made(3, sequences=20, most=5, columns=3, dtype=torch.float32)
     probes = random_probes(strength=strength)
-    together = probes.logits(ragged)
-    alone = np.concatenate([probes.logits(ragged[one : one + 1]) for one in range(len(ragged))], axis=2)
+    together = probes.logits(ranges)
+    alone = np.concatenate([probes.logits(ranges[one : one + 1]) for one in range(len(ranges))], axis=2)
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-4)
-    expected = by_definition(states.double(), ragged, probes.query.double(), probes.value.double()) + probes.bias[:, None]
+    expected = by_definition(states.double(), ranges, probes.query.double(), probes.value.double()) + probes.bias[:, None]
     np.testing.assert_allclose(together, expected.mT, rtol=1e-3, atol=2e-3)
-    monkeypatch.setattr("utils.probes.ragged.PART_NUMBERS", {"cpu": 400})
-    assert len(list(ragged.parts(2, 6, "cpu"))) > 10
-    np.testing.assert_allclose(probes.logits(ragged), together, rtol=1e-4, atol=1e-4)
+    monkeypatch.setattr("utils.probes.ranges.PART_NUMBERS", {"cpu": 400})
+    assert len(list(ranges.parts(2, 6, "cpu"))) > 10
+    np.testing.assert_allclose(probes.logits(ranges), together, rtol=1e-4, atol=1e-4)
 
 
 def test_rows_outside_a_range_are_never_used():
-    states, ragged = ranges(4, most=3, dtype=torch.float32)
-    before = random_probes().logits(ragged)
-    used = np.unique(np.concatenate([np.arange(*pair) for pair in zip(ragged.start, ragged.end, strict=True)]))
+    states, ranges = made(4, most=3, dtype=torch.float32)
+    before = random_probes().logits(ranges)
+    used = np.unique(np.concatenate([np.arange(*pair) for pair in zip(ranges.start, ranges.end, strict=True)]))
     states[:, np.setdiff1d(np.arange(states.shape[1]), used)] = torch.nan
-    np.testing.assert_array_equal(random_probes().logits(ragged), before)
+    np.testing.assert_array_equal(random_probes().logits(ranges), before)
     states[:, used[0]] = torch.nan
     with pytest.raises(UserError, match="examples are not finite"):
-        random_probes().logits(ragged)
+        random_probes().logits(ranges)
 
 
 class Counting:
@@ -214,18 +214,18 @@ class Counting:
 
 
 def test_an_epoch_reads_each_row_once_whatever_the_number_of_examples_and_columns():
-    states, ragged = ranges(5, sequences=200, most=5, columns=3, dtype=torch.float32)
+    states, ranges = made(5, sequences=200, most=5, columns=3, dtype=torch.float32)
     table = Counting(states)
-    ragged = Ragged(table, ragged.start, ragged.end)
-    model = Model(standardisation(ragged, np.ones((len(ragged), 3), dtype=bool)), 3, 1, Settings(), "cpu")
+    ranges = Ranges(table, ranges.start, ranges.end)
+    labels, generator = torch.randint(0, 2, (len(ranges), 3)).float(), torch.Generator().manual_seed(0)
+    model = AttentionInTraining(1, ranges, labels, torch.ones_like(labels), generator, "cpu")
     table.read.clear()
-    labels = torch.randint(0, 2, (len(ragged), 3)).float()
-    order = module.shuffled(len(ragged.sequences), model.generator)
+    order = model.order(generator)
     assert sorted(order.tolist()) == list(range(200)) and 130 < int((order.diff() == 1).sum()) < 170
     for chosen in order.split(16):
-        model.step(ragged, np.sort(chosen.numpy()), labels, torch.ones_like(labels))
+        model.set_gradients(chosen)
     read = np.concatenate(table.read)
-    assert len(table.read) == 13 and len(read) == len(np.unique(read)) == ragged.sequences.length.sum()
+    assert len(table.read) == 13 and len(read) == len(np.unique(read)) == ranges.sequences.length.sum()
 
 
 def task(seed, n=120, columns=3):
@@ -237,24 +237,26 @@ def task(seed, n=120, columns=3):
     labels = random.integers(0, 2, (n, columns))
     states = random.standard_normal((2, lengths.sum(), 6)) * [1, 1, 10, 1, 0.1, 1] + [0, 5, 0, 100, 0, 0]
     states[:, start, :columns] += 3 * (labels - 0.5) * states.std((0, 1))[:columns]
-    return Ragged.of(torch.from_numpy(states).float(), start, end), labels
+    return Ranges.of(torch.from_numpy(states).float(), start, end), labels
 
 
 def test_a_layer_and_a_column_alone_give_the_probe_they_give_in_company():
     (train, labels), (val, truth) = task(0), task(1)
     weights = np.stack([np.ones(120), np.arange(120) % 3, np.arange(120) % 4 > 0], axis=1)
     settings = Settings(epochs=4, learning_rate=0.01)
-    together = train_attention(train, labels, val, truth, settings, weights, queries=2)
+    labelled, validated = Labelled(train, labels, weights), Labelled(val, truth)
+    together = train_attention(labelled, validated, settings, 2)
     assert together.probes.query.shape == together.probes.value.shape == (2, 3, 2, 6)
     for layer, column in ((0, 0), (1, 1), (0, 2)):
-        one = [Ragged.of(each.table.states[layer : layer + 1], each.start, each.end[:, column]) for each in (train, val)]
-        alone = train_attention(one[0], labels[:, column], one[1], truth[:, column], settings, weights[:, column], queries=2)
+        one = [Ranges.of(each.table.states[layer : layer + 1], each.start, each.end[:, column]) for each in (train, val)]
+        own = Labelled(one[0], labels[:, column], weights[:, column])
+        alone = train_attention(own, Labelled(one[1], truth[:, column]), settings, 2)
         assert alone.epoch[0][0] == together.epoch[layer][column]
         for name, tensor in alone.probes.tensors(0, 0).items():
             torch.testing.assert_close(tensor, together.probes.tensors(layer, column)[name], rtol=2e-3, atol=2e-4)
-    again = train_attention(train, labels, val, truth, settings, weights, queries=2)
+    again = train_attention(labelled, validated, settings, 2)
     assert all(torch.equal(*pair) for pair in zip(vars(again.probes).values(), vars(together.probes).values(), strict=True))
-    other = train_attention(train, labels, val, truth, Settings(epochs=4, learning_rate=0.01, seed=1), weights, queries=2)
+    other = train_attention(labelled, validated, Settings(epochs=4, learning_rate=0.01, seed=1), 2)
     assert not torch.equal(other.probes.query, together.probes.query)
 
 
@@ -263,14 +265,14 @@ def test_what_has_weight_0_does_not_matter_to_its_column():
     weights, val_weights = (np.random.default_rng(seed).random((120, 3)) < 0.7 for seed in (0, 1))
     unknown, val_unknown = np.where(weights, labels, -1), np.where(val_weights, truth, -1)
     settings = Settings(epochs=3, learning_rate=0.01)
-    known = train_attention(train, labels, val, truth, settings, weights, val_row_weights=val_weights)
-    found = train_attention(train, unknown, val, val_unknown, settings, weights, val_row_weights=val_weights)
+    known = train_attention(Labelled(train, labels, weights), Labelled(val, truth, val_weights), settings)
+    found = train_attention(Labelled(train, unknown, weights), Labelled(val, val_unknown, val_weights), settings)
     assert torch.equal(known.probes.query, found.probes.query) and known.threshold == found.threshold
     positives = (weights * labels).sum(0)
     counted = [sum(found.history[0][1][column][f"val_{name}"] for name in ("tp", "fp", "tn", "fn")) for column in range(3)]
     assert counted == val_weights.sum(0).tolist()
     np.testing.assert_allclose(found.pos_weight, (weights.sum(0) - positives) / positives)
-    capped = train_attention(train, labels, val, truth, Settings(epochs=1, pos_weight_cap=0.1))
+    capped = train_attention(Labelled(train, labels), Labelled(val, truth), Settings(epochs=1, pos_weight_cap=0.1))
     assert capped.pos_weight == [0.1] * 3
 
 
@@ -278,10 +280,8 @@ def test_the_weights_kept_are_those_of_the_best_epoch_and_fold_into_what_is_save
     (train, labels), (val, truth) = task(0, n=60), task(1)
     seen = []
     trained = train_attention(
-        train,
-        labels,
-        val,
-        truth,
+        Labelled(train, labels),
+        Labelled(val, truth),
         Settings(epochs=12, learning_rate=0.1),
         on_epoch=lambda epoch, scores: seen.append((epoch, scores)),
     )
@@ -294,16 +294,16 @@ def test_the_weights_kept_are_those_of_the_best_epoch_and_fold_into_what_is_save
         measured = at_threshold(logits[layer, column], truth[:, column], trained.threshold[layer][column])
         assert measured["balanced_accuracy"] == pytest.approx(max(history), abs=1e-12)
         saved = AttentionProbes.of(trained.probes.tensors(layer, column))
-        one = Ragged.of(val.table.states[layer : layer + 1], val.start, val.end[:, column])
+        one = Ranges.of(val.table.states[layer : layer + 1], val.start, val.end[:, column])
         np.testing.assert_allclose(saved.logits(one)[0, 0], logits[layer, column], rtol=1e-4, atol=1e-3)
 
 
 def test_folding_changes_no_logit():
     train, _ = task(0)
-    scales = standardisation(train, np.ones((120, 3), dtype=bool))
-    model = Model(scales, 3, 1, Settings(), "cpu")
-    with torch.no_grad():
-        model.query.normal_(generator=model.generator), model.value.normal_(generator=model.generator)
+    generator = torch.Generator().manual_seed(0)
+    model = AttentionInTraining(1, train, torch.zeros(120, 3), torch.ones(120, 3), generator, "cpu")
+    scales = model.scales
+    model.query.normal_(generator=generator), model.value.normal_(generator=generator)
     raw = model.folded().logits(train)
     for column in range(3):
         mean, inverse = scales.mean[:, column, None], scales.inverse[:, column, None]
@@ -311,7 +311,7 @@ def test_folding_changes_no_logit():
         one = slice(column, column + 1)
         expected = by_definition(
             standard,
-            Ragged(None, train.start, train.end[:, column]),
+            Ranges(None, train.start, train.end[:, column]),
             model.query[:, one].double(),
             model.value[:, one].double(),
         )
@@ -355,7 +355,7 @@ def test_padded_states_with_lengths_are_the_list_and_padding_may_be_anything():
 )
 def test_a_range_without_tokens_is_an_error(start, end, said):
     with pytest.raises(UserError) as error:
-        Ragged.of(np.zeros((1, 9, 2)), start, end)
+        Ranges.of(np.zeros((1, 9, 2)), start, end)
     assert said in str(error.value)
 
 
@@ -379,7 +379,8 @@ def test_what_cannot_be_trained_is_an_error_that_says_why(change, said):
         train.table.states[1, 7, 2] = torch.nan
     given = {"labels": labels, "val_labels": truth, "settings": Settings(epochs=1), **change}
     with pytest.raises(UserError) as error:
-        train_attention(train, given["labels"], val, given["val_labels"], given["settings"], given.get("row_weights"))
+        some = Labelled(train, given["labels"], given.get("row_weights"))
+        train_attention(some, Labelled(val, given["val_labels"]), given["settings"])
     assert said in str(error.value)
 
 

@@ -9,10 +9,13 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from utils.base.errors import UserError
-from utils.probes import estimators, mass_mean
+from utils.probes import estimators
 from utils.probes.estimators import MLP, Linear, Logistic, MassMean
-from utils.probes.linear import Settings, train
+from utils.probes.labels import Labelled
+from utils.probes.linear import train
+from utils.probes.mass_mean import mass_mean
 from utils.probes.mlp import MLPProbes, train_mlp
+from utils.probes.training import Settings
 from utils.scores.metrics import auroc
 from utils.states.matrices import Matrices
 
@@ -46,19 +49,19 @@ def within(states, labels):
 
 def test_mass_mean_by_hand():
     states, labels = [[3.0, 0.0], [3.0, 2.0], [-1.0, 0.0], [-1.0, 2.0]], [1, 1, 0, 0]
-    weight, bias = mass_mean.mass_mean(states, labels)
-    assert weight.tolist() == [[4.0, 0.0]] and bias.tolist() == [-4.0]
+    found = mass_mean(states, labels)
+    assert found.weight.tolist() == [[4.0, 0.0]] and found.bias.tolist() == [-4.0]
     # the second positive three times: mean+ is (3, 1.5), midway lies (1, 1.25)
-    weight, bias = mass_mean.mass_mean(states, labels, [1, 3, 1, 1])
-    np.testing.assert_allclose(weight, [[4.0, 0.5]])
-    np.testing.assert_allclose(bias, [-4.0 - 0.5 * 1.25])
+    found = mass_mean(states, labels, [1, 3, 1, 1])
+    np.testing.assert_allclose(found.weight, [[4.0, 0.5]])
+    np.testing.assert_allclose(found.bias, [-4.0 - 0.5 * 1.25])
 
 
 @pytest.mark.parametrize("block", [12, 12 * 7, 2**22])
 def test_tilted_is_scikit_learns_discriminant_analysis(monkeypatch, block):
-    monkeypatch.setattr(mass_mean, "BLOCK", block)
+    monkeypatch.setattr("utils.probes.mass_mean.BLOCK_NUMBERS", block)
     states, labels = made()
-    found = mass_mean.solve(Matrices.of(states[None].astype(np.float32)), labels, tilted=True)
+    found = mass_mean(Matrices.of(states[None].astype(np.float32)), labels, tilted=True)
     states = states.astype(np.float32).astype(float)
     mean, deviation = states.mean(0), states.std(0)
     for column in range(3):
@@ -68,7 +71,7 @@ def test_tilted_is_scikit_learns_discriminant_analysis(monkeypatch, block):
         at_mean = found.bias[column] + mean @ found.weight[column] + np.log(share / (1 - share))
         assert at_mean == pytest.approx(theirs.intercept_[0], abs=1e-8)
     assert (found.shrinkage == 0).all()
-    plain, _ = mass_mean.mass_mean(states, labels)
+    plain = mass_mean(states, labels).weight
     assert abs(np.corrcoef(plain[0] * deviation, found.weight[0] * deviation)[0, 1]) < 0.9  # they do differ
 
 
@@ -76,14 +79,14 @@ def test_columns_of_their_own_weights_are_each_as_if_alone(monkeypatch):
     states, labels = made()
     weights = np.random.default_rng(1).random((400, 3)) * (np.arange(400)[:, None] % [2, 3, 5] > 0)
     for tilted in (False, True):
-        monkeypatch.setattr(mass_mean, "COVARIANCE_BYTES", 8 * 12 * 12 * 2)  # two covariances a visit
-        weight, bias = mass_mean.mass_mean(states, labels, weights, tilted)
+        monkeypatch.setattr("utils.probes.mass_mean.COVARIANCE_BYTES", 8 * 12 * 12 * 2)  # two covariances a visit
+        found = mass_mean(states, labels, weights, tilted)
         for column in range(3):
             there = weights[:, column] > 0
-            alone = mass_mean.mass_mean(states[there], labels[there, column], weights[there, column], tilted)
-            np.testing.assert_allclose(weight[column], alone[0][0], rtol=1e-8)
-            np.testing.assert_allclose(bias[column], alone[1][0], rtol=1e-8)
-        assert not np.allclose(weight[0], mass_mean.mass_mean(states, labels[:, 0], None, tilted)[0][0], rtol=1e-3)
+            alone = mass_mean(states[there], labels[there, column], weights[there, column], tilted)
+            np.testing.assert_allclose(found.weight[column], alone.weight[0], rtol=1e-8)
+            np.testing.assert_allclose(found.bias[column], alone.bias[0], rtol=1e-8)
+        assert not np.allclose(found.weight[0], mass_mean(states, labels[:, 0], None, tilted).weight[0], rtol=1e-3)
 
 
 @pytest.mark.parametrize("n, copied", [(60, False), (500, True)], ids=["fewer rows than features", "a feature twice"])
@@ -97,21 +100,21 @@ def test_a_singular_covariance_is_shrunk_by_ledoit_and_wolfs_formula(n, copied):
     deviation = states.std(0)
     varies = deviation > 1e-9
     standard = ((states - states.mean(0)) / np.where(varies, deviation, 1))[:, varies]
-    found = mass_mean.solve(states, labels, tilted=True)
+    found = mass_mean(states, labels, tilted=True)
     assert found.shrinkage[0] == pytest.approx(ledoit_wolf_shrinkage(standard, assume_centered=True), rel=1e-5)
     assert 0 < found.shrinkage[0] < 0.2
     covariance, delta = within(standard, labels)
     shrunk = (1 - found.shrinkage[0]) * covariance + found.shrinkage[0] * np.eye(varies.sum())
     np.testing.assert_allclose(found.weight[0][varies] * deviation[varies], np.linalg.solve(shrunk, delta), rtol=1e-6)
     assert (found.weight[0][~varies] == 0).all()
-    assert mass_mean.solve(states[:, :20], labels, tilted=True).shrinkage[0] == 0
+    assert mass_mean(states[:, :20], labels, tilted=True).shrinkage[0] == 0
 
 
 def test_classes_without_spread_along_the_direction_are_shrunk_and_parted():
     states = np.random.default_rng(0).normal(size=(200, 6))
     labels = np.arange(200) % 2
     states[:, 0] = labels  # the covariance within the classes is singular, that of both together is not
-    found = mass_mean.solve(states, np.stack([labels, states[:, 1] > 0], axis=1), tilted=True)
+    found = mass_mean(states, np.stack([labels, states[:, 1] > 0], axis=1), tilted=True)
     assert found.shrinkage[0] > 0 == found.shrinkage[1]
     assert ((states @ found.weight[0] + found.bias[0] > 0) == labels).all()
 
@@ -131,36 +134,28 @@ def test_a_column_and_layer_alone_and_in_company_give_the_same_probe(run):
     weights = np.random.default_rng(5).random((400, 3)) + 0.1
     weights[:, 1] *= np.arange(400) % 3 > 0
     there = np.arange(400)[:, None] % [2, 1, 3] == 0
-    together = run(
-        Matrices.of(states), labels, Matrices.of(held_out), truth, settings, row_weights=weights, val_row_weights=there
-    )
-    again = run(
-        Matrices.of(states), labels, Matrices.of(held_out), truth, settings, row_weights=weights, val_row_weights=there
-    )
+    train_on, validate_on = Labelled(Matrices.of(states), labels, weights), Labelled(Matrices.of(held_out), truth, there)
+    together, again = run(train_on, validate_on, settings), run(train_on, validate_on, settings)
     logits = together.probes.logits(Matrices.of(held_out))
     assert logits.shape == (2, 3, 400) and np.array_equal(logits, again.probes.logits(Matrices.of(held_out)))
     for layer, column in np.ndindex(2, 3):
         here, validated = Matrices.of(states[layer : layer + 1]), Matrices.of(held_out[layer : layer + 1])
         alone = run(
-            here,
-            labels[:, column],
-            validated,
-            truth[:, column],
+            Labelled(here, labels[:, column], 7 * weights[:, column]),
+            Labelled(validated, truth[:, column], there[:, column]),
             settings,
-            row_weights=7 * weights[:, column],
-            val_row_weights=there[:, column],
         )
         own = alone.probes.logits(validated)
-        assert own.shape == (1, 400)
-        np.testing.assert_allclose(own[0], logits[layer, column], atol=1e-3)
-        assert alone.epoch[0] == together.epoch[layer][column]
-        assert alone.threshold[0] == pytest.approx(together.threshold[layer][column], abs=1e-3)
+        assert own.shape == (1, 1, 400)
+        np.testing.assert_allclose(own[0, 0], logits[layer, column], atol=1e-3)
+        assert alone.epoch[0][0] == together.epoch[layer][column]
+        assert alone.threshold[0][0] == pytest.approx(together.threshold[layer][column], abs=1e-3)
         share = np.average(labels[:, column], weights=weights[:, column])
         assert together.pos_weight[column] == pytest.approx((1 - share) / share, rel=1e-5)
         for name, tensor in together.probes.tensors(layer, column).items():
             scale = float(tensor.abs().max())
-            torch.testing.assert_close(alone.probes.tensors(0)[name], tensor, rtol=1e-2, atol=1e-3 * scale)
-    other = run(Matrices.of(states), labels, Matrices.of(held_out), truth, settings)
+            torch.testing.assert_close(alone.probes.tensors(0, 0)[name], tensor, rtol=1e-2, atol=1e-3 * scale)
+    other = run(Labelled(Matrices.of(states), labels), Labelled(Matrices.of(held_out), truth), settings)
     assert np.abs(other.probes.logits(Matrices.of(held_out)) - logits).max() > 0.1  # weights do count
 
 
@@ -170,14 +165,9 @@ def test_row_weights_of_a_linear_probe_act_as_those_of_the_exact_minimum():
     states, half = random.normal(size=(2000, 6)).astype(np.float32), np.arange(2000) % 2
     labels = (np.where(half, states[:, 0], states[:, 1]) + random.normal(size=2000) > 0).astype(int)
     weights = np.stack([1 + 9 * half, 10 - 9 * half], axis=1)
-    found = train(
-        Matrices.of(states[None]),
-        np.stack([labels] * 2, axis=1),
-        Matrices.of(states[None]),
-        np.stack([labels] * 2, axis=1),
-        Settings(epochs=30, balance=False),
-        row_weights=weights,
-    ).probes.weight[0]
+    matrices, both = Matrices.of(states[None]), np.stack([labels] * 2, axis=1)
+    settings = Settings(epochs=30, balance=False)
+    found = train(Labelled(matrices, both, weights), Labelled(matrices, both), settings).probes.weight[0]
     for column in range(2):
         exact, other = (Logistic().fit(states, labels, weights[:, which]).weight for which in (column, 1 - column))
         cosine, cosine_of_other = (np.corrcoef(found[column], each)[0, 1] for each in (exact, other))
@@ -186,7 +176,7 @@ def test_row_weights_of_a_linear_probe_act_as_those_of_the_exact_minimum():
 
 def test_without_balance_and_without_cap():
     states, labels = made(share=0.1)
-    matrices = Matrices.of(states[None].astype(np.float32))
+    labelled = Labelled(Matrices.of(states[None].astype(np.float32)), labels)
     ratio = ((labels == 0).sum(0) / labels.sum(0)).tolist()
     for settings, expected in (
         (Settings(epochs=1), [5.0] * 3),
@@ -194,13 +184,13 @@ def test_without_balance_and_without_cap():
         (Settings(epochs=1, pos_weight_cap=np.inf), ratio),
         (Settings(epochs=1, balance=False), [1.0] * 3),
     ):
-        assert train(matrices, labels, matrices, labels, settings).pos_weight == pytest.approx(expected)
+        assert train(labelled, labelled, settings).pos_weight == pytest.approx(expected)
 
 
 def test_saved_mlp_tensors_give_the_logits_on_raw_states():
     states, labels = made(columns=2)
     matrices = Matrices.of(np.stack([states, states[::-1]]).astype(np.float32))
-    trained = train_mlp(matrices, labels, matrices, labels, Settings(epochs=2), width=5)
+    trained = train_mlp(Labelled(matrices, labels), Labelled(matrices, labels), Settings(epochs=2), width=5)
     tensors = trained.probes.tensors(1, 0)
     assert {name: list(tensor.shape) for name, tensor in tensors.items()} == {
         "hidden.weight": [5, 12],
@@ -275,14 +265,16 @@ def test_bad_input_is_named(name, spoil, message):
 
 
 @pytest.mark.parametrize(
-    "run", [train, train_mlp, lambda X, y, V, t, settings: mass_mean.solve(X, y)], ids=["linear", "mlp", "mass-mean"]
+    "run",
+    [train, train_mlp, lambda train, val, settings: mass_mean(train.states, train.labels)],
+    ids=["linear", "mlp", "mass-mean"],
 )
 def test_a_column_of_one_class_is_named(run):
     states, labels = made()
     matrices = Matrices.of(states[None].astype(np.float32))
     labels[:, 2] = 1
-    with pytest.raises(UserError, match="label column 2 holds one class only in its 400 rows of train"):
-        run(matrices, labels, matrices, labels, Settings(epochs=1))
+    with pytest.raises(UserError, match="label column 2 holds one class only in its 400 examples of train"):
+        run(Labelled(matrices, labels), Labelled(matrices, labels), Settings(epochs=1))
 
 
 def test_what_was_not_fitted_or_on_other_states_is_named():

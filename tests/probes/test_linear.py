@@ -5,7 +5,10 @@ import pytest
 import torch
 from sklearn import metrics as sk
 
-from utils.probes.linear import Settings, folded, standardisation, train
+from utils.probes.labels import Labelled
+from utils.probes.linear import train
+from utils.probes.standardised import fold, standardisation
+from utils.probes.training import Settings
 from utils.scores.baselines import majority_logits, read_token_logits
 from utils.scores.intervals import auroc_interval, balanced_accuracy_interval, interval, pair_wins
 from utils.scores.metrics import at_threshold, auroc, scores
@@ -31,8 +34,8 @@ def test_probes_rank_as_logistic_regression_does():
     from sklearn.preprocessing import StandardScaler
 
     (states, labels), (held_out, truth) = noisy(0), noisy(1)
-    trained = train(Matrices.of(states), labels, Matrices.of(held_out), truth, Settings())
-    logits = trained.probes.logits(Matrices.of(held_out))
+    trained = train(Labelled(Matrices.of(states), labels), Labelled(Matrices.of(held_out), truth), Settings())
+    logits = trained.probes.logits(Matrices.of(held_out))[:, 0]
     for layer in range(3):
         reference = make_pipeline(StandardScaler(), LogisticRegression()).fit(states[layer], labels)
         assert abs(auroc(logits[layer], truth) - auroc(reference.decision_function(held_out[layer]), truth)) < 0.01
@@ -41,21 +44,24 @@ def test_probes_rank_as_logistic_regression_does():
 
 def test_a_layer_alone_and_in_company_gives_the_same_probe():
     (states, labels), (held_out, truth) = noisy(0), noisy(1)
-    together = train(Matrices.of(states), labels, Matrices.of(held_out), truth, Settings(epochs=3))
-    alone = train(Matrices.of(states[1:2]), labels, Matrices.of(held_out[1:2]), truth, Settings(epochs=3))
+    together, alone = (
+        train(Labelled(Matrices.of(states[some]), labels), Labelled(Matrices.of(held_out[some]), truth), Settings(epochs=3))
+        for some in (slice(None), slice(1, 2))
+    )
     torch.testing.assert_close(alone.probes.weight[0], together.probes.weight[1], rtol=1e-3, atol=1e-6)
     assert alone.epoch[0] == together.epoch[1]
 
 
 def test_the_saved_weights_are_those_of_the_best_epoch_and_not_of_the_last():
     (states, labels), (held_out, truth) = noisy(0, n=60), noisy(1)
-    trained = train(Matrices.of(states), labels, Matrices.of(held_out), truth, Settings(epochs=30, learning_rate=0.3))
-    logits = trained.probes.logits(Matrices.of(held_out))
-    assert any(epoch < 30 for epoch in trained.epoch), "nothing to tell apart: every best epoch is the last"
-    for layer, epoch in enumerate(trained.epoch):
-        history = [scores[layer]["val_balanced_accuracy"] for scores in trained.history]
+    validated = Labelled(Matrices.of(held_out), truth)
+    trained = train(Labelled(Matrices.of(states), labels), validated, Settings(epochs=30, learning_rate=0.3))
+    logits = trained.probes.logits(Matrices.of(held_out))[:, 0]
+    assert np.min(trained.epoch) < 30, "nothing to tell apart: every best epoch is the last"
+    for layer, (epoch,) in enumerate(trained.epoch):
+        history = [scores[layer][0]["val_balanced_accuracy"] for scores in trained.history]
         assert history[epoch - 1] == max(history)
-        measured = at_threshold(logits[layer], truth, trained.threshold[layer])["balanced_accuracy"]
+        measured = at_threshold(logits[layer], truth, trained.threshold[layer][0])["balanced_accuracy"]
         assert measured == pytest.approx(max(history), abs=1e-12)
 
 
@@ -69,12 +75,12 @@ def test_standardisation_in_chunks_is_numpys_and_folding_changes_no_logit(monkey
     expected[:, 5] = 0.0
     np.testing.assert_allclose(inverse, expected, rtol=1e-9)
     weight, bias = torch.randn(3, 12), torch.randn(3)
-    probe = folded(weight, bias, mean, inverse)
+    raw_weight, raw_bias = fold(weight, bias, mean, inverse)
     on_standardised = ((states.double() - mean[:, None]) * inverse[:, None] * weight[:, None]).sum(-1) + bias[:, None]
-    in_double = (states.double() * probe.weight.double()[:, None]).sum(-1) + probe.bias.double()[:, None]
+    in_double = (states.double() * raw_weight.double()[:, None]).sum(-1) + raw_bias.double()[:, None]
     np.testing.assert_allclose(in_double, on_standardised, atol=0.01)  # a bias of 1e5 in float32 is exact to 0.004
     assert on_standardised.std() > 1
-    assert (probe.weight[:, 5] == 0).all()
+    assert (raw_weight[:, 5] == 0).all()
 
 
 def test_pos_weight_is_the_ratio_of_classes_and_capped():
@@ -83,13 +89,11 @@ def test_pos_weight_is_the_ratio_of_classes_and_capped():
     chosen = np.sort(np.concatenate([few, np.flatnonzero(labels == 0)[:60]]))
     for cap, expected in ((5.0, 3.0), (2.0, 2.0)):
         trained = train(
-            Matrices.of(states[:, chosen]),
-            labels[chosen],
-            Matrices.of(held_out),
-            truth,
+            Labelled(Matrices.of(states[:, chosen]), labels[chosen]),
+            Labelled(Matrices.of(held_out), truth),
             Settings(epochs=1, pos_weight_cap=cap),
         )
-        assert trained.pos_weight == expected
+        assert trained.pos_weight == [expected]
 
 
 def test_threshold_by_hand():

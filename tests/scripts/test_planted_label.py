@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from utils.data.sequences import Sequences
-from utils.probes.linear import Settings, train
+from utils.probes.labels import Labelled
+from utils.probes.linear import train
+from utils.probes.training import Settings
 from utils.scores.metrics import auroc
 from utils.states.matrices import Matrices
 from utils.states.positions import ReadPlan, examples_at
@@ -61,8 +63,9 @@ def test_found_at_its_layer_and_lag_and_nowhere_else():
     for lag in LAGS:
         matrices = {name: Matrices(tables[name], plans[name].rows(examples[lag][name])) for name in splits}
         labels = {name: examples[lag][name].labels for name in splits}
-        trained = train(matrices["train"], labels["train"], matrices["val"], labels["val"], Settings(epochs=5))
-        for layer, logits in zip(LAYERS, trained.probes.logits(matrices["val"]), strict=True):
+        labelled = {name: Labelled(matrices[name], labels[name]) for name in splits}
+        trained = train(labelled["train"], labelled["val"], Settings(epochs=5))
+        for layer, logits in zip(LAYERS, trained.probes.logits(matrices["val"])[:, 0], strict=True):
             found[layer, lag] = auroc(logits, labels["val"])
     assert found.pop((PLANTED_LAYER, PLANTED_LAG)) > 0.99
     assert len(found) == len(LAYERS) * len(LAGS) - 1

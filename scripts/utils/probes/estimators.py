@@ -10,39 +10,53 @@
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy.special import expit
 
 from utils.base.errors import UserError
-from utils.probes import mass_mean
-from utils.probes.linear import SMALLEST_BATCH, STEPS, Settings, train
-from utils.probes.logistic.solver import solve
-from utils.probes.mlp import WIDTH, train_mlp
+from utils.probes.affine import exact_logits
+from utils.probes.labels import Labelled, held_out
+from utils.probes.linear import LinearProbes
+from utils.probes.linear import train as train_linear
+from utils.probes.logistic.solver import GRADIENT_TOLERANCE, solve
+from utils.probes.mass_mean import mass_mean
+from utils.probes.mlp import WIDTH, MLPProbes, train_mlp
+from utils.probes.training import SMALLEST_BATCH, STEPS, Settings, Training
 from utils.states.matrices import Matrices
 
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
-HELD_OUT = 5  # of so many examples of a class one is held out to validate by
-AT_ONCE = 2**24  # numbers of the states that are turned into float64 at a time
 
 
 class Estimator:
-    """What the families share. A subclass gives `learn(states, labels, weights)` and `logits(states)`.
+    """What the families share. A subclass gives `learn` and `logits`.
 
     After fit: threshold, the logit above which `predict` says 1: 0, or the best on validation where the family has one.
     Raises UserError for states that are not finite or not [n, hidden_size], labels that are not 0 and 1 or of one class.
     """
 
     threshold = 0.0
-    features = None
+    features: int | None = None
 
-    def fit(self, X, y, sample_weight=None) -> "Estimator":
-        """X: [n, hidden_size]; y: 0 and 1, [n]; sample_weight: >= 0, [n]; a row of weight 0 is as good as left out."""
-        states, labels, weights = checked(X, y, sample_weight)
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> "Estimator":
+        """Fit the probe.
+
+        X: [n, hidden_size]; y: 0 and 1, [n]; sample_weight: >= 0, [n]; a row of weight 0 is as good as left out.
+        """
+        states, labels, weights = checked_rows(X, y, sample_weight)
         self.features = states.shape[1]
         self.learn(states, labels, weights)
         return self
 
-    def decision_function(self, X) -> np.ndarray:
-        """Logits float64 [n]."""
+    def learn(self, states: torch.Tensor, labels: np.ndarray, weights: np.ndarray):
+        """Fit the probe to states [n, hidden_size], labels [n] and weights [n] that are sound."""
+        raise NotImplementedError
+
+    def logits(self, states: torch.Tensor) -> np.ndarray:
+        """Compute logits float64 [n] of states [n, hidden_size] that are sound."""
+        raise NotImplementedError
+
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
+        """Compute logits float64 [n]."""
         if self.features is None:
             raise UserError(f"this {type(self).__name__} is not fitted; call fit(X, y) first")
         states = matrix(X)
@@ -53,17 +67,17 @@ class Estimator:
             )
         return self.logits(states)
 
-    def predict(self, X) -> np.ndarray:
-        """int64 [n] of 0 and 1: logits above `threshold`."""
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Say 1 where the logit is above `threshold`, else 0: int64 [n]."""
         return (self.decision_function(X) > self.threshold).astype(np.int64)
 
-    def predict_proba(self, X) -> np.ndarray:
-        """float64 [n, 2]: of label 0 and of 1, the sigmoid of the logits."""
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
+        """Give the probabilities of label 0 and of 1, by the sigmoid of the logits: float64 [n, 2]."""
         positive = expit(self.decision_function(X))
         return np.stack([1 - positive, positive], axis=1)
 
-    def score(self, X, y) -> float:
-        """Accuracy of `predict`."""
+    def score(self, X: ArrayLike, y: ArrayLike) -> float:
+        """Compute the accuracy of `predict`."""
         predicted = self.predict(X)
         return float((predicted == label_array(y, len(predicted))).mean())
 
@@ -71,10 +85,11 @@ class Estimator:
 class Affine(Estimator):
     """After fit: weight float64 [hidden_size] and bias, on raw states; the logit is states @ weight + bias."""
 
-    def logits(self, states) -> np.ndarray:
-        weight = torch.from_numpy(self.weight)
-        parts = [part.double() @ weight for part in states.split(max(1, AT_ONCE // self.features))]
-        return torch.cat(parts).numpy() + self.bias
+    weight: np.ndarray
+    bias: float
+
+    def logits(self, states: torch.Tensor) -> np.ndarray:
+        return exact_logits(states, self.weight, np.asarray(self.bias))
 
 
 class Logistic(Affine):
@@ -84,11 +99,11 @@ class Logistic(Affine):
     After fit: gradient, its largest entry; converged; separable: without a penalty there is no minimum.
     """
 
-    def __init__(self, l2=1e-3):
-        self.l2 = l2
+    def __init__(self, l2: float = 1e-3, tolerance: float = GRADIENT_TOLERANCE):
+        self.l2, self.tolerance = l2, tolerance
 
-    def learn(self, states, labels, weights):
-        found = solve(states, labels, weights, [self.l2])
+    def learn(self, states: torch.Tensor, labels: np.ndarray, weights: np.ndarray):
+        found = solve(states, labels, weights, [self.l2], self.tolerance)
         self.weight, self.bias = np.asarray(found.weight[0, 0], dtype=np.float64), float(found.bias[0, 0])
         self.gradient, self.converged, self.separable = (
             float(found.gradient[0, 0]),
@@ -98,18 +113,19 @@ class Logistic(Affine):
 
 
 class MassMean(Affine):
-    """The difference of the classes' means; tilted: times the inverse covariance within them: see `mass_mean.solve`.
+    """The difference of the classes' means; tilted: times the inverse covariance within them: see
+    `mass_mean.mass_mean`.
 
     The plain form's logit has no scale, so that its probabilities rank and part the classes but are not calibrated; the
     tilted form's are those of normal classes that are equally frequent. After fit: shrinkage of the covariance, 0 where none
     was needed; with fewer rows than features there is some.
     """
 
-    def __init__(self, tilted=False):
+    def __init__(self, tilted: bool = False):
         self.tilted = tilted
 
-    def learn(self, states, labels, weights):
-        found = mass_mean.solve(states, labels, weights, self.tilted)
+    def learn(self, states: torch.Tensor, labels: np.ndarray, weights: np.ndarray):
+        found = mass_mean(states, labels, weights, self.tilted)
         self.weight, self.bias, self.shrinkage = found.weight[0], float(found.bias[0]), float(found.shrinkage[0])
 
 
@@ -117,85 +133,97 @@ class Descended(Estimator):
     """Families trained by AdamW, of which the epoch with the best balanced accuracy on validation is kept.
 
     epochs: None for about STEPS steps, from FEWEST_EPOCHS to MOST_EPOCHS; balance: both classes weigh the same in all;
-    others as in `linear.Settings`. After fit: epoch, threshold (the best on validation), history[epoch]: scores by name.
+    others as in `training.Settings`. After fit: epoch, threshold (the best on validation), history[epoch]: scores by name.
     """
 
     def __init__(
-        self, epochs=None, learning_rate=1e-3, weight_decay=1e-4, batch_size=None, balance=False, seed=0, device="cpu"
+        self,
+        epochs: int | None = None,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-4,
+        batch_size: int | None = None,
+        balance: bool = False,
+        seed: int = 0,
+        device: str = "cpu",
     ):
         self.epochs, self.learning_rate, self.weight_decay, self.batch_size = epochs, learning_rate, weight_decay, batch_size
         self.balance, self.seed, self.device = balance, seed, device
 
-    def fit(self, X, y, sample_weight=None, validation=None) -> "Estimator":
-        """validation: (X, y). Without it a fifth of the rows of each class, drawn at random by the seed, is held out."""
-        states, labels, weights = checked(X, y, sample_weight)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        validation: tuple[ArrayLike, ArrayLike] | None = None,
+    ) -> "Estimator":
+        """Fit the probe.
+
+        validation: (X, y). Without it a fifth of the rows of each class, drawn at random by the seed, is held out.
+        """
+        states, labels, weights = checked_rows(X, y, sample_weight)
         if validation is None:
-            held_out = self.held_out(labels)
-            val_states, val_labels = states[held_out], labels[held_out]
-            states, labels, weights = states[~held_out], labels[~held_out], weights[~held_out]
+            out = held_out(labels, self.seed)
+            val_states, val_labels = states[out], labels[out]
+            states, labels, weights = states[~out], labels[~out], weights[~out]
         else:
-            val_states, val_labels, _ = checked(*validation, None)
+            val_states, val_labels, _ = checked_rows(*validation, None)
             if val_states.shape[1] != states.shape[1]:
                 raise UserError(f"validation has {val_states.shape[1]} features, X {states.shape[1]}; give the same")
         self.features = states.shape[1]
         found = self.train(
-            Matrices.of(states[None]),
-            labels,
-            Matrices.of(val_states[None]),
-            val_labels,
+            Labelled(Matrices.of(states[None]), labels, weights),
+            Labelled(Matrices.of(val_states[None]), val_labels),
             self.settings(len(labels)),
-            row_weights=weights,
-            device=self.device,
         )
-        self.epoch, self.threshold = found.epoch[0], found.threshold[0]
-        self.history = [scores[0] for scores in found.history]
+        self.epoch, self.threshold = found.epoch[0][0], found.threshold[0][0]
+        self.history = [scores[0][0] for scores in found.history]
         self.take(found.probes)
         return self
 
-    def held_out(self, labels) -> np.ndarray:
-        """bool [n]"""
-        random, result = np.random.default_rng(self.seed), np.zeros(len(labels), dtype=bool)
-        for label in (0, 1):
-            rows = random.permutation(np.flatnonzero(labels == label))
-            if len(rows) < 2:
-                raise UserError(f"label {label} has {len(rows)} row, of which none can be held out; give validation=(X, y)")
-            result[rows[: -(-len(rows) // HELD_OUT)]] = True
-        return result
-
-    def settings(self, examples) -> Settings:
+    def settings(self, examples: int) -> Settings:
+        """Choose how so many examples are trained on."""
         enough = -(-STEPS * SMALLEST_BATCH // examples)
         epochs = self.epochs or min(max(enough, FEWEST_EPOCHS), MOST_EPOCHS)
         return Settings(epochs, self.learning_rate, self.weight_decay, self.batch_size, None, self.seed, self.balance)
+
+    def train(self, train: Labelled, val: Labelled, settings: Settings) -> Training:
+        """Train the family's probe."""
+        raise NotImplementedError
+
+    def take(self, probes: LinearProbes | MLPProbes):
+        """Keep what training gave, of one layer and column."""
+        raise NotImplementedError
 
 
 class Linear(Descended, Affine):
     """See `linear.train`."""
 
-    train = staticmethod(train)
+    def train(self, train: Labelled, val: Labelled, settings: Settings) -> Training:
+        return train_linear(train, val, settings, device=self.device)
 
-    def take(self, probes):
-        self.weight, self.bias = probes.weight[0].double().cpu().numpy(), float(probes.bias[0])
+    def take(self, probes: LinearProbes):
+        self.weight, self.bias = probes.weight[0, 0].double().cpu().numpy(), float(probes.bias[0, 0])
 
 
 class MLP(Descended):
     """One hidden layer of `width` units max(0, .): see `mlp.train_mlp`. After fit: probes, an MLPProbes of one layer."""
 
-    def __init__(self, width=WIDTH, **settings):
+    def __init__(self, width: int = WIDTH, **settings):
         super().__init__(**settings)
         self.width = width
 
-    def train(self, *arguments, **more):
-        return train_mlp(*arguments, **more, width=self.width)
+    def train(self, train: Labelled, val: Labelled, settings: Settings) -> Training:
+        return train_mlp(train, val, settings, self.width, device=self.device)
 
-    def take(self, probes):
+    def take(self, probes: MLPProbes):
         self.probes = probes
 
-    def logits(self, states) -> np.ndarray:
-        return self.probes.logits(Matrices.of(states[None]))[0].astype(np.float64)
+    def logits(self, states: torch.Tensor) -> np.ndarray:
+        return self.probes.logits(Matrices.of(states[None]))[0, 0].astype(np.float64)
 
 
-def checked(X, y, sample_weight) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
-    """States [n, hidden_size], labels int64 [n] and weights float64 [n], without the rows of weight 0."""
+def checked_rows(X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
+    """Check states [n, hidden_size], labels int64 [n] and weights float64 [n], and leave out the rows of weight 0."""
     states = matrix(X)
     labels = label_array(y, len(states))
     weights = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
@@ -212,8 +240,8 @@ def checked(X, y, sample_weight) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
     return states, labels, weights
 
 
-def matrix(X) -> torch.Tensor:
-    """float32 or float64 [n, hidden_size], on the processor."""
+def matrix(X: ArrayLike) -> torch.Tensor:
+    """Check states: float32 or float64 [n, hidden_size], on the processor."""
     states = X.detach().cpu() if isinstance(X, torch.Tensor) else torch.as_tensor(np.asarray(X))
     if states.ndim != 2 or states.is_complex():
         raise UserError(f"X has shape {list(states.shape)} and type {states.dtype}; give real numbers [n, hidden_size]")
@@ -225,7 +253,8 @@ def matrix(X) -> torch.Tensor:
     return states
 
 
-def label_array(y, examples) -> np.ndarray:
+def label_array(y: ArrayLike, examples: int) -> np.ndarray:
+    """Check labels: int64 [n]."""
     labels = y.detach().cpu().numpy() if isinstance(y, torch.Tensor) else np.asarray(y)
     if labels.shape != (examples,):
         raise UserError(f"y has shape {list(labels.shape)} for {examples} rows of X; give one label a row")

@@ -1,31 +1,34 @@
 """Mass-mean probes: the direction from the negatives' mean to the positives', as it is or tilted by the covariance.
 
-    weight, bias = mass_mean(states, labels)                      # states [n, hidden_size]; weight [1, hidden_size]
-    weight, bias = mass_mean(states, labels_of_7_tasks, tilted=True)        # weight [7, hidden_size], bias [7]
+    mass_mean(states, labels).weight                              # states [n, hidden_size]; weight [1, hidden_size]
+    found = mass_mean(states, labels_of_7_tasks, tilted=True)     # found.weight [7, hidden_size], found.bias [7]
 
 Two positives (3, 0), (3, 2) and two negatives (-1, 0), (-1, 2): means (3, 1) and (-1, 1), so that weight = (4, 0), and
 bias = -4, for the logit is 0 midway, at (1, 1).
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy.linalg import lapack
 
 from utils.base.errors import UserError
 from utils.probes.labels import label_columns
+from utils.probes.standardised import FLAT
+from utils.states.matrices import Matrices
 
-BLOCK = 2**22  # numbers of the states that are handled at a time, in float64
+BLOCK_NUMBERS = 2**22  # numbers of the states that are handled at a time, in float64
 COVARIANCE_BYTES = 2**29  # of the covariances that one visit of the states sums up
-FLAT = 1e-7  # a standard deviation below this part of the mean is rounding of a constant feature
 WORST_CONDITION = 1e-10  # reciprocal condition number of the correlations, below which they are shrunk
 LEAST_WITHIN = 1e-6  # part of the variance along the direction that is within the classes, below which they are shrunk
 LEAST_SHRINKAGE = 1e-3  # where the covariance is singular and Ledoit and Wolf's formula says 0
 
 
 @dataclass(frozen=True)
-class Solutions:
+class MassMeans:
     """weight float64 [columns, hidden_size] and bias [columns], on raw states: logits = states @ weight + bias; shrinkage
     [columns], 0 where none was needed.
     """
@@ -35,58 +38,57 @@ class Solutions:
     shrinkage: np.ndarray
 
 
-def mass_mean(states, labels, row_weights=None, tilted=False) -> tuple[np.ndarray, np.ndarray]:
-    """weight float64 [columns, hidden_size] and bias [columns]; see `solve`."""
-    found = solve(states, labels, row_weights, tilted)
-    return found.weight, found.bias
-
-
-def solve(states, labels, row_weights=None, tilted=False) -> Solutions:
-    """The difference of the means of the classes, delta = mean+ - mean-, of each label column (Marks and Tegmark 2024).
+def mass_mean(
+    states: ArrayLike | Matrices, labels: ArrayLike, row_weights: ArrayLike | None = None, tilted: bool = False
+) -> MassMeans:
+    """Take the difference of the means of the classes, delta = mean+ - mean-, of each label column (Marks and Tegmark 2024).
 
     Plain: weight = delta. Tilted: weight = S^-1 delta, S the covariance within the classes, pooled (divided by the sum of
     weights): linear discriminant analysis of equally frequent classes. The bias puts logit 0 midway between the means. The
     logit of a tilted probe is in nats where classes are normal with that covariance; that of a plain one has no scale.
 
-    states: [n, hidden_size] of any float type, or an object with len, hidden_size and rows(index) -> [1, k, hidden_size];
-    labels: 0 and 1, [n] or [n, columns]; row_weights: >= 0, likewise (0: the row is not in that column). States are visited
-    once in blocks, for all columns, and tilted again for every COVARIANCE_BYTES of covariances, one for each different
-    column of weights. A constant feature has weight 0.
+    states: [n, hidden_size] of any float type, or Matrices of one layer.
+    labels: 0 and 1, [n] or [n, columns].
+    row_weights: >= 0, likewise (0: the row is not in that column).
+
+    States are visited once in blocks, for all columns, and tilted again for every COVARIANCE_BYTES of covariances, one for
+    each different column of weights. A constant feature has weight 0.
 
     A singular or ill-conditioned S becomes (1 - a) S + a D: D the variances of the features, both classes together, and a
     the shrinkage of Ledoit and Wolf (2004) for standardised states toward the identity, which costs one visit more.
 
     Raises UserError for states that are not finite, columns of one class, and labels or weights of a wrong kind.
     """
-    states = Blocks(states)
-    labels, weights = label_columns(labels, row_weights, len(states))
-    means = class_means(states, labels, weights)
+    blocks = Blocks(states)
+    truth, weights = label_columns(labels, row_weights, len(blocks))
+    means = class_means(blocks, truth, weights)
     delta = means.positive - means.negative
-    weight, shrinkage = tilt(states, weights, means, delta) if tilted else (delta, np.zeros(len(delta)))
-    bias = -(weight * (means.positive + means.negative)).sum(1) / 2 - weight @ states.origin.numpy()
-    return Solutions(weight, bias, shrinkage)
+    weight, shrinkage = tilt(blocks, weights, means, delta) if tilted else (delta, np.zeros(len(delta)))
+    bias = -(weight * (means.positive + means.negative)).sum(1) / 2 - weight @ blocks.origin.numpy()
+    return MassMeans(weight, bias, shrinkage)
 
 
 class Blocks:
     """States, float64, a block of rows at a time, less `origin`: a point near their mean, exact for constant features."""
 
-    def __init__(self, states):
-        self.streamed = hasattr(states, "rows")
-        self.states = states if self.streamed else torch.as_tensor(states).detach()
-        if not len(states) or not self.streamed and self.states.ndim != 2:
-            shape = [len(states), states.hidden_size] if self.streamed else list(self.states.shape)
+    def __init__(self, states: ArrayLike | Matrices):
+        self.states = states if isinstance(states, Matrices) else torch.as_tensor(states).detach()
+        shape = [len(states), states.hidden_size] if isinstance(states, Matrices) else list(self.states.shape)
+        if len(shape) != 2 or not shape[0]:
             raise UserError(f"states have shape {shape}; give [n, hidden_size] with n of at least 2")
-        self.hidden_size = states.hidden_size if self.streamed else self.states.shape[1]
-        self.size = max(1, BLOCK // self.hidden_size)
+        self.hidden_size = shape[1]
+        self.size = max(1, BLOCK_NUMBERS // self.hidden_size)
         first = self.read(0)
         self.origin = torch.where(first.amin(0) == first.amax(0), first[0], first.mean(0))
 
     def __len__(self):
         return len(self.states)
 
-    def read(self, start) -> torch.Tensor:
+    def read(self, start: int) -> torch.Tensor:
+        """Read the block that begins at this row, as it is."""
         stop = min(start + self.size, len(self))
-        part = self.states.rows(np.arange(start, stop))[0] if self.streamed else self.states[start:stop].cpu()
+        held = isinstance(self.states, torch.Tensor)
+        part = self.states[start:stop].cpu() if held else self.states.rows(np.arange(start, stop))[0]
         if not part.isfinite().all():
             wrong = int((~part.isfinite()).any(1).sum())
             raise UserError(
@@ -94,8 +96,8 @@ class Blocks:
             )
         return part.double()
 
-    def __iter__(self):
-        """(slice of rows, [rows, hidden_size])"""
+    def __iter__(self) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Yield the slice of rows of each block, and its states [rows, hidden_size]."""
         for start in range(0, len(self), self.size):
             part = self.read(start) - self.origin
             yield slice(start, start + len(part)), part
@@ -116,7 +118,8 @@ class Means:
         return self.share[:, None] * self.positive + (1 - self.share[:, None]) * self.negative
 
 
-def class_means(states, labels, weights) -> Means:
+def class_means(states: Blocks, labels: torch.Tensor, weights: torch.Tensor) -> Means:
+    """Average each class of each column."""
     sums, totals = 0.0, 0.0
     for rows, part in states:
         weight, label = weights[rows].double(), labels[rows].double()
@@ -126,10 +129,12 @@ def class_means(states, labels, weights) -> Means:
     return Means(positive, negative, (totals[0] / totals.sum(0)).numpy())
 
 
-def tilt(states, weights, means, delta) -> tuple[np.ndarray, np.ndarray]:
-    """weight [columns, hidden_size] and shrinkage [columns]. Columns with the same weights share their total covariance T,
-    and one factorisation does for all: S = T - spread delta delta^T with spread = share (1 - share), so that
-    S^-1 delta = T^-1 delta / (1 - spread delta . T^-1 delta) (Sherman and Morrison 1950), and with shrinkage likewise.
+def tilt(states: Blocks, weights: torch.Tensor, means: Means, delta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Solve for the tilted weight [columns, hidden_size] and the shrinkage [columns].
+
+    Columns with the same weights share their total covariance T, and one factorisation does for all: S = T - spread delta
+    delta^T with spread = share (1 - share), so that S^-1 delta = T^-1 delta / (1 - spread delta . T^-1 delta) (Sherman and
+    Morrison 1950), and with shrinkage likewise.
     """
     distinct, owner = distinct_columns(weights)
     weight, shrinkage = np.zeros_like(delta), np.zeros(len(delta))
@@ -151,16 +156,19 @@ def tilt(states, weights, means, delta) -> tuple[np.ndarray, np.ndarray]:
     return weight, shrinkage
 
 
-def distinct_columns(weights) -> tuple[np.ndarray, np.ndarray]:
-    """Which columns differ from all before, and for each column the number of the one that it equals."""
+def distinct_columns(weights: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Find which columns differ from all before, and for each column the number of the one that it equals."""
     if weights.stride(1) == 0:
         return np.zeros(1, dtype=int), np.zeros(weights.shape[1], dtype=int)
     _, first, owner = np.unique(weights.numpy(), axis=1, return_index=True, return_inverse=True)
     return first, owner.reshape(-1)
 
 
-def second_moments(states, weights) -> list[np.ndarray]:
-    """Of the states less their origin, weighted by each column: [hidden_size, hidden_size] each."""
+def second_moments(states: Blocks, weights: torch.Tensor) -> list[np.ndarray]:
+    """Average the products of features, [hidden_size, hidden_size] for each column of weights.
+
+    They are of the states less their origin.
+    """
     sums, totals = [0.0] * weights.shape[1], weights.sum(0, dtype=torch.float64)
     for rows, part in states:
         for column, weight in enumerate(weights[rows].double().mT):
@@ -179,15 +187,23 @@ class Total:
     varies: np.ndarray
 
     @classmethod
-    def of(cls, covariance, *sizes) -> "Total":
-        """sizes: [hidden_size] each, the numbers beside which a deviation may be rounding alone."""
+    def of(cls, covariance: np.ndarray, *sizes: np.ndarray) -> "Total":
+        """Split a covariance [hidden_size, hidden_size].
+
+        sizes: [hidden_size] each, the numbers beside which a deviation may be rounding alone.
+        """
         deviation = np.sqrt(np.diag(covariance).clip(min=0))
         varies = np.flatnonzero(deviation > FLAT * np.maximum(*sizes).clip(min=1e-30))
         deviation = deviation[varies]
         return cls(covariance[np.ix_(varies, varies)] / np.outer(deviation, deviation), deviation, varies)
 
-    def directions(self, delta, spread, shrinkage_of) -> tuple[np.ndarray, np.ndarray]:
-        """S^-1 delta [columns, hidden_size], and the shrinkage [columns], which shrinkage_of(self) gives where needed."""
+    def directions(
+        self, delta: np.ndarray, spread: np.ndarray, shrinkage_of: Callable[["Total"], float]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Solve for S^-1 delta [columns, hidden_size] and the shrinkage [columns].
+
+        shrinkage_of(self) gives the shrinkage where some is needed.
+        """
         weight, shrinkage = np.zeros_like(delta), np.zeros(len(delta))
         if not len(self.varies):
             return weight, shrinkage
@@ -200,9 +216,9 @@ class Total:
         weight[:, self.varies] = (found / within).T / self.deviation
         return weight, shrinkage
 
-    def solved(self, scaled, spread, shrinkage) -> tuple[np.ndarray, np.ndarray]:
-        """((1 - shrinkage) correlations + shrinkage)^-1 scaled [k, columns], and 1 - spread * their product (1 - shrinkage)
-        [columns]; NaN where the matrix is ill-conditioned.
+    def solved(self, scaled: np.ndarray, spread: np.ndarray, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:
+        """Compute ((1 - shrinkage) correlations + shrinkage)^-1 scaled [k, columns], and 1 - spread (1 - shrinkage) * their
+        product [columns]; NaN where the matrix is ill-conditioned.
         """
         matrix = (1 - shrinkage) * self.correlations
         np.fill_diagonal(matrix, 1.0)
@@ -214,9 +230,10 @@ class Total:
         return found, 1 - (1 - shrinkage) * spread * (scaled * found).sum(0)
 
 
-def ledoit_wolf(states, weights, centre, total) -> float:
-    """The shrinkage of standardised states toward the identity (Ledoit and Wolf 2004, section 3), with n the effective
-    number of rows, (sum of weights)^2 / sum of their squares.
+def ledoit_wolf(states: Blocks, weights: torch.Tensor, centre: np.ndarray, total: Total) -> float:
+    """Choose the shrinkage of standardised states toward the identity (Ledoit and Wolf 2004, section 3).
+
+    n is the effective number of rows, (sum of weights)^2 / sum of their squares.
     """
     fourth, share = 0.0, weights.double() / weights.sum(dtype=torch.float64)
     for rows, part in states:

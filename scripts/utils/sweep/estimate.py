@@ -14,7 +14,10 @@ from scipy.stats import trim_mean
 from utils.base.stopwatch import Stopwatch
 from utils.data.sequences import Sequences
 from utils.model.language_model import LanguageModel, is_out_of_memory
-from utils.probes.linear import LinearProbes, Settings, standardisation, train, validate
+from utils.probes.labels import Labelled
+from utils.probes.linear import LinearProbes, train
+from utils.probes.standardised import standardisation
+from utils.probes.training import Settings, validation_scores
 from utils.scores.metrics import scores
 from utils.states.checks import as_sequences
 from utils.states.extraction import LONG_RUN, Reading, plans_of
@@ -205,13 +208,14 @@ def seconds_of_training(
     table = StateTable(layers, [{"states": states, "own": torch.full((made_up,), torch.nan)}])
     each = time_training(table, min(made_up, count["train"]), batch_size, language_model.device)
     tick(1)
-    probes = LinearProbes(torch.randn(len(layers), hidden_size), torch.zeros(len(layers)))
+    probes = LinearProbes(torch.randn(len(layers), 1, hidden_size), torch.zeros(len(layers), 1))
     validated = Matrices(table, np.arange(min(made_up, count["val"])))
     watch = Stopwatch()
     with watch("logits"):
         logits = probes.logits(validated)
     with watch("validate"):
-        validate(logits, examples["val"].labels[: len(validated)], 1.0, [0.0] * len(layers))
+        truth = torch.from_numpy(examples["val"].labels[: len(validated), None]).float()
+        validation_scores(logits, truth, truth >= 0, [1.0], torch.zeros(len(layers), 1))
     tick(1)
     each_row = watch.seconds["logits"] / len(validated)
     of_val = count["val"] * (each_row + watch.seconds["validate"] / len(validated))
@@ -229,14 +233,8 @@ def time_training(table: StateTable, count: int, batch_size: int, device: torch.
     pair = Matrices(table, np.arange(2))
 
     def go(rows):
-        train(
-            Matrices(table, np.arange(rows)),
-            labels[:rows],
-            pair,
-            labels[:2],
-            Settings(1, batch_size=batch_size),
-            device=where,
-        )
+        some = Labelled(Matrices(table, np.arange(rows)), labels[:rows])
+        train(some, Labelled(pair, labels[:2]), Settings(1, batch_size=batch_size), device=where)
 
     go(min(count, STEPS_BEFORE * batch_size))
     watch = Stopwatch()

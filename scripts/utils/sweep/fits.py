@@ -1,24 +1,45 @@
-"""Every kind of probe at one lag: all layers, seeds, penalties and control labels from the same matrices, one interface."""
+"""Fit every kind of probe to one question: all layers, seeds, penalties and control labels from the same matrices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
 from utils.probes.affine import linear_logits
-from utils.probes.attention import Ragged, train_attention
-from utils.probes.linear import Settings, train
-from utils.probes.logistic.solver import solve
+from utils.probes.attention import train_attention
+from utils.probes.kinds import BY_NAME
+from utils.probes.labels import Labelled
+from utils.probes.linear import train
+from utils.probes.logistic.solver import Solutions, solve
 from utils.probes.mass_mean import mass_mean
 from utils.probes.mlp import train_mlp
-from utils.states.sites import ATTENTION
+from utils.probes.ranges import Ranges
+from utils.probes.training import Scores, Settings
+from utils.states.matrices import Matrices
+from utils.states.positions import Examples
+from utils.states.sites import ATTENTION, Layer
+from utils.states.source import Source
 from utils.sweep.sampling import class_weights
+
+TRAINERS = {"linear": train, "mlp": train_mlp, "attention": train_attention}  # of the kinds that descend
+
+OnSeedsEpoch = Callable[[int, int, Scores], Any]
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """How probes are fitted."""
+    """How probes are fitted; the fields are flags of train_probe.
+
+    kinds: of probe, by name.
+    epochs, learning_rate, weight_decay, probe_batch_size: of the kinds that descend, see `training.Settings`.
+    l2_grid: penalties of the kinds that have one.
+    class_balance, pos_weight_cap: "weighted" where a positive counts more, and at most how much more (None: no cap).
+    seeds: of samples and first weights.
+    control: draws of control labels.
+    """
 
     kinds: tuple[str, ...]
     epochs: int
@@ -34,116 +55,110 @@ class Fitting:
 
 @dataclass(frozen=True)
 class Task:
-    """What the probes of one lag learn. labels: {split: int8 [1 + draws, n]}, the truth and then control labels; in_sample:
-    bool [n_train, seeds], which examples a seed trains on; examples: {split: Examples}.
+    """What the probes of one question learn.
+
+    labels: {split: int8 [1 + draws, n]}, the truth and then control labels.
+    in_sample: bool [n_train, seeds], which examples a seed trains on.
     """
 
-    examples: dict
-    labels: dict
+    examples: Mapping[str, Examples]
+    labels: Mapping[str, np.ndarray]
     in_sample: np.ndarray
-    seeds: list[int]
+    seeds: Sequence[int]
 
     @property
     def columns(self) -> int:
         return len(self.labels["train"])
 
     @property
-    def first_sample(self) -> dict:
-        """The examples, of train those that the first seed trains on."""
-        return self.examples | {"train": self.examples["train"][self.in_sample[:, 0]]}
+    def first_sample(self) -> dict[str, Examples]:
+        """Give the examples, of train those that the first seed trains on."""
+        return {**self.examples, "train": self.examples["train"][self.in_sample[:, 0]]}
 
     def truth_only(self) -> "Task":
+        """Leave the control labels out."""
         return replace(self, labels={name: labels[:1] for name, labels in self.labels.items()})
 
     def distinct_seeds(self) -> list[int]:
-        """Indices of the seeds whose samples differ from those of all seeds before."""
+        """List the indices of the seeds whose samples differ from those of all seeds before."""
         samples = [self.in_sample[:, index].tobytes() for index in range(len(self.seeds))]
         return [index for index, sample in enumerate(samples) if sample not in samples[:index]]
 
 
 @dataclass(frozen=True)
 class Fits:
-    """All probes of one kind at one lag.
+    """All probes of one kind for one question.
 
-    seeds: indices into those of the task, without those that would change nothing; penalties: None where the kind has
-    none; logits: {split: float32 [layers, seeds, 1 + draws, penalties, n]}; tensors(layer, seed, penalty): what is
-    saved, by indices; notes(layer, seed, penalty): what else is known of the fit, such as its gradient.
+    seeds: indices into those of the task, without those that would change nothing.
+    penalties: None where the kind has none.
+    logits: {split: float32 [layers, seeds, 1 + draws, penalties, n]}.
+    tensors: (layer, seed, penalty), by indices, to what is saved.
+    notes: likewise, to what else is known of the fit, such as its gradient.
     """
 
     kind: str
-    layers: list
+    layers: list[Layer]
     seeds: list[int]
-    penalties: list[float]
-    logits: dict
+    penalties: list
+    logits: Mapping[str, np.ndarray]
     tensors: Callable[[int, int, int], dict]
     notes: Callable[[int, int, int], dict] = lambda layer, seed, penalty: {}
 
 
-def fit(kind, fitting, task, source, on_epoch=None, device="cpu") -> Fits:
-    """The probes of one kind; layers: those of the tables."""
-    layers = source.layers
-    if kind in ("linear", "mlp", "attention"):
+def fit(
+    kind: str, fitting: Fitting, task: Task, source: Source, on_epoch: OnSeedsEpoch | None = None, device: str = "cpu"
+) -> Fits:
+    """Fit the probes of one kind to all layers of the tables. on_epoch(seed, epoch, scores[layer][column])."""
+    if BY_NAME[kind].descends:
         return fit_by_descent(kind, fitting, task, source, on_epoch, device)
-    if kind == "attention_features":
-        rows = {name: source.attention(name) for name in source.tables}
-        return fit_exactly(kind, fitting, task, {ATTENTION: rows})
-    return fit_exactly(
-        kind, fitting, task, {layer: {name: source.of_layer(name, layer) for name in source.tables} for layer in layers}
-    )
+    if BY_NAME[kind].reads == "attention rows":
+        return fit_exactly(kind, fitting, task, {ATTENTION: {name: source.attention(name) for name in source.tables}})
+    by_layer = {layer: {name: source.of_layer(name, layer) for name in source.tables} for layer in source.layers}
+    return fit_exactly(kind, fitting, task, by_layer)
 
 
-def fit_by_descent(kind, fitting, task, source, on_epoch, device) -> Fits:
-    """By AdamW, one seed after the other, each on its own sample; the labels of all draws together."""
-    trained = []
+def fit_by_descent(
+    kind: str, fitting: Fitting, task: Task, source: Source, on_epoch: OnSeedsEpoch | None, device: str
+) -> Fits:
+    """Train by AdamW, one seed after the other, each on its own sample; the labels of all draws together."""
+    states = {name: states_of(kind, source, name) for name in source.tables}
+    trained, logits = [], []
     for index, seed in enumerate(task.seeds):
-
-        def tell(epoch, scores, seed=seed):
-            on_epoch(seed, epoch, scores)
-
         kept = np.flatnonzero(task.in_sample[:, index])
-        settings = settings_of(fitting, seed)
-        labels, val_labels = task.labels["train"][:, kept].T, task.labels["val"].T
-        if kind == "attention":
-            ragged = {name: Ragged(table, *source.attended[name]) for name, table in source.tables.items()}
-            found = train_attention(
-                Ragged(ragged["train"].table, *(ends[kept] for ends in source.attended["train"])),
-                labels,
-                ragged["val"],
-                val_labels,
-                settings,
-                on_epoch=tell,
-                device=device,
-            )
-            data = ragged
-        else:
-            run = train if kind == "linear" else train_mlp
-            found = run(
-                source.matrices("train", kept),
-                labels,
-                source.matrices("val"),
-                val_labels,
-                settings,
-                on_epoch=tell,
-                device=device,
-            )
-            data = {name: source.matrices(name) for name in source.tables}
-        trained.append((found, {name: found.probes.logits(matrices) for name, matrices in data.items()}))
-    logits = {name: np.stack([by_split[name] for _, by_split in trained], axis=1)[:, :, :, None] for name in source.tables}
+        found = TRAINERS[kind](
+            Labelled(states_of(kind, source, "train", kept), task.labels["train"][:, kept].T),
+            Labelled(states["val"], task.labels["val"].T),
+            settings_of(fitting, seed),
+            on_epoch=on_epoch and partial(on_epoch, seed),
+            device=device,
+        )
+        trained.append(found)
+        logits.append({name: found.probes.logits(of_split) for name, of_split in states.items()})
     return Fits(
         kind,
         source.layers,
         list(range(len(task.seeds))),
         [fitting.weight_decay],
-        logits,
-        lambda layer, seed, penalty: trained[seed][0].probes.tensors(layer, 0),
+        {name: np.stack([by_split[name] for by_split in logits], axis=1)[:, :, :, None] for name in states},
+        lambda layer, seed, penalty: trained[seed].probes.tensors(layer, 0),
         lambda layer, seed, penalty: {
-            "epoch": trained[seed][0].epoch[layer][0],
+            "epoch": trained[seed].epoch[layer][0],
             "training": vars(settings_of(fitting, task.seeds[seed])),
         },
     )
 
 
-def settings_of(fitting, seed) -> Settings:
+def states_of(kind: str, source: Source, split: str, keep: Any = slice(None)) -> Matrices | Ranges:
+    """Give what a kind of probe reads of a split, in all layers; of some examples, where only these are kept."""
+    if BY_NAME[kind].reads != "sequences":
+        return source.matrices(split, keep)
+    if source.attended is None:
+        raise ValueError(f"{kind} probes read whole sequences, and none were read")
+    return Ranges(source.tables[split], *source.attended[split])[keep]
+
+
+def settings_of(fitting: Fitting, seed: int) -> Settings:
+    """Choose the settings of one seed's training."""
     return Settings(
         fitting.epochs,
         fitting.learning_rate,
@@ -155,59 +170,64 @@ def settings_of(fitting, seed) -> Settings:
     )
 
 
-def fit_exactly(kind, fitting, task, matrices) -> Fits:
-    """In closed form or to the exact minimum: every seed and draw is a column of labels and weights on one matrix a layer.
+def fit_exactly(kind: str, fitting: Fitting, task: Task, by_layer: Mapping[Layer, Mapping[str, Matrices]]) -> Fits:
+    """Fit in closed form or to the exact minimum: every seed and draw is a column of labels and weights, on each layer.
 
-    matrices: {layer: {split: Matrices of that layer alone}}
+    by_layer: {layer: {split: Matrices of that layer alone}}
     """
     seeds, columns = task.distinct_seeds(), task.columns
     labels = np.tile(task.labels["train"], (len(seeds), 1)).T.astype(np.float32)
-    weights = class_weights(
-        np.repeat(task.in_sample[:, seeds], columns, axis=1), labels, fitting.class_balance, fitting.pos_weight_cap
-    )
-    penalties = fitting.l2_grid if kind in ("logistic", "attention_features") else [None]
-    weight, bias, notes = [], [], []
-    for by_split in matrices.values():
-        if kind.startswith("mass_mean"):
-            found_weight, found_bias = mass_mean(by_split["train"], labels, weights, tilted=kind.endswith("tilted"))
-            found_weight, found_bias, note = found_weight[:, None], found_bias[:, None], None
-        else:
-            note = solve(by_split["train"], labels, weights, penalties)
-            found_weight, found_bias = note.weight, note.bias
-        shape = len(seeds), columns, len(penalties)
-        weight.append(found_weight.reshape(*shape, -1))
-        bias.append(found_bias.reshape(shape))
-        notes.append(note)
-    weight, bias = np.stack(weight), np.stack(bias)
-    splits = next(iter(matrices.values()))
+    in_sample = np.repeat(task.in_sample[:, seeds], columns, axis=1)
+    weights = class_weights(in_sample, labels, fitting.class_balance, fitting.pos_weight_cap)
+    penalties = list(fitting.l2_grid) if BY_NAME[kind].penalised else [None]
+    solved = [solve_layer(kind, splits["train"], labels, weights, penalties) for splits in by_layer.values()]
+    grid = len(seeds), columns, len(penalties)
+    weight = np.stack([found.weight.reshape(*grid, -1) for found in solved])
+    bias = np.stack([found.bias.reshape(grid) for found in solved])
     logits = {
         name: np.stack(
-            [linear_logits(by_split[name], weight[index], bias[index]) for index, by_split in enumerate(matrices.values())]
+            [linear_logits(splits[name], *each) for *each, splits in zip(weight, bias, by_layer.values(), strict=True)]
         )
-        for name in splits
+        for name in next(iter(by_layer.values()))
     }
-
-    def told(layer, seed, penalty):
-        note = notes[layer]
-        return (
-            {}
-            if note is None
-            else {
-                "gradient": float(note.gradient[seed * columns, penalty]),
-                "converged": bool(note.converged[seed * columns, penalty]),
-                "separable": bool(note.separable[seed * columns, penalty]),
-            }
-        )
-
     return Fits(
         kind,
-        list(matrices),
+        list(by_layer),
         seeds,
-        list(penalties),
+        penalties,
         logits,
         lambda layer, seed, penalty: {
             "weight": torch.from_numpy(weight[layer, seed, 0, penalty]).float(),
             "bias": torch.tensor(bias[layer, seed, 0, penalty]).float(),
         },
-        told,
+        lambda layer, seed, penalty: solved[layer].notes(seed * columns, penalty),
     )
+
+
+@dataclass(frozen=True)
+class SolvedLayer:
+    """weight [columns, penalties, hidden_size], bias [columns, penalties]; solutions: None where it is in closed form."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    solutions: Solutions | None = None
+
+    def notes(self, column: int, penalty: int) -> dict:
+        """Say how exact one fit is."""
+        if self.solutions is None:
+            return {}
+        found = self.solutions
+        return {
+            "gradient": float(found.gradient[column, penalty]),
+            "converged": bool(found.converged[column, penalty]),
+            "separable": bool(found.separable[column, penalty]),
+        }
+
+
+def solve_layer(kind: str, matrices: Matrices, labels: np.ndarray, weights: np.ndarray, penalties: Sequence) -> SolvedLayer:
+    """Fit one layer. labels, weights: [n, columns]; penalties: [None] where the kind has none."""
+    if BY_NAME[kind].penalised:
+        found = solve(matrices, labels, weights, penalties)
+        return SolvedLayer(found.weight, found.bias, found)
+    means = mass_mean(matrices, labels, weights, tilted=BY_NAME[kind].scale == "equal")
+    return SolvedLayer(means.weight[:, None], means.bias[:, None])

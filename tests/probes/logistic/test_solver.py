@@ -8,10 +8,11 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from utils.base.errors import UserError
+from utils.probes.estimators import Logistic
 from utils.probes.logistic.newton import Hessians
 from utils.probes.logistic.problem import Problem
-from utils.probes.logistic.rows import Rows, Scale, threads
-from utils.probes.logistic.solver import Logistic, solve
+from utils.probes.logistic.rows import Scale, StateRows, threads
+from utils.probes.logistic.solver import solve
 from utils.states.matrices import Matrices
 
 
@@ -205,7 +206,7 @@ def test_the_rounding_that_is_reported_covers_float32s_error(strength):
     random, single = np.random.default_rng(5), torch.from_numpy(states).float()
     coefficients = torch.from_numpy(random.standard_normal((6, 65)) * strength)
     with threads() as pool:
-        rows = Rows.of(single, *pool)
+        rows = StateRows.of(single, *pool)
         column = torch.tensor([0, 1, 0, 1, 0, 1])
         labels = torch.from_numpy(labels.T).float()
         problem = Problem(rows, Scale.of(rows), labels, torch.ones_like(labels))
@@ -251,9 +252,9 @@ def test_the_interface_of_one_probe():
         ({"states": np.float32([[1e30, 1], [-1e30, 0]] * 5)}, "too large to be squared"),
         ({"states": np.zeros(10)}, "shape [10]"),
         ({"states": np.zeros((9, 2))}, "shape [9, 2]"),
-        ({"labels": np.ones(10)}, "column 0 holds one class only in its 10 rows"),
+        ({"labels": np.ones(10)}, "column 0 holds one class only in its 10 examples"),
         ({"labels": np.arange(10) - 1}, "not all 0 or 1"),
-        ({"row_weights": np.arange(10) < 1}, "one class only in its 1 rows"),
+        ({"row_weights": np.arange(10) < 1}, "one class only in its 1 examples"),
         ({"row_weights": -np.ones(10)}, "row weights are negative"),
         ({"penalties": []}, "empty"),
         ({"penalties": [-1.0]}, "negative"),

@@ -9,13 +9,15 @@ from dataclasses import dataclass, fields
 
 import torch
 
+from utils.probes.logistic.newton import Hessians
+from utils.probes.logistic.problem import TINY, Problem
+
 MEMORY = 10  # steps and changes of gradient that are remembered
 MOST_ITERATIONS = 300  # of one column at one penalty
-PATIENCE = 30  # iterations in which the gradient must shrink to SHRINK of its best, or the column goes on unsolved
+MOST_STALLED = 30  # iterations in which the gradient must shrink to SHRINK of its best, or the column goes on unsolved
 SHRINK = 0.8
 LEFT, PAST = 0.9, 0.4  # of the slope at a step's start: how much of it may be left, or be there with the other sign
 TRIES = 8  # step lengths along one direction
-TINY = 1e-38
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Columns:
     changes: torch.Tensor
 
     @classmethod
-    def at(cls, base, loss_gradient, curvature) -> "Columns":
+    def at(cls, base: torch.Tensor, loss_gradient: torch.Tensor, curvature: torch.Tensor) -> "Columns":
+        """Set out from a point with this gradient and curvature, each column at its first penalty."""
         zeros = torch.zeros(len(base), dtype=torch.float64)
         counts, none = torch.zeros(len(base), dtype=torch.int64), base[:, None][:, :0]
         return cls(
@@ -78,13 +81,15 @@ class Columns:
             none,
         )
 
-    def only(self, which) -> "Columns":
+    def only(self, which: torch.Tensor) -> "Columns":
+        """Keep some of the columns."""
         return Columns(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
-def descend(problem, hessians, l2, start, tolerance) -> Found:
-    """From start [columns, d + 1] along l2 [penalties, columns], until every gradient is within the tolerance or shrinks no
-    more.
+def descend(problem: Problem, hessians: Hessians, l2: torch.Tensor, start: torch.Tensor, tolerance: float) -> Found:
+    """Descend from start [columns, d + 1] along l2 [penalties, columns].
+
+    Each gradient is brought within the tolerance, or as far as it shrinks.
     """
     found = Found(
         torch.zeros(*l2.shape, start.shape[1], dtype=torch.float64),
@@ -93,7 +98,7 @@ def descend(problem, hessians, l2, start, tolerance) -> Found:
     )
     now = Columns.at(start, *problem.gradient(start))
     while True:
-        going = settle(now, l2, found, tolerance)
+        going = finish_penalties(now, l2, found, tolerance)
         if not bool(going.any()):
             return found
         if not bool(going.all()):
@@ -105,16 +110,17 @@ def descend(problem, hessians, l2, start, tolerance) -> Found:
         take(now, trial, *problem.gradient(trial), l2[now.stage, now.column])
 
 
-def with_penalty(loss_gradient, coefficients, l2):
+def with_penalty(loss_gradient: torch.Tensor, coefficients: torch.Tensor, l2: torch.Tensor) -> torch.Tensor:
+    """Add the gradient of the penalty, which spares the bias."""
     return torch.cat([loss_gradient[:, :-1] + l2[:, None] * coefficients[:, :-1], loss_gradient[:, -1:]], dim=1)
 
 
-def settle(now, l2, found, tolerance) -> torch.Tensor:
-    """Write down the columns that are done at their penalty, and move them to the next one. bool: which have one left."""
+def finish_penalties(now: Columns, l2: torch.Tensor, found: Found, tolerance: float) -> torch.Tensor:
+    """Write down the columns that are done at their penalty, and move them to the next one; return which have one left."""
     going = torch.ones_like(now.stage, dtype=torch.bool)
     while True:
         size = with_penalty(now.loss_gradient, now.base, l2[now.stage, now.column]).abs().amax(1)
-        over = (now.age >= PATIENCE) | (now.iterations >= MOST_ITERATIONS)
+        over = (now.age >= MOST_STALLED) | (now.iterations >= MOST_ITERATIONS)
         done = going & (now.tries == 0) & ((size <= tolerance) | over)
         if not bool(done.any()):
             break
@@ -130,8 +136,8 @@ def settle(now, l2, found, tolerance) -> torch.Tensor:
     return going
 
 
-def aim(now, hessians, l2):
-    """A new direction, with step 1, for the columns that took their last step."""
+def aim(now: Columns, hessians: Hessians, l2: torch.Tensor):
+    """Choose a new direction, with step 1, for the columns that took their last step."""
     gradient = with_penalty(now.loss_gradient, now.base, l2)
     direction = -two_loops(now, hessians, gradient, l2)
     fresh = now.tries == 0
@@ -141,8 +147,8 @@ def aim(now, hessians, l2):
     now.upper = torch.where(fresh, torch.inf, now.upper)
 
 
-def two_loops(now, hessians, gradient, l2) -> torch.Tensor:
-    """The inverse Hessians that L-BFGS remembers, times the gradient."""
+def two_loops(now: Columns, hessians: Hessians, gradient: torch.Tensor, l2: torch.Tensor) -> torch.Tensor:
+    """Multiply the inverse Hessians that L-BFGS remembers with the gradient."""
     changes = now.curvature[:, None, None] * now.changes
     changes[..., :-1] += l2[:, None, None] * now.lengths[..., :-1]
     product = (now.lengths * changes).sum(-1)
@@ -157,9 +163,10 @@ def two_loops(now, hessians, gradient, l2) -> torch.Tensor:
     return result
 
 
-def take(now, trial, loss_gradient, curvature, l2):
-    """The step to the trial, for the columns whose slope is level enough there; a better length for the others, by secants
-    within what is known of where the slope changes its sign.
+def take(now: Columns, trial: torch.Tensor, loss_gradient: torch.Tensor, curvature: torch.Tensor, l2: torch.Tensor):
+    """Take the step to the trial in the columns whose slope is level enough there; find a better length for the others.
+
+    The length is found by secants, within what is known of where the slope changes its sign.
     """
     slope = (with_penalty(loss_gradient, trial, l2) * now.direction).sum(1)
     left = slope / now.slope

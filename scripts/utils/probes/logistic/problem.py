@@ -2,6 +2,8 @@
 
 import torch
 
+from utils.probes.logistic.rows import Scale, StateRows
+
 TINY = 1e-38
 
 
@@ -12,31 +14,33 @@ class Problem:
     [columns, d + 1]: weights on standardised states, then the bias.
     """
 
-    def __init__(self, rows, scale, labels, row_weights):
+    def __init__(self, rows: StateRows, scale: Scale, labels: torch.Tensor, row_weights: torch.Tensor):
         self.rows, self.scale = rows, scale
         self.labels, self.weights = labels.to(rows.dtype), row_weights.to(rows.dtype)
         self.total = self.weights.sum(1, dtype=torch.float64)
 
-    def columns(self, which) -> "Problem":
+    def columns(self, which: torch.Tensor) -> "Problem":
+        """Keep some of the columns."""
         return Problem(self.rows, self.scale, self.labels[which], self.weights[which])
 
     def exact(self) -> "Problem":
-        """The same in float64."""
+        """Give the same in float64."""
         return Problem(self.rows.doubled(), self.scale, self.labels, self.weights)
 
     def start(self) -> torch.Tensor:
-        """Weights of 0, and the bias that is best then."""
+        """Start from weights of 0, and the bias that is best then."""
         share = (self.weights * self.labels).sum(1, dtype=torch.float64) / self.total
         return torch.cat([torch.zeros(len(share), self.rows.hidden_size), torch.log(share / (1 - share))[:, None]], dim=1)
 
-    def folded(self, coefficients) -> tuple[torch.Tensor, torch.Tensor]:
-        """Weights [columns, d] and bias [columns, 1] on the states as they are read."""
+    def folded(self, coefficients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give weights [columns, d] and bias [columns, 1] on the states as they are read."""
         weights = coefficients[:, :-1] * self.scale.inverse
         return weights, coefficients[:, -1:] - (weights @ self.scale.mean)[:, None]
 
-    def gradient(self, coefficients) -> tuple[torch.Tensor, torch.Tensor]:
-        """Of the mean loss, float64 [columns, d + 1], and its curvature mean(p (1 - p)) float64 [columns], in one visit of
-        the states: a block is in the cache for the second product with it. Blocks are summed in float64.
+    def gradient(self, coefficients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute the gradient of the mean loss, float64 [columns, d + 1], and its curvature mean(p (1 - p)) [columns].
+
+        One visit of the states: a block is in the cache for the second product with it. Blocks are summed in float64.
         """
         weights, bias = (part.to(self.rows.dtype) for part in self.folded(coefficients))
 
@@ -56,11 +60,12 @@ class Problem:
         gradient = torch.cat([product, residuals[:, None]], dim=1) / self.total[:, None]
         return gradient, (curvature / self.total).clamp(min=TINY)
 
-    def rounding(self, coefficients, column) -> torch.Tensor:
-        """float64 [pairs], of coefficients [pairs, d + 1] of these columns: what rounding may have moved an entry of the
-        gradient by, from a sample of the rows. By Cauchy and Schwarz that is at most the root mean square error of the
-        probabilities, for the mean square of a feature is 1; that of the logits / 4 and that of the sigmoid are no less.
-        What the product with the residuals loses comes to it.
+    def rounding(self, coefficients: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+        """Bound, from a sample of the rows, what rounding may have moved an entry of the gradient by: float64 [pairs].
+
+        By Cauchy and Schwarz that is at most the root mean square error of the probabilities, for the mean square of a
+        feature is 1; that of the logits / 4 and that of the sigmoid are no less. What the product with the residuals loses
+        comes to it. coefficients: [pairs, d + 1]; column: of each pair.
         """
         if self.rows.dtype == torch.float64:
             return torch.zeros(len(column), dtype=torch.float64)
@@ -75,8 +80,8 @@ class Problem:
         lost = (residual @ block - residual.double() @ block.double()) * self.scale.inverse / len(index)
         return sum(error.square().mean(1).sqrt() for error in errors) + lost.abs().amax(1)
 
-    def all_right(self, coefficients) -> torch.Tensor:
-        """bool [columns]: is every row of some weight on its label's side?"""
+    def all_right(self, coefficients: torch.Tensor) -> torch.Tensor:
+        """Say of each column whether every row of some weight is on its label's side: bool [columns]."""
         weights, bias = (part.to(self.rows.dtype) for part in self.folded(coefficients))
 
         def wrong(blocks):

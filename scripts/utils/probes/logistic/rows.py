@@ -1,5 +1,6 @@
 """The states of a logistic problem, visited in blocks of rows: of a matrix in memory, or of one that is read from disk."""
 
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -8,38 +9,45 @@ import numpy as np
 import torch
 
 from utils.base.errors import UserError
+from utils.probes.standardised import FLAT
+from utils.states.matrices import Matrices
 
 CACHED = 2**20  # numbers in a block of a matrix in memory: it stays in the cache between the two products with it
 READ = 2**21  # numbers in a block that is read, or multiplied by itself
-SAMPLE = 256  # rows that tell how large means are, and how large rounding is
+SAMPLED_ROWS = 256  # rows that tell how large means are, and how large rounding is
 LARGE_MEAN = 4  # deviations: beyond, float32 products of states that are not centred lose digits
-FLAT = 1e-7  # of its mean: a feature that varies less is constant
 HELD = 2**27  # numbers of a matrix in memory that are turned into float64 for good, 1 GB; else block by block
 
 
 @dataclass(frozen=True)
-class Rows:
-    """n states. source: a tensor [n, hidden_size], or an object with `rows(index)`, `hidden_size` and `__len__`; shift
-    float64 [hidden_size]: what was taken from a tensor, or is taken from what is read; dtype: of the blocks.
+class StateRows:
+    """n states.
+
+    source: a tensor [n, hidden_size], or Matrices of one layer.
+    shift: float64 [hidden_size], what was taken from a tensor, or is taken from what is read.
+    dtype: of the blocks.
+    pool, threads: see `threads`.
     """
 
-    source: object
+    source: torch.Tensor | Matrices
     shift: torch.Tensor
     dtype: torch.dtype
     pool: ThreadPoolExecutor
     threads: int
 
     @classmethod
-    def of(cls, states, pool, threads) -> "Rows":
-        """Shifted by the means if some are large beside their deviations; else a tensor is not copied."""
-        held = isinstance(states, torch.Tensor)
-        dtype = torch.float64 if held and states.dtype == torch.float64 else torch.float32
-        shift = torch.zeros(states.shape[1] if held else states.hidden_size, dtype=torch.float64)
+    def of(cls, states: torch.Tensor | Matrices, pool: ThreadPoolExecutor, threads: int) -> "StateRows":
+        """Wrap states, shifted by the means if some are large beside their deviations; else a tensor is not copied."""
+        double = isinstance(states, torch.Tensor) and states.dtype == torch.float64
+        dtype = torch.float64 if double else torch.float32
+        hidden_size = states.shape[1] if isinstance(states, torch.Tensor) else states.hidden_size
+        shift = torch.zeros(hidden_size, dtype=torch.float64)
         rows = cls(states, shift, dtype, pool, threads)
         deviation, mean = torch.std_mean(rows.read(rows.sample()), dim=0, correction=0)
         if bool((mean.abs() <= LARGE_MEAN * deviation).all()) or not bool(mean.isfinite().all()):
             return rows
-        return replace(rows, source=states - mean if held else states, shift=mean.double())
+        source = states - mean if isinstance(states, torch.Tensor) else states
+        return replace(rows, source=source, shift=mean.double())
 
     def __len__(self):
         return len(self.source)
@@ -53,12 +61,12 @@ class Rows:
         return isinstance(self.source, torch.Tensor)
 
     def sample(self) -> np.ndarray:
-        """Evenly spaced."""
-        return np.linspace(0, len(self) - 1, min(SAMPLE, len(self))).astype(np.int64)
+        """Choose rows, evenly spaced."""
+        return np.linspace(0, len(self) - 1, min(SAMPLED_ROWS, len(self))).astype(np.int64)
 
-    def read(self, which) -> torch.Tensor:
-        """[rows, hidden_size]; which: a slice or int64 numpy."""
-        if self.held:
+    def read(self, which: slice | np.ndarray) -> torch.Tensor:
+        """Read some rows, [rows, hidden_size]."""
+        if isinstance(self.source, torch.Tensor):
             return self.source[which].to(self.dtype)
         which = np.arange(which.start, which.stop) if isinstance(which, slice) else which
         states = self.source.rows(which)
@@ -66,8 +74,8 @@ class Rows:
             raise UserError(f"states have shape {list(states.shape)}: more than one layer; give a table of one")
         return (states.reshape(len(which), -1) - self.shift.to(states.dtype)).to(self.dtype)
 
-    def across(self, worker, numbers=CACHED) -> list[torch.Tensor]:
-        """The sums of the tensors that worker(blocks) gives, called once in each thread for its share of the rows; blocks:
+    def across(self, worker: "Worker", numbers: int = CACHED) -> list[torch.Tensor]:
+        """Sum up the tensors that worker(blocks) gives, called once in each thread for its share of the rows; blocks:
         (which rows, their states), of about so many numbers.
         """
         step = max(16, (numbers if self.held else READ) // self.hidden_size)
@@ -78,15 +86,18 @@ class Rows:
         results = [worker(self._blocks(shares[0], step)), *(each.result() for each in others)]
         return [sum(parts) for parts in zip(*results, strict=True)]
 
-    def _blocks(self, starts, step):
+    def _blocks(self, starts: Sequence[int], step: int) -> Iterator[tuple[slice, torch.Tensor]]:
         for start in starts:
             rows = slice(start, min(start + step, len(self)))
             yield rows, self.read(rows)
 
-    def doubled(self) -> "Rows":
-        """The same in float64."""
-        fits = self.held and self.source.numel() <= HELD
+    def doubled(self) -> "StateRows":
+        """Give the same in float64."""
+        fits = isinstance(self.source, torch.Tensor) and self.source.numel() <= HELD
         return replace(self, source=self.source.double() if fits else self.source, dtype=torch.float64)
+
+
+Worker = Callable[[Iterator[tuple[slice, torch.Tensor]]], Sequence[torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -97,8 +108,8 @@ class Scale:
     inverse: torch.Tensor
 
     @classmethod
-    def of(cls, rows) -> "Scale":
-        """Raises UserError for states that are not finite."""
+    def of(cls, rows: StateRows) -> "Scale":
+        """Measure them. Raises UserError for states that are not finite."""
 
         def moments(blocks):
             total, squares = torch.zeros(2, rows.hidden_size, dtype=torch.float64)
@@ -123,8 +134,11 @@ class Scale:
         constant = deviation <= FLAT * (mean + rows.shift).abs().clamp(min=1e-30)
         return cls(mean, torch.where(constant, 0.0, 1 / deviation.clamp(min=1e-300)))
 
-    def covariance(self, rows) -> torch.Tensor:
-        """[hidden_size, hidden_size] of the standardised states, in one visit. Products are made for the upper half only."""
+    def covariance(self, rows: StateRows) -> torch.Tensor:
+        """Compute the covariance [hidden_size, hidden_size] of the standardised states, in one visit.
+
+        Products are made for the upper half only.
+        """
         d = rows.hidden_size
         width = max(128, -(-d // 8))
 
@@ -143,9 +157,11 @@ class Scale:
 
 
 @contextmanager
-def threads():
-    """(pool, how many): torch's own, each at its share of the rows, in place of all at each product. So they meet once a
-    visit of the states; to meet at each product costs far more than the product where others share the cores.
+def threads() -> Iterator[tuple[ThreadPoolExecutor, int]]:
+    """Lend a pool of threads and how many they are: torch's own, each at its share of the rows.
+
+    So they meet once a visit of the states, in place of all at each product; to meet at each product costs far more than the
+    product where others share the cores.
     """
     count = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -1,37 +1,45 @@
 """Examples that are ranges of a table's rows: their sequences, softmaxes over all of them at once, their standardisation."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from utils.base.errors import UserError
-from utils.states.matrices import _Tensor
+from utils.probes.standardised import FLAT
+from utils.states.matrices import Matrices, Table
 
 PART_NUMBERS = {"cpu": 2**19, "cuda": 2**26}  # of states, or padded scalars, handled at a time: about what a cache holds
+Backward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 HALF_REACH = {torch.float64: 640.0, torch.float32: 60.0}  # exp of it, and 1 / exp of it, are far from overflow
 
 
 @dataclass(frozen=True)
-class Ragged:
+class Ranges:
     """n examples of one sequence each: example i is the rows start[i] .. end[i] - 1 of a table, and may share them.
 
-    table: anything with rows(index) -> float32 [layers, rows, hidden_size] and hidden_size, such as a StateTable; start:
-    int64 [n]; end: int64 [n], or [n, columns] where each label column reads up to another row. Examples with the same start
-    are of the same sequence: its rows are read once for all of them. Raises UserError for an empty range.
+    table: such as a StateTable.
+    start: int64 [n].
+    end: int64 [n], or [n, columns] where each label column reads up to another row.
 
-        Ragged.of(torch.randn(5, 100, 64), start=[0, 0, 40], end=[30, 40, 100])
+    Examples with the same start are of the same sequence: its rows are read once for all of them. Raises UserError for an
+    empty range.
+
+        Ranges.of(torch.randn(5, 100, 64), start=[0, 0, 40], end=[30, 40, 100])
     """
 
-    table: object
+    table: Table
     start: np.ndarray
     end: np.ndarray
 
     @classmethod
-    def of(cls, states, start, end) -> "Ragged":
-        """From one tensor or array [layers, tokens, hidden_size]."""
-        return cls(_Tensor(torch.as_tensor(states)), start, end)
+    def of(cls, states: np.ndarray | torch.Tensor, start: ArrayLike, end: ArrayLike) -> "Ranges":
+        """Make them of one tensor or array [layers, tokens, hidden_size]."""
+        return cls(Matrices.of(states).table, np.asarray(start), np.asarray(end))
 
     def __post_init__(self):
         start, end = np.asarray(self.start, dtype=np.int64), np.asarray(self.end, dtype=np.int64)
@@ -52,15 +60,16 @@ class Ragged:
     def __len__(self):
         return len(self.start)
 
-    def __getitem__(self, which) -> "Ragged":
-        return Ragged(self.table, self.start[which], self.end[which])
+    def __getitem__(self, which: Any) -> "Ranges":
+        return Ranges(self.table, self.start[which], self.end[which])
 
     @property
     def ends(self) -> np.ndarray:
-        """[n, columns], or [n, 1] where all columns read the same rows."""
+        """`end` as [n, columns], or [n, 1] where all columns read the same rows."""
         return self.end.reshape(len(self.end), -1)
 
-    def require_columns(self, columns):
+    def require_columns(self, columns: int):
+        """Raise UserError unless so many label columns can read these examples."""
         if self.ends.shape[1] not in (1, columns):
             raise UserError(
                 f"the examples have ends for {self.ends.shape[1]} label columns, not {columns}; give end as [n] "
@@ -68,14 +77,20 @@ class Ragged:
             )
 
     @cached_property
-    def sequences(self) -> "Sequences":
+    def sequences(self) -> "SharedStarts":
+        """Group the examples by their starts."""
         first, sequence = np.unique(self.start, return_inverse=True)
         order, count = np.argsort(sequence, kind="stable"), np.bincount(sequence)
         offset = np.cumsum(count) - count
-        return Sequences(first, np.maximum.reduceat(self.ends[order], offset) - first[:, None], order, offset, count)
+        return SharedStarts(first, np.maximum.reduceat(self.ends[order], offset) - first[:, None], order, offset, count)
 
-    def parts(self, layers, scores, device, chosen=None):
-        """Parts of the chosen sequences (all, unless given) that are handled at once, in order; scores: of one token."""
+    def parts(
+        self, layers: int, scores: int, device: str | torch.device, chosen: np.ndarray | None = None
+    ) -> Iterator["Part"]:
+        """Yield parts of the chosen sequences (None: of all), in order, each small enough to be handled at once.
+
+        scores: how many one token has.
+        """
         of = self.sequences
         numbers = PART_NUMBERS.get(torch.device(device).type, PART_NUMBERS["cpu"])
         tokens = numbers // (layers * max(self.table.hidden_size, 2 * scores))
@@ -83,8 +98,11 @@ class Ragged:
             yield Part(self, each, device)
 
 
-def concatenated(X, lengths=None) -> Ragged:
-    """One layer's examples from a list of arrays [T_i, hidden_size], or one array [n, T, hidden_size] with lengths [n]."""
+def concatenated(X: Sequence[np.ndarray] | np.ndarray, lengths: ArrayLike | None = None) -> Ranges:
+    """Put one layer's examples one after the other.
+
+    X: a list of arrays [T_i, hidden_size], or one array [n, T, hidden_size] with lengths [n].
+    """
     if lengths is not None:
         X = np.asarray(X)
         if X.ndim != 3 or np.shape(lengths) != X.shape[:1] or np.max(lengths) > X.shape[1]:
@@ -100,13 +118,15 @@ def concatenated(X, lengths=None) -> Ragged:
             "[T, hidden_size]"
         )
     ends = np.cumsum([len(each) for each in X])
-    return Ragged.of(np.concatenate([np.asarray(each, dtype=np.float32) for each in X])[None], np.append(0, ends[:-1]), ends)
+    return Ranges.of(np.concatenate([np.asarray(each, dtype=np.float32) for each in X])[None], np.append(0, ends[:-1]), ends)
 
 
 @dataclass(frozen=True)
-class Sequences:
-    """What shares a start: first row [s], how many rows each column reads at most [s, columns or 1], and its examples, which
-    are order[offset .. offset + count].
+class SharedStarts:
+    """The sequences that ranges are of: what shares a start.
+
+    first [s]: the first row of each; reach [s, columns or 1]: how many rows each column reads at most; the examples of a
+    sequence are order[offset .. offset + count].
     """
 
     first: np.ndarray
@@ -120,18 +140,19 @@ class Sequences:
 
     @cached_property
     def length(self) -> np.ndarray:
+        """How many rows of each are read, int64 [s]."""
         return self.reach.max(1)
 
-    def within(self, chosen, tokens) -> list[np.ndarray]:
-        """The chosen sequences in pieces of at most so many tokens, padded ones included, or of one sequence."""
+    def within(self, chosen: np.ndarray, tokens: int) -> list[np.ndarray]:
+        """Cut the chosen sequences into pieces of at most so many tokens, padded ones included, or of one sequence."""
         if len(chosen) == 1 or len(chosen) * int(self.length[chosen].max()) <= tokens:
             return [chosen]
         middle = len(chosen) // 2
         return self.within(chosen[:middle], tokens) + self.within(chosen[middle:], tokens)
 
 
-def spread(starts, counts) -> np.ndarray:
-    """spread([5, 20], [3, 2]) -> [5, 6, 7, 20, 21]"""
+def concatenated_ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """concatenated_ranges([5, 20], [3, 2]) -> [5, 6, 7, 20, 21]"""
     return np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
 
 
@@ -143,47 +164,51 @@ class Part:
     column reads [s, T, columns or 1, 1].
     """
 
-    def __init__(self, ragged, chosen, device):
-        of, self.chosen = ragged.sequences, chosen
+    def __init__(self, ranges: Ranges, chosen: np.ndarray, device: str | torch.device):
+        of, self.chosen = ranges.sequences, chosen
         length, count, here = of.length[chosen], of.count[chosen], np.arange(len(chosen))
         self.count, self.width = len(chosen), int(length.max())
-        self.index = spread(of.first[chosen], length)
-        self.owner, self.place = np.repeat(here, length), spread(0 * here, length)
+        self.index = concatenated_ranges(of.first[chosen], length)
+        self.owner, self.place = np.repeat(here, length), concatenated_ranges(0 * here, length)
         self.slots = torch.from_numpy(self.owner * self.width + self.place).to(device)
-        self.examples, self.sequence = of.order[spread(of.offset[chosen], count)], np.repeat(here, count)
-        last = self.sequence[:, None] * self.width + (ragged.ends - ragged.start[:, None])[self.examples] - 1
+        self.examples, self.sequence = of.order[concatenated_ranges(of.offset[chosen], count)], np.repeat(here, count)
+        last = self.sequence[:, None] * self.width + (ranges.ends - ranges.start[:, None])[self.examples] - 1
         self.last = torch.from_numpy(last).to(device)
         outside = np.arange(self.width)[None, :, None, None] >= of.reach[chosen][:, None, :, None]
         self.mask = torch.from_numpy(np.where(outside, np.float32(-np.inf), np.float32(0))).to(device)
 
-    def padded(self, scalars) -> torch.Tensor:
-        """[layers, k, columns, queries] -> [layers, s, T, columns, queries]"""
+    def padded(self, scalars: torch.Tensor) -> torch.Tensor:
+        """Lay out [layers, k, columns, queries] -> [layers, s, T, columns, queries]"""
         layers, _, *shape = scalars.shape
         result = scalars.new_zeros(layers, self.count * self.width, *shape)
         return result.index_copy_(1, self.slots, scalars).view(layers, self.count, self.width, *shape)
 
-    def unpadded(self, scalars) -> torch.Tensor:
+    def unpadded(self, scalars: torch.Tensor) -> torch.Tensor:
+        """Undo `padded`."""
         return scalars.flatten(1, 2).index_select(1, self.slots)
 
-    def pool(self, scores, values):
-        """Scores and values [layers, s, T, columns, queries] -> pooled values [layers, e, columns, queries], and a function
-        that turns the gradient of these into those of scores and values.
+    def pool(self, scores: torch.Tensor, values: torch.Tensor) -> "tuple[torch.Tensor, Backward]":
+        """Pool values by the softmaxes of their scores, both [layers, s, T, columns, queries].
+
+        Returns the pooled values [layers, e, columns, queries], and a function that turns the gradient of these into those
+        of scores and values.
         """
         return self.pool_whole(scores, values) if len(self.examples) == self.count else self.pool_prefixes(scores, values)
 
-    def pool_whole(self, scores, values):
-        """One example a sequence. The gradient of its score is attention * (value - pooled value)."""
+    def pool_whole(self, scores: torch.Tensor, values: torch.Tensor) -> "tuple[torch.Tensor, Backward]":
+        """Pool where there is one example a sequence. The gradient of its score is attention * (value - pooled value)."""
         attention = (scores + self.mask).softmax(2)
         pooled = (attention * values).sum(2)
 
-        def backward(slope):
+        def backward(slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             of_values = attention * slope[:, :, None]
             return of_values * (values - pooled[:, :, None]), of_values
 
         return pooled, backward
 
-    def pool_prefixes(self, scores, values):
-        """Examples of one sequence are prefixes of it: the softmaxes of all of them from cumulative sums of positive terms.
+    def pool_prefixes(self, scores: torch.Tensor, values: torch.Tensor) -> "tuple[torch.Tensor, Backward]":
+        """Pool where the examples of one sequence are prefixes of it, by cumulative sums of positive terms.
+
         A score further than twice HALF_REACH below the greatest of its sequence counts as if it lay there.
         """
         kind, dtype = scores.dtype, torch.float32 if scores.device.type == "mps" else torch.float64
@@ -196,11 +221,11 @@ class Part:
         pooled = (weights * values).cumsum(2).flatten(1, 2).gather(1, last) / total
 
         def over_ends(numbers):
-            """At each token the sum over the examples that end there or later."""
+            """Sum at each token over the examples that end there or later."""
             at_ends = torch.zeros_like(weights).flatten(1, 2).scatter_add_(1, last, numbers).view_as(weights)
             return at_ends.flip(2).cumsum(2).flip(2)
 
-        def backward(slope):
+        def backward(slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             share = slope.to(dtype) / total
             of_values = weights * over_ends(share)
             return (of_values * values - weights * over_ends(share * pooled)).to(kind), of_values.to(kind)
@@ -219,38 +244,40 @@ class Scales:
     common_mean: torch.Tensor
     common_inverse: torch.Tensor
 
+    @classmethod
+    def of(cls, ranges: Ranges, there: np.ndarray) -> "Scales":
+        """Measure them over the rows that the examples there (bool [n, columns]) read, each row once.
+
+        Sums are of what differs from a first mean. Raises UserError for states that are not finite.
+        """
+        of = ranges.sequences
+        reach = np.maximum.reduceat(np.where(there, ranges.ends - ranges.start[:, None], 0)[of.order], of.offset)
+        kinds, kind_of = np.unique(np.concatenate([reach, of.length[:, None]], axis=1), axis=1, return_inverse=True)
+        layers, shift, wrong = len(ranges.table.rows(of.first[:1])), None, 0
+        count, total, squares = torch.zeros(3, dtype=torch.float64)
+        for part in ranges.parts(layers, 1, "cpu"):
+            rows = ranges.table.rows(part.index).double()
+            if not rows.sum().isfinite():
+                wrong += int((~rows.isfinite()).any(2).any(0).sum())
+            shift = rows.mean(1, keepdim=True) if shift is None else shift
+            rows -= shift
+            read = torch.from_numpy(kinds[part.chosen[part.owner]] > part.place[:, None]).double().mT
+            count, total, squares = count + read.sum(1), total + read @ rows, squares + read @ rows.square_()
+        if wrong:
+            raise UserError(
+                f"{wrong} of {int(of.length.sum())} states of train are not finite; leave their sequences out, or "
+                "read states in bfloat16 or float32"
+            )
+        mean, squares = total / count[:, None], squares / count[:, None]
+        deviation = (squares - mean.square()).clamp(min=0).sqrt()
+        mean = mean + shift
+        inverse = torch.where(deviation <= FLAT * mean.abs().clamp(min=1e-30), 0.0, 1 / deviation.clamp(min=1e-300))
+        return cls(mean[:, kind_of[:-1]], inverse[:, kind_of[:-1]], mean[:, kind_of[-1]], inverse[:, kind_of[-1]])
+
     def relative(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """ratio [layers, columns, 1, hidden_size] and offset [layers, columns, hidden_size]: by a column's own mean and
-        deviation, x is (x by the common ones - offset) * ratio.
+        """Compare each column's with the common ones: ratio [layers, columns, 1, hidden_size] and offset [layers, columns,
+        hidden_size]. By a column's own mean and deviation, x is (x by the common ones - offset) * ratio.
         """
         common = self.common_inverse[:, None]
         ratio = torch.where(common > 0, self.inverse / common.clamp(min=1e-300), 0.0)
         return ratio[:, :, None], (self.mean - self.common_mean[:, None]) * common
-
-
-def standardisation(ragged, there) -> Scales:
-    """Over the rows that the examples there (bool [n, columns]) read, each row once; sums of what differs from a first mean.
-    Raises UserError for states that are not finite.
-    """
-    of = ragged.sequences
-    reach = np.maximum.reduceat(np.where(there, ragged.ends - ragged.start[:, None], 0)[of.order], of.offset)
-    kinds, kind_of = np.unique(np.concatenate([reach, of.length[:, None]], axis=1), axis=1, return_inverse=True)
-    layers, shift, count, total, squares, wrong = len(ragged.table.rows(of.first[:1])), None, 0.0, 0.0, 0.0, 0
-    for part in ragged.parts(layers, 1, "cpu"):
-        rows = ragged.table.rows(part.index).double()
-        if not rows.sum().isfinite():
-            wrong += int((~rows.isfinite()).any(2).any(0).sum())
-        shift = rows.mean(1, keepdim=True) if shift is None else shift
-        rows -= shift
-        read = torch.from_numpy(kinds[part.chosen[part.owner]] > part.place[:, None]).double().mT
-        count, total, squares = count + read.sum(1), total + read @ rows, squares + read @ rows.square_()
-    if wrong:
-        raise UserError(
-            f"{wrong} of {int(of.length.sum())} states of train are not finite; leave their sequences out, or "
-            "read states in bfloat16 or float32"
-        )
-    mean, squares = total / count[:, None], squares / count[:, None]
-    deviation = (squares - mean.square()).clamp(min=0).sqrt()
-    mean = mean + shift
-    inverse = torch.where(deviation <= 1e-7 * mean.abs().clamp(min=1e-30), 0.0, 1 / deviation.clamp(min=1e-300))
-    return Scales(mean[:, kind_of[:-1]], inverse[:, kind_of[:-1]], mean[:, kind_of[-1]], inverse[:, kind_of[-1]])
