@@ -64,8 +64,8 @@ def random_text(random, length):
 
 def cut(labelled, width, overlap, frame):
     """What prepare_data makes of them: a Sequences a target."""
-    rows, _ = cut_rows(labelled, ["made"], SimpleNamespace(context_length=width - 1, overlap=overlap))
-    sequences = sequences_of(labelled, rows, range(len(labelled)), frame, "spans")
+    rows, _ = cut_rows(labelled, ["made"], width, overlap)
+    sequences = sequences_of(labelled, rows, range(len(labelled)), frame)
     sequences.metadata = {
         "task": "spans",
         "tokenizer": dict(zip(("before", "after"), frame, strict=True)),

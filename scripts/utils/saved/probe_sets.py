@@ -1,6 +1,5 @@
 """Which of the probes in a folder belong together: one model, target, kind, lag and seed, a probe for each layer."""
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,12 +7,12 @@ from pathlib import Path
 import torch
 
 from utils.base.errors import UserError
+from utils.data.label_rule import LabelRule
 from utils.probes.kinds import PAGE_KINDS
 from utils.saved.probe_files import load_probe
 from utils.states.sites import Layer, layer_name
 
 ANNOTATED = ("spans", "chains")  # tasks whose tokens are labelled by the characters that they cover
-RULE = re.compile(r"target|tokens|onsets|onsets_all|within [1-9]\d*")  # of a token's label: those that a page has words for
 PREFERRED = {"kind": "linear", "seed": 0}  # what is shown first where a folder has several; see preferred_lag
 
 FLAGS = {"target": "target_token", "lag": "lag", "seed": "seed", "kind": "probe"}
@@ -54,18 +53,6 @@ def task_of(metadata) -> str:
 
 def rule_of(metadata) -> str:
     return metadata.get("label_rule", "target")
-
-
-def label_flags(rule) -> dict:
-    """The flags of prepare_data.py that make labels by this rule.
-
-    "within 8" -> {"onset_only": False, "onset_negatives": "others", "within": 8}
-    """
-    return {
-        "onset_only": rule in ("onsets", "onsets_all"),
-        "onset_negatives": "all" if rule == "onsets_all" else "others",
-        "within": int(rule.removeprefix("within ")) if rule.startswith("within ") else None,
-    }
 
 
 def load_folder(folder) -> dict[Path, dict]:
@@ -140,7 +127,11 @@ def without_page(metadata) -> str | None:
         return f"of --pool {metadata['pool']}"
     if task not in ANNOTATED and metadata["token"] is None or rule == "whole":
         return "of whole sequences"
-    return None if RULE.fullmatch(str(rule)) else f"of labels by the rule {rule!r}"
+    try:
+        LabelRule.parse(str(rule))
+    except ValueError:
+        return f"of labels by the rule {rule!r}"
+    return None
 
 
 def preferred_lag(probes) -> int:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from utils.data.sequences import Sequences
+from utils.data.sequences import unlabelled_sequences
 from utils.data.windows import overlapping_windows
 from utils.states.forward_pass import read_states
 from utils.states.positions import ReadPlan
@@ -20,7 +20,12 @@ def probe_logits(language_model, texts, frame, probes, lag, width, overlap, batc
         for index, text in enumerate(texts)
         for window in overlapping_windows(len(text), width, overlap, language_model.anatomy.causal)
     ]
-    sequences = as_sequences(texts, windows, frame)
+    sequences = unlabelled_sequences(
+        [texts[index][window.start : window.end] for index, window in windows],
+        frame,
+        documents=[index for index, _ in windows],
+        starts=[window.start for _, window in windows],
+    )
     plan = plan_of(windows, len(frame[0]))
     row_of = {layer: index for index, layer in enumerate(probes.layers)}
     at_state = np.full((len(probes.layers), len(plan)), np.nan, dtype=np.float32)
@@ -32,26 +37,6 @@ def probe_logits(language_model, texts, frame, probes, lag, width, overlap, batc
     at_state[~np.isfinite(at_state)] = np.nan
     ends = np.cumsum([len(text) for text in texts])
     return [moved(part, lag) for part in np.split(at_state, ends[:-1], axis=1)]
-
-
-def as_sequences(texts, windows, frame) -> Sequences:
-    """Each window inside its special tokens, padded on the right; no labels."""
-    before, after = (np.array(ids, dtype=np.int32) for ids in frame)
-    rows = [np.concatenate([before, texts[index][window.start : window.end], after]) for index, window in windows]
-    lengths = np.array([len(row) for row in rows], dtype=np.int32)
-    input_ids = np.zeros((len(rows), lengths.max()), dtype=np.int32)
-    for row, ids in zip(input_ids, rows, strict=True):
-        row[: len(ids)] = ids
-    of_text = np.array([index for index, _ in windows], dtype=np.int32)
-    return Sequences(
-        input_ids,
-        lengths,
-        np.full(input_ids.shape, -1, dtype=np.int8),
-        of_text,
-        of_text,
-        np.zeros_like(of_text),
-        np.array([window.start for _, window in windows], dtype=np.int64),
-    )
 
 
 def plan_of(windows, before) -> ReadPlan:

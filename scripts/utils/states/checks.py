@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from utils.base.checks import Check
-from utils.data.sequences import Sequences
+from utils.data.sequences import unlabelled_sequences
 from utils.states.forward_pass import forward, read_states
 from utils.states.positions import ReadPlan
 
@@ -130,7 +130,7 @@ def check_hooks(language_model, framed, single) -> Check:
 
 def check_batches(language_model, framed, single) -> Check:
     """A padded batch, read as train_probe reads it, gives the states of its sequences read one by one."""
-    sequences = as_sequences(framed)
+    sequences = unlabelled_sequences(framed)
     sequence, position = np.nonzero(np.arange(sequences.input_ids.shape[1]) < sequences.lengths[:, None])
     layers = every_layer(language_model.anatomy)
     limit = TOLERANCE[language_model.dtype]
@@ -145,17 +145,6 @@ def check_batches(language_model, framed, single) -> Check:
         f"{len(framed)} sequences of {sequences.lengths.min()} to {sequences.lengths.max()} tokens, padded and one "
         f"by one, differ by at most {error[layer]:.1e} of a state's norm (layer {layer}; allowed {limit:g})",
         "read with --batch_size 1, or choose another architecture",
-    )
-
-
-def as_sequences(framed) -> Sequences:
-    lengths = np.array([len(ids) for ids in framed], dtype=np.int32)
-    input_ids = np.zeros((len(framed), lengths.max()), dtype=np.int32)
-    for row, ids in enumerate(framed):
-        input_ids[row, : len(ids)] = ids
-    none = np.zeros(len(framed), dtype=np.int32)
-    return Sequences(
-        input_ids, lengths, np.full(input_ids.shape, -1, dtype=np.int8), none, none, none, none.astype(np.int64)
     )
 
 
