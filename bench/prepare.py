@@ -56,7 +56,7 @@ def main(argv=None) -> int:
     quiet_libraries()
     from utils.data.preparation import token_task
     from utils.data.readers.plain import read_texts
-    from utils.data.tokenizer import load_tokenizer
+    from utils.data.tokenizer import batches_by_size, load_tokenizer
 
     with tempfile.TemporaryDirectory() as folder:
         ours = prepare_data.parse(
@@ -76,9 +76,10 @@ def main(argv=None) -> int:
             ]
         )
         tokenizer = load_tokenizer(ours.model_name)
-        documents = read_texts(ours.dataset, ours.text_column, ours.language, ours.max_texts)
-        characters = token_task.CHARACTERS_A_BATCH * max(2, os.cpu_count() or 1)
-        batches = [[document.text for document in batch] for batch in token_task.batches(documents, characters)]
+        texts = ours.texts
+        documents = read_texts(texts.dataset, texts.text_column, texts.language, texts.max_texts)
+        characters = token_task.CHARACTERS_A_CORE * max(2, os.cpu_count() or 1)
+        batches = list(batches_by_size((document.text for document in documents), characters, len))
         bare_seconds, our_seconds = [], []
         for number in range(arguments.rounds + 1):
             tokens, bare = bare_tokenizer(tokenizer, batches)
@@ -100,7 +101,7 @@ def bare_tokenizer(tokenizer, batches) -> tuple[int, float]:
     return tokens, time.perf_counter() - start
 
 
-def whole_job(arguments, tokenizer) -> float:
+def whole_job(preparation, tokenizer) -> float:
     """Seconds of prepare_data's main after the tokenizer is loaded."""
     from utils.data.preparation import token_task
     from utils.data.tokenizer import special_frame, target_in_running_text
@@ -108,15 +109,15 @@ def whole_job(arguments, tokenizer) -> float:
     start = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
         frame = special_frame(tokenizer)
-        token_task.check_length(arguments, tokenizer, frame)
-        target = target_in_running_text(tokenizer, arguments.target_token)
-        documents, dropped, prevalence = token_task.collect_windows(arguments, tokenizer, target)
-        splits = token_task.make_splits(arguments, documents, frame)
-        token_task.write(arguments, tokenizer, frame, target, splits, dropped, prevalence)
+        token_task.fitting_length(preparation.windows.context_length, preparation.model_name, tokenizer, frame)
+        target = target_in_running_text(tokenizer, preparation.target_token)
+        kept, dropped, prevalence = token_task.collect_windows(preparation, tokenizer, target)
+        made = token_task.split_windows(kept, frame, preparation.train_ratio, preparation.seed)
+        token_task.write_token_dataset(preparation, tokenizer, frame, target, made, dropped, prevalence)
     return time.perf_counter() - start
 
 
-def where_time_goes(arguments, tokenizer) -> dict[str, float]:
+def where_time_goes(preparation, tokenizer) -> dict[str, float]:
     """Seconds of the main thread by step. The tokenizer runs beside it: only waiting for it costs time."""
     from utils.data.preparation import token_task
 
@@ -147,11 +148,11 @@ def where_time_goes(arguments, tokenizer) -> dict[str, float]:
             (token_task, "cut", "cutting", timed),
             (token_task, "sketch", "sketches (near duplicates)", timed),
             (token_task, "group_near_duplicates", "grouping near duplicates", timed),
-            (token_task, "make_splits", "splitting and padding", timed),
-            (token_task, "write", "writing, with hashes", timed),
+            (token_task, "split_windows", "splitting and padding", timed),
+            (token_task, "write_token_dataset", "writing, with hashes", timed),
         ):
             stack.enter_context(patch.object(owner, function, wrap(name, getattr(owner, function))))
-        whole = whole_job(arguments, tokenizer)
+        whole = whole_job(preparation, tokenizer)
     spent["waiting for the tokenizer"] = spent.pop("reading and waiting") - spent["reading"]
     spent["all else"] = whole - sum(spent.values())
     return dict(spent)

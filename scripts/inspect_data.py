@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Look at a dataset, check it against itself and its sibling files, and refuse a bad one."""
+"""Look at a dataset, check it by itself and against its sibling files, and refuse a bad one."""
 
 from os.path import expanduser
 from pathlib import Path
@@ -37,7 +37,7 @@ def main(argv=None):
     from utils.data.tokenizer import load_tokenizer, tokenizer_fingerprint
 
     sequences = load_sequences(arguments.data_path)
-    tokenizer = load_tokenizer(arguments.model_name or sequences.metadata["model_name"])
+    tokenizer = load_tokenizer(arguments.model_name or sequences.model_name)
     targets = per_target(sequences)
     show_statistics(arguments.data_path, sequences, targets)
     show_balance(sequences, targets)
@@ -47,18 +47,18 @@ def main(argv=None):
             show_samples(target, tokenizer, arguments.num_samples, arguments.seed)
     checks += check_against_siblings(Path(arguments.data_path), sequences)
     show_shortcuts(targets)
-    return judge(arguments, checks)
+    return judge(arguments.data_path, checks)
 
 
 def show_statistics(path, sequences, targets):
-    metadata, source = sequences.metadata, sequences.metadata["source"]
+    source = sequences.metadata["source"]
     positives, negatives = (int((sequences.labels == label).sum()) for label in (1, 0))
     origin = f"{source['dataset']} ({source['language']})" if "dataset" in source else str(source["input"])
     windows = targets[0]
     print(
-        f"{path}: {metadata['split']} split of dataset {metadata['dataset_fingerprint']}\n"
-        f"  made from      {origin}, tokenizer of {metadata['model_name']}\n"
-        f"{about_labels(metadata)}\n"
+        f"{path}: {sequences.split} split of dataset {sequences.dataset_fingerprint}\n"
+        f"  made from      {origin}, tokenizer of {sequences.model_name}\n"
+        f"{about_labels(sequences)}\n"
         f"  sequences      {len(windows):,} of {windows.lengths.min()} to {windows.lengths.max()} tokens, "
         f"{int(windows.lengths.sum()):,} in all\n"
         f"  labels         {positives:,} positive, {negatives:,} negative ({positives / (positives + negatives):.2%} "
@@ -66,26 +66,27 @@ def show_statistics(path, sequences, targets):
     )
 
 
-def about_labels(metadata) -> str:
-    """The lines that say what is labelled, and how."""
-    from utils.data.readers.annotated import describe
+def about_labels(sequences) -> str:
+    """Say what is labelled, and how."""
+    from utils.data.readers.annotated import counts_in_words
 
-    targets, lag = metadata["targets"], f"default lag {metadata['default_lag']}"
-    if targets[0]["token"] is not None:
+    metadata, lag = sequences.metadata, f"default lag {sequences.default_lag}"
+    targets = metadata["targets"]
+    if sequences.target_token is not None:
         (target,) = targets
         return (
             f"  target         {target['name']!r}, token {target['token']} ({target['piece']!r}), "
-            f"{metadata['prevalence']:.2%} of all tokens; {lag}"
+            f"{sequences.prevalence:.2%} of all tokens; {lag}"
         )
-    each = "texts" if metadata["task"] == "documents" else "labelled tokens"
+    each = "texts" if sequences.task == "documents" else "labelled tokens"
     lines = [
-        f"  task           {metadata['task']}, label rule {metadata['label_rule']!r}; {lag}",
-        f"  read           {describe(metadata['read'])}",
+        f"  task           {sequences.task}, label rule {sequences.label_rule!r}; {lag}",
+        f"  read           {counts_in_words(metadata['read'])}",
     ]
     if len(targets) == 1:
         lines.insert(0, f"  target         {targets[0]['name']!r}, {targets[0]['prevalence']:.2%} of all {each}")
-    if metadata["overlap"] is not None:
-        lines.append(f"  long texts     in windows, with {metadata['overlap']} tokens before and after each label")
+    if sequences.overlap is not None:
+        lines.append(f"  long texts     in windows, with {sequences.overlap} tokens before and after each label")
     if metadata["as_published"]:
         lines.append("  as published   copies were kept: figures of this dataset show what leakage buys")
     return "\n".join(lines)
@@ -99,12 +100,12 @@ def show_balance(sequences, targets):
         )
     if len(targets) > 1:
         show_targets(targets)
-    elif sequences.metadata["task"] != "documents":
+    elif sequences.task != "documents":
         show_documents(sequences)
 
 
 def show_targets(targets):
-    """A line for each target: what of this file is labelled for it, and its natural share."""
+    """Print a line for each target: what of this file is labelled for it, and its natural share."""
     import numpy as np
 
     from utils.base.text_table import table
@@ -112,14 +113,13 @@ def show_targets(targets):
     rows = [["target", "documents", "positive", "negative", "share here", "share of all splits"]]
     for target in targets:
         sequence, _, labels = target.labelled()
-        (about,) = target.metadata["targets"]
         rows.append(
             [
-                about["name"][:40],
+                target.target_name[:40],
                 f"{len(np.unique(target.documents[sequence])):,}",
                 *(f"{int((labels == label).sum()):,}" for label in (1, 0)),
                 f"{labels.mean():.2%}" if len(labels) else "-",
-                f"{about['prevalence']:.2%}",
+                f"{target.prevalence:.2%}",
             ]
         )
     print(f"\n{table(rows)}")
@@ -138,7 +138,7 @@ def show_documents(sequences):
         here = documents == document
         rows.append(
             [
-                sequences.metadata["documents"][document][:40],
+                sequences.document_names[document][:40],
                 f"{int((sequences.documents == document).sum()):,}",
                 *(f"{int((labels[here] == label).sum()):,}" for label in (1, 0)),
             ]
@@ -150,15 +150,14 @@ def show_documents(sequences):
 def show_samples(sequences, tokenizer, number, seed):
     import numpy as np
 
-    metadata = sequences.metadata
-    whole = metadata["task"] == "documents"
+    whole = sequences.task == "documents"
     sequence, position, labels = sequences.labelled()
     random = np.random.default_rng(seed)
     for label, name in ((1, "positive"), (0, "negative")):
         of_class = np.flatnonzero(labels == label)
         drawn = random.choice(of_class, min(number, len(of_class)), replace=False)
         if len(drawn):
-            of_target = f" of {metadata['targets'][0]['name']!r}" if metadata["targets"][0]["token"] is None else ""
+            of_target = f" of {sequences.target_name!r}" if sequences.target_token is None else ""
             print(
                 f"\n{name} samples{of_target}, " + ("the text's beginning and end" if whole else "the labelled token in ⟦ ⟧")
             )
@@ -168,7 +167,7 @@ def show_samples(sequences, tokenizer, number, seed):
 
 
 def token_in_context(tokenizer, ids) -> str:
-    """The last of these tokens marked, with those before it."""
+    """Mark the last of these tokens and show those before it."""
     from utils.data.tokenizer import token_text
 
     shown = [token_text(tokenizer, token) for token in ids[-CONTEXT_SHOWN - 1 :]]
@@ -176,7 +175,7 @@ def token_in_context(tokenizer, ids) -> str:
 
 
 def ends_of_text(tokenizer, ids) -> str:
-    """A text whole if it is short, else its first and last tokens."""
+    """Show a text whole if it is short, else its first and last tokens."""
     from utils.data.tokenizer import token_text
 
     half = CONTEXT_SHOWN // 2
@@ -199,7 +198,7 @@ def show_shortcuts(targets):
             [
                 ["target", *found[0]],
                 *(
-                    [target.metadata["targets"][0]["name"][:40], *(f"{value:.3f}" for value in values.values())]
+                    [target.target_name[:40], *(f"{value:.3f}" for value in values.values())]
                     for target, values in zip(targets, found, strict=True)
                 ),
             ]
@@ -208,34 +207,32 @@ def show_shortcuts(targets):
 
 
 def check_against_siblings(path, sequences):
-    from utils.data.checks import check_siblings
+    from utils.data.leakage import check_siblings
     from utils.data.sequences import SPLITS, load_sequences
 
     checks = []
     for name in SPLITS:
         sibling = path.parent / f"{name}.pth"
-        if name != sequences.metadata["split"] and sibling.exists():
+        if name != sequences.split and sibling.exists():
             checks += check_siblings(path.name, sequences, sibling.name, load_sequences(sibling))
     return checks
 
 
-def judge(arguments, checks):
+def judge(data_path, checks) -> int:
+    """Print all checks; raise UserError where one failed."""
     print("\nchecks")
     for check in checks:
         print(f"  {check}")
     failed = [check for check in checks if check.passed is not None and not check.passed]
     if failed:
         raise UserError(
-            f"{arguments.data_path} fails {len(failed)} check(s): "
+            f"{data_path} fails {len(failed)} check(s): "
             + "; ".join(f"{check.name} ({check.detail})" for check in failed)
             + "; make it again with scripts/prepare_data.py"
         )
     notes = sum(check.passed is None for check in checks)
     print(f"all {len(checks) - notes} checks passed" + (f", {notes} noted" if notes else ""))
-    print(
-        f"next: python scripts/train_probe.py --train_data {Path(arguments.data_path).parent / 'train.pth'} "
-        "--layer_sweep auto"
-    )
+    print(f"next: python scripts/train_probe.py --train_data {Path(data_path).parent / 'train.pth'} --layer_sweep auto")
     return 0
 
 

@@ -3,7 +3,7 @@
 
 from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.files import require_writable_folder
-from utils.data.preparation.flags import add_flags, settle
+from utils.data.preparation.flags import add_flags, preparation_of
 
 
 def build_parser() -> Parser:
@@ -13,20 +13,22 @@ def build_parser() -> Parser:
 
 
 def parse(argv):
-    arguments = build_parser().parse_args(argv)
-    settle(arguments)
-    return arguments
+    """What the command line asks for: a TokenPreparation or an AnnotatedPreparation."""
+    return preparation_of(build_parser().parse_args(argv))
 
 
 def main(argv=None):
-    arguments = parse(argv)
-    require_writable_folder(arguments.output_dir, "--output_dir")
+    preparation = parse(argv)
+    require_writable_folder(preparation.output_dir, "--output_dir")
     quiet_libraries()
-    if arguments.task == "token":
-        from utils.data.preparation.token_task import prepare
+    if preparation.task == "token":
+        from utils.data.preparation.token_task import prepare_token_task
+
+        prepare_token_task(preparation)
     else:
-        from utils.data.preparation.annotated_task import prepare
-    prepare(arguments)
+        from utils.data.preparation.annotated_task import prepare_annotated
+
+        prepare_annotated(preparation)
     return 0
 
 

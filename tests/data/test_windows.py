@@ -1,7 +1,5 @@
 """Long texts in overlapping windows: each label once, in the window that shows most around it, with that window's states."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -64,8 +62,8 @@ def random_text(random, length):
 
 def cut(labelled, width, overlap, frame):
     """What prepare_data makes of them: a Sequences a target."""
-    rows, _ = cut_rows(labelled, ["made"], SimpleNamespace(context_length=width - 1, overlap=overlap))
-    sequences = sequences_of(labelled, rows, range(len(labelled)), frame, "spans")
+    rows, _ = cut_rows(labelled, ["made"], width, overlap)
+    sequences = sequences_of(labelled, rows, range(len(labelled)), frame)
     sequences.metadata = {
         "task": "spans",
         "tokenizer": dict(zip(("before", "after"), frame, strict=True)),

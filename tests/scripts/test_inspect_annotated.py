@@ -10,7 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 from helpers import assert_one_line_error, assert_success, call, prose, write_jsonl
 from utils.base.files import atomic_write
-from utils.data.checks import check_file, check_siblings
+from utils.data.checks import check_file
+from utils.data.leakage import check_siblings
 from utils.data.sequences import load_sequences, per_target, save_sequences
 from utils.scores.shortcuts import shortcut_aurocs
 

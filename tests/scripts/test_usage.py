@@ -1,5 +1,6 @@
 """USAGE and README say what the scripts do: every flag with its default, every command parses, the contract holds."""
 
+import dataclasses
 import importlib
 import re
 import shlex
@@ -86,9 +87,17 @@ def test_every_flag_is_in_the_scripts_table_with_its_default_and_no_other_is(nam
             assert type(action.default)(stated) == action.default, flag
 
 
+def flat(arguments) -> dict:
+    """{flag: value} of what a parse() returns, those in its dataclasses too."""
+    found = dict(vars(arguments))
+    for value in vars(arguments).values():
+        found |= vars(value) if dataclasses.is_dataclass(value) else {}
+    return found
+
+
 @pytest.mark.parametrize("name", CONTRACT)
 def test_the_contracts_flags_have_the_contracts_defaults(name):
-    arguments = vars(importlib.import_module(name).parse([]))
+    arguments = flat(importlib.import_module(name).parse([]))
     if "pos_weight_cap" in CONTRACT[name]:  # of next-token data; others have none
         assert arguments["pos_weight_cap"] is None
         arguments["pos_weight_cap"] = POS_WEIGHT_CAP

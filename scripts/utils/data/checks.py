@@ -1,41 +1,37 @@
-"""Checks that a dataset holds what it claims. Each returns a Check; none changes anything."""
+"""Checks that one file of a dataset holds what it claims. Each returns a Check; none changes anything."""
 
 import numpy as np
 
 from utils.base.checks import Check
-from utils.data.readers.annotated import normalised
-from utils.data.sequences import per_target
-from utils.data.splits import SHINGLE, shingle_hashes
+from utils.data.sequences import Sequences
+from utils.data.splits import shingle_hashes
 
-ANNOTATED = ("spans", "chains", "documents")  # tasks whose labels come from a file, not from the tokens themselves
 LEAST_OVERLAP = 32  # tokens that one window ends with and another begins with
 LEAST_DISTINCT = 8  # different tokens among them: fewer may be a row of dots
-SAME_TEXT = 0.5  # share of a window's shingles found in another split from which on it is the same text
 REPEATS = 0.001  # share of windows that may be so: songs have refrains, books quote the same hymn
-AS_PUBLISHED = "they were kept as published"
-LEAST_COMPARED = 64  # tokens: annotated texts that are shorter share half of their runs by a turn of phrase
 
 
-def check_file(sequences, tokenizer_fingerprint) -> list[Check]:
-    """Every check of one file by itself. tokenizer_fingerprint: of the tokenizer that the user means to use."""
-    checks = [check_tokenizer(sequences, tokenizer_fingerprint), check_special_tokens(sequences)]
-    if sequences.metadata["task"] in ANNOTATED:
+def check_file(sequences: Sequences, tokenizer_fingerprint: str) -> list[Check]:
+    """Run every check of one file by itself. tokenizer_fingerprint: of the tokenizer that the user means to use."""
+    checks = [check_tokenizer_match(sequences, tokenizer_fingerprint), check_frame(sequences)]
+    if sequences.annotated:
         return [*checks, check_annotated_labels(sequences), check_windows(sequences)]
-    checks += [check_labels(sequences), check_overlap(sequences)]
+    checks += [check_labels(sequences), check_no_overlap(sequences)]
     if sequences.metadata["positions"] == "sampled":
         checks.append(check_balance(sequences))
     return checks
 
 
-def check_tokenizer(sequences, tokenizer_fingerprint) -> Check:
-    made_with = sequences.metadata["tokenizer"]["fingerprint"]
+def check_tokenizer_match(sequences: Sequences, tokenizer_fingerprint: str) -> Check:
+    """Check that the data were made with this tokenizer."""
+    made_with = sequences.tokenizer_fingerprint
     return Check(
         "tokenizer", made_with == tokenizer_fingerprint, f"made with {made_with}, the model's is {tokenizer_fingerprint}"
     )
 
 
-def check_special_tokens(sequences) -> Check:
-    """What the tokenizer puts around a text stands there, and nowhere else: each exactly once."""
+def check_frame(sequences: Sequences) -> Check:
+    """Check that what the tokenizer puts around a text stands there, and nowhere else: each exactly once."""
     before, after = (sequences.metadata["tokenizer"][side] for side in ("before", "after"))
     ends = sequences.text_ends
     column = np.arange(sequences.input_ids.shape[1])
@@ -52,8 +48,8 @@ def check_special_tokens(sequences) -> Check:
     )
 
 
-def check_labels(sequences) -> Check:
-    """Labels say whether the token is the target, stand on text only, and where the cut says that they stand."""
+def check_labels(sequences: Sequences) -> Check:
+    """Check that labels say whether the token is the target, and stand on text, where the windows say that they stand."""
     metadata = sequences.metadata
     column = np.arange(sequences.input_ids.shape[1])
     token = np.array([target["token"] for target in metadata["targets"]])[sequences.tasks][:, None]
@@ -69,11 +65,12 @@ def check_labels(sequences) -> Check:
     )
 
 
-def check_annotated_labels(sequences) -> Check:
-    """Labels stand on text tokens only, in every row, and once for each token of a document and target: those of whole
-    texts once for each document, on its last token.
+def check_annotated_labels(sequences: Sequences) -> Check:
+    """Check that labels stand on text tokens only, in every row, and once for each token of a document and target.
+
+    Those of whole texts stand once for each document, on its last token.
     """
-    whole = sequences.metadata["task"] == "documents"
+    whole = sequences.task == "documents"
     column, ends = np.arange(sequences.input_ids.shape[1]), sequences.text_ends[:, None]
     may = column == ends - 1 if whole else (column >= sequences.text_start) & (column < ends)
     misplaced = int(((sequences.labels >= 0) & ~may).any(1).sum())
@@ -89,17 +86,20 @@ def check_annotated_labels(sequences) -> Check:
     )
 
 
-def alike(*keys) -> tuple[np.ndarray, np.ndarray]:
-    """An order by these keys, the first counting most; and of each item but the first, whether it has the keys of the one
-    before it.
+def alike(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sort by these keys, the first counting most.
+
+    Returns the order, and for each item in it but the first whether it has the same keys as the one before it.
     """
     order = np.lexsort(keys[::-1])
     return order, np.logical_and.reduce([key[order[1:]] == key[order[:-1]] for key in keys])
 
 
-def check_windows(sequences) -> Check:
-    """Rows of one window differ in labels and target only, windows that share a place hold the same token there, a document
-    has one group, and no other window shows more on both sides of a labelled token than its own.
+def check_windows(sequences: Sequences) -> Check:
+    """Check the windows of annotated texts against each other.
+
+    Rows of one window differ in labels and target only; windows that share a place hold the same token there; a document
+    has one group; and no other window shows more on both sides of a labelled token than its own.
     """
     order, same = alike(sequences.documents, sequences.starts)
     one, other = order[1:], order[:-1]
@@ -121,8 +121,8 @@ def check_windows(sequences) -> Check:
     )
 
 
-def contradicting_tokens(sequences, windows) -> int:
-    """Places of a document for which two of these windows (rows, one each) hold different tokens."""
+def contradicting_tokens(sequences: Sequences, windows: np.ndarray) -> int:
+    """Count the places of a document for which two of these windows (rows, one each) hold different tokens."""
     documents = sequences.documents[windows]
     windows = windows[np.bincount(documents)[documents] > 1]
     column = np.arange(sequences.input_ids.shape[1])
@@ -134,8 +134,8 @@ def contradicting_tokens(sequences, windows) -> int:
     return int((same & (token[1:] != token[:-1])).sum())
 
 
-def nearer_the_edge(sequences, windows, window_of) -> int:
-    """Labels that lie nearer the edge of their window than of the one before or after it in the document.
+def nearer_the_edge(sequences: Sequences, windows: np.ndarray, window_of: np.ndarray) -> int:
+    """Count the labels that lie nearer the edge of their window than of the one before or after it in the document.
 
     windows: a row of each window, in the order of documents and starts; window_of [n]: the window of each row.
     """
@@ -151,9 +151,10 @@ def nearer_the_edge(sequences, windows, window_of) -> int:
     return int((farthest > distance).sum())
 
 
-def check_balance(sequences) -> Check:
+def check_balance(sequences: Sequences) -> Check:
+    """Check that each document has as many positives as negatives."""
     sequence, _, labels = sequences.labelled()
-    size = len(sequences.metadata["documents"])
+    size = len(sequences.document_names)
     positives, negatives = (np.bincount(sequences.documents[sequence[labels == label]], minlength=size) for label in (1, 0))
     uneven = int((positives != negatives).sum())
     return Check(
@@ -163,8 +164,8 @@ def check_balance(sequences) -> Check:
     )
 
 
-def check_overlap(sequences) -> Check:
-    """No two windows of a document share tokens, by their starts and by their text."""
+def check_no_overlap(sequences: Sequences) -> Check:
+    """Check that no two windows of a document share tokens, by their starts and by their text."""
     lengths = sequences.text_ends - sequences.text_start
     order = np.lexsort((sequences.starts, sequences.documents))
     documents, starts, sizes = sequences.documents[order], sequences.starts[order], lengths[order]
@@ -182,8 +183,8 @@ def check_overlap(sequences) -> Check:
     )
 
 
-def overlaps_by_text(sequences, chosen) -> int:
-    """How many of these windows begin with what another of them ends with."""
+def overlaps_by_text(sequences: Sequences, chosen: np.ndarray) -> int:
+    """Count those of the chosen windows that begin with what another of them ends with."""
     begins = sequences.text_start
     texts = [sequences.input_ids[row, begins:end] for row, end in zip(chosen, sequences.text_ends[chosen], strict=True)]
     hashes = [shingle_hashes(text) for text in texts]
@@ -204,100 +205,3 @@ def overlaps_by_text(sequences, chosen) -> int:
                 found += 1
                 break
     return found
-
-
-def check_siblings(name, sequences, other_name, other) -> list[Check]:
-    """That two splits share no preparation mistake: one dataset, no group and no text on both sides."""
-    ours, theirs = (side.metadata["dataset_fingerprint"] for side in (sequences, other))
-    checks = [Check(f"one preparation: {name}, {other_name}", ours == theirs, f"dataset {ours} and {theirs}")]
-    if ours != theirs:
-        return checks
-    shared = {kind: len(np.intersect1d(getattr(sequences, kind), getattr(other, kind))) for kind in ("documents", "groups")}
-    checks.append(
-        Check(
-            f"groups apart: {name}, {other_name}",
-            not any(shared.values()),
-            f"{shared['documents']} documents and {shared['groups']} groups on both sides",
-        )
-    )
-    if sequences.metadata["task"] in ANNOTATED:
-        return checks + check_annotated_texts(name, sequences, other_name, other)
-    share = shared_text(sequences, other)
-    same = int((share >= SAME_TEXT).sum())
-    checks.append(
-        Check(
-            f"texts apart: {name}, {other_name}",
-            same <= REPEATS * len(share),
-            f"{same} of {len(share):,} windows of {name} share half or more of their {SHINGLE}-token runs with "
-            f"{other_name} (at most {REPEATS:.1%} may, as quotations and rows of signs)",
-        )
-    )
-    return checks
-
-
-def check_annotated_texts(name, sequences, other_name, other) -> list[Check]:
-    """Whole texts, and the runs of tokens of long windows, each window once. What is None is only worth knowing: runs of
-    documents, since texts of one kind are alike, and copies in a dataset that keeps them to show what leakage buys.
-    """
-    ours, theirs = (
-        {side.metadata["document_hashes"][document] for document in np.unique(side.documents)} for side in (sequences, other)
-    )
-    shown = {normalised(text) for text in other.texts}
-    same, shared = sum(normalised(text) in shown for text in sequences.texts), len(ours & theirs)
-    apart, kept = not (same or shared), sequences.metadata["as_published"]
-    detail = f"{shared} texts on both sides letter for letter"
-    if sequences.texts:
-        detail += f", {same} of {len(sequences.texts):,} of {name} but for letter case and spaces, as far as they are run"
-    texts = Check(
-        f"whole texts apart: {name}, {other_name}",
-        None if kept and not apart else apart,
-        detail,
-        AS_PUBLISHED
-        if kept
-        else "texts that differ only where they are cut off are one (--context_length, --truncation_side)",
-    )
-
-    windows = per_target(sequences)[0]
-    sizes = windows.text_ends - windows.text_start
-    least = min(LEAST_COMPARED, int(sizes.max()))  # every full window, where all are short
-    compared = int((sizes >= least).sum())
-    close = int((shared_text(windows, per_target(other)[0])[sizes >= least] >= SAME_TEXT).sum())
-    detail = (
-        f"{close} of {compared:,} windows of {name} with {least} tokens or more share half or more of their "
-        f"{SHINGLE}-token runs with {other_name}"
-    )
-    if sequences.metadata["task"] == "documents":
-        runs = Check(
-            f"texts apart: {name}, {other_name}",
-            None if close else True,
-            detail,
-            AS_PUBLISHED if kept else "are they of one origin? then group them (--group_column)",
-        )
-    else:
-        runs = Check(
-            f"texts apart: {name}, {other_name}", close <= REPEATS * compared, f"{detail} (at most {REPEATS:.1%} may)"
-        )
-    return [texts, runs]
-
-
-def shared_text(sequences, other) -> np.ndarray:
-    """float [n]: of each sequence's shingles, the share that the other file holds; 0 for a text too short for one."""
-    table, _ = all_shingles(other)
-    known = np.unique(table)
-    hashes, owner = all_shingles(sequences)
-    place = np.searchsorted(known, hashes).clip(max=max(len(known) - 1, 0))
-    hit = known[place] == hashes if len(known) else np.zeros(len(hashes), dtype=bool)
-    total = np.bincount(owner, minlength=len(sequences))
-    return np.bincount(owner, hit, minlength=len(sequences)) / np.maximum(total, 1)
-
-
-def all_shingles(sequences) -> tuple[np.ndarray, np.ndarray]:
-    """The hash of every shingle of every text, and the sequence it is of. Rows of repeated signs are left out."""
-    hashes, owners = [], []
-    for row, end in enumerate(sequences.text_ends):
-        text = sequences.input_ids[row, sequences.text_start : end]
-        if len(np.unique(text)) >= LEAST_DISTINCT:
-            hashes.append(shingle_hashes(text))
-            owners.append(np.full(len(hashes[-1]), row))
-    empty = np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.int64)
-    return (np.concatenate(hashes), np.concatenate(owners)) if hashes else empty

@@ -1,8 +1,12 @@
 """Labelled token sequences: what prepare_data writes and everything else reads (`data/{train,val,test}.pth`)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import IO
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from utils.base.errors import UserError
 from utils.base.files import fingerprint, load_tensors, save_tensors
@@ -48,7 +52,7 @@ class Sequences:
 
     @property
     def text_ends(self) -> np.ndarray:
-        """[n] One past the position of each sequence's last text token."""
+        """[n] One past the position of the last text token of each sequence."""
         return self.lengths - len(self.metadata["tokenizer"]["after"])
 
     # What the metadata say. Of data from before a key was written, its only value then.
@@ -59,8 +63,13 @@ class Sequences:
         return self.metadata.get("task", "token")
 
     @property
+    def annotated(self) -> bool:
+        """Whether the labels come from an annotated file, not from the tokens themselves."""
+        return self.task in ("spans", "chains", "documents")
+
+    @property
     def label_rule(self) -> str:
-        """The name of the rule that makes a token positive: see `token_labels.LabelRule`."""
+        """The name of the rule that makes a token positive; see `label_rule.LabelRule`."""
         return self.metadata.get("label_rule", "target")
 
     @property
@@ -128,11 +137,12 @@ class Sequences:
         return self.metadata.get("document_hashes")
 
     def labelled(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of every labelled token: its sequence, its position, its label (0 or 1), in order."""
+        """Return the sequence, the position and the label (0 or 1) of every labelled token, in order."""
         sequence, position = np.nonzero(self.labels >= 0)
         return sequence, position, self.labels[sequence, position]
 
     def content_hash(self) -> str:
+        """Hash all arrays."""
         return fingerprint(*(getattr(self, name) for name in ARRAYS))
 
 
@@ -143,8 +153,39 @@ ARRAYS = {
 }
 
 
-def per_target(sequences) -> list[Sequences]:
-    """Of each target the same windows, each window once, with that target's labels: -1 in windows it has no row for.
+def unlabelled_sequences(
+    texts: Sequence[ArrayLike],
+    frame: tuple[ArrayLike, ArrayLike] = ((), ()),
+    documents: ArrayLike = 0,
+    starts: ArrayLike = 0,
+) -> Sequences:
+    """Put token ids inside their special tokens, padded on the right: sequences without labels, metadata or texts.
+
+    texts      the ids of each sequence
+    frame      the ids that stand before and after each of them
+    documents  int [n], or one number for all: which document a sequence is of; its group has the same number
+    starts     int [n], or one number for all: where in its document's tokens the sequence's text begins
+    """
+    before, after = (np.asarray(ids, dtype=np.int32) for ids in frame)
+    n = len(texts)
+    lengths = np.array([len(before) + np.size(ids) + len(after) for ids in texts], dtype=np.int32)
+    input_ids = np.zeros((n, lengths.max()), dtype=np.int32)
+    for row, ids, length in zip(input_ids, texts, lengths, strict=True):
+        row[:length] = np.concatenate([before, ids, after])
+    of_document = np.broadcast_to(np.asarray(documents, dtype=np.int32), n).copy()
+    return Sequences(
+        input_ids,
+        lengths,
+        labels=np.full(input_ids.shape, -1, dtype=np.int8),
+        documents=of_document,
+        groups=of_document.copy(),
+        tasks=np.zeros(n, dtype=np.int32),
+        starts=np.broadcast_to(np.asarray(starts, dtype=np.int64), n).copy(),
+    )
+
+
+def per_target(sequences: Sequences) -> list[Sequences]:
+    """Split a file by target: the same windows, each once, with the labels of one target; -1 in windows it has no row for.
 
     All arrays but the labels are shared, so a window that several targets label is run and stored once. The metadata of
     each knows its own target only, in "targets", its "prevalence", and in "of_several" whether there are others.
@@ -165,8 +206,9 @@ def per_target(sequences) -> list[Sequences]:
     return result
 
 
-def one_target(sequences, labels, target) -> Sequences:
-    prevalence = target.get("prevalence", sequences.metadata.get("prevalence"))
+def one_target(sequences: Sequences, labels: np.ndarray, target: dict) -> Sequences:
+    """Make these windows those of one target, with its labels. target: its entry in metadata["targets"]."""
+    prevalence = target.get("prevalence", sequences.prevalence)
     return replace(
         sequences,
         labels=labels,
@@ -180,8 +222,8 @@ def one_target(sequences, labels, target) -> Sequences:
     )
 
 
-def save_sequences(file, sequences):
-    """Write to an open binary file."""
+def save_sequences(file: IO[bytes], sequences: Sequences) -> None:
+    """Write sequences to an open binary file."""
     import torch
 
     arrays = {
@@ -191,22 +233,23 @@ def save_sequences(file, sequences):
     save_tensors(file, FORMAT, VERSION, {**arrays, **texts, "metadata": sequences.metadata})
 
 
-def load_sequences(path) -> Sequences:
+def load_sequences(path: str | Path) -> Sequences:
     """Read a file of sequences and refuse one that does not hold together."""
     payload = load_tensors(path, FORMAT, VERSION, made_by="scripts/prepare_data.py")
+    sequences, problem = None, None
     try:
         arrays = {name: payload[name].numpy() for name in ARRAYS}
         sequences = Sequences(**arrays, texts=payload.get("texts", []), metadata=payload["metadata"])
-        problem = first_problem(sequences)
+        problem = what_is_unsound(sequences)
     except (KeyError, AttributeError, TypeError, IndexError, ValueError) as error:
         problem = f"it lacks or garbles {error}"
-    if problem:
+    if problem or sequences is None:
         raise UserError(f"{path} is not a sound dataset: {problem}; make it again with scripts/prepare_data.py")
     return sequences
 
 
-def first_problem(sequences) -> str | None:
-    """What makes these arrays unusable, or None. What they mean is checked by data_checks."""
+def what_is_unsound(sequences: Sequences) -> str | None:
+    """Say what makes these arrays unusable, or None. What they mean is checked in `checks`."""
     n, width = sequences.input_ids.shape
     for name, dtype in ARRAYS.items():
         array = getattr(sequences, name)
@@ -238,9 +281,11 @@ def first_problem(sequences) -> str | None:
     return None
 
 
-def is_sequence_task(sequences) -> bool:
-    """Whether a label speaks of its whole sequence: each that has one has one only, on its last text token, read there
-    (lag 0); a sequence without one is another target's.
+def is_sequence_task(sequences: Sequences) -> bool:
+    """Tell whether a label speaks of its whole sequence.
+
+    Then each sequence that has a label has one only, on its last text token, read there (lag 0); a sequence without one is
+    another target's.
     """
     sequence, position, _ = sequences.labelled()
     alone = sequences.metadata.get("of_several", False) or len(sequence) == len(sequences)

@@ -1,7 +1,8 @@
-"""Which documents belong together, which split each group goes to, and a cap that takes evenly from all."""
+"""Which documents belong together, to which split each group goes, and a cap that takes evenly from all documents."""
 
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Hashable, Sequence
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -14,8 +15,8 @@ SAME_WORK = 0.2  # documents that share this part of the smaller one's shingles 
 BOILERPLATE = 8  # a shingle that more documents share may be a licence; copies share each one with their neighbour too
 
 
-def shingle_hashes(tokens, length=SHINGLE) -> np.ndarray:
-    """A hash of each run of `length` tokens: uint64 [len(tokens) - length + 1] (polynomial, then mixed)."""
+def shingle_hashes(tokens: np.ndarray, length: int = SHINGLE) -> np.ndarray:
+    """Hash each run of `length` tokens: uint64 [len(tokens) - length + 1] (polynomial, then mixed)."""
     count = max(len(tokens) - length + 1, 0)
     values = tokens.astype(np.uint64) + np.uint64(1)
     hashes = np.zeros(count, dtype=np.uint64)
@@ -25,16 +26,16 @@ def shingle_hashes(tokens, length=SHINGLE) -> np.ndarray:
     return hashes ^ (hashes >> np.uint64(29))
 
 
-def sketch(tokens) -> np.ndarray:
-    """The document's smallest shingle hashes, sorted (bottom-k sketch; Broder 1997)."""
+def sketch(tokens: np.ndarray) -> np.ndarray:
+    """Return the document's smallest shingle hashes, sorted (bottom-k sketch; Broder 1997)."""
     hashes = shingle_hashes(tokens)
     few = np.uint64(2**64 - 1) // np.uint64(max(1, len(hashes) // (4 * SKETCH)))  # about 4 * SKETCH lie below: quick to sort
     smallest = np.unique(hashes[hashes <= few])
     return (smallest if len(smallest) >= SKETCH else np.unique(hashes))[:SKETCH]
 
 
-def group_near_duplicates(groups, sketches) -> list[str]:
-    """Each document's group, after groups whose documents share text have become one (under the first one's name)."""
+def group_near_duplicates(groups: Sequence[str], sketches: Sequence[np.ndarray]) -> list[str]:
+    """Merge the groups whose documents share text. Returns each document's group, under the first one's name."""
     parent = {group: group for group in groups}
 
     def root(group):
@@ -49,8 +50,8 @@ def group_near_duplicates(groups, sketches) -> list[str]:
     return [root(group) for group in groups]
 
 
-def shared_shingles(sketches) -> Counter:
-    """{(document, later document): how many hashes their sketches share}; of a hash that many share, neighbours only."""
+def shared_shingles(sketches: Sequence[np.ndarray]) -> Counter:
+    """Count the hashes that sketches share: {(document, later document): n}. Of a hash that many share, neighbours only."""
     hashes = np.concatenate(sketches)
     holders = np.repeat(np.arange(len(sketches)), [len(values) for values in sketches])
     order = np.argsort(hashes, kind="stable")
@@ -62,14 +63,14 @@ def shared_shingles(sketches) -> Counter:
     )
 
 
-def comparable(one, other) -> int:
-    """How many hashes of the sparser sketch lie in the range that both sketches cover."""
+def comparable(one: np.ndarray, other: np.ndarray) -> int:
+    """Count the hashes of the sparser sketch that lie in the range that both sketches cover."""
     reach = min(values[-1] if len(values) == SKETCH else np.uint64(2**64 - 1) for values in (one, other))
     return min(int((values <= reach).sum()) for values in (one, other))
 
 
-def assign_splits(groups, train_ratio, random) -> dict[str, str]:
-    """{group: "train" | "val" | "test"}: whole groups, `train_ratio` of them to train, the rest halved."""
+def assign_splits(groups: Sequence[str], train_ratio: float, random: np.random.Generator) -> dict[str, str]:
+    """Deal out whole groups: `train_ratio` of them to train, the rest halved. Returns {group: "train" | "val" | "test"}."""
     names = sorted(set(groups))
     if len(names) < 3:
         raise UserError(
@@ -91,7 +92,7 @@ class EvenCap:
         cap = EvenCap(most=3); cap.add([1, 2, 3, 4]); cap.add([5]); cap.add([6, 7]); cap.kept() -> [[1], [5], [6]]
     """
 
-    def __init__(self, most, seed=0):
+    def __init__(self, most: int, seed: int = 0):
         self.most = most
         self._random = np.random.default_rng(seed)
         self._items: list[list] = []
@@ -99,7 +100,8 @@ class EvenCap:
         self._level = most
         self._count = 0
 
-    def add(self, items):
+    def add(self, items: Sequence) -> None:
+        """Add the items of the next document, in random order."""
         self._items.append(list(items[: self._level]))
         self._turns.append(self._random.random())
         self._count += len(self._items[-1])
@@ -107,7 +109,7 @@ class EvenCap:
             self._sink()
 
     def kept(self) -> list[list]:
-        """The items of each document, in the order of adding; [] for one that got none."""
+        """Return the items of each document, in the order of adding; [] for one that got none."""
         if self._count > self.most:
             self._sink()
         return self._items
@@ -123,8 +125,12 @@ class EvenCap:
         self._level, self._count = level + 1, self.most
 
 
-def stratified_splits(groups, amounts, train_ratio, random) -> dict:
-    """{group: "train" | "val" | "test"}: whole groups, so that of every column of `amounts` each split gets its share.
+def stratified_splits(
+    groups: Sequence[Hashable], amounts: np.ndarray, train_ratio: float, random: np.random.Generator
+) -> dict:
+    """Deal out whole groups so that each split gets its share of every column of `amounts`.
+
+    Returns {group: "train" | "val" | "test"}.
 
     groups: names or numbers, one for each of n documents; amounts: float [n, columns], what each document brings (its
     positives, its negatives, itself), all at least 0. The shares are those of `assign_splits`. Greedy, the largest group

@@ -1,16 +1,35 @@
-"""What each token of an annotated document is for a target: 1, 0 or -1 (truth unknown), from the characters it covers.
+"""Labels of the tokens of an annotated document for a target: 1, 0 or -1 (truth unknown), from the characters they cover.
 
 `starts` and `ends`, int64 [tokens], are the tokenizer's own offsets into the document's text, ends exclusive, neither ever
 running backwards; tokens that share one character share its offsets. A token overlaps [start, end) if its own start lies
 before `end` and its own end behind `start`. Labels are int8 [tokens].
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from utils.data.label_rule import LabelRule
+from utils.data.readers.annotated import Annotated
 
-def label_tokens(document, starts, ends, target) -> np.ndarray:
-    """The first that holds: 1 if the token overlaps a span of the target; 0 if it overlaps a span of another label; -1 if
-    it overlaps unknown text; 0.
+
+def labels_by_rule(rule: LabelRule, document: Annotated, starts: np.ndarray, ends: np.ndarray, target: str) -> np.ndarray:
+    """Label the tokens by this rule. Raises ValueError for one that reads no annotations."""
+    if rule.kind == "whole":
+        return label_whole(document, len(starts), target)
+    if rule.kind in ("onsets", "onsets_all"):
+        return label_onsets(document, starts, ends, target, "all" if rule.kind == "onsets_all" else "others")
+    if rule.kind == "within" and rule.count is not None:
+        return label_within(document, starts, ends, target, rule.count)
+    if rule.kind == "tokens":
+        return label_tokens(document, starts, ends, target)
+    raise ValueError(f"the rule {str(rule)!r} does not read annotations")
+
+
+def label_tokens(document: Annotated, starts: np.ndarray, ends: np.ndarray, target: str) -> np.ndarray:
+    """Label each token by the first of these that holds.
+
+    1 if it overlaps a span of the target; 0 if it overlaps a span of another label; -1 if it overlaps unknown text; else 0.
 
         "no wait", spans ((3, 7, "doubt"),), tokens "no", " wait" -> [0, 1]
     """
@@ -23,9 +42,11 @@ def label_tokens(document, starts, ends, target) -> np.ndarray:
     return labels
 
 
-def label_onsets(document, starts, ends, target, negatives) -> np.ndarray:
-    """1 at the first token of each span of the target, 0 at the first token of each span of another label, else -1; a
-    token that begins both is 1. negatives="all": every other token of known truth is 0.
+def label_onsets(document: Annotated, starts: np.ndarray, ends: np.ndarray, target: str, negatives: str) -> np.ndarray:
+    """Label the beginnings of spans.
+
+    1 at the first token of each span of the target, 0 at the first token of each span of another label, else -1; a token
+    that begins both is 1. negatives="all": every other token of known truth is 0.
     """
     known = label_tokens(document, starts, ends, target) >= 0
     labels = np.where(known & (negatives == "all"), 0, -1).astype(np.int8)
@@ -34,9 +55,11 @@ def label_onsets(document, starts, ends, target, negatives) -> np.ndarray:
     return labels
 
 
-def label_within(document, starts, ends, target, count) -> np.ndarray:
-    """Does a span of the target begin at one of the `count` tokens after this one? 1 if one does; else -1 if one of them
-    is unknown, for it might; else 0, also where the text ends sooner. A token of unknown truth is -1 itself.
+def label_within(document: Annotated, starts: np.ndarray, ends: np.ndarray, target: str, count: int) -> np.ndarray:
+    """Label each token by whether a span of the target begins at one of the `count` tokens after it.
+
+    1 if one does; else -1 if one of them is unknown, for it might; else 0, also where the text ends sooner. A token of
+    unknown truth is -1 itself.
 
         onset at token 3 of 6, count 2 -> [0, 1, 1, 0, 0, 0]
     """
@@ -49,36 +72,39 @@ def label_within(document, starts, ends, target, count) -> np.ndarray:
     return labels
 
 
-def label_whole(document, tokens, target) -> np.ndarray:
-    """The document's own label on the last of its `tokens` tokens (a number), -1 on the others."""
+def label_whole(document: Annotated, tokens: int, target: str) -> np.ndarray:
+    """Put the document's own label on the last of its `tokens` tokens (a number), -1 on the others."""
     labels = np.full(tokens, -1, dtype=np.int8)
     labels[-1:] = document.labels.get(target, -1)
     return labels
 
 
-def reach(intervals, starts, ends) -> tuple[np.ndarray, np.ndarray]:
-    """int64 [n] each: interval i, (start, end, ...), is overlapped by the tokens first[i] to after[i] - 1, or by none."""
+def tokens_over_each(intervals: Sequence[tuple], starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the tokens that overlap each interval (start, end, ...).
+
+    Returns int64 [n] each: tokens first[i] to after[i] - 1 overlap interval i; none do where first[i] >= after[i].
+    """
     if (np.diff(starts) < 0).any() or (np.diff(ends) < 0).any():
         raise ValueError("the offsets of the tokens run backwards")
     edges = np.array([interval[:2] for interval in intervals], dtype=np.int64).reshape(-1, 2)
     return np.searchsorted(ends, edges[:, 0], side="right"), np.searchsorted(starts, edges[:, 1], side="left")
 
 
-def covered(intervals, starts, ends) -> np.ndarray:
-    """bool [tokens]: which tokens overlap any of the intervals."""
-    first, after = reach(intervals, starts, ends)
+def covered(intervals: Sequence[tuple], starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Tell which tokens overlap any of the intervals: bool [tokens]."""
+    first, after = tokens_over_each(intervals, starts, ends)
     size = len(starts) + 1
     return np.cumsum(np.bincount(first, minlength=size) - np.bincount(after, minlength=size))[:-1] > 0
 
 
-def onsets(spans, starts, ends) -> np.ndarray:
-    """The first token that overlaps each span; none for a span that no token overlaps."""
-    first, after = reach(spans, starts, ends)
+def onsets(spans: Sequence[tuple], starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Return the first token that overlaps each span; none for a span that no token overlaps."""
+    first, after = tokens_over_each(spans, starts, ends)
     return first[first < after]
 
 
-def any_ahead(marks, count) -> np.ndarray:
-    """bool [tokens]: is any of the next `count` tokens marked, the token itself not counted?"""
+def any_ahead(marks: np.ndarray, count: int) -> np.ndarray:
+    """Tell whether any of the next `count` tokens is marked, the token itself not counted: bool [tokens]."""
     before = np.concatenate([[0], np.cumsum(marks)])
     here = np.arange(1, len(marks) + 1)
     return before[np.minimum(here + count, len(marks))] > before[here]

@@ -2,6 +2,8 @@
 
 import unicodedata
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -9,17 +11,24 @@ from utils.base.errors import UserError
 from utils.base.files import fingerprint
 from utils.base.hub import loading
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+Tokenizer: TypeAlias = "PreTrainedTokenizerFast"
+Frame: TypeAlias = tuple[list[int], list[int]]  # the ids that stand before and after every text
+Item = TypeVar("Item")
+
 BEFORE = ("in", "He said", "(", "\n", "7", "one,")
 AFTER = (" end", ".", "\n", " 7", ", and", "")
-SHOWN = {"\n": "↵", "\r": "␍", "\t": "⇥"}
+SIGNS = {"\n": "↵", "\r": "␍", "\t": "⇥"}
 CHARACTERS_A_TOKEN = 8  # more than most texts have
 SPOILT_BY_A_CUT = 32  # tokens before a cut that may not be those of the whole text
-JOINERS = "\u200c\u200d"  # they shape the characters on both sides, as in families of emoji
-SAMPLE = "In 1815, M. Charles-François-Bienvenu Myriel said:\n\t“the end”"
+JOINERS = "\u200c\u200d"  # zero-width: what stands on both sides is one character to the eye, as in families of emoji
+FINGERPRINT_TEXT = "In 1815, M. Charles-François-Bienvenu Myriel said:\n\t“the end”"
 
 
-def load_tokenizer(name):
-    """The fast tokenizer of a model, by Hub name or folder."""
+def load_tokenizer(name: str) -> Tokenizer:
+    """Load the fast tokenizer of a model, by Hub name or folder."""
     with loading("tokenizer", name, "--model_name"):
         from transformers import AutoTokenizer
 
@@ -35,8 +44,8 @@ def load_tokenizer(name):
     return tokenizer
 
 
-def special_frame(tokenizer) -> tuple[list[int], list[int]]:
-    """The ids that the tokenizer puts before and after a text: ([BOS], []), ([CLS], [SEP]), ([], []), ..."""
+def special_frame(tokenizer: Tokenizer) -> Frame:
+    """Return the ids that the tokenizer puts before and after a text: ([BOS], []), ([CLS], [SEP]), ([], []), ..."""
     plain = tokenizer.backend_tokenizer.encode("a", add_special_tokens=False).ids
     framed = tokenizer.backend_tokenizer.encode("a", add_special_tokens=True).ids
     for start in range(len(framed) - len(plain) + 1):
@@ -45,15 +54,28 @@ def special_frame(tokenizer) -> tuple[list[int], list[int]]:
     raise UserError("the tokenizer changes a text when it adds its special tokens; choose another model")
 
 
-def encode_batch(tokenizer, texts) -> list[np.ndarray]:
-    """Token ids of whole texts without special tokens, int32. The library spreads a batch over the processor's cores."""
+def encode_batch(tokenizer: Tokenizer, texts: Sequence[str]) -> list[np.ndarray]:
+    """Encode whole texts without special tokens: int32 ids. The library spreads a batch over the processor's cores."""
     encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
 
-def first_tokens(tokenizer, text, count) -> tuple[np.ndarray, list[str]]:
-    """The first `count` token ids of a text without special tokens (all, if it has fewer), without encoding a whole book;
-    and what of the text lies before each of them and in none: the spaces that WordPiece drops.
+def batches_by_size(items: Iterable[Item], most: int, size: Callable[[Item], int]) -> Iterator[list[Item]]:
+    """Yield the items in batches, each full as soon as the sizes of its items reach `most` together."""
+    batch, total = [], 0
+    for item in items:
+        batch.append(item)
+        total += size(item)
+        if total >= most:
+            yield batch
+            batch, total = [], 0
+    if batch:
+        yield batch
+
+
+def first_tokens(tokenizer: Tokenizer, text: str, count: int) -> tuple[np.ndarray, list[str]]:
+    """Return the first `count` token ids of a text without special tokens (all, if it has fewer), without encoding a whole
+    book; and for each of them what of the text lies before it and in no token: the spaces that WordPiece drops.
     """
     length = CHARACTERS_A_TOKEN * count
     while True:
@@ -68,8 +90,8 @@ def first_tokens(tokenizer, text, count) -> tuple[np.ndarray, list[str]]:
     ]
 
 
-def target_in_running_text(tokenizer, target) -> int:
-    """The one token that `target` is inside a text.
+def target_in_running_text(tokenizer: Tokenizer, target: str) -> int:
+    """Find the one token that `target` is inside a text.
 
     SentencePiece encodes " the" alone as two tokens ("▁", "▁the"), in running text as one: so the target is read where
     it stands between words, in many neighbourhoods, and the token that covers exactly its characters is taken.
@@ -100,8 +122,8 @@ def target_in_running_text(tokenizer, target) -> int:
     return token
 
 
-def tokens_over(tokenizer, before, target, after) -> list[tuple[int, str]]:
-    """The tokens of before + target + after that share characters with the target, each with the text it covers."""
+def tokens_over(tokenizer: Tokenizer, before: str, target: str, after: str) -> list[tuple[int, str]]:
+    """Return the tokens of before + target + after that share characters with the target, each with the text it covers."""
     text = before + target + after
     encoding = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
     start, end = len(before), len(before) + len(target)
@@ -110,8 +132,8 @@ def tokens_over(tokenizer, before, target, after) -> list[tuple[int, str]]:
     ]
 
 
-def token_text(tokenizer, token) -> str:
-    """How one token is shown: its own characters; what has none of its own by name.
+def token_text(tokenizer: Tokenizer, token: int) -> str:
+    """Show one token: its own characters, or its name where it has none.
 
     Line breaks are ↵ (␍ a carriage return) and tabs ⇥; fragments of a character are their bytes, ⟨E2 80⟩; control and
     direction marks, which would move other text about, are their code points, ⟨U+202E⟩; a mark that sits on another
@@ -127,18 +149,23 @@ def token_text(tokenizer, token) -> str:
     return "◌" + shown if unicodedata.category(text[0]).startswith("M") else shown
 
 
-def shown_text(text) -> str:
-    return "".join(SHOWN.get(character) or visible(character, len(text) == 1) for character in text)
+def shown_text(text: str) -> str:
+    """Make the control characters of a text visible; see `token_text`."""
+    return "".join(SIGNS.get(character) or visible(character, len(text) == 1) for character in text)
 
 
-def visible(character, alone) -> str:
+def visible(character: str, alone: bool) -> str:
+    """Show a character that would not be seen by its code point. alone: it is the whole token."""
     if character in JOINERS and not alone or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
         return character
     return f"⟨U+{ord(character):04X}⟩"
 
 
-def fragment(name) -> str:
-    """'âĢ' -> '⟨E2 80⟩': byte-level vocabularies write each byte as some character. Any other name stays ('<0xE2>')."""
+def fragment(name: str) -> str:
+    """Show the bytes of a token that is part of a character: 'âĢ' -> '⟨E2 80⟩'.
+
+    Byte-level vocabularies write each byte as some character. Any other name stays, such as '<0xE2>'.
+    """
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
     byte_of = {character: byte for byte, character in bytes_to_unicode().items()}
@@ -147,14 +174,14 @@ def fragment(name) -> str:
     return f"⟨{' '.join(f'{byte_of[character]:02X}' for character in name)}⟩"
 
 
-def tokenizer_fingerprint(tokenizer) -> str:
-    """Of the vocabulary, the special tokens around a text, and how one text full of traps is cut."""
-    sample = tokenizer.backend_tokenizer.encode(SAMPLE).ids
+def tokenizer_fingerprint(tokenizer: Tokenizer) -> str:
+    """Hash the vocabulary, the special tokens around a text, and the tokens of one text full of traps."""
+    sample = tokenizer.backend_tokenizer.encode(FINGERPRINT_TEXT).ids
     return fingerprint(sorted(tokenizer.get_vocab().items()), special_frame(tokenizer), sample)
 
 
-def position_limit(name, tokenizer) -> int | None:
-    """The most tokens a sequence of this model may have, special tokens included; None where nothing limits it."""
+def position_limit(name: str, tokenizer: Tokenizer) -> int | None:
+    """Return the most tokens a sequence of this model may have, special tokens included; None where nothing limits it."""
     with loading("model's configuration", name, "--model_name"):
         from transformers import AutoConfig
 

@@ -1,4 +1,4 @@
-"""From the tokens of a document to windows: ending at a drawn token, tiling the document, or overlapping over all of it."""
+"""Windows of a document's tokens: ending at a drawn token, tiling the document, or overlapping over all of it."""
 
 from dataclasses import dataclass
 
@@ -7,27 +7,29 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Window:
-    """Text tokens of one document from `start` on, with a label each (-1 where the truth is not asked)."""
+    """Text tokens of one document from `start` on, with a label each (-1 where the truth is not asked for)."""
 
     start: int
     ids: np.ndarray
     labels: np.ndarray
 
 
-def label_by_token(tokens, target) -> np.ndarray:
-    """int8 [tokens]: 1 where the token is the target, else 0."""
+def label_by_token(tokens: np.ndarray, target: int) -> np.ndarray:
+    """Label each token: 1 where it is the target, else 0 (int8 [tokens])."""
     return (tokens == target).astype(np.int8)
 
 
-def window(tokens, labels, start, end, labelled_from) -> Window:
-    """tokens[start:end], labelled from its own token `labelled_from` on."""
+def window(tokens: np.ndarray, labels: np.ndarray, start: int, end: int, labelled_from: int) -> Window:
+    """Cut out tokens[start:end], labelled from its own token `labelled_from` on."""
     own = labels[start:end].copy()
     own[:labelled_from] = -1
     return Window(start, tokens[start:end].copy(), own)
 
 
-def windows_at_drawn_tokens(tokens, labels, width, random) -> list[tuple[Window, Window]]:
-    """Pairs (positive, negative) of windows of `width` tokens that overlap nowhere; only the last token is labelled.
+def windows_at_drawn_tokens(
+    tokens: np.ndarray, labels: np.ndarray, width: int, random: np.random.Generator
+) -> list[tuple[Window, Window]]:
+    """Draw pairs (positive, negative) of windows of `width` tokens that overlap nowhere; only the last token is labelled.
 
     Positions of either class are drawn uniformly at random, the classes alternating; one is accepted if its window,
     which ends at it, overlaps no accepted window. Both classes meet the same rule, so nothing but the label differs
@@ -35,18 +37,19 @@ def windows_at_drawn_tokens(tokens, labels, width, random) -> list[tuple[Window,
     target. The pairs are in random order.
     """
     positives, negatives = draw_apart(labels, width, random)
-    return [
-        tuple(window(tokens, labels, position - width + 1, position + 1, width - 1) for position in pair)
-        for pair in zip(positives, negatives, strict=False)
-    ]  # the odd one out is left
+
+    def ending_at(position) -> Window:
+        return window(tokens, labels, position - width + 1, position + 1, width - 1)
+
+    return [(ending_at(yes), ending_at(no)) for yes, no in zip(positives, negatives, strict=False)]  # the odd one is left
 
 
-def draw_apart(labels, width, random) -> tuple[list[int], list[int]]:
-    """Accepted positions of the positive and of the negative class, in the order of drawing."""
+def draw_apart(labels: np.ndarray, width: int, random: np.random.Generator) -> tuple[list[int], list[int]]:
+    """Return the accepted positions of the positive and of the negative class, in the order of drawing."""
     blocked = np.zeros(len(labels), dtype=bool)
     blocked[: width - 1] = True
     waiting = {label: random.permutation(np.flatnonzero(labels == label)) for label in (0, 1)}
-    accepted = {0: [], 1: []}
+    accepted: dict[int, list[int]] = {0: [], 1: []}
     label = int(random.integers(2))
     while True:
         position, waiting[label] = next_free(waiting[label], blocked)
@@ -57,8 +60,8 @@ def draw_apart(labels, width, random) -> tuple[list[int], list[int]]:
         label = 1 - label
 
 
-def next_free(positions, blocked):
-    """The first of `positions` that is free and those after it; None where none is."""
+def next_free(positions: np.ndarray, blocked: np.ndarray) -> tuple[int | None, np.ndarray]:
+    """Return the first of `positions` that is free, and those after it; None where none is."""
     looked, step = 0, 64
     while looked < len(positions):
         free = np.flatnonzero(~blocked[positions[looked : looked + step]])
@@ -69,8 +72,8 @@ def next_free(positions, blocked):
     return None, positions[:0]
 
 
-def windows_side_by_side(tokens, labels, width, min_context) -> list[Window]:
-    """Windows that tile the document, each labelled from its token `min_context` on; a rest too short is left out."""
+def windows_side_by_side(tokens: np.ndarray, labels: np.ndarray, width: int, min_context: int) -> list[Window]:
+    """Tile the document with windows, each labelled from its token `min_context` on; a rest too short is left out."""
     return [
         window(tokens, labels, start, start + width, min_context) for start in range(0, len(tokens) - min_context, width)
     ]
@@ -78,7 +81,7 @@ def windows_side_by_side(tokens, labels, width, min_context) -> list[Window]:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Tokens start to end - 1 of a document are run together; those from keep_from to keep_to - 1 are taken from here."""
+    """Tokens start to end - 1 of a document are run together; those from keep_from to keep_to - 1 are kept from this run."""
 
     start: int
     end: int
@@ -86,8 +89,8 @@ class Stretch:
     keep_to: int
 
 
-def overlapping_windows(length, width, overlap, causal) -> list[Stretch]:
-    """Windows of at most `width` tokens that overlap by `overlap`; each token of the document is kept from exactly one.
+def overlapping_windows(length: int, width: int, overlap: int, causal: bool) -> list[Stretch]:
+    """Lay windows of at most `width` tokens that overlap by `overlap`; each token is kept from exactly one of them.
 
     A token is kept where it has most context: in a causal model from the earlier window, which ends at it or later, so
     that it has at least `overlap` tokens before it (or all there are); in a bidirectional one from the window in whose
@@ -105,16 +108,18 @@ def overlapping_windows(length, width, overlap, causal) -> list[Stretch]:
     return windows
 
 
-def default_overlap(width) -> int:
-    """Tokens that a label has before and after it in its window where the user does not say: the larger of 64 and a quarter
-    of the width, but at most a third, so that windows of few tokens still move on.
+def default_overlap(width: int) -> int:
+    """Return how many tokens each label has before and after it in its window where the user does not say.
+
+    It is the larger of 64 and a quarter of the width, but at most a third, so that windows of few tokens still move on.
     """
     return min(max(64, width // 4), (width - 1) // 3)
 
 
-def covering_windows(length, width, overlap) -> list[Stretch]:
-    """Windows of at most `width` tokens, `width` - 2 * `overlap` apart; each token is kept from the one where the nearest
-    edge of the window is farthest away, the earlier of two.
+def covering_windows(length: int, width: int, overlap: int) -> list[Stretch]:
+    """Lay windows of at most `width` tokens, `width` - 2 * `overlap` apart.
+
+    Each token is kept from the window whose nearest edge is farthest away from it, the earlier of two.
 
     So a token has at least `overlap` tokens before it and after it in its window, or all that the document has. The last
     window is moved back until it is full. Raises ValueError where 2 * `overlap` >= `width`.

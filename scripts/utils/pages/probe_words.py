@@ -1,7 +1,8 @@
 """What the page of probes says of a token, in words: the question, what was counted, notes; by the rule of the labels."""
 
+from utils.data.label_rule import LabelRule
 from utils.data.tokenizer import shown_text
-from utils.saved.probe_sets import label_flags, rule_of
+from utils.saved.probe_sets import rule_of
 
 OF_A_TOKEN = {
     "yes": "is the target",
@@ -32,7 +33,7 @@ def question(metadata) -> str:
     quoted = quoted_label(target)
     if rule == "tokens":
         return question_of_place(f"inside {quoted}", lag)
-    within = label_flags(rule)["within"]
+    within = LabelRule.parse(rule).count
     return question_of_onset(quoted, lag) if within is None else question_of_stretch(quoted, lag, within)
 
 
@@ -86,7 +87,7 @@ def notes(metadata, window, known) -> list[str]:
     lag, rule = metadata["lag"], rule_of(metadata)
     where = {0: "the state that is read is the token's own", -1: "the state that is read is that of the token before it"}
     away = f"the state that is read lies {abs(lag)} tokens {'before' if lag < 0 else 'after'} it"
-    within = label_flags(rule)["within"]
+    within = LabelRule.parse(rule).count
     after = f", whether a part begins after it, in {'a token' if within == 1 else f'{within} tokens'} at most"
     found = [f"The colour lies on the token that the answer is about{after if within else ''}; {where.get(lag, away)}."]
     found += notes_on_a_token(metadata) if rule == "target" else notes_on_a_label(metadata, rule, known)

@@ -5,14 +5,14 @@ probes are of.
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import numpy as np
 
 from utils.base.errors import UserError
+from utils.data.label_rule import LabelRule
 from utils.data.readers.document import text_hash
-from utils.data.tokenizer import CHARACTERS_A_TOKEN, first_tokens, special_frame
-from utils.saved.probe_sets import label_flags, rule_of, task_of
+from utils.data.tokenizer import CHARACTERS_A_TOKEN, batches_by_size, first_tokens
+from utils.saved.probe_sets import rule_of, task_of
 
 GUTENBERG = "manu/project_gutenberg"
 KNOWN = {
@@ -215,16 +215,17 @@ def annotated_texts(source: TextSource, tokens: int, probes, tokenizer) -> list[
 
 def own_hash(document) -> str:
     """Hash a document as the data's metadata do: of a chain, without the prompt that stands before it."""
-    return text_hash(document.text[document.meta.get("chain_start", 0) :])
+    return text_hash(document.own_text)
 
 
 def read_annotated(probes, tokenizer):
     """Read the Collection of the file that the probes are of, by its reader and with the same flags."""
-    from utils.data.preparation.annotated_task import read
+    from utils.data.preparation.annotated_task import read_file
+    from utils.data.preparation.annotated_tokens import prompt_kind
+    from utils.data.preparation.settings import AnnotatedFile
 
     metadata, path = probes.common, own_file(probes)
-    source = {"text_column": "text", "group_by": None, "label": "all", **metadata["source"]}
-    prompt = "chat template" if tokenizer.chat_template else "plain"
+    source, prompt = metadata["source"], prompt_kind(tokenizer)
     if source.get("prompt", prompt) != prompt:
         raise UserError(
             f"{probes.paths[0]} is of chains after a prompt by the {source['prompt']}, the tokenizer now gives "
@@ -234,7 +235,7 @@ def read_annotated(probes, tokenizer):
     if not os.path.isfile(path):
         raise UserError(f"{path}, which the probes were made from, is not there; {remedy}")
     try:
-        collection, _ = read(SimpleNamespace(task=task_of(metadata), **source), tokenizer)
+        collection, _ = read_file(AnnotatedFile.from_metadata(task_of(metadata), source), tokenizer)
     except UserError as error:
         raise UserError(f"{path}, which the probes were made from, cannot be read as it was ({error}); {remedy}") from error
     if metadata["target"] not in collection.targets:
@@ -244,18 +245,11 @@ def read_annotated(probes, tokenizer):
 
 def labelled(documents, probes, tokenizer, characters) -> Iterator:
     """Yield each document with its tokens and their labels. A batch that is tokenized has about `characters`."""
-    from utils.data.preparation.annotated_task import label
-    from utils.data.readers.annotated import Collection
+    from utils.data.preparation.annotated_task import label_documents
 
-    arguments = SimpleNamespace(task=task_of(probes.common), **label_flags(rule_of(probes.common)))
-    target, frame = probes.common["target"], special_frame(tokenizer)
-    batch, size = [], 0
-    for number, document in enumerate(documents, 1):
-        batch.append(document)
-        size += len(document.text)
-        if size >= characters or number == len(documents):
-            yield from label(arguments, tokenizer, frame, Collection(batch, [target], {}), [target])
-            batch, size = [], 0
+    task, rule = task_of(probes.common), LabelRule.parse(rule_of(probes.common))
+    for batch in batches_by_size(documents, characters, lambda document: len(document.text)):
+        yield from label_documents(batch, [probes.common["target"]], task, rule, tokenizer)
 
 
 def gaps_of(item, tokenizer) -> list[str]:

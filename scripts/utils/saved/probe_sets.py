@@ -1,6 +1,5 @@
 """Choose the probes of a folder that belong together: one model, target, kind, lag and seed, a probe for each layer."""
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +9,12 @@ from typing import Any
 import torch
 
 from utils.base.errors import UserError
+from utils.data.label_rule import LabelRule
 from utils.probes.kinds import PAGE_KINDS
 from utils.saved.probe_files import load_probe
 from utils.states.sites import Layer, layer_depth, layer_name
 
 ANNOTATED_TASKS = ("spans", "chains")  # tasks whose tokens are labelled by the characters that they cover
-RULE = re.compile(r"target|tokens|onsets|onsets_all|within [1-9]\d*")  # of a token's label: those that a page has words for
 PREFERRED = {"kind": "linear", "seed": 0}  # what is shown first where a folder has several; see preferred_lag
 
 FLAGS = {"target": "target_token", "lag": "lag", "seed": "seed", "kind": "probe"}
@@ -58,18 +57,6 @@ def task_of(metadata: Mapping) -> str:
 def rule_of(metadata: Mapping) -> str:
     """Give the rule by which its tokens were labelled."""
     return metadata.get("label_rule", "target")
-
-
-def label_flags(rule: str) -> dict:
-    """Give the flags of prepare_data.py that make labels by this rule.
-
-    "within 8" -> {"onset_only": False, "onset_negatives": "others", "within": 8}
-    """
-    return {
-        "onset_only": rule in ("onsets", "onsets_all"),
-        "onset_negatives": "all" if rule == "onsets_all" else "others",
-        "within": int(rule.removeprefix("within ")) if rule.startswith("within ") else None,
-    }
 
 
 def load_folder(place: Path | str) -> dict[Path, dict]:
@@ -150,7 +137,11 @@ def without_page(metadata: Mapping) -> str | None:
         return f"of --pool {metadata['pool']}"
     if task not in ANNOTATED_TASKS and metadata["token"] is None or rule == "whole":
         return "of whole sequences"
-    return None if RULE.fullmatch(str(rule)) else f"of labels by the rule {rule!r}"
+    try:
+        LabelRule.parse(str(rule))
+    except ValueError:
+        return f"of labels by the rule {rule!r}"
+    return None
 
 
 def preferred_lag(probes: Mapping[Path, dict]) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from utils.data.sequences import Sequences
+from utils.data.sequences import unlabelled_sequences
 from utils.data.windows import Stretch, overlapping_windows
 from utils.model.language_model import LanguageModel
 from utils.saved.probe_sets import ProbeSet
@@ -47,7 +47,12 @@ def probe_logits(
         for index, text in enumerate(texts)
         for stretch in overlapping_windows(len(text), windows.width, windows.overlap, causal)
     ]
-    sequences = unlabelled_sequences(texts, stretches, windows.frame)
+    sequences = unlabelled_sequences(
+        [texts[index][stretch.start : stretch.end] for index, stretch in stretches],
+        windows.frame,
+        documents=[index for index, _ in stretches],
+        starts=[stretch.start for _, stretch in stretches],
+    )
     plan = plan_of(stretches, len(windows.frame[0]))
     row_of = {layer: index for index, layer in enumerate(probes.layers)}
     at_state = np.full((len(probes.layers), len(plan)), np.nan, dtype=np.float32)
@@ -60,31 +65,6 @@ def probe_logits(
     at_state[~np.isfinite(at_state)] = np.nan
     ends = np.cumsum([len(text) for text in texts])
     return [moved(part, probes.common["lag"]) for part in np.split(at_state, ends[:-1], axis=1)]
-
-
-def unlabelled_sequences(
-    texts: list[np.ndarray], stretches: list[tuple[int, Stretch]], frame: tuple[list[int], list[int]]
-) -> Sequences:
-    """Put each stretch of a text between its special tokens, padded on the right, without labels.
-
-    stretches: (index of the text, stretch) of each
-    """
-    before, after = (np.array(ids, dtype=np.int32) for ids in frame)
-    rows = [np.concatenate([before, texts[index][stretch.start : stretch.end], after]) for index, stretch in stretches]
-    lengths = np.array([len(row) for row in rows], dtype=np.int32)
-    input_ids = np.zeros((len(rows), lengths.max()), dtype=np.int32)
-    for row, ids in zip(input_ids, rows, strict=True):
-        row[: len(ids)] = ids
-    of_text = np.array([index for index, _ in stretches], dtype=np.int32)
-    return Sequences(
-        input_ids,
-        lengths,
-        np.full(input_ids.shape, -1, dtype=np.int8),
-        of_text,
-        of_text,
-        np.zeros_like(of_text),
-        np.array([stretch.start for _, stretch in stretches], dtype=np.int64),
-    )
 
 
 def plan_of(stretches: list[tuple[int, Stretch]], before: int) -> ReadPlan:

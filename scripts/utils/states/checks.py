@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from utils.base.checks import Check
-from utils.data.sequences import Sequences
+from utils.data.sequences import unlabelled_sequences
 from utils.model.language_model import LanguageModel
 from utils.states.forward_pass import Pass, forward, read_batches
 from utils.states.positions import ReadPlan
@@ -136,7 +136,7 @@ def check_hooks(language_model: LanguageModel, framed: TokenIds, single: Sequenc
 
 def check_batches(language_model: LanguageModel, framed: TokenIds, single: Sequence[LayerStates]) -> Check:
     """Check that a padded batch, read as train_probe reads it, gives the states of its sequences read one by one."""
-    sequences = as_sequences(framed)
+    sequences = unlabelled_sequences(framed)
     sequence, position = np.nonzero(np.arange(sequences.input_ids.shape[1]) < sequences.lengths[:, None])
     layers = every_layer(language_model.anatomy)
     limit = STATE_TOLERANCE[language_model.dtype]
@@ -152,18 +152,6 @@ def check_batches(language_model: LanguageModel, framed: TokenIds, single: Seque
         f"{len(framed)} sequences of {sequences.lengths.min()} to {sequences.lengths.max()} tokens, padded and one "
         f"by one, differ by at most {error[layer]:.1e} of a state's norm (layer {layer}; allowed {limit:g})",
         "read with --batch_size 1, or choose another architecture",
-    )
-
-
-def as_sequences(framed: TokenIds) -> Sequences:
-    """Pad sequences of token ids on the right; nothing is labelled."""
-    lengths = np.array([len(ids) for ids in framed], dtype=np.int32)
-    input_ids = np.zeros((len(framed), lengths.max()), dtype=np.int32)
-    for row, ids in enumerate(framed):
-        input_ids[row, : len(ids)] = ids
-    none = np.zeros(len(framed), dtype=np.int32)
-    return Sequences(
-        input_ids, lengths, np.full(input_ids.shape, -1, dtype=np.int8), none, none, none, none.astype(np.int64)
     )
 
 

@@ -12,14 +12,13 @@ import torch
 from scipy.stats import trim_mean
 
 from utils.base.stopwatch import Stopwatch
-from utils.data.sequences import Sequences
+from utils.data.sequences import Sequences, unlabelled_sequences
 from utils.model.language_model import LanguageModel, is_out_of_memory
 from utils.probes.labels import Labelled
 from utils.probes.linear import LinearProbes, train
 from utils.probes.standardised import standardisation
 from utils.probes.training import Settings, validation_scores
 from utils.scores.metrics import scores
-from utils.states.checks import as_sequences
 from utils.states.extraction import LONG_RUN, Reading, plans_of
 from utils.states.forward_pass import Pass, read_batch
 from utils.states.matrices import CHUNK_BYTES, Matrices
@@ -108,7 +107,7 @@ def largest_batch(planned: PlannedRun, language_model: LanguageModel) -> tuple[i
     positions, ids = plan.position[plan.sequence == longest], sequences.input_ids[longest, : sequences.lengths[longest]]
 
     def fits(size: int) -> bool:
-        batch = as_sequences([ids.tolist()] * size)
+        batch = unlabelled_sequences([ids.tolist()] * size)
         batch.metadata = {"tokenizer": sequences.metadata["tokenizer"]}
         rows = np.repeat(np.arange(size), len(positions)), np.tile(positions, size)
         copies = ReadPlan(*rows, plan.layers, plan.pool, plan.segments)

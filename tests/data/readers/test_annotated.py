@@ -8,10 +8,10 @@ import pytest
 
 from helpers import part_of, write_jsonl
 from utils.base.errors import UserError
-from utils.data.readers.annotated import ALL, choose_targets, complement, join_by_keys, merge_copies, normalised
+from utils.data.readers.annotated import ALL_TARGETS, choose_targets, complement, join_by_keys, merge_copies, normalised
 from utils.data.readers.chains import LABELS, read_chains
 from utils.data.readers.spans import read_spans
-from utils.data.readers.tables import cleaned_csv, is_index, read_index, read_table
+from utils.data.readers.tables import cleaned_csv, is_index, read_indexed_sets, read_table
 
 
 def spans_of(document):
@@ -143,7 +143,7 @@ def test_the_needles_corpus(shared_data):
         for split in ("train", "val", "test")
     }
     assert {split: len(names) for split, names in families.items()} == {"train": 5, "val": 1, "test": 2}
-    assert found.counts["groups"] == 208 and choose_targets(found, ALL) == ["needle"]
+    assert found.counts["groups"] == 208 and choose_targets(found, ALL_TARGETS) == ["needle"]
 
 
 # Chains
@@ -239,7 +239,7 @@ def test_the_chains_corpus(shared_data):
         13,
         36,
     )
-    assert set(choose_targets(found, ALL)) == set(LABELS)  # three labels more stand in one chain each
+    assert set(choose_targets(found, ALL_TARGETS)) == set(LABELS)  # three labels more stand in one chain each
     lengths = [
         end - start for document in found.documents for start, end, label in document.spans if label == "backtracking"
     ]
@@ -372,12 +372,16 @@ def index(tmp_path):
 
 def test_sets_of_an_index_share_documents_and_groups(index):
     path = index()
-    found = read_index(path)
+    found = read_indexed_sets(path)
     assert found.targets == ["one", "two"] and found.counts["sets_of_another_type"] == 1
     by_text = {document.text: document for document in found.documents}
     assert by_text["The red"].labels == {"one": 1, "two": 1} and by_text["Green"].labels == {"two": 0}
     assert by_text["the blue"].group == by_text["The Blue"].group != by_text["The red"].group
-    assert read_index(path, ["two"]).targets == ["two"] and is_index(path) and not is_index(path.parent / "raw" / "one.csv")
+    assert (
+        read_indexed_sets(path, ["two"]).targets == ["two"]
+        and is_index(path)
+        and not is_index(path.parent / "raw" / "one.csv")
+    )
 
 
 @pytest.mark.parametrize(
@@ -385,24 +389,24 @@ def test_sets_of_an_index_share_documents_and_groups(index):
     [
         ({}, ["on"], "--datasets on: "),
         ({}, ["size"], "--datasets size is 'Continuous Data'"),
-        ({"source": "../main.csv"}, ALL, "row 2: source '../main.csv' is not a file name below"),
-        ({"source": "/etc/passwd"}, ALL, "'/etc/passwd' is not a file name below"),
-        ({"source": "no.csv"}, ALL, "row 2: there is no"),
-        ({"tag": "two"}, ALL, "row 3: tag 'two' stands there twice"),
-        ({"Probe from": "promt"}, ALL, "no text column 'promt'"),
-        ({"probe to extraction": '__import__("os").system("x")'}, ALL, '__import__("os").system("x")'),
-        ({"probe from extraction": "col.str.len()"}, ALL, "'col.str.len()' of 'prompt', hold"),
+        ({"source": "../main.csv"}, ALL_TARGETS, "row 2: source '../main.csv' is not a file name below"),
+        ({"source": "/etc/passwd"}, ALL_TARGETS, "'/etc/passwd' is not a file name below"),
+        ({"source": "no.csv"}, ALL_TARGETS, "row 2: there is no"),
+        ({"tag": "two"}, ALL_TARGETS, "row 3: tag 'two' stands there twice"),
+        ({"Probe from": "promt"}, ALL_TARGETS, "no text column 'promt'"),
+        ({"probe to extraction": '__import__("os").system("x")'}, ALL_TARGETS, '__import__("os").system("x")'),
+        ({"probe from extraction": "col.str.len()"}, ALL_TARGETS, "'col.str.len()' of 'prompt', hold"),
     ],
 )
 def test_a_bad_index_is_refused(index, changes, datasets, message):
     with pytest.raises(UserError) as caught:
-        read_index(index(**changes), datasets)
+        read_indexed_sets(index(**changes), datasets)
     assert message in str(caught.value)
 
 
 def test_the_documents_corpus(shared_data):
     folder = part_of(shared_data, "corpora/documents")
-    found = read_index(folder / "main.csv", group_column="city")
+    found = read_indexed_sets(folder / "main.csv", group_column="city")
     assert len(found.targets) == 10 and sum(counts["rows"] for counts in found.counts["sets"].values()) == 31076
     assert found.counts["documents"] == 25326 and found.counts["groups"] == 24578
     for target in found.targets:
@@ -417,7 +421,7 @@ def test_the_documents_corpus(shared_data):
     truth = dict(zip(raw["prompt"].map(normalised), raw["target"], strict=True))
     spam = [document for document in found.documents if "spam_is" in document.labels]
     assert {normalised(document.text): document.labels["spam_is"] for document in spam} == truth
-    assert len(read_index(folder / "main.csv", as_published=True).documents) == 31076
+    assert len(read_indexed_sets(folder / "main.csv", as_published=True).documents) == 31076
 
 
 # What they share

@@ -1,114 +1,146 @@
 """--task spans, chains, documents: an annotated file -> windows in which every token whose truth is known has a label."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from utils.base.errors import UserError
+from utils.data.label_rule import LabelRule
 from utils.data.preparation.annotated_report import cleaned_files, make_metadata, report, report_reading
-from utils.data.preparation.annotated_splits import draw, make_splits, targets_in_every_split
-from utils.data.preparation.annotated_tokens import chat_prompt, tokenize, tokenize_chains
-from utils.data.preparation.annotated_windows import Labelled, cut_rows, label_function, sequences_of
-from utils.data.preparation.dataset_files import check_length, report_files, write_dataset
+from utils.data.preparation.annotated_splits import draw, split_documents, targets_in_every_split
+from utils.data.preparation.annotated_tokens import Tokens, chat_prompt, tokenize, tokenize_chains
+from utils.data.preparation.annotated_windows import Labelled, cut_rows, sequences_of
+from utils.data.preparation.dataset_files import fitting_length, report_files, write_dataset
 from utils.data.preparation.flags import OF_AN_INDEX, OF_ONE_TABLE, refuse
-from utils.data.readers.annotated import ALL, choose_targets
+from utils.data.preparation.settings import AnnotatedFile, AnnotatedPreparation, TextWindows
+from utils.data.readers.annotated import ALL_TARGETS, Annotated, Collection, choose_targets
 from utils.data.readers.chains import read_chains
 from utils.data.readers.spans import read_spans
-from utils.data.readers.tables import is_index, read_index, read_table
+from utils.data.readers.tables import is_index, read_indexed_sets, read_table
 from utils.data.sequences import SPLITS
-from utils.data.tokenizer import load_tokenizer, special_frame
+from utils.data.token_labels import labels_by_rule
+from utils.data.tokenizer import Frame, Tokenizer, load_tokenizer, special_frame
 from utils.data.windows import default_overlap
 
 
-def prepare(arguments):
-    tokenizer = load_tokenizer(arguments.model_name)
+def prepare_annotated(preparation: AnnotatedPreparation) -> None:
+    """Read, split, label, cut and write, and print what was made."""
+    file, rule, seed = preparation.file, preparation.rule, preparation.seed
+    tokenizer = load_tokenizer(preparation.model_name)
     frame = special_frame(tokenizer)
-    check_length(arguments, tokenizer, frame)
-    check_overlap(arguments)
-    collection, wanted = read(arguments, tokenizer)
-    report_reading(arguments, collection.counts)
-    collection, not_drawn = draw(collection, arguments.max_texts, arguments.seed)
+    preparation = replace(preparation, windows=settled_windows(preparation, tokenizer, frame))
+    collection, wanted = read_file(file, tokenizer)
+    report_reading(file, collection.counts)
+    collection, not_drawn = draw(collection, file.max_texts, seed)
     targets = choose_targets(collection, wanted)
-    split_of = make_splits(collection, arguments.train_ratio, arguments.seed)
-    labelled = label(arguments, tokenizer, frame, collection, targets)
-    alone = arguments.onset_only and arguments.onset_negatives == "others"
-    chosen, problems = targets_in_every_split(labelled, split_of, targets, wanted, alone)
-    if wanted == ALL:
+    split_of = split_documents(collection, preparation.train_ratio, seed)
+    labelled = label_documents(collection.documents, targets, file.task, rule, tokenizer, preparation.windows)
+    chosen, problems = targets_in_every_split(labelled, split_of, targets, wanted, rule.kind == "onsets")
+    if wanted == ALL_TARGETS:
         problems += [f"{name!r} is positive in too few groups" for name in collection.targets if name not in targets]
         print("".join(f"left out: target {problem}\n" for problem in problems), end="")
-    dropped = Counter(texts_not_drawn=not_drawn)
+    dropped: Counter[str] = Counter(texts_not_drawn=not_drawn)
     labelled, split_of = keep_labelled(labelled, split_of, [targets.index(name) for name in chosen], dropped)
-    write(arguments, tokenizer, frame, collection, labelled, split_of, chosen, problems, dropped)
+
+    cleaned = cleaned_files(collection, labelled, chosen) if file.task == "documents" else {}
+    by_length = sorted(zip(labelled, split_of, strict=True), key=lambda pair: len(pair[0].tokens))  # hardly any padding
+    labelled, split_of = [item for item, _ in by_length], [split for _, split in by_length]
+    group_names = list(dict.fromkeys(item.document.group for item in labelled))
+    windows = preparation.windows
+    rows, dropped["windows_without_labels"] = cut_rows(labelled, group_names, windows.width, windows.overlap)
+    in_split = {name: [index for index, split in enumerate(split_of) if split == name] for name in SPLITS}
+    splits = {name: sequences_of(labelled, rows, own, frame, file.task != "chains") for name, own in in_split.items()}
+    metadata = make_metadata(preparation, tokenizer, frame, collection, labelled, splits, chosen)
+    metadata |= {"groups": group_names, "targets_left_out": problems, "dropped": dict(dropped)}
+    write_dataset(preparation.output_dir, splits, metadata, cleaned)
+    report(metadata)
+    report_files(preparation.output_dir, metadata["splits"], cleaned)
 
 
-def check_overlap(arguments):
-    """Set --overlap where it was not given and texts are cut into windows; refuse one that leaves no window a middle."""
-    if arguments.task == "documents":
-        arguments.overlap = None
-        return
-    width = arguments.context_length + 1
-    if arguments.overlap is None:
-        arguments.overlap = default_overlap(width)
-    if 2 * arguments.overlap >= width:
+def settled_windows(preparation: AnnotatedPreparation, tokenizer: Tokenizer, frame: Frame) -> TextWindows:
+    """Fill in the context length and the overlap that were not given. Raises UserError for those that cannot be.
+
+    Documents are truncated and have no overlap; an overlap that leaves no window a middle is refused.
+    """
+    windows = preparation.windows
+    length = fitting_length(windows.context_length, preparation.model_name, tokenizer, frame)
+    windows = replace(windows, context_length=length)
+    if preparation.task == "documents":
+        return windows
+    overlap = default_overlap(windows.width) if windows.overlap is None else windows.overlap
+    if 2 * overlap >= windows.width:
         raise UserError(
-            f"--overlap {arguments.overlap} before and after leaves nothing of windows of {width} tokens; use "
-            f"at most {(width - 1) // 2}, or a larger --context_length"
+            f"--overlap {overlap} before and after leaves nothing of windows of {windows.width} tokens; use "
+            f"at most {(windows.width - 1) // 2}, or a larger --context_length"
         )
+    return replace(windows, overlap=overlap)
 
 
-def read(arguments, tokenizer):
-    """The collection of --input, and the names of the targets that were asked for, or "all"."""
-    if arguments.task == "spans":
-        return read_spans(arguments.input, arguments.text_column, arguments.group_by), arguments.label
-    if arguments.task == "chains":
-        return read_chains(arguments.input, chat_prompt(tokenizer)), arguments.label
-    if is_index(arguments.input):
+def read_file(file: AnnotatedFile, tokenizer: Tokenizer) -> tuple[Collection, str | list[str]]:
+    """Read the file. Returns the names of the targets that were asked for too, or "all"."""
+    if file.task == "spans":
+        return read_spans(file.input, file.text_column, file.group_by), file.label
+    if file.task == "chains":
+        return read_chains(file.input, chat_prompt(tokenizer)), file.label
+    if is_index(file.input):
         refuse(
-            arguments,
-            [name for name in OF_ONE_TABLE if name in arguments.given],
-            f"the index {arguments.input}",
+            [name for name in OF_ONE_TABLE if name in file.given],
+            f"the index {file.input}",
             "the index says it of each of its sets",
         )
-        return read_index(
-            arguments.input, arguments.datasets, arguments.group_column, arguments.as_published
-        ), arguments.datasets
-    refuse(
-        arguments,
-        [name for name in OF_AN_INDEX if name in arguments.given],
-        f"{arguments.input}, which is no index,",
-        "leave it out",
-    )
+        return read_indexed_sets(file.input, file.datasets, file.group_column, file.as_published), file.datasets
+    refuse([name for name in OF_AN_INDEX if name in file.given], f"{file.input}, which is no index,", "leave it out")
     collection = read_table(
-        arguments.input,
-        arguments.text_column,
-        arguments.label_column,
-        arguments.group_column,
-        arguments.label_expression,
-        as_published=arguments.as_published,
+        file.input,
+        file.text_column,
+        file.label_column,
+        file.group_column,
+        file.label_expression,
+        as_published=file.as_published,
     )
     return collection, collection.targets
 
 
-def label(arguments, tokenizer, frame, collection, targets) -> list[Labelled]:
-    """Every document with its tokens, those that fit where it is run as one sequence, and their labels for every target."""
-    if arguments.task == "chains":
-        found = tokenize_chains(tokenizer, collection.documents, frame[0])
+def label_documents(
+    documents: Sequence[Annotated],
+    targets: Sequence[str],
+    task: str,
+    rule: LabelRule,
+    tokenizer: Tokenizer,
+    windows: TextWindows | None = None,
+) -> list[Labelled]:
+    """Tokenize every document and label its tokens for every target.
+
+    windows: where the rule is "whole", only the tokens that fit into one such window are kept; None keeps all.
+    """
+    if task == "chains":
+        found = tokenize_chains(tokenizer, documents, special_frame(tokenizer)[0])
     else:
-        found = tokenize(tokenizer, [document.text for document in collection.documents])
-    labels_of = label_function(arguments)
-    whole = arguments.task == "documents"
+        found = tokenize(tokenizer, [document.text for document in documents])
     labelled = []
-    for document, tokens in zip(collection.documents, found, strict=True):
-        excess = max(len(tokens) - arguments.context_length - 1, 0) if whole else 0
-        first = excess if whole and arguments.truncation_side == "left" else 0
-        shown = tokens.part(first, first + len(tokens) - excess)
-        labels = [labels_of(document, shown, target) for target in targets]
+    for document, tokens in zip(documents, found, strict=True):
+        shown, first = truncated(tokens, windows) if windows and rule.kind == "whole" else (tokens, 0)
+        labels = [labels_by_rule(rule, document, shown.starts, shown.ends, target) for target in targets]
         labelled.append(Labelled(document, shown, np.stack(labels), first, len(tokens)))
     return labelled
 
 
-def keep_labelled(labelled, split_of, rows, dropped):
-    """The documents that have a label of a chosen target, and their splits; rows: of the chosen targets' labels."""
+def truncated(tokens: Tokens, windows: TextWindows) -> tuple[Tokens, int]:
+    """Cut off what is too long for one window. Returns the rest, and the number of its first token."""
+    excess = max(len(tokens) - windows.width, 0)
+    first = excess if windows.truncation_side == "left" else 0
+    return tokens.part(first, first + len(tokens) - excess), first
+
+
+def keep_labelled(
+    labelled: Sequence[Labelled], split_of: Sequence[str], rows: Sequence[int], dropped: Counter[str]
+) -> tuple[list[Labelled], list[str]]:
+    """Keep the documents that have a label of a chosen target, and their splits; count the others in `dropped`.
+
+    rows: the numbers of the chosen targets among the labels.
+    """
     kept = []
     for item, split in zip(labelled, split_of, strict=True):
         item = item.of_targets(rows)
@@ -117,19 +149,3 @@ def keep_labelled(labelled, split_of, rows, dropped):
         else:
             dropped["texts_without_tokens" if not len(item.tokens) else "texts_without_labels"] += 1
     return [item for item, _ in kept], [split for _, split in kept]
-
-
-def write(arguments, tokenizer, frame, collection, labelled, split_of, targets, problems, dropped):
-    """Everything, short texts first: batches of one length are hardly padded."""
-    cleaned = cleaned_files(collection, labelled, targets) if arguments.task == "documents" else {}
-    by_length = sorted(zip(labelled, split_of, strict=True), key=lambda pair: len(pair[0].tokens))
-    labelled, split_of = zip(*by_length, strict=True)
-    group_names = list(dict.fromkeys(item.document.group for item in labelled))
-    rows, dropped["windows_without_labels"] = cut_rows(labelled, group_names, arguments)
-    in_split = {name: [index for index, split in enumerate(split_of) if split == name] for name in SPLITS}
-    splits = {name: sequences_of(labelled, rows, chosen, frame, arguments.task) for name, chosen in in_split.items()}
-    metadata = make_metadata(arguments, tokenizer, frame, collection, labelled, splits, targets)
-    metadata |= {"groups": group_names, "targets_left_out": problems, "dropped": dict(dropped)}
-    write_dataset(arguments.output_dir, splits, metadata, cleaned)
-    report(metadata)
-    report_files(arguments.output_dir, metadata["splits"], cleaned)

@@ -1,19 +1,23 @@
 """Annotated texts -> tokens that know their characters; a chain after its problem as the model would meet it."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from tokenizers import Encoding
 
 from utils.base.errors import UserError
 from utils.base.progress import Progress
+from utils.data.readers.annotated import Annotated
 from utils.data.readers.chains import plain_prompt
+from utils.data.tokenizer import Tokenizer, batches_by_size
 
-CHARACTERS_A_BATCH = 2_000_000  # offsets are Python's tuples for a moment: little enough that memory stays small
+CHARACTERS_TOGETHER = 2_000_000  # offsets are Python's tuples for a moment: little enough that memory stays small
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Of the tokens of one text: ids int32 [tokens]; starts, ends int64 [tokens], the characters of each, end exclusive."""
+    """The tokens of one text: ids int32 [tokens]; starts, ends int64 [tokens], the characters of each, end exclusive."""
 
     ids: np.ndarray
     starts: np.ndarray
@@ -22,49 +26,46 @@ class Tokens:
     def __len__(self):
         return len(self.ids)
 
-    def part(self, start, end) -> "Tokens":
+    def part(self, start: int, end: int) -> "Tokens":
+        """Return the tokens `start` to `end` - 1; their characters are still those of the whole text."""
         return Tokens(self.ids[start:end], self.starts[start:end], self.ends[start:end])
 
 
-def tokenize(tokenizer, texts) -> list[Tokens]:
-    """Each text whole, without special tokens, in batches that the library spreads over the processor's cores."""
+def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Tokens]:
+    """Tokenize each text whole, without special tokens, in batches that the library spreads over the processor's cores."""
     result = []
     with Progress("tokenize", "token") as progress:
-        for batch in batches(texts):
+        for batch in batches_by_size(texts, CHARACTERS_TOGETHER, len):
             for encoding in tokenizer.backend_tokenizer.encode_batch(batch, add_special_tokens=False):
                 result.append(as_tokens(encoding))
                 progress.update(len(result[-1]), note=f"{len(result)} of {len(texts)} texts")
     return result
 
 
-def batches(texts):
-    batch, size = [], 0
-    for text in texts:
-        batch.append(text)
-        size += len(text)
-        if size >= CHARACTERS_A_BATCH:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
-def as_tokens(encoding) -> Tokens:
+def as_tokens(encoding: Encoding) -> Tokens:
+    """Take ids and offsets out of the library's encoding."""
     offsets = np.maximum.accumulate(np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2))  # never run backwards
     return Tokens(np.array(encoding.ids, dtype=np.int32), offsets[:, 0].copy(), offsets[:, 1].copy())
 
 
-def chat_prompt(tokenizer):
-    """What stands before a chain, as a function of its problem: the tokenizer's chat template, or the bare problem."""
+def prompt_kind(tokenizer: Tokenizer) -> str:
+    """Name what `chat_prompt` puts before a chain, for the metadata."""
+    return "chat template" if tokenizer.chat_template else "plain"
+
+
+def chat_prompt(tokenizer: Tokenizer) -> Callable[[str], str]:
+    """Return a function of a problem that gives what stands before its chain: the chat template, or the bare problem."""
     if not tokenizer.chat_template:
         return plain_prompt
 
-    def prompt(problem):
+    def prompt(problem) -> str:
         from jinja2 import TemplateError
 
         try:
-            return tokenizer.apply_chat_template(
-                [{"role": "user", "content": problem}], add_generation_prompt=True, tokenize=False
+            return str(
+                tokenizer.apply_chat_template(
+                    [{"role": "user", "content": problem}], add_generation_prompt=True, tokenize=False
+                )
             )
         except (TemplateError, TypeError, ValueError) as error:
             raise UserError(
@@ -75,8 +76,8 @@ def chat_prompt(tokenizer):
     return prompt
 
 
-def tokenize_chains(tokenizer, documents, before) -> list[Tokens]:
-    """Prompt and chain of each document; before: the ids that every sequence begins with.
+def tokenize_chains(tokenizer: Tokenizer, documents: Sequence[Annotated], before: Sequence[int]) -> list[Tokens]:
+    """Tokenize prompt and chain of each document; before: the ids that every sequence begins with.
 
     With a chat template the prompt's special tokens are recognised, and those of `before` are taken off where the template
     writes them itself; the chain is tokenized by itself, since that is how the model wrote it. Without one, problem and
@@ -86,27 +87,24 @@ def tokenize_chains(tokenizer, documents, before) -> list[Tokens]:
         return tokenize(tokenizer, [document.text for document in documents])
     starts = [document.meta["chain_start"] for document in documents]
     chains = tokenize(tokenizer, [document.text[start:] for document, start in zip(documents, starts, strict=True)])
+    texts = [document.text[:start] for document, start in zip(documents, starts, strict=True)]
     backend = tokenizer.backend_tokenizer
     backend.encode_special_tokens = False
     try:
         prompts = [
             as_tokens(encoding)
-            for batch in batches([document.text[:start] for document, start in zip(documents, starts, strict=True)])
+            for batch in batches_by_size(texts, CHARACTERS_TOGETHER, len)
             for encoding in backend.encode_batch(batch, add_special_tokens=False)
         ]
     finally:
         backend.encode_special_tokens = True
-    return [
-        joined(without(prompt, before), chain, start) for prompt, chain, start in zip(prompts, chains, starts, strict=True)
-    ]
+    return [after_prompt(prompt, chain, start, before) for prompt, chain, start in zip(prompts, chains, starts, strict=True)]
 
 
-def without(prompt, before) -> Tokens:
-    doubled = bool(before) and prompt.ids[: len(before)].tolist() == list(before)
-    return prompt.part(len(before) if doubled else 0, len(prompt))
-
-
-def joined(prompt, chain, start) -> Tokens:
+def after_prompt(prompt: Tokens, chain: Tokens, start: int, before: Sequence[int]) -> Tokens:
+    """Join prompt and chain, which begins at character `start`, without the ids of `before` that the template writes too."""
+    if before and prompt.ids[: len(before)].tolist() == list(before):
+        prompt = prompt.part(len(before), len(prompt))
     return Tokens(
         np.concatenate([prompt.ids, chain.ids]),
         np.concatenate([prompt.starts, chain.starts + start]),

@@ -1,19 +1,21 @@
 """Labelled documents -> the rows of a dataset: a window once for each target that it has a label of."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from utils.data.preparation.annotated_tokens import Tokens
-from utils.data.preparation.dataset_files import assemble
+from utils.data.preparation.dataset_files import sequences_of_windows
 from utils.data.readers.annotated import Annotated
-from utils.data.token_labels import label_onsets, label_tokens, label_whole, label_within
+from utils.data.sequences import Sequences
+from utils.data.tokenizer import Frame
 from utils.data.windows import Stretch, Window, covering_windows
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """A document, its tokens as far as they are used, and int8 [targets, tokens] labels of them.
+    """A document, its tokens as far as they are used, and their labels, int8 [targets, tokens].
 
     first: the number of its first token here among its `length` tokens; not 0 where its beginning was cut off.
     """
@@ -44,41 +46,26 @@ class Labelled:
             return text
         return text[self.tokens.starts[0] :] if self.first else text[: self.tokens.ends[-1]]
 
-    def of_targets(self, rows) -> "Labelled":
+    def of_targets(self, rows: Sequence[int]) -> "Labelled":
+        """Keep the labels of these targets only; rows: their numbers."""
         return replace(self, labels=self.labels[rows])
 
 
-def label_function(arguments):
-    """What makes the labels: a function of document, tokens and target."""
-    if arguments.task == "documents":
-        return lambda document, tokens, target: label_whole(document, len(tokens), target)
-    if arguments.onset_only:
-        return lambda document, tokens, target: label_onsets(
-            document, tokens.starts, tokens.ends, target, arguments.onset_negatives
-        )
-    if arguments.within:
-        return lambda document, tokens, target: label_within(document, tokens.starts, tokens.ends, target, arguments.within)
-    return lambda document, tokens, target: label_tokens(document, tokens.starts, tokens.ends, target)
+def cut_rows(
+    labelled: Sequence[Labelled], group_names: Sequence[str], width: int, overlap: int | None
+) -> tuple[list[list[tuple[Window, int, int, int]]], int]:
+    """Cut each document into its rows (window, document, group, target).
 
+    width    text tokens of a window at most
+    overlap  as in `TextWindows`; None: each document is one window
 
-def label_rule(arguments) -> str:
-    """The name of it in the metadata."""
-    if arguments.task == "documents":
-        return "whole"
-    if arguments.onset_only:
-        return "onsets_all" if arguments.onset_negatives == "all" else "onsets"
-    return f"within {arguments.within}" if arguments.within else "tokens"
-
-
-def cut_rows(labelled, group_names, arguments) -> tuple[list[list[tuple]], int]:
-    """Of each document its rows (window, document, group, target), and how many windows have no label and were left out."""
+    Returns them, and how many windows have no label and were left out.
+    """
     group_of = {name: number for number, name in enumerate(group_names)}
-    width, without, result = arguments.context_length + 1, 0, []
+    without, result = 0, []
     for number, item in enumerate(labelled):
         size = len(item.tokens)
-        stretches = (
-            [Stretch(0, size, 0, size)] if arguments.overlap is None else covering_windows(size, width, arguments.overlap)
-        )
+        stretches = [Stretch(0, size, 0, size)] if overlap is None else covering_windows(size, width, overlap)
         rows = []
         for stretch in stretches:
             windows = windows_of(item, stretch)
@@ -88,8 +75,8 @@ def cut_rows(labelled, group_names, arguments) -> tuple[list[list[tuple]], int]:
     return result, without
 
 
-def windows_of(item, stretch) -> list[tuple[int, Window]]:
-    """(target, window) of each target that has a label among the tokens kept from this stretch."""
+def windows_of(item: Labelled, stretch: Stretch) -> list[tuple[int, Window]]:
+    """Return (target, window) of each target that has a label among the tokens kept from this stretch."""
     kept = slice(stretch.keep_from, stretch.keep_to)
     found = []
     for target in np.flatnonzero((item.labels[:, kept] >= 0).any(1)).tolist():
@@ -99,8 +86,15 @@ def windows_of(item, stretch) -> list[tuple[int, Window]]:
     return found
 
 
-def sequences_of(labelled, rows, chosen, frame, task):
-    """The Sequences of the chosen documents, with the texts that document scores and text baselines read."""
-    sequences = assemble([row for document in chosen for row in rows[document]], frame)
-    sequences.texts = [] if task == "chains" else [labelled[document].text for document in chosen]
+def sequences_of(
+    labelled: Sequence[Labelled],
+    rows: Sequence[list[tuple[Window, int, int, int]]],
+    chosen: Iterable[int],
+    frame: Frame,
+    with_texts: bool = True,
+) -> Sequences:
+    """Make the sequences of the chosen documents, with the texts that document scores and text baselines read."""
+    chosen = list(chosen)
+    sequences = sequences_of_windows([row for document in chosen for row in rows[document]], frame)
+    sequences.texts = [labelled[document].text for document in chosen] if with_texts else []
     return sequences

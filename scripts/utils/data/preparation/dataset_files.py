@@ -1,5 +1,6 @@
 """Windows -> the files of a dataset: padded sequences, what is counted of them, and everything written together."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -7,49 +8,50 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.base.files import WriteTogether, fingerprint, json_text
-from utils.data.sequences import Sequences, save_sequences
-from utils.data.tokenizer import position_limit, tokenizer_fingerprint
+from utils.data.sequences import Sequences, save_sequences, unlabelled_sequences
+from utils.data.tokenizer import Frame, Tokenizer, position_limit, tokenizer_fingerprint
+from utils.data.windows import Window
 
 LIBRARIES = ("transformers", "tokenizers", "datasets", "numpy", "torch")
 MOST_POSITIONS = 2048  # of a sequence, where nobody says how long it shall be: attention grows with the square
 
 
-def check_length(arguments, tokenizer, frame):
-    """Set --context_length where it was not given; refuse one that the model has no positions for."""
-    limit = position_limit(arguments.model_name, tokenizer)
+def fitting_length(context_length: int | None, model_name: str, tokenizer: Tokenizer, frame: Frame) -> int:
+    """Return the context length: the one given, else as long as the model takes, at most MOST_POSITIONS in all.
+
+    Raises UserError for one that the model has no positions for.
+    """
+    limit = position_limit(model_name, tokenizer)
     around = len(frame[0]) + len(frame[1])
-    if arguments.context_length is None:
-        arguments.context_length = min(limit or MOST_POSITIONS, MOST_POSITIONS) - max(around, 1) - 1
-    needed = around + arguments.context_length + 1
-    if limit and max(needed, arguments.context_length + 2) > limit:
+    if context_length is None:
+        context_length = min(limit or MOST_POSITIONS, MOST_POSITIONS) - max(around, 1) - 1
+    needed = around + context_length + 1
+    if limit and max(needed, context_length + 2) > limit:
         raise UserError(
-            f"--context_length {arguments.context_length} makes sequences of {needed} tokens, "
-            f"{arguments.model_name} has {limit} positions; use at most {limit - max(around, 1) - 1}"
+            f"--context_length {context_length} makes sequences of {needed} tokens, "
+            f"{model_name} has {limit} positions; use at most {limit - max(around, 1) - 1}"
         )
+    return context_length
 
 
-def assemble(rows, frame) -> Sequences:
-    """Rows (window, document, group, task) -> Sequences: each window inside its special tokens, padded on the right."""
-    before, after = (np.array(ids, dtype=np.int32) for ids in frame)
-    lengths = np.array([len(before) + len(row[0].ids) + len(after) for row in rows], dtype=np.int32)
-    shape = (len(rows), lengths.max())
-    input_ids, labels = np.zeros(shape, dtype=np.int32), np.full(shape, -1, dtype=np.int8)
-    for row, (window, *_) in enumerate(rows):
-        input_ids[row, : lengths[row]] = np.concatenate([before, window.ids, after])
-        labels[row, len(before) : len(before) + len(window.labels)] = window.labels
+def sequences_of_windows(rows: Sequence[tuple[Window, int, int, int]], frame: Frame) -> Sequences:
+    """Put each window of the rows (window, document, group, target) inside its special tokens, padded on the right."""
     documents, groups, tasks = (np.array([row[column] for row in rows], dtype=np.int32) for column in (1, 2, 3))
-    return Sequences(
-        input_ids,
-        lengths,
-        labels,
+    sequences = unlabelled_sequences(
+        [window.ids for window, *_ in rows],
+        frame,
         documents,
-        groups,
-        tasks,
-        starts=np.array([window.start for window, *_ in rows], dtype=np.int64),
+        np.array([window.start for window, *_ in rows], dtype=np.int64),
     )
+    before = len(frame[0])
+    for labels, (window, *_) in zip(sequences.labels, rows, strict=True):
+        labels[before : before + len(window.labels)] = window.labels
+    sequences.groups, sequences.tasks = groups, tasks
+    return sequences
 
 
-def count(sequences) -> dict[str, int]:
+def count(sequences: Sequences) -> dict[str, int]:
+    """Count what one split holds."""
     return {
         "sequences": len(sequences),
         "positives": int((sequences.labels == 1).sum()),
@@ -59,7 +61,8 @@ def count(sequences) -> dict[str, int]:
     }
 
 
-def about_tokenizer(tokenizer, frame) -> dict:
+def about_tokenizer(tokenizer: Tokenizer, frame: Frame) -> dict:
+    """What the metadata say of the tokenizer."""
     return {
         "fingerprint": tokenizer_fingerprint(tokenizer),
         "before": frame[0],
@@ -69,15 +72,24 @@ def about_tokenizer(tokenizer, frame) -> dict:
 
 
 def versions() -> dict[str, str]:
+    """Return the versions of the libraries that a dataset depends on."""
     return {name: version(name) for name in LIBRARIES}
 
 
-def dataset_fingerprint(splits) -> str:
+def dataset_fingerprint(splits: Mapping[str, Sequences]) -> str:
+    """Hash the arrays of all splits."""
     return fingerprint(*(sequences.content_hash() for sequences in splits.values()))
 
 
-def write_dataset(folder, splits, metadata, more=None):
-    """{split: Sequences} and metadata.json into `folder`, with `more` {path below it: text}: all of them or none."""
+def in_words(dropped: Mapping[str, int]) -> str:
+    """{"texts_too_short": 3, "duplicate_texts": 0} -> "3 texts too short"; "nothing" where all are 0."""
+    return ", ".join(f"{number:,} {what.replace('_', ' ')}" for what, number in dropped.items() if number) or "nothing"
+
+
+def write_dataset(
+    folder: str | Path, splits: Mapping[str, Sequences], metadata: dict, more: Mapping[str, str] | None = None
+) -> None:
+    """Write {split: Sequences} and metadata.json into `folder`, with `more` {path below it: text}: all of them or none."""
     folder = Path(folder)
     with WriteTogether() as files:
         for name, sequences in splits.items():
@@ -89,7 +101,8 @@ def write_dataset(folder, splits, metadata, more=None):
                 file.write(text.encode("utf-8"))
 
 
-def report_files(folder, counts, more=()):
+def report_files(folder: str | Path, counts: Mapping[str, Mapping], more: Iterable[str] = ()) -> None:
+    """Print which files were written and what comes next. counts: as `count` returns for each split."""
     folder = Path(folder)
     for name, numbers in counts.items():
         print(

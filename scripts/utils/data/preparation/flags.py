@@ -1,9 +1,19 @@
-"""The flags of prepare_data.py: which task reads which, and with what default."""
+"""The flags of prepare_data.py: which task reads which, with what default, and what they ask for."""
 
+from dataclasses import fields
 from os.path import expanduser
 
 from utils.base.cli.parser import number, whole_number
 from utils.base.errors import UsageError
+from utils.data.label_rule import LabelRule
+from utils.data.preparation.settings import (
+    AnnotatedFile,
+    AnnotatedPreparation,
+    PlainTexts,
+    TextWindows,
+    TokenPreparation,
+    TokenWindows,
+)
 
 TASKS = ("token", "spans", "chains", "documents")
 FROM_A_FILE = {"input": None, "context_length": None, "max_texts": None}
@@ -65,11 +75,9 @@ def add_flags(parser):
         help="use at most this many texts (default: the first 1000; with --input: all, else drawn at random)",
     )
     add_token_flags(parser.add_argument_group("--task token"))
-    add_annotated_flags(
-        parser.add_argument_group("--task spans, chains, documents"),
-        parser.add_argument_group("--task spans, chains"),
-        parser.add_argument_group("--task documents"),
-    )
+    add_annotated_flags(parser.add_argument_group("--task spans, chains, documents"))
+    add_marked_flags(parser.add_argument_group("--task spans, chains"))
+    add_document_flags(parser.add_argument_group("--task documents"))
     size = parser.add_argument_group("split and output")
     size.add_argument(
         "--train_ratio",
@@ -109,7 +117,7 @@ def add_token_flags(group):
     )
 
 
-def add_annotated_flags(annotated, marked, documents):
+def add_annotated_flags(annotated):
     annotated.add_argument(
         "--input",
         type=expanduser,
@@ -117,6 +125,9 @@ def add_annotated_flags(annotated, marked, documents):
         "dataset (its split train)",
     )
     annotated.add_argument("--text_column", help="the column or key that holds the text; tokens too (default: text)")
+
+
+def add_marked_flags(marked):
     marked.add_argument("--label", action="names", help="the target: a label, a list a,b of them, or all (default: all)")
     marked.add_argument(
         "--onset_only",
@@ -144,6 +155,9 @@ def add_annotated_flags(annotated, marked, documents):
     marked.add_argument(
         "--group_by", help="spans: the field that texts of one group share (default: needle_family, where there is one)"
     )
+
+
+def add_document_flags(documents):
     documents.add_argument("--datasets", action="names", help="tags of the index, a list a,b or all (default: all)")
     documents.add_argument("--label_column", help="one .csv: the column that holds the label (default: label)")
     documents.add_argument(
@@ -163,21 +177,53 @@ def add_annotated_flags(annotated, marked, documents):
     )
 
 
-def settle(arguments):
-    """Refuse flags that the task does not read and those that contradict each other; fill in the task's own defaults.
+def preparation_of(arguments) -> TokenPreparation | AnnotatedPreparation:
+    """What the parsed flags ask for, with the task's own defaults filled in.
 
-    Leaves in `arguments.given` the names of the flags that the user gave, of those that not every task reads.
+    Raises UsageError for flags that the task does not read, and for those that contradict each other.
     """
-    task, own = arguments.task, READ_BY[arguments.task]
-    shared_by_some = dict.fromkeys(name for flags in READ_BY.values() for name in flags)
-    arguments.given = [
-        name for name in shared_by_some if getattr(arguments, name) is not None and getattr(arguments, name) is not False
-    ]
+    task = arguments.task
+    given = flags_given(arguments)
+    check_flags(arguments, given)
+    values = vars(arguments) | {name: default for name, default in READ_BY[task].items() if name not in given}
+    for flag in LISTS:
+        if flag in READ_BY[task]:
+            values[flag] = names(values[flag], flag)
+    run = {name: values[name] for name in ("model_name", "train_ratio", "seed", "output_dir")}
+    if task == "token":
+        windows = TokenWindows(**chosen(values, TokenWindows))
+        check_token_task(values["target_token"], windows)
+        return TokenPreparation(
+            texts=PlainTexts(**chosen(values, PlainTexts)), target_token=values["target_token"], windows=windows, **run
+        )
+    own = {name: values[name] for name in READ_BY[task]}
+    tables = tuple(name for name in (*OF_ONE_TABLE, *OF_AN_INDEX) if name in given)
+    return AnnotatedPreparation(
+        file=AnnotatedFile(**{**chosen(own, AnnotatedFile), "task": task, "given": tables}),
+        rule=label_rule(task, own),
+        windows=TextWindows(**{"overlap": None, **chosen(own, TextWindows)}),
+        **run,
+    )
+
+
+def chosen(values, kind) -> dict:
+    """Those of the values that are fields of this dataclass."""
+    return {item.name: values[item.name] for item in fields(kind) if item.name in values}
+
+
+def flags_given(arguments) -> list[str]:
+    """The flags that the user gave, of those that not every task reads."""
+    of_some = dict.fromkeys(name for flags in READ_BY.values() for name in flags)
+    return [name for name in of_some if getattr(arguments, name) is not None and getattr(arguments, name) is not False]
+
+
+def check_flags(arguments, given):
+    """Refuse flags that the task does not read, and those that contradict each other. given: as `flags_given` returns."""
+    task = arguments.task
     refuse(
-        arguments,
-        [name for name in arguments.given if name not in own],
+        [name for name in given if name not in READ_BY[task]],
         f"--task {task}",
-        "give --task spans, chains or documents" if "input" in arguments.given and task == "token" else "leave it out",
+        "give --task spans, chains or documents" if "input" in given and task == "token" else "leave it out",
     )
     if task != "token" and arguments.input is None:
         raise UsageError(f"--task {task} needs --input, the annotated file")
@@ -185,13 +231,15 @@ def settle(arguments):
         raise UsageError("--within and --onset_only contradict each other: each says which tokens are positive; give one")
     if arguments.onset_negatives and not arguments.onset_only:
         raise UsageError(f"--onset_negatives {arguments.onset_negatives} means nothing without --onset_only; give both")
-    for name, default in own.items():
-        if name not in arguments.given:
-            setattr(arguments, name, default)
-    for flag in set(LISTS) & set(own):
-        setattr(arguments, flag, names(getattr(arguments, flag), flag))
-    if task == "token":
-        settle_token_task(arguments)
+
+
+def label_rule(task, values) -> LabelRule:
+    """The rule that --onset_only, --onset_negatives and --within ask for."""
+    if task == "documents":
+        return LabelRule("whole")
+    if values["onset_only"]:
+        return LabelRule("onsets_all" if values["onset_negatives"] == "all" else "onsets")
+    return LabelRule("within", values["within"]) if values["within"] else LabelRule("tokens")
 
 
 def names(text, flag) -> str | list[str]:
@@ -204,16 +252,17 @@ def names(text, flag) -> str | list[str]:
     return found
 
 
-def settle_token_task(arguments):
-    if arguments.positions == "all" and arguments.min_context > arguments.context_length:
+def check_token_task(target_token, windows):
+    if windows.positions == "all" and windows.min_context > windows.context_length:
         raise UsageError(
-            f"--min_context {arguments.min_context} leaves no token to label in windows of "
-            f"--context_length {arguments.context_length}; make it smaller"
+            f"--min_context {windows.min_context} leaves no token to label in windows of "
+            f"--context_length {windows.context_length}; make it smaller"
         )
-    if not arguments.target_token:
+    if not target_token:
         raise UsageError("--target_token is empty; give a token such as ' the'")
 
 
-def refuse(arguments, unread, reader, remedy):
+def refuse(unread, reader, remedy):
+    """Raise UsageError where there are flags that `reader` does not read."""
     if unread:
         raise UsageError(f"{reader} does not read {', '.join(f'--{name}' for name in unread)}; {remedy}")

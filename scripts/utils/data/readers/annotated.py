@@ -1,17 +1,17 @@
-"""What every reader of annotated files hands on: texts with what is known of them, in characters; no tokens, no model."""
+"""What every reader of annotated files hands on: texts and what is known of them, in characters. No tokens, no model."""
 
 import difflib
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from utils.base.errors import UserError
-from utils.data.readers.document import Document
+from utils.data.readers.document import Document, require_whole_characters
 
-ALL = "all"
+ALL_TARGETS = "all"  # in the place of a list of names
 LEAST_GROUPS = 3  # one each for train, val and test
 
 
@@ -25,8 +25,8 @@ class Annotated(Document):
     split    "train", "val" or "test" where the file decides, else None
     meta     whatever else the file says of the text, JSON-like
 
-    What a token with the characters [start, end) is for a target, the first that holds: 1 if it overlaps a span of that
-    label; 0 if it overlaps a span of another; -1 if it overlaps unknown text; 0.
+    The label of a token with the characters [start, end) for a target follows from the first of these that holds: 1 if it
+    overlaps a span of that label; 0 if it overlaps a span of another; -1 if it overlaps unknown text; else 0.
     """
 
     spans: tuple[tuple[int, int, str], ...] = ()
@@ -35,18 +35,26 @@ class Annotated(Document):
     split: str | None = None
     meta: dict = field(default_factory=dict)
 
+    @property
+    def own_text(self) -> str:
+        """The text without the prompt before it: a chain is the same chain whatever prompt a tokenizer puts there."""
+        return self.text[self.meta.get("chain_start", 0) :]
+
 
 @dataclass(frozen=True)
 class Collection:
-    """The documents of a file, the names of all targets in it (most frequent first), and what was counted on the way."""
+    """The documents of a file, the names of all targets in it (most frequent first), and what the reader counted."""
 
     documents: list[Annotated]
     targets: list[str]
     counts: dict
 
 
-def choose_targets(collection, wanted) -> list[str]:
-    """`wanted` names, or with "all" every target that can be split: positive in 3 groups, or in each split of the file."""
+def choose_targets(collection: Collection, wanted: str | list[str]) -> list[str]:
+    """Return the targets that can be split: positive in 3 groups, or in each split of the file.
+
+    wanted: names, of which each must be so, or "all". Raises UserError.
+    """
     splits = {document.split for document in collection.documents} - {None}
     positive_in = {target: set() for target in collection.targets}
     for document in collection.documents:
@@ -55,10 +63,10 @@ def choose_targets(collection, wanted) -> list[str]:
             positive_in[target].add(document.split if splits else document.group)
     needed = len(splits) or LEAST_GROUPS
     enough = [target for target in collection.targets if len(positive_in[target]) >= needed]
-    for name in [] if wanted == ALL else wanted:
+    for name in [] if wanted == ALL_TARGETS else wanted:
         if name not in positive_in:
             raise UserError(
-                f"there is no label {name!r}{nearest(name, collection.targets)}; "
+                f"there is no label {name!r}{did_you_mean(name, collection.targets)}; "
                 f"the labels are {', '.join(collection.targets)}"
             )
         if name not in enough:
@@ -68,16 +76,20 @@ def choose_targets(collection, wanted) -> list[str]:
             )
     if not enough:
         raise UserError(f"no label is positive in {needed} {'splits' if splits else 'groups'}; give more texts")
-    return enough if wanted == ALL else list(dict.fromkeys(wanted))
+    return enough if wanted == ALL_TARGETS else list(dict.fromkeys(wanted))
 
 
-def nearest(name, known) -> str:
-    found = difflib.get_close_matches(name, known, n=1)
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the part of an error message that offers the known name closest to `name`; empty where none is close."""
+    found = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 
-def describe(counts) -> str:
-    """{"rows": 1494, "duplicates_merged": 0, "groups": 12} -> "1,494 rows, 12 groups"; what is not a number is left out."""
+def counts_in_words(counts: Mapping) -> str:
+    """Say what was counted, without zeros and without what is not a number.
+
+    {"rows": 1494, "duplicates_merged": 0, "groups": 12} -> "1,494 rows, 12 groups"
+    """
     return ", ".join(
         f"{value:,} {key.replace('_', ' ')}"
         for key, value in counts.items()
@@ -85,13 +97,13 @@ def describe(counts) -> str:
     )
 
 
-def normalised(text) -> str:
-    """By which two texts are the same: letter case, kinds of space and compatibility forms do not count."""
+def normalised(text: str) -> str:
+    """Return the form in which two texts are compared: letter case, kinds of space and compatibility forms do not count."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def merge_copies(keys: Sequence[Hashable], truths: Sequence) -> tuple[list[int], dict[str, int]]:
-    """Rows to keep: the first of each key, unless rows of that key contradict each other. And what was dropped.
+    """Keep the first row of each key, unless rows of that key contradict each other; and count what was dropped.
 
     merge_copies("aabbc", [1, 1, 0, 1, 0]) -> [0, 4], {"duplicates_merged": 1, "conflicting_rows": 2}
     """
@@ -105,7 +117,7 @@ def merge_copies(keys: Sequence[Hashable], truths: Sequence) -> tuple[list[int],
 
 
 def join_by_keys(keys: Sequence[Sequence[Hashable]]) -> list[int]:
-    """The first row that each row is tied to: rows that share any key are one group, and so are their neighbours.
+    """Return the first row of each row's group: rows that share any key are one group, and so are their neighbours.
 
     join_by_keys([["a"], ["b"], ["a", "c"], ["c", "b"]]) -> [0, 0, 0, 0]
     """
@@ -124,10 +136,13 @@ def join_by_keys(keys: Sequence[Sequence[Hashable]]) -> list[int]:
     return [root(row) for row in range(len(keys))]
 
 
-def merged(intervals, text=None) -> tuple[list[list], int]:
-    """Sorted [start, end], those that overlap or touch as one, and those with only space of `text` between them where a
-    text is given; and how many overlapped."""
-    result, overlapping = [], 0
+def merge_intervals(intervals: Iterable[tuple[int, int]], text: str | None = None) -> tuple[list[list[int]], int]:
+    """Sort intervals and merge those that overlap or touch; returns [start, end] each, and how many overlapped.
+
+    text: where it is given, intervals with only space of it between them are merged too.
+    """
+    result: list[list[int]] = []
+    overlapping = 0
     for start, end in sorted(intervals):
         if result and (start <= result[-1][1] or text is not None and text[result[-1][1] : start].isspace()):
             overlapping += start < result[-1][1]
@@ -137,8 +152,8 @@ def merged(intervals, text=None) -> tuple[list[list], int]:
     return result, overlapping
 
 
-def complement(intervals, start, end) -> tuple[tuple[int, int], ...]:
-    """The parts of [start, end) that no (start, end, ...) of `intervals` covers."""
+def complement(intervals: Iterable[tuple], start: int, end: int) -> tuple[tuple[int, int], ...]:
+    """Return the parts of [start, end) that no (start, end, ...) of `intervals` covers."""
     gaps, reached = [], start
     for item in sorted(intervals):
         if item[0] > reached:
@@ -147,20 +162,21 @@ def complement(intervals, start, end) -> tuple[tuple[int, int], ...]:
     return (*gaps, (reached, end)) if reached < end else tuple(gaps)
 
 
-def by_frequency(names) -> list[str]:
+def by_frequency(names: Iterable[str]) -> list[str]:
+    """Return each name once: the most frequent first, equally frequent ones by the alphabet."""
     return [name for name, _ in sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))]
 
 
-def read_bytes(path) -> bytes:
-    """The whole file; a UserError that names --input where it cannot be read."""
+def read_bytes(path: str | Path) -> bytes:
+    """Read a whole file. Raises a UserError that names --input where it cannot be read."""
     try:
         return Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"--input {path}: {error.strerror or error}; give a file that you may read") from error
 
 
-def decode(data, path, first_line=1) -> str:
-    """UTF-8, with or without a byte order mark; the error names the line."""
+def decode(data: bytes, path: str | Path, first_line: int = 1) -> str:
+    """Decode UTF-8, with or without a byte order mark. The UserError names the line."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -170,42 +186,38 @@ def decode(data, path, first_line=1) -> str:
         ) from error
 
 
-def json_lines(path) -> Iterator[tuple[int, dict]]:
-    """(line number, row) of each line of a JSONL file; empty lines are passed over."""
+def json_lines(path: str | Path) -> Iterator[tuple[int, dict]]:
+    """Yield (line number, row) of each line of a JSONL file that is not empty."""
     for number, line in enumerate(read_bytes(path).split(b"\n"), 1):
         if line.strip():
             yield number, json_object(decode(line, path, number), f"{path}, line {number}")
 
 
-def parse_json(text, where, remedy):
+def parse_json(text: str, where: str, remedy: str) -> object:
+    """Parse JSON. The UserError says where the text stands and what to do."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: not JSON ({error}); {remedy}") from error
 
 
-def json_object(text, where) -> dict:
+def json_object(text: str, where: str) -> dict:
+    """Parse a JSON object. Raises UserError for any other JSON."""
     row = parse_json(text, where, "one JSON object a line")
     if not isinstance(row, dict):
         raise UserError(f'{where}: a JSON {type(row).__name__}, not an object such as {{"text": ...}}')
     return row
 
 
-def shown(value) -> str:
-    """For an error message: short, whatever it is."""
+def shown(value: object) -> str:
+    """Show a value in an error message, short whatever it is."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def require_text(value, where) -> str:
-    """The value, if it is text that can be written as UTF-8."""
+def require_text(value: object, where: str) -> str:
+    """Return the value if it is text that can be written as UTF-8. Raises UserError otherwise."""
     if not isinstance(value, str):
         raise UserError(f"{where} holds {type(value).__name__}, not text; mend or leave out the row")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise UserError(
-            f"{where}: {value[error.start]!r} at character {error.start} is half a surrogate pair and no text; "
-            "mend or leave out the row"
-        ) from error
+    require_whole_characters(value, where)
     return value

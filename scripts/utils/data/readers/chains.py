@@ -3,6 +3,7 @@
 import re
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from utils.base.errors import UserError
@@ -15,7 +16,7 @@ from utils.data.readers.annotated import (
     join_by_keys,
     json_lines,
     merge_copies,
-    merged,
+    merge_intervals,
     normalised,
     parse_json,
     read_bytes,
@@ -24,17 +25,27 @@ from utils.data.readers.annotated import (
 
 FIELDS = ("problem", "reasoning_chain", "annotated_chain")
 LABELS = ("initializing", "deduction", "adding-knowledge", "example-testing", "uncertainty-estimation", "backtracking")
-END = "end-section"
+END_LABEL = "end-section"
+COUNTED = (
+    "segments",
+    "unmatched_segments",
+    "unclosed_segments",
+    "empty_segments",
+    "broken_marks",
+    "stray_end_marks",
+    "uncovered_characters",
+    "characters",
+)
 MARK = re.compile(r'\["([^"\[\]\n]{1,60})("?)\]')  # the last quotation mark is missing where an answer was cut and repaired
 
 
-def plain_prompt(problem) -> str:
-    """What stands before a chain where the tokenizer has no chat template."""
+def plain_prompt(problem: str) -> str:
+    """Return what stands before a chain where the tokenizer has no chat template."""
     return f"{problem}\n\n"
 
 
-def read_chains(path, prompt=plain_prompt) -> Collection:
-    """Documents `prompt(problem) + reasoning_chain`, their labelled segments as spans, all else unknown.
+def read_chains(path: str | Path, prompt: Callable[[str], str] = plain_prompt) -> Collection:
+    """Read documents `prompt(problem) + reasoning_chain`, their labelled segments as spans, all else unknown.
 
     The file: a JSON list (or .jsonl) of {"task_id", "problem", "reasoning_chain", "annotated_chain"}. A segment is searched
     in the original chain from the end of the one before, kinds of space not counting; the space around it is not part of
@@ -48,16 +59,15 @@ def read_chains(path, prompt=plain_prompt) -> Collection:
     rows = [(name, check_row(row, where)) for name, where, row in read_rows(path)]
     if not rows:
         raise UserError(f"--input {path} holds no chains")
-    counts = Counter()
-    by_label = Counter()
+    counts: Counter[str] = Counter()
+    by_label: Counter[str] = Counter()
     documents = []
     for name, row in rows:
-        segments = find_segments(row["annotated_chain"], row["reasoning_chain"], counts)
-        if not segments:
+        if segments := find_segments(row["annotated_chain"], row["reasoning_chain"], counts):
+            by_label.update(label for _, _, label in segments)
+            documents.append(as_document(name, row, segments, prompt, counts))
+        else:
             counts["chains_without_segments"] += 1
-            continue
-        by_label.update(label for _, _, label in segments)
-        documents.append(as_document(name, row, segments, prompt, counts))
     if not documents:
         raise UserError(
             f"--input {path}: no segment of any annotated_chain was found in its reasoning_chain; segments are "
@@ -66,43 +76,28 @@ def read_chains(path, prompt=plain_prompt) -> Collection:
     kept, dropped = merge_copies(
         [normalised(document.text) for document in documents], [document.spans for document in documents]
     )
-    documents = joined([documents[row] for row in kept])
+    documents = grouped_by_problem([documents[row] for row in kept])
     labels = [label for document in documents for _, _, label in document.spans]
     if len(set(labels)) < 2:
         raise UserError(
             f"--input {path}: one class only: every segment is {labels[0]!r}, and what has no label is unknown; "
             "mark other segments too"
         )
-    return Collection(
-        documents,
-        by_frequency(labels),
-        {
-            "rows": len(rows),
-            "chains_without_segments": counts["chains_without_segments"],
-            **dropped,
-            "documents": len(documents),
-            "groups": len({document.group for document in documents}),
-            **{
-                name: counts[name]
-                for name in (
-                    "segments",
-                    "unmatched_segments",
-                    "unclosed_segments",
-                    "empty_segments",
-                    "broken_marks",
-                    "stray_end_marks",
-                    "uncovered_characters",
-                    "characters",
-                )
-            },
-            "segments_by_label": dict(by_label.most_common()),
-            "spans": dict(Counter(labels).most_common()),
-        },
-    )
+    counted = {
+        "rows": len(rows),
+        "chains_without_segments": counts["chains_without_segments"],
+        **dropped,
+        "documents": len(documents),
+        "groups": len({document.group for document in documents}),
+        **{name: counts[name] for name in COUNTED},
+        "segments_by_label": dict(by_label.most_common()),
+        "spans": dict(Counter(labels).most_common()),
+    }
+    return Collection(documents, by_frequency(labels), counted)
 
 
-def read_rows(path):
-    """(name, where it stands, row) of each chain."""
+def read_rows(path: str | Path) -> Iterator[tuple[str, str, dict]]:
+    """Yield (name, where it stands, row) of each chain."""
     if Path(path).suffix == ".jsonl":
         found = [(number, f"{path}, line {number}", row) for number, row in json_lines(path)]
     else:
@@ -116,7 +111,8 @@ def read_rows(path):
         yield str(row["task_id"]) if row.get("task_id") is not None else f"{Path(path).name}:{number}", where, row
 
 
-def check_row(row, where) -> dict:
+def check_row(row: dict, where: str) -> dict:
+    """Return the row if it holds all fields of a chain as texts. Raises UserError otherwise."""
     for name in FIELDS:
         if name not in row:
             raise UserError(f"{where}: no {name!r} (found {', '.join(row)}); a chain has {', '.join(FIELDS)}")
@@ -124,8 +120,8 @@ def check_row(row, where) -> dict:
     return row
 
 
-def find_segments(annotated, original, counts) -> list[tuple[int, int, str]]:
-    """(start, end, label) in `original` of every marked segment that is found there, in order."""
+def find_segments(annotated: str, original: str, counts: Counter) -> list[tuple[int, int, str]]:
+    """Return (start, end, label) in `original` of every marked segment that is found there, in order."""
     words = list(re.finditer(r"\S+", original))
     begins, size = [], 0  # where each word begins in the chain with single spaces
     for word in words:
@@ -149,15 +145,15 @@ def find_segments(annotated, original, counts) -> list[tuple[int, int, str]]:
     return found
 
 
-def marked_segments(annotated, original, counts) -> list[tuple[str, str]]:
-    """(label, text) of each segment, up to the next mark; a mark that the original chain itself holds is text."""
+def marked_segments(annotated: str, original: str, counts: Counter) -> list[tuple[str, str]]:
+    """Return (label, text) of each segment, up to the next mark. A mark that the original chain itself holds is text."""
     marks = [mark for mark in MARK.finditer(annotated) if mark.group() not in original]
     segments, open_label = [], False
     ends = [mark.start() for mark in marks[1:]] + [len(annotated)]
     for mark, end in zip(marks, ends, strict=False):  # without marks one end is left
         label = mark.group(1)
         counts["broken_marks"] += not mark.group(2)
-        if label == END:
+        if label == END_LABEL:
             counts["stray_end_marks"] += not open_label
             open_label = False
             continue
@@ -169,12 +165,14 @@ def marked_segments(annotated, original, counts) -> list[tuple[str, str]]:
     return segments
 
 
-def as_document(name, row, segments, prompt, counts) -> Annotated:
-    """The chain after its prompt, adjacent segments of one label merged; the prompt and what no segment covers unknown."""
+def as_document(
+    name: str, row: dict, segments: list[tuple[int, int, str]], prompt: Callable[[str], str], counts: Counter
+) -> Annotated:
+    """Put the chain after its prompt and merge adjacent segments of one label; all that no segment covers is unknown."""
     before, chain = prompt(row["problem"]), row["reasoning_chain"]
     spans = []
     for label in {label for _, _, label in segments}:
-        own, _ = merged([(start, end) for start, end, other in segments if other == label], chain)
+        own, _ = merge_intervals([(start, end) for start, end, other in segments if other == label], chain)
         spans += [(start, end, label) for start, end in own]
     gaps = complement(spans, 0, len(chain))
     counts["characters"] += sum(len(word) for word in chain.split())
@@ -187,12 +185,12 @@ def as_document(name, row, segments, prompt, counts) -> Annotated:
     )
 
 
-def joined(documents) -> list[Annotated]:
-    """The documents with their groups: chains of one problem, and copies of one chain, belong together."""
+def grouped_by_problem(documents: list[Annotated]) -> list[Annotated]:
+    """Give the documents their groups: chains of one problem, and copies of one chain, belong together."""
     keys = [
         (
             ("problem", normalised(document.meta["problem"])),
-            ("chain", normalised(document.text[document.meta["chain_start"] :])),
+            ("chain", normalised(document.own_text)),
         )
         for document in documents
     ]

@@ -1,19 +1,31 @@
-"""A file, a folder or a Hub dataset -> documents. What differs between tasks is here, and only here."""
+"""One text as every reader hands it on, and the hash by which it is known again."""
 
 from dataclasses import dataclass
 
+from utils.base.errors import UserError
 from utils.base.files import fingerprint
 
 
 @dataclass(frozen=True)
 class Document:
-    """One text. `group` is the highest unit that two documents can share (here: the book); never split apart."""
+    """One text. `group` is the highest unit that two documents can share, such as a book; a group is never split apart."""
 
     text: str
     name: str
     group: str
 
 
-def text_hash(text) -> str:
-    """By which a text is known again, whatever file or dataset it comes from."""
+def text_hash(text: str) -> str:
+    """Hash a text, so that it is known again whatever file or dataset it comes from."""
     return fingerprint(text.encode("utf-8"))
+
+
+def require_whole_characters(text: str, where: str) -> None:
+    """Raise UserError for a text with half a surrogate pair, which cannot be written as UTF-8. where begins the message."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{where}: {text[error.start]!r} at character {error.start} is half a surrogate pair and no text; "
+            "mend or leave out the row"
+        ) from error

@@ -66,11 +66,11 @@ PLAIN_PATTERN = re.compile(
 
 
 class Refused(Exception):
-    """Why an expression is not evaluated; Expression turns it into a UserError."""
+    """The reason why an expression is not evaluated. Expression turns it into a UserError."""
 
 
-def literal(node):
-    """A number, a text, True or False, or a list, tuple or set of them."""
+def literal(node: ast.expr) -> bool | int | float | str | list | tuple | set:
+    """Return a number, a text, True or False, or a list, tuple or set of them. Raises Refused for anything else."""
     match node:
         case ast.Constant(value=bool() | str() as value):
             return value
@@ -91,8 +91,8 @@ def literal(node):
     raise Refused("only literal values are allowed as arguments")
 
 
-def arguments(call, name, methods, prefix) -> dict:
-    """The literal arguments of a method call by name, their number and kinds checked."""
+def literal_arguments(call: ast.Call, name: str, methods: dict[str, dict], prefix: str) -> dict:
+    """Return the literal arguments of a method call by name. Raises Refused where their number or kinds do not fit."""
     if name not in methods:
         raise Refused(f"the method {prefix}{name} is not allowed (known are {', '.join(sorted(methods))})")
     takes = methods[name]
@@ -115,21 +115,23 @@ def arguments(call, name, methods, prefix) -> dict:
     return result
 
 
-def place(node):
-    """Of .str[...]: an index, or a slice of literal ends."""
+def index_or_slice(node: ast.expr) -> int | slice:
+    """Read what stands in the brackets of .str[...]: an index, or a slice of literal ends."""
     if isinstance(node, ast.Slice):
         return slice(*(None if part is None else whole(part) for part in (node.lower, node.upper, node.step)))
     return whole(node)
 
 
-def whole(node) -> int:
+def whole(node: ast.expr) -> int:
+    """Read a whole number. Raises Refused for anything else."""
     value = literal(node)
     if not isinstance(value, int) or isinstance(value, bool):
         raise Refused(".str[...] takes whole numbers")
     return value
 
 
-def check_pattern(pattern):
+def check_pattern(pattern: str) -> None:
+    """Raise Refused for a pattern that could need backtracking."""
     if not PLAIN_PATTERN.fullmatch(pattern):
         raise Refused(
             f"the pattern {pattern[:60]!r} has groups or repeats, which can take for ever; write alternatives as "

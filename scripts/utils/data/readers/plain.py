@@ -10,54 +10,55 @@ from pathlib import Path
 
 from utils.base.errors import UserError
 from utils.base.hub import loading
-from utils.data.readers.document import Document
+from utils.data.readers.document import Document, require_whole_characters
 
 ENDINGS = (".txt", ".jsonl", ".parquet")
 # Project Gutenberg frames each book with its licence; these lines part it from the book, in their forms since the 1990s.
-START = re.compile(
+LICENCE_START = re.compile(
     r"\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG EBOOK.{0,500}?\*\*\*|"
     r"\*END\*? ?THE SMALL PRINT!.{0,200}?\*END\*|\*END THE SMALL PRINT![^\n]*",
     re.DOTALL,
 )
-END = re.compile(
+LICENCE_END = re.compile(
     r"\*\*\* ?END OF (?:THE|THIS) PROJECT GUTENBERG EBOOK|"
     r"^End of (?:the |this )?Project Gutenberg(?:'s|’s)?\b",
     re.MULTILINE | re.IGNORECASE,
 )
 
 
-def read_texts(source, column="text", split="en", limit=None) -> Iterator[Document]:
-    """Documents of `source`, one at a time, at most `limit`, with Project Gutenberg's header and footer cut."""
+def read_texts(source: str, column: str = "text", split: str = "en", limit: int | None = None) -> Iterator[Document]:
+    """Yield the documents of `source`, at most `limit`, without Project Gutenberg's header and footer."""
     paths = local_files(source)
-    rows = read_files(paths, column) if paths else read_dataset(source, column, split)
+    rows = read_files(paths, column) if paths else stream_dataset(source, column, split)
     for name, text in islice(rows, limit):
         yield Document(without_licence(text), name, group=name)
 
 
-def read_text_file(path, column="text") -> Iterator[Document]:
-    """The documents of one local file; whatever its ending, what is not .jsonl or .parquet is plain text."""
+def read_text_file(path: str | Path, column: str = "text") -> Iterator[Document]:
+    """Yield the documents of one local file. Whatever its ending, what is not .jsonl or .parquet is plain text."""
     require_text_file(path)
     for name, text in read_files([Path(path)], column):
         yield Document(without_licence(text), name, group=name)
 
 
-def require_text_file(path):
+def require_text_file(path: str | Path) -> None:
+    """Raise UserError where --text_file is not a file."""
     if not os.path.isfile(path):
         problem = "is a folder; give a file" if os.path.isdir(path) else "does not exist; check the path"
         raise UserError(f"--text_file {path} {problem}")
 
 
-def without_licence(text) -> str:
-    """The book without Project Gutenberg's header and footer; any other text as it is."""
-    if start := START.search(text):
+def without_licence(text: str) -> str:
+    """Cut Project Gutenberg's header and footer off a book; any other text stays as it is."""
+    if start := LICENCE_START.search(text):
         text = text[start.end() :]
-    if end := END.search(text):
+    if end := LICENCE_END.search(text):
         text = text[: end.start()]
     return text
 
 
-def local_files(source) -> list[Path]:
-    """The text files that `source` names: one file, a glob pattern, or a folder of them; [] for a dataset."""
+def local_files(source: str) -> list[Path]:
+    """List the text files that `source` names: one file, a glob pattern, or a folder of them. [] for a dataset."""
     path = Path(source).expanduser()
     if path.is_dir():
         card = path / "README.md"
@@ -77,7 +78,8 @@ def local_files(source) -> list[Path]:
     return []
 
 
-def read_files(paths, column) -> Iterator[tuple[str, str]]:
+def read_files(paths: list[Path], column: str) -> Iterator[tuple[str, str]]:
+    """Yield (name, text) of each text of these files; names are paths below the folder that all of them share."""
     readers = {".txt": read_txt, ".jsonl": read_jsonl, ".parquet": read_parquet}
     common = Path(os.path.commonpath([path.parent for path in paths]))  # one/text.txt and other/text.txt are two texts
     for path in paths:
@@ -92,11 +94,13 @@ def read_files(paths, column) -> Iterator[tuple[str, str]]:
             raise UserError(f"cannot read {path}: {error.strerror or error}; give files that you may read") from error
 
 
-def read_txt(path, name, _column):
+def read_txt(path: Path, name: str, _column: str) -> Iterator[tuple[str, str]]:
+    """Yield the whole file as one text."""
     yield name, path.read_bytes().decode("utf-8-sig")
 
 
-def read_jsonl(path, name, column):
+def read_jsonl(path: Path, name: str, column: str) -> Iterator[tuple[str, str]]:
+    """Yield one text a line."""
     with open(path, "rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -109,10 +113,11 @@ def read_jsonl(path, name, column):
                 ) from error
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number}: not JSON ({error}); one JSON object a line") from error
-            yield name_of(row, f"{name}:{number}"), text_of(row, column, f"{path}, line {number}")
+            yield row_name(row, f"{name}:{number}"), row_text(row, column, f"{path}, line {number}")
 
 
-def read_parquet(path, name, column):
+def read_parquet(path: Path, name: str, column: str) -> Iterator[tuple[str, str]]:
+    """Yield one text a row, a row at a time."""
     import pyarrow
     import pyarrow.parquet
 
@@ -127,15 +132,15 @@ def read_parquet(path, name, column):
         for batch in file.iter_batches(batch_size=1, columns=[name for name in ("id", column) if name in names]):
             for row in batch.to_pylist():
                 number += 1
-                yield name_of(row, f"{name}:{number}"), text_of(row, column, f"{path}, row {number}")
+                yield row_name(row, f"{name}:{number}"), row_text(row, column, f"{path}, row {number}")
     except (pyarrow.ArrowException, OSError) as error:
         if getattr(error, "errno", None):  # the system's word, not pyarrow's
             raise
         raise UserError(f"{path} is damaged or not a parquet file: {error}; download or make it again") from error
 
 
-def read_dataset(name, column, split):
-    """A dataset of the Hub, or a folder laid out like one: streamed, so that nothing is fetched that is not read."""
+def stream_dataset(name: str, column: str, split: str) -> Iterator[tuple[str, str]]:
+    """Yield the texts of a Hub dataset, or of a folder laid out like one, streamed: nothing is fetched that is not read."""
     with loading("dataset", name, "--dataset"):
         import datasets
 
@@ -158,16 +163,18 @@ def read_dataset(name, column, split):
     number = 0
     while first is not None:
         number += 1
-        yield name_of(first, f"{split}:{number}"), text_of(first, column, f"--dataset {name}, row {number}")
+        yield row_name(first, f"{split}:{number}"), row_text(first, column, f"--dataset {name}, row {number}")
         with loading("dataset", name, "--dataset"):
             first = next(rows, None)
 
 
-def name_of(row, otherwise) -> str:
+def row_name(row: object, otherwise: str) -> str:
+    """Return the row's own id, or `otherwise` where it has none."""
     return str(row["id"]) if isinstance(row, dict) and row.get("id") is not None else otherwise
 
 
-def text_of(row, column, where) -> str:
+def row_text(row: object, column: str, where: str) -> str:
+    """Return the text in one column of a row. The UserError says where the row stands."""
     if not isinstance(row, dict) or column not in row:
         columns = ", ".join(row) if isinstance(row, dict) else type(row).__name__
         raise UserError(f"{where}: no column {column!r} (found {columns}); choose one with --text_column")
@@ -175,11 +182,5 @@ def text_of(row, column, where) -> str:
         raise UserError(
             f"{where}: column {column!r} holds {type(row[column]).__name__}, not text; choose another with --text_column"
         )
-    try:
-        row[column].encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise UserError(
-            f"{where}: {error.object[error.start]!r} at character {error.start} is half a surrogate pair and "
-            "no text; repair or leave out the row"
-        ) from error
+    require_whole_characters(row[column], where)
     return row[column]

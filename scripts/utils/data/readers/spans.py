@@ -11,11 +11,12 @@ from utils.data.readers.annotated import (
     by_frequency,
     json_lines,
     merge_copies,
-    merged,
+    merge_intervals,
     normalised,
     require_text,
     shown,
 )
+from utils.data.tokenizer import JOINERS
 
 SPANS, NEEDLE, FAMILY = "spans", "needle_char_span", "needle_family"
 NEEDLE_LABEL, PLAIN_LABEL = "needle", "span"  # of spans that the file does not label
@@ -28,12 +29,11 @@ SPLIT_NAMES = {
     "dev": "val",
     "test": "test",
 }
-JOINERS = "\u200c\u200d"  # zero-width joiners: what stands on both sides is one character to the eye
 SKIN_TONES = {chr(code) for code in range(0x1F3FB, 0x1F400)}
 
 
-def read_spans(path, text_column="text", group_by=None) -> Collection:
-    """Documents whose spans are positive and all else negative.
+def read_spans(path: str | Path, text_column: str = "text", group_by: str | None = None) -> Collection:
+    """Read documents whose spans are positive and all else negative.
 
     A row: {"text": ..., "spans": [[start, end], [start, end, label], ...]} or {"text": ..., "needle_char_span": [start,
     end] or null}, and where given "id", "split", and the field `group_by` names (by default needle_family where there is
@@ -60,7 +60,7 @@ def read_spans(path, text_column="text", group_by=None) -> Collection:
     )
     documents = [documents[row] for row in kept]
     check_groups(documents, group_by, path)
-    require_both_classes(documents, path)
+    require_positives_and_negatives(documents, path)
     labels = [label for document in documents for _, _, label in document.spans]
     return Collection(
         documents,
@@ -82,7 +82,8 @@ def read_spans(path, text_column="text", group_by=None) -> Collection:
     )
 
 
-def span_field(rows, path) -> str:
+def span_field(rows: list[tuple[int, dict]], path: str | Path) -> str:
+    """Return the field that holds the spans. Raises UserError where no row has one."""
     for key in (SPANS, NEEDLE):
         if any(key in row for _, row in rows):
             return key
@@ -92,7 +93,8 @@ def span_field(rows, path) -> str:
     )
 
 
-def group_field(rows, group_by, path) -> str | None:
+def group_field(rows: list[tuple[int, dict]], group_by: str | None, path: str | Path) -> str | None:
+    """Return the field that texts of one group share: the one asked for, or needle_family where there is one."""
     fields = dict.fromkeys(key for _, row in rows for key in row)
     if group_by is None:
         return FAMILY if FAMILY in fields else None
@@ -101,8 +103,10 @@ def group_field(rows, group_by, path) -> str | None:
     return group_by
 
 
-def read_row(path, number, row, key, text_column, group_by, counts) -> Annotated | None:
-    """The document of one row, or None for a text that is empty."""
+def read_row(
+    path: str | Path, number: int, row: dict, key: str, text_column: str, group_by: str | None, counts: Counter
+) -> Annotated | None:
+    """Make the document of one row, or None for a text that is empty. key: the field that holds the spans."""
     where = f"{path}, line {number}"
     if text_column not in row:
         raise UserError(f"{where}: no {text_column!r} (found {', '.join(row)}); choose one with --text_column")
@@ -127,8 +131,8 @@ def read_row(path, number, row, key, text_column, group_by, counts) -> Annotated
     )
 
 
-def given_spans(row, where) -> list[tuple]:
-    """(start, end, label) as they stand in the row, their kinds checked."""
+def given_spans(row: dict, where: str) -> list[tuple]:
+    """Return (start, end, label) of each span as it stands in the row, its form checked."""
     spans = row[SPANS] if row[SPANS] is not None else []
     if not isinstance(spans, list):
         raise UserError(f"{where}: {SPANS!r} holds {type(spans).__name__}, not a list of [start, end, label]")
@@ -143,8 +147,8 @@ def given_spans(row, where) -> list[tuple]:
     return result
 
 
-def needle_span(row, text, where) -> list[tuple]:
-    """The needle of the row, in agreement with needle_present and needle_text where they stand there."""
+def needle_span(row: dict, text: str, where: str) -> list[tuple]:
+    """Return the span of the row's needle, if any. Raises UserError where needle_present or needle_text contradict it."""
     span = row[NEEDLE]
     if row.get("needle_present") is not None and bool(row["needle_present"]) != (span is not None):
         raise UserError(f"{where}: needle_present is {row['needle_present']} but {NEEDLE} is {shown(span)}; mend one")
@@ -162,7 +166,8 @@ def needle_span(row, text, where) -> list[tuple]:
     return [(*span, NEEDLE_LABEL)]
 
 
-def other_units(text, span, needle) -> str:
+def other_units(text: str, span: list[int], needle: object) -> str:
+    """Say in which other units, bytes or UTF-16 units, the offsets would fit the needle; empty where in none."""
     for encoding, width, unit in (("utf-8", 1, "UTF-8 bytes"), ("utf-16-le", 2, "UTF-16 units")):
         part = text.encode(encoding)[width * span[0] : width * span[1]]
         if isinstance(needle, str) and part == needle.encode(encoding, "surrogatepass"):
@@ -170,8 +175,8 @@ def other_units(text, span, needle) -> str:
     return ""
 
 
-def clean_spans(given, text, where, counts) -> tuple[tuple[int, int, str], ...]:
-    """Checked, without empty ones, those of one label that overlap or touch merged, sorted."""
+def clean_spans(given: list[tuple], text: str, where: str, counts: Counter) -> tuple[tuple[int, int, str], ...]:
+    """Check and sort the spans, drop empty ones, and merge those of one label that overlap or touch."""
     of_label = {}
     for start, end, label in given:
         check_offsets(start, end, text, where)
@@ -182,14 +187,15 @@ def clean_spans(given, text, where, counts) -> tuple[tuple[int, int, str], ...]:
         of_label.setdefault(label, []).append((start, end))
     spans = []
     for label, own in of_label.items():
-        joined, overlapping = merged(own)
+        joined, overlapping = merge_intervals(own)
         counts["overlapping_spans"] += overlapping
         spans += [(start, end, label) for start, end in joined]
     return tuple(sorted(spans))
 
 
-def check_offsets(start, end, text, where):
-    if not all(isinstance(value, int) and not isinstance(value, bool) for value in (start, end)):
+def check_offsets(start: object, end: object, text: str, where: str) -> None:
+    """Raise UserError for offsets that are not two places of the text in order."""
+    if not (isinstance(start, int) and isinstance(end, int)) or isinstance(start, bool) or isinstance(end, bool):
         raise UserError(f"{where}: span [{shown(start)}, {shown(end)}]: offsets are whole numbers")
     if 0 <= start <= end <= len(text):
         return
@@ -205,7 +211,7 @@ def check_offsets(start, end, text, where):
     raise UserError(f"{where}: span [{shown(start)}, {shown(end)}] {problem}{units}; mend or leave out the row")
 
 
-def cuts_character(text, position) -> bool:
+def cuts_character(text: str, position: int) -> bool:
     """Does `position` part a character from what belongs to it: accents, variation selectors, joined emoji?"""
     if not 0 < position < len(text):
         return False
@@ -217,7 +223,8 @@ def cuts_character(text, position) -> bool:
     )
 
 
-def split_name(value, where) -> str | None:
+def split_name(value: object, where: str) -> str | None:
+    """Return train, val or test for any of the names that files give them; None where the row has no split."""
     if value is None:
         return None
     name = SPLIT_NAMES.get(str(value).strip().lower())
@@ -226,14 +233,15 @@ def split_name(value, where) -> str | None:
     return name
 
 
-def check_splits(documents, rows, path):
+def check_splits(documents: list[Annotated], rows: int, path: str | Path) -> None:
+    """Raise UserError where some of the `rows` rows have a split and others have none."""
     without = sum(document.split is None for document in documents)
     if 0 < without < rows:
         raise UserError(f"--input {path}: {without} of {rows} rows have no split; give all rows one, or none")
 
 
-def check_groups(documents, group_by, path):
-    """No group in two of the file's splits."""
+def check_groups(documents: list[Annotated], group_by: str | None, path: str | Path) -> None:
+    """Raise UserError where a group stands in two of the file's splits."""
     split_of = {}
     for document in documents:
         other = split_of.setdefault(document.group, document.split)
@@ -244,11 +252,13 @@ def check_groups(documents, group_by, path):
             )
 
 
-def marked_texts(document) -> list:
+def marked_texts(document: Annotated) -> list[tuple[str, str]]:
+    """Return (label, text) of each span, by which copies of a text agree or contradict each other."""
     return sorted((label, normalised(document.text[start:end])) for start, end, label in document.spans)
 
 
-def require_both_classes(documents, path):
+def require_positives_and_negatives(documents: list[Annotated], path: str | Path) -> None:
+    """Raise UserError where no text has a span, or where spans cover all of every text."""
     if not any(document.spans for document in documents):
         raise UserError(f"--input {path}: none of the {len(documents)} texts has a span: one class only, nothing to find")
     for document in documents:

@@ -1,28 +1,24 @@
 """Whole texts with a label: an index of CSV sets, one CSV, or a dataset of the Hub."""
 
-import io
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-
-import pandas as pd
 
 from utils.base.errors import UserError
 from utils.base.files import csv_text
-from utils.base.hub import loading
 from utils.data.readers.annotated import (
-    ALL,
+    ALL_TARGETS,
     Annotated,
     Collection,
     decode,
+    did_you_mean,
     join_by_keys,
     merge_copies,
-    nearest,
     normalised,
     read_bytes,
-    shown,
 )
 from utils.data.readers.expressions import Expression
+from utils.data.readers.table_rows import TextSet, UsableRows, load_split, read_csv_table, usable_rows
 
 SOURCE, TAG, SAVE_NAME, KIND = "source", "tag", "save_name", "Data type"
 TEXT_FROM, LABEL_FROM = "Probe from", "Probe to"
@@ -32,44 +28,23 @@ BINARY = "Binary Classification"
 RAW = "raw"  # the folder beside the index that holds its sources
 
 
-@dataclass(frozen=True)
-class TextSet:
-    """Where one target's texts and labels come from. `where` begins its error messages."""
-
-    tag: str
-    source: str
-    text_column: str
-    label_column: str
-    text_expression: Expression
-    label_expression: Expression
-    where: str
-    save_name: str
-
-
-@dataclass
-class Rows:
-    """The usable rows of one set: parallel lists. groups: (column, normalised value) or None; the header is row 1."""
-
-    tag: str
-    texts: list[str]
-    labels: list[int]
-    groups: list[tuple[str, str] | None]
-    numbers: list[int]
-    counts: dict = field(default_factory=dict)
-
-
-def is_index(path) -> bool:
+def is_index(path: str | Path) -> bool:
     """Does this CSV list sets, rather than texts?"""
     header = decode(read_bytes(path).split(b"\n", 1)[0], path) if Path(path).is_file() else ""
     return TEXT_EXPRESSION in header and LABEL_EXPRESSION in header
 
 
-def read_index(path, datasets=ALL, group_column=None, as_published=False) -> Collection:
-    """The sets of an index CSV, each a target named by its tag; sources lie in `raw/` beside it, or beside it.
+def read_indexed_sets(
+    path: str | Path, datasets: str | list[str] = ALL_TARGETS, group_column: str | None = None, as_published: bool = False
+) -> Collection:
+    """Read the sets of an index CSV, each a target named by its tag. Their sources lie in `raw/` beside it, or beside it.
 
-    datasets: tags, or "all": every row of the type Binary Classification. group_column: rows with the same value there are
-    one group, in the sets that have such a column. as_published: keep copies and contradictions, every row a group of its
-    own, to measure what leakage buys; never for a result. See `collect` for counts.
+    datasets      tags, or "all": every row of the type Binary Classification
+    group_column  rows with the same value there are one group, in the sets that have such a column
+    as_published  keep copies and contradictions, every row a group of its own, to measure what leakage buys; never for a
+                  result
+
+    See `collect` for counts.
     """
     table = read_csv_table(path)
     if lacking := [name for name in INDEX_COLUMNS if name not in table]:
@@ -88,79 +63,85 @@ def read_index(path, datasets=ALL, group_column=None, as_published=False) -> Col
     ]
     require_group_column(found, group_column)
     collection = collect(found, as_published)
-    collection.counts["sets_of_another_type"] = len(entries) - len(chosen) if datasets == ALL else 0
+    collection.counts["sets_of_another_type"] = len(entries) - len(chosen) if datasets == ALL_TARGETS else 0
     collection.counts["save_names"] = {item.tag: item.save_name for item in sets}
     return collection
 
 
 def read_table(
-    source,
-    text_column="text",
-    label_column="label",
-    group_column=None,
-    label_expression="col",
-    name=None,
-    split="train",
-    as_published=False,
+    source: str | Path,
+    text_column: str = "text",
+    label_column: str = "label",
+    group_column: str | None = None,
+    label_expression: str = "col",
+    split: str = "train",
+    as_published: bool = False,
 ) -> Collection:
-    """One set: a CSV file, or a dataset of the Hub (or a folder laid out like one), of which `split` is read.
+    """Read one set, whose target is named by its label column: a CSV file, or one split of a Hub dataset.
 
-    label_expression says which labels are positive; `col` itself will do where they are 0 and 1. name: of the target,
-    by default the label column.
+    source            the file, the dataset, or a folder laid out like a dataset
+    label_expression  which labels are positive; `col` itself will do where they are 0 and 1
+    split             of a dataset
+    as_published      as for `read_indexed_sets`
     """
-    name = name or label_column
     item = TextSet(
-        name,
+        label_column,
         str(source),
         text_column,
         label_column,
         Expression("col", "--text_column"),
         Expression(label_expression, "--label_expression"),
         f"--input {source}",
-        f"{name}.csv",
+        f"{label_column}.csv",
     )
     local = Path(source).is_file()
-    table = read_csv_table(source, (text_column, group_column)) if local else read_dataset(str(source), split)
+    table = read_csv_table(source, (text_column, group_column)) if local else load_split(str(source), split)
     found = [usable_rows(item, table, group_column)]
     require_group_column(found, group_column)
     return collect(found, as_published)
 
 
-def choose_sets(entries, datasets, path) -> list[tuple[int, dict]]:
-    if datasets == ALL:
+def choose_sets(entries: dict[str, tuple[int, dict]], datasets: str | list[str], path: str | Path) -> list[tuple[int, dict]]:
+    """Return (row number, row) of the sets asked for. Raises UserError for one that is not there or not binary."""
+    if datasets == ALL_TARGETS:
         chosen = [entry for entry in entries.values() if is_binary(entry[1])]
         if not chosen:
             raise UserError(f"--input {path} lists no set of the type {BINARY}")
         return chosen
     for tag in datasets:
         if tag not in entries:
-            raise UserError(f"--datasets {tag}: {path} has no such tag{nearest(tag, entries)}; it has {', '.join(entries)}")
+            raise UserError(
+                f"--datasets {tag}: {path} has no such tag{did_you_mean(tag, entries)}; it has {', '.join(entries)}"
+            )
         if not is_binary(entries[tag][1]):
             raise UserError(f"--datasets {tag} is {entries[tag][1][KIND]!r} in {path}; only {BINARY} can be probed")
     return [entries[tag] for tag in dict.fromkeys(datasets)]
 
 
-def is_binary(row) -> bool:
+def is_binary(row: dict) -> bool:
+    """Does this row of an index list a set of two classes?"""
     return row.get(KIND, "") in ("", BINARY)
 
 
-def text_set(path, number, row) -> TextSet:
-    expressions = [
+def text_set(path: Path, number: int, row: dict) -> TextSet:
+    """Read one row of an index."""
+    of_texts, of_labels = (
         Expression(row[name] or "col", f"{path}, row {number}, {name!r}") for name in (TEXT_EXPRESSION, LABEL_EXPRESSION)
-    ]
+    )
     return TextSet(
         row[TAG],
         row[SOURCE],
         row[TEXT_FROM],
         row[LABEL_FROM],
-        *expressions,
+        of_texts,
+        of_labels,
         f"{path}, row {number}",
         row.get(SAVE_NAME) or f"{row[TAG]}.csv",
     )
 
 
-def source_path(index, item) -> Path:
-    """The source in raw/ beside the index, or beside it; never outside of that folder."""
+def source_path(index: Path, item: TextSet) -> Path:
+    """Find a set's source in raw/ beside the index, or beside it; never outside of that folder."""
     relative = Path(item.source)
     if not item.source or relative.is_absolute() or ".." in relative.parts:
         raise UserError(f"{item.where}: source {item.source!r} is not a file name below {index.parent}; mend the index")
@@ -171,117 +152,20 @@ def source_path(index, item) -> Path:
     return found
 
 
-def read_csv_table(path, text_columns=()) -> pd.DataFrame:
-    """A CSV as it stands: only an empty cell is missing ("NA" is a text); `text_columns` are never read as numbers."""
-    text = decode(read_bytes(path), path)
-    try:
-        table = pd.read_csv(
-            io.StringIO(text),
-            keep_default_na=False,
-            na_values=[""],
-            low_memory=False,
-            dtype={name: str for name in text_columns if name},
-        )
-    except ValueError as error:  # pandas' own errors are of this kind
-        raise UserError(f"{path} is no CSV table ({error}); give one with a header and as many cells in each row") from error
-    if not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus first cells for names of rows
-        raise UserError(f"{path}: its rows have more cells than its header; put texts with commas into quotation marks")
-    return table
-
-
-def read_dataset(name, split) -> pd.DataFrame:
-    """One split of a dataset of the Hub, or of a folder laid out like one."""
-    with loading("dataset", name, "--input"):
-        import datasets
-
-        known = datasets.get_dataset_split_names(name)
-        if split not in known:
-            raise UserError(f"--input {name} has no split {split!r}; it has {', '.join(map(str, known))}")
-        return datasets.load_dataset(name, split=split).to_pandas()
-
-
-def usable_rows(item, table, group_column) -> Rows:
-    """The rows that have a text and a label, both as their expressions give them."""
-    for name, flag in ((item.text_column, "text"), (item.label_column, "label")):
-        if name not in table:
-            raise UserError(
-                f"{item.where}: {item.source} has no {flag} column {name!r}{nearest(name, table.columns)}; it "
-                f"has {', '.join(map(str, table.columns))}"
-            )
-    counts = {"rows": len(table)}
-    texts = extracted_texts(item, table[item.text_column])
-    empty = texts.isna() | (texts.str.strip() == "")
-    missing = table[item.label_column].isna() & ~empty & (not item.label_expression.uses_missing)
-    counts |= {"empty_texts": int(empty.sum()), "missing_labels": int(missing.sum())}
-    usable = table[~empty & ~missing]
-    if usable.empty:
-        raise UserError(f"{item.where}: no row of {item.source} has a text and a label")
-    labels = extracted_labels(item, usable[item.label_column])
-    groups = [None] * len(usable)
-    if group_column in table:
-        groups = [
-            None if value != value or value is None else (group_column, normalised(str(value)))
-            for value in usable[group_column]
-        ]
-    spare = [
-        str(name)
-        for name in table
-        if name not in (item.text_column, item.label_column, group_column)
-        and pd.api.types.infer_dtype(table[name], skipna=True) == "string"
-    ]
-    counts["unused_text_columns"] = spare
-    return Rows(item.tag, texts[usable.index].tolist(), labels, groups, (usable.index + 2).tolist(), counts)
-
-
-def extracted_texts(item, column) -> pd.Series:
-    texts = item.text_expression.of(column)
-    wrong = next((value for value in texts if not isinstance(value, str) and value == value and value is not None), None)
-    if wrong is not None:
-        raise UserError(
-            f"{item.where}: the texts, {item.text_expression.text!r} of {item.text_column!r}, hold {wrong!r}; "
-            "choose a column of texts"
-        )
-    return texts
-
-
-def extracted_labels(item, column) -> list[int]:
-    """0 or 1 a row. Anything else is an error: which label counts as 1 is the user's to say."""
-    values = item.label_expression.of(column)
-    found = distinct(values)
-    expression = f"{item.label_expression.text!r} of {item.label_column!r}"
-    if not set(map(type, found)) <= {bool, int, float} or not set(found) <= {0, 1}:
-        some = ", ".join(map(shown, found[:5])) + (", ..." if len(found) > 5 else "")
-        raise UserError(
-            f"{item.where}: the labels, {expression}, are {some}, not 0 and 1; say which are 1 with an "
-            f"expression such as col == {shown(found[0])}"
-        )
-    if len(found) < 2:
-        there = ", ".join(map(shown, distinct(column)[:5]))
-        raise UserError(
-            f"{item.where}: one class only: the labels, {expression}, are all {int(found[0])}; the column holds "
-            f"{there}; mend the expression or give both classes"
-        )
-    return values.astype(int).tolist()
-
-
-def distinct(values) -> list:
-    """The different values of a column in the order of their coming, lists among them too."""
-    return list({repr(value): value for value in values.tolist()}.values())
-
-
-def require_group_column(found, group_column):
+def require_group_column(found: list[UsableRows], group_column: str | None) -> None:
+    """Raise UserError where --group_column has no value in any of the sets."""
     if group_column and not any(any(rows.groups) for rows in found):
         spare = dict.fromkeys(name for rows in found for name in rows.counts["unused_text_columns"])
         raise UserError(
-            f"--group_column {group_column}: no chosen set has a value there{nearest(group_column, spare)}; "
+            f"--group_column {group_column}: no chosen set has a value there{did_you_mean(group_column, spare)}; "
             f"other columns of text: {', '.join(spare) or 'none'}"
         )
 
 
-def collect(found, as_published=False) -> Collection:
-    """One document a text, with the label of every set that holds it.
+def collect(found: list[UsableRows], as_published: bool = False) -> Collection:
+    """Make one document of each text, with the label of every set that holds it.
 
-    Within a set, copies of a text (letter case and spaces aside) are merged and those with contradicting labels dropped;
+    Within a set, copies of a text (letter case and spaces aside) are merged, and those with contradicting labels dropped;
     the same text in two sets is one document with two labels. Documents that share a text or a group value, in whatever
     set, are one group.
 
@@ -314,17 +198,18 @@ def collect(found, as_published=False) -> Collection:
     return Collection(documents, [rows.tag for rows in found], table_counts(documents, found))
 
 
-def named_groups(documents, keys) -> list[Annotated]:
-    """Each group goes by its first document's group value, or by that document's name."""
-    joined = join_by_keys([sorted(own) for own in keys])
+def named_groups(documents: list[Annotated], keys: list[set[tuple[str, str]]]) -> list[Annotated]:
+    """Name each group by its first document's group value, or by that document's name. keys: what joins documents."""
+    first_of = join_by_keys([sorted(own) for own in keys])
     values = [min((f"{column}={value}" for column, value in own if column != "text"), default=None) for own in keys]
     return [
         replace(document, group=values[first] or documents[first].name)
-        for document, first in zip(documents, joined, strict=True)
+        for document, first in zip(documents, first_of, strict=True)
     ]
 
 
-def table_counts(documents, found) -> dict:
+def table_counts(documents: list[Annotated], found: list[UsableRows]) -> dict:
+    """Count documents and groups, in all and by set; see `collect`."""
     sizes = Counter(document.group for document in documents)
     for rows in found:
         own = [document for document in documents if rows.tag in document.labels]
@@ -342,8 +227,8 @@ def table_counts(documents, found) -> dict:
     }
 
 
-def cleaned_csv(collection, target, lengths) -> str:
-    """The documents of one target as `prompt,prompt_len,target`; lengths: tokens of each document of the collection."""
+def cleaned_csv(collection: Collection, target: str, lengths: list[int]) -> str:
+    """Write the documents of one target as `prompt,prompt_len,target`; lengths: tokens of each document."""
     rows = [
         {"prompt": document.text, "prompt_len": int(length), "target": document.labels[target]}
         for document, length in zip(collection.documents, lengths, strict=True)

@@ -1,0 +1,133 @@
+"""What one run of prepare_data is asked to do: which texts it reads, how it labels and cuts them, where it writes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from utils.data.label_rule import LabelRule
+
+RECORDED = {  # {task: what the metadata say of its file, in this order}
+    "spans": ("input", "max_texts", "label", "text_column", "group_by"),
+    "chains": ("input", "max_texts", "label"),
+    "documents": (
+        "input",
+        "max_texts",
+        "datasets",
+        "text_column",
+        "label_column",
+        "group_column",
+        "label_expression",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class PlainTexts:
+    """The texts of --task token: a Hub dataset or local files (`dataset`); `language` is the dataset's split."""
+
+    dataset: str
+    text_column: str
+    language: str
+    max_texts: int | None
+
+
+@dataclass(frozen=True)
+class AnnotatedFile:
+    """The annotated file of --task spans, chains or documents, and what its reader is told.
+
+    label, datasets  the targets that are asked for: names, or "all"; datasets: tags of an index
+    given            the flags that the user gave, of those that only an index or only a single table has a use for
+    """
+
+    task: str
+    input: str
+    max_texts: int | None = None
+    label: str | list[str] = "all"
+    text_column: str = "text"
+    group_by: str | None = None
+    datasets: str | list[str] = "all"
+    label_column: str = "label"
+    group_column: str | None = None
+    label_expression: str = "col"
+    as_published: bool = False
+    given: tuple[str, ...] = ()
+
+    @classmethod
+    def from_metadata(cls, task: str, source: Mapping) -> "AnnotatedFile":
+        """The file that a dataset was made from, read again with the same flags. source: the metadata's "source"."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{"task": task, **{name: value for name, value in source.items() if name in known}})
+
+
+@dataclass(frozen=True)
+class TokenWindows:
+    """How --task token cuts running text into windows of `context_length` + 1 tokens.
+
+    positions             "sampled": a window ends at each drawn token; "all": windows tile the text
+    min_context           with positions "all": text tokens before the first labelled one of a window
+    max_chunks_per_class  windows of each class, all splits together
+    """
+
+    context_length: int
+    positions: Literal["sampled", "all"]
+    min_context: int
+    max_chunks_per_class: int
+
+    @property
+    def width(self) -> int:
+        return self.context_length + 1
+
+
+@dataclass(frozen=True)
+class TextWindows:
+    """How an annotated text is cut into windows of at most `context_length` + 1 tokens.
+
+    context_length   None: as many as the model takes (`dataset_files.fitting_length`)
+    overlap          tokens that each token has before and after it in its window; None: texts are truncated instead
+    truncation_side  "right" or "left": where a document loses what is too long; None where texts are cut into windows
+    """
+
+    context_length: int | None
+    overlap: int | None
+    truncation_side: str | None = None
+
+    @property
+    def width(self) -> int:
+        """Text tokens of a full window. Raises ValueError while context_length is not settled."""
+        if self.context_length is None:
+            raise ValueError("the context length is not settled yet")
+        return self.context_length + 1
+
+
+@dataclass(frozen=True)
+class TokenPreparation:
+    """One run of --task token."""
+
+    model_name: str
+    texts: PlainTexts
+    target_token: str
+    windows: TokenWindows
+    train_ratio: float
+    seed: int
+    output_dir: str
+
+    @property
+    def task(self) -> str:
+        return "token"
+
+
+@dataclass(frozen=True)
+class AnnotatedPreparation:
+    """One run of --task spans, chains or documents."""
+
+    model_name: str
+    file: AnnotatedFile
+    rule: LabelRule
+    windows: TextWindows
+    train_ratio: float
+    seed: int
+    output_dir: str
+
+    @property
+    def task(self) -> str:
+        return self.file.task
