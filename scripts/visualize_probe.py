@@ -131,7 +131,7 @@ def main(argv=None):
 
 
 def load(arguments):
-    """Load the probes, their model and its tokenizer, prove that they belong together, and print which probes are left out."""
+    """Load the probes, their model and its tokenizer, prove that they belong together, and print what is left out."""
     from utils.data.tokenizer import load_tokenizer, tokenizer_fingerprint
     from utils.saved.probe_sets import choose, load_folder, most_common, require
 
