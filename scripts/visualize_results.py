@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""The tables of a sweep -> charts: HTML pages that any browser shows, without a network."""
+"""Draw the tables of a sweep as charts: HTML pages that any browser shows, without a network."""
 
 from os.path import expanduser
 from pathlib import Path
 
 from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.files import require_writable_folder
-
-METRICS = ("balanced_accuracy", "acc", "f1", "auc", "auprc")
+from utils.pages.charts.cells import SCORE_LABELS
 
 
 def build_parser() -> Parser:
@@ -29,7 +28,7 @@ def build_parser() -> Parser:
     )
     tables.add_argument(
         "--metric",
-        choices=METRICS,
+        choices=tuple(SCORE_LABELS),
         help="the score by which layers are chosen on validation, and which the overview shows (default: as "
         "the run chose: balanced_accuracy for next-token data, else auc)",
     )
@@ -44,42 +43,42 @@ def build_parser() -> Parser:
 
 
 def parse(argv):
-    arguments = build_parser().parse_args(argv)
-    arguments.output_dir = arguments.output_dir or arguments.results_dir
-    return arguments
+    return build_parser().parse_args(argv)
 
 
 def main(argv=None):
     arguments = parse(argv)
     quiet_libraries()
-    from utils.pages.charts.tables import read_results
+    from utils.pages.charts.results import read_results
 
     results = read_results(arguments.results_dir, arguments.split, arguments.metric)
-    require_writable_folder(arguments.output_dir, "--output_dir")
+    folder = arguments.output_dir or arguments.results_dir
+    require_writable_folder(folder, "--output_dir")
     charts = draw(results)
     from utils.pages.charts.pages import write_pages
 
-    paths = write_pages(arguments.output_dir, results, charts)
+    paths = write_pages(folder, results, charts)
     pages = ", ".join(path.name for path in paths[:-1])
     print(
-        f"wrote {Path(arguments.output_dir) / ''}: {pages}; {len(results.chosen)} probes chosen on validation, scores of "
-        f"{results.split}\nnext: open {(Path(arguments.output_dir) / 'index.html').resolve().as_uri()} in a browser"
+        f"wrote {Path(folder) / ''}: {pages}; {len(results.chosen)} probes chosen on validation, scores of "
+        f"{results.split}\nnext: open {(Path(folder) / 'index.html').resolve().as_uri()} in a browser"
     )
     return 0
 
 
 def draw(results) -> list:
-    """The charts that these tables have the numbers for."""
-    from utils.pages.charts.comparisons import class_balance, comparison
-    from utils.pages.charts.figures import heatmap
-    from utils.pages.charts.lines import learning_curve, lineplot
-    from utils.pages.charts.tables import SCORES
+    """Draw the charts that these tables have the numbers for."""
+    from utils.pages.charts.class_balance import class_balance
+    from utils.pages.charts.comparison import comparison
+    from utils.pages.charts.heatmap import heatmap
+    from utils.pages.charts.learning_curve import learning_curve
+    from utils.pages.charts.lineplot import lineplot
     from utils.pages.charts.words import DIFFERENCES
 
-    accuracies = {name: SCORES[name] for name in ("balanced_accuracy", "acc", "auc")}
+    accuracies = {name: SCORE_LABELS[name] for name in ("balanced_accuracy", "acc", "auc")}
     charts = [
         heatmap(results, "heatmap_accuracy", "Accuracy heatmap", {**accuracies, **DIFFERENCES}),
-        heatmap(results, "heatmap_f1", "F1 heatmap", {"f1": SCORES["f1"]}),
+        heatmap(results, "heatmap_f1", "F1 heatmap", {"f1": SCORE_LABELS["f1"]}),
         lineplot(results),
         comparison(results),
         class_balance(results),

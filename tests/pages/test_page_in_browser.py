@@ -310,7 +310,7 @@ def test_tokens_of_unknown_truth_are_subdued_and_not_counted(chromium, tmp_path)
         page.fill("#layer", str(index))
         assert shown_counts(page) == true_counts(logits[index, known], truth[known], thresholds[index])
         assert shown_counts(page) != true_counts(logits[index], truth == 1, thresholds[index])
-    for token, said in ((np.flatnonzero(truth == 1)[1], "truly yes"), (4, "truth unknown"), (5, "truly no")):
+    for token, said in ((np.flatnonzero(truth == 1)[1], "positive"), (4, "truth unknown"), (5, "negative")):
         page.locator("#texts .token").nth(int(token)).hover()
         assert f"token {token + 1}, {said};" in page.inner_text("#card .fact")
     assert f"Will “a {ATTACK}” begin within the next 8 tokens?" == page.inner_text("h1")

@@ -126,7 +126,7 @@ def test_every_token_of_the_test_texts_is_judged_by_the_characters_of_the_file(n
     assert page.targets == [truth == 1 for truth in expected]
     assert not re.search('class="token[^"]*unknown', page.source)
     assert "<h1>Is this token inside “needle”?</h1>" in page.source
-    assert f"{len(shown):,} tokens, {sum(expected)} of them truly yes" in page.source
+    assert f"{len(shown):,} tokens, {sum(expected)} of them positive" in page.source
     assert f"note: {source} has {len(shown):,} tokens to show" in result.stdout
 
 
@@ -151,7 +151,7 @@ def test_a_text_file_is_shown_without_truth(needles, tmp_path):
     page, result = show(needles[1], tmp_path, "--text_file", path)
     assert set(page.truth.tolist()) == {-1} and not any(page.targets)
     assert "their truth unknown" in page.source and "note: 1 of 1 texts: not among the probes" in result.stdout
-    assert 'id="counts"' not in page.source and "truly yes</th>" not in page.source
+    assert 'id="counts"' not in page.source and "positive</th>" not in page.source
     assert "img" not in page.tags and "<img" not in page.source
     assert ATTACK in "".join(page.tokens).replace("▁", " ").replace("↵", "")
 
@@ -243,7 +243,7 @@ def test_chains_are_judged_by_their_marks_and_nothing_is_known_of_the_problem(fl
     assert found == {-1, 0, 1}
     assert page.source.count(" unknown") - 1 >= (page.truth == -1).sum() > 100
     known, yes = (page.truth >= 0).sum(), (page.truth == 1).sum()
-    assert f"{known:,} of known truth, {yes:,} of them truly yes" in page.source
+    assert f"{known:,} of known truth, {yes:,} of them positive" in page.source
     lag = 8 if "--lag" in flags else 0
     assert np.isnan(page.logits[0, :lag]).all() and np.isfinite(page.logits[0, lag:50]).all()
     assert "show them with --target_token" in result.stdout and "show them with --lag" in result.stdout

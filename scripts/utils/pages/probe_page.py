@@ -1,4 +1,4 @@
-"""What the page of probes on a text shows, as plain data: tokens, layers, the chart of the sweep, notes."""
+"""Gather what the page of probes on a text shows, as plain data: tokens, layers, the chart of the sweep, notes."""
 
 import math
 import re
@@ -7,22 +7,25 @@ import numpy as np
 
 from utils.data.tokenizer import shown_text, token_text
 from utils.pages.html.page import packed
-from utils.pages.probe_words import about, notes, question, words_of
+from utils.pages.probe_words import class_words, counts_line, notes, question
 from utils.states.sites import layer_name
 
 CHART = {"width": 320, "height": 190, "left": 30, "right": 314, "top": 8, "bottom": 168}
-SCORES = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "auc", "n", "groups")
-LABELS = 8  # layers named below the chart: more would touch each other
+SHOWN_SCORES = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "auc", "n", "groups")
+MOST_NAMED = 8  # layers named below the chart: more would touch each other
 LOWEST = 0.5  # balanced accuracy of a coin: the chart's floor, unless something is below it
 
 
 def page_values(probes, tokenizer, texts, logits, window) -> dict:
-    """The values of probes.html.
+    """Gather the values of probes.html.
 
-    texts: ShownText, as read_shown gives them; logits: of each text, float32 [probes, tokens] as running_text gives them;
-    window: the most tokens that the model read together.
+    probes: the ProbeSet that is shown
+    tokenizer: of its model
+    texts: ShownText of each text, as `read_shown` gives them
+    logits: of each text, float32 [probes, tokens], as `probe_logits` gives them
+    window: the most tokens that the model read together
     """
-    metadata, words = probes.common, words_of(probes.common)
+    metadata, words = probes.common, class_words(probes.common)
     truth = np.concatenate([text.truth for text in texts])
     known, targets = int((truth >= 0).sum()), int((truth == 1).sum())
     shown = {}  # a text has few different tokens
@@ -57,10 +60,10 @@ def page_values(probes, tokenizer, texts, logits, window) -> dict:
     }
     return {
         "question": question(metadata),
-        "about": about(probes, len(truth), known, targets),
+        "about": counts_line(probes, len(truth), known, targets),
         "documents": documents,
         "data": data,
-        "chart": chart(probes),
+        "chart": sweep_chart(probes),
         "notes": notes(metadata, window, known > 0),
         "words": words,
         "known": known > 0,
@@ -69,14 +72,16 @@ def page_values(probes, tokenizer, texts, logits, window) -> dict:
 
 
 def between(gap) -> str:
-    """What lies between two tokens, its line breaks as such: they are no token's. Many empty lines become one."""
+    """Write what lies between two tokens, with its line breaks, which are in no token. Many empty lines become one."""
     return re.sub("\n{3,}", "\n\n", shown_text(gap).replace("↵", "\n"))
 
 
-def chart(probes) -> dict | None:
-    """The balanced accuracy of each layer with its interval, and the baselines; None where the files carry no scores."""
+def sweep_chart(probes) -> dict | None:
+    """Chart the balanced accuracy of each layer with its interval, and the baselines; None where the files lack scores."""
     metrics = [metadata.get("metrics") or {} for metadata in probes.metadata]
-    split = next((name for name in ("test", "val") if all(set(SCORES) <= set(one.get(name) or ()) for one in metrics)), None)
+    split = next(
+        (name for name in ("test", "val") if all(set(SHOWN_SCORES) <= set(one.get(name) or ()) for one in metrics)), None
+    )
     if split is None:
         return None
     scores = [one[split] for one in metrics]
@@ -92,13 +97,13 @@ def chart(probes) -> dict | None:
         return round(CHART["bottom"] - (value - floor) / (1 - floor) * (CHART["bottom"] - CHART["top"]), 2)
 
     step = (CHART["right"] - CHART["left"]) / len(scores)
-    every = math.ceil(len(scores) / LABELS)
+    every = math.ceil(len(scores) / MOST_NAMED)
     points = [
         point_of(one, layer, index, CHART["left"] + step * (index + 0.5), y, index % every == 0)
         for index, (one, layer) in enumerate(zip(scores, probes.layers, strict=True))
     ]
     grid = [{"y": y(value / 10), "label": f"{value / 10:.1f}"} for value in range(round(10 * floor), 11)]
-    beside = "Dashed: what a probe must beat. " if baselines else ""
+    dashed = "Dashed: what a probe must beat. " if baselines else ""
     return {
         **CHART,
         "split": split,
@@ -109,12 +114,13 @@ def chart(probes) -> dict | None:
             {"y": y(value), "name": name, "value": f"{value:.3f}"}
             for name, value in sorted(baselines.items(), key=lambda pair: -pair[1])
         ],
-        "note": f"{scores[0]['n']:,} examples, {scores[0]['groups']} groups; bars: 95 % intervals over groups. {beside}"
+        "note": f"{scores[0]['n']:,} examples, {scores[0]['groups']} groups; bars: 95 % intervals over groups. {dashed}"
         "Click a layer to see it on the text.",
     }
 
 
 def point_of(scores, layer, index, x, y, labelled) -> dict:
+    """Place one layer on the chart. y: function from a score to its place; labelled: whether its name stands below it."""
     low, high = (scores[f"balanced_accuracy_{side}"] for side in ("low", "high"))
     interval = "" if math.isnan(low) else f" ({low:.3f} to {high:.3f})"
     return {

@@ -1,32 +1,30 @@
-"""What the page of probes says of a token, in words: the question, what was counted, notes; by the rule of the labels."""
+"""Write the words on the page of probes, by the rule of the labels: the question, what is counted, notes."""
 
 from utils.data.label_rule import LabelRule
 from utils.data.tokenizer import shown_text
 from utils.saved.probe_sets import rule_of
 
 OF_A_TOKEN = {
-    "yes": "is the target",
-    "no": "is not",
-    "found": "targets found",
-    "mark": "where the target truly is",
+    "positive": "is the target",
+    "negative": "is not",
+    "mark": "where the target is",
     "card": {"1": "the target", "0": "not the target", "-1": "truth unknown"},
 }
 OF_A_LABEL = {
-    "yes": "truly yes",
-    "no": "truly no",
-    "found": "true yeses found",
-    "mark": "where the answer is truly yes",
-    "card": {"1": "truly yes", "0": "truly no", "-1": "truth unknown"},
+    "positive": "positive",
+    "negative": "negative",
+    "mark": "where the label is positive",
+    "card": {"1": "positive", "0": "negative", "-1": "truth unknown"},
 }
 
 
-def words_of(metadata) -> dict:
-    """What the page calls the classes: yes, no in the table of counts; found; mark in the legend; card by truth."""
+def class_words(metadata) -> dict:
+    """Name the classes: positive and negative in the table of counts, mark in the legend, card by a token's truth."""
     return OF_A_TOKEN if rule_of(metadata) == "target" else OF_A_LABEL
 
 
 def question(metadata) -> str:
-    """Asked from where the state lies: with a lag of -4 of the token 4 tokens on."""
+    """Ask the question from where the state lies: at a lag of -4 it is about the token 4 tokens on."""
     target, lag, rule = metadata["target"], metadata["lag"], rule_of(metadata)
     if rule == "target":
         return question_of_place(f"“{target.replace(' ', '␣')}”", lag)
@@ -60,7 +58,7 @@ def question_of_onset(quoted, lag) -> str:
 
 
 def question_of_stretch(quoted, lag, count) -> str:
-    """Does a span begin in the `count` tokens after the labelled one, seen from the state `lag` tokens away?"""
+    """Ask whether a span begins in the `count` tokens after the labelled one, seen from the state `lag` tokens away."""
     if lag > 0:
         return f"Does {quoted} begin within the {count} token{'s' if count > 1 else ''} after the one {lag} back?"
     if count == 1:
@@ -70,10 +68,13 @@ def question_of_stretch(quoted, lag, count) -> str:
     )
 
 
-def about(probes, tokens, known, targets) -> str:
-    """tokens shown, those of known truth, and the positives among them: numbers."""
+def counts_line(probes, tokens, known, targets) -> str:
+    """Say which probes are shown, and on how much text.
+
+    tokens, known, targets: how many tokens are shown, how many of them are of known truth, and how many are positive
+    """
     metadata, name = probes.common, probes.common["kind"].replace("_", "-")
-    count = f"{targets:,} of them " + ("the target" if rule_of(metadata) == "target" else "truly yes")
+    count = f"{targets:,} of them " + ("the target" if rule_of(metadata) == "target" else "positive")
     if known < tokens:
         count = f"{known:,} of known truth, {count}" if known else "their truth unknown"
     return (
@@ -83,7 +84,11 @@ def about(probes, tokens, known, targets) -> str:
 
 
 def notes(metadata, window, known) -> list[str]:
-    """window: the most tokens that the model read together; known: is the truth of any token?"""
+    """Write the notes in the legend.
+
+    window: the most tokens that the model read together
+    known: whether the truth of any token is known
+    """
     lag, rule = metadata["lag"], rule_of(metadata)
     where = {0: "the state that is read is the token's own", -1: "the state that is read is that of the token before it"}
     away = f"the state that is read lies {abs(lag)} tokens {'before' if lag < 0 else 'after'} it"
@@ -110,19 +115,19 @@ def notes_on_a_token(metadata) -> list[str]:
 
 
 def notes_on_a_label(metadata, rule, known) -> list[str]:
-    """Which tokens are truly yes, and what the probabilities are."""
+    """Say which tokens are positive, and what the probabilities mean."""
     quoted = quoted_label(metadata["target"])
     truth = {
-        "tokens": f"Truly yes is every token that shares a character with a part marked {quoted}.",
-        "onsets": f"Truly yes is the first token of each part marked {quoted}, truly no that of each part marked "
-        "otherwise; no other token was asked about.",
-        "onsets_all": f"Truly yes is the first token of each part marked {quoted}.",
+        "tokens": f"Every token that shares a character with a part marked {quoted} is positive.",
+        "onsets": f"The first token of each part marked {quoted} is positive, that of each part marked otherwise is "
+        "negative; no other token was asked about.",
+        "onsets_all": f"The first token of each part marked {quoted} is positive.",
     }
-    ahead = f"Truly yes is every token shortly before the first one of a part marked {quoted}."
+    ahead = f"Every token shortly before the first one of a part marked {quoted} is positive."
     weights = (metadata.get("sampling") or {}).get("class_balance", "weighted") != "none"
     return [
         *([truth.get(rule, ahead)] if known else []),
         "Probabilities are those of the training sample"
         + (", where the classes weigh the same" if weights else "")
-        + f"; of the labelled tokens {metadata['prevalence']:.2%} are truly yes.",
+        + f"; of the labelled tokens {metadata['prevalence']:.2%} are positive.",
     ]

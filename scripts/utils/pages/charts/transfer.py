@@ -1,8 +1,8 @@
-"""The transfer matrix as a chart: probes of one target, read on the data of another."""
+"""The transfer matrix: AUROC of probes that were trained on one target and are read on the data of another."""
 
-from utils.pages.charts.figures import DIVERGING, LAG_NOTE, WRITTEN, Chart, compose, figure, options
-from utils.pages.charts.pages import PLOTLY, render
-from utils.pages.charts.words import DASH, kind_name, lag_label, layer_label, number, plain, quoted
+from utils.pages.charts.figures import DIVERGING, LAG_NOTE, WRITTEN, Chart, colorscale, figure, make_chart, options
+from utils.pages.charts.pages import PLOTLY, render_chart
+from utils.pages.charts.words import DASH, kind_name, lag_label, layer_label, number_text, plotly_text, quoted
 
 PAGE = "transfer"
 ROW, FRAME = 44, 190  # pixels: of a probe, of what is around the cells
@@ -16,7 +16,7 @@ NOTES = [
 
 
 def transfer_chart(matrix) -> Chart | None:
-    """One view for each kind of probe and lag."""
+    """Chart the matrix, a view for each kind of probe and lag."""
 
     def draw(kind, lag):
         rows = [row for row in reversed(matrix.rows) if row[2:] == (kind, lag)]  # a chart begins at the bottom
@@ -24,29 +24,29 @@ def transfer_chart(matrix) -> Chart | None:
             return None
         cells = [[matrix.cells.get((row, column)) for column in matrix.columns] for row in rows]
         title = f"AUROC of {kind_name(kind)} probes at lag {lag_label(lag)}, model {matrix.model}"
-        return title, drawn(
+        return title, matrix_figure(
             [row_label(matrix, row) for row in rows],
             list(map(column_label, matrix.columns)),
             [[cell["auc"] if cell else float("nan") for cell in row] for row in cells],
-            [[describe(cell) if cell else "not computed" for cell in row] for row in cells],
+            [[comparison_text(cell) if cell else "not computed" for cell in row] for row in cells],
         )
 
     kinds, lags = (list(dict.fromkeys(row[at] for row in matrix.rows)) for at in (2, 3))
     choices = [("probe", options(kinds, kind_name)), ("lag", options(sorted(lags), lag_label))]
-    return compose(PAGE, "Transfer", NOTES, choices, draw)
+    return make_chart(PAGE, "Transfer", NOTES, choices, draw)
 
 
 def row_label(matrix, row) -> str:
     folder, target, *_ = row
-    return f"{plain(quoted(target))}, {layer_label(matrix.chosen(row)['layer_idx'])}<br>{plain(folder)}"
+    return f"{plotly_text(quoted(target))}, {layer_label(matrix.chosen(row)['layer_idx'])}<br>{plotly_text(folder)}"
 
 
 def column_label(column) -> str:
     file, target = column
-    return f"{plain(quoted(target))}<br>{plain(file)}"
+    return f"{plotly_text(quoted(target))}<br>{plotly_text(file)}"
 
 
-def drawn(rows, columns, z, texts):
+def matrix_figure(rows, columns, z, texts):
     result = figure(
         height=FRAME + ROW * len(rows),
         plot_bgcolor="#dedee3",
@@ -63,26 +63,26 @@ def drawn(rows, columns, z, texts):
         hoverinfo="text",
         xgap=1,
         ygap=1,
-        colorscale=[[at / (len(DIVERGING) - 1), colour] for at, colour in enumerate(DIVERGING)],
+        colorscale=colorscale(DIVERGING),
         colorbar={"title": {"text": "AUROC", "side": "right"}, "thickness": 12, "outlinewidth": 0},
         texttemplate="%{z:.3f}" if len(columns) <= WRITTEN else None,
     )
     return result
 
 
-def describe(cell) -> str:
-    """The text of one cell: what is compared, scores with their intervals, how many examples, what was left out."""
+def comparison_text(cell) -> str:
+    """Write the text of one cell: what is compared, scores with their intervals, how many examples, what was left out."""
     same = cell["probe_dataset_fingerprint"] == cell["dataset_fingerprint"]
     lines = [
-        f"{plain(quoted(cell['probe_target']))} → {plain(quoted(cell['target']))}"
+        f"{plotly_text(quoted(cell['probe_target']))} → {plotly_text(quoted(cell['target']))}"
         + (", of the preparation that it was trained on" if same else ""),
-        f"{layer_label(cell['layer_idx'])}, seed {plain(cell['seed'])}, {plain(cell['probe_file'])}",
-        f"{plain(cell['data_file'])}, {plain(cell['split'])}",
-        f"AUROC {inside(cell, 'auc')}",
-        f"AUPRC {inside(cell, 'auprc')}",
-        f"balanced accuracy at the saved threshold {inside(cell, 'balanced_accuracy')}",
-        f"true positives at 1 % false ones {number(cell['tpr_at_1_fpr'])}",
-        f"n {cell['n']:,}, positives {number(cell['pos_ratio'])}, groups {cell['groups']:,}",
+        f"{layer_label(cell['layer_idx'])}, seed {plotly_text(cell['seed'])}, {plotly_text(cell['probe_file'])}",
+        f"{plotly_text(cell['data_file'])}, {plotly_text(cell['split'])}",
+        f"AUROC {cell_score(cell, 'auc')}",
+        f"AUPRC {cell_score(cell, 'auprc')}",
+        f"balanced accuracy at the saved threshold {cell_score(cell, 'balanced_accuracy')}",
+        f"true positives at 1 % false ones {number_text(cell['tpr_at_1_fpr'])}",
+        f"n {cell['n']:,}, positives {number_text(cell['pos_ratio'])}, groups {cell['groups']:,}",
     ]
     for name, words in (
         ("n_seen_left_out", "documents of its training or validation left out"),
@@ -97,17 +97,17 @@ def describe(cell) -> str:
     return "<br>".join(lines)
 
 
-def inside(cell, name) -> str:
-    """0.853 (0.832 to 0.870)"""
-    low, high = number(cell[f"{name}_low"]), number(cell[f"{name}_high"])
-    return number(cell[name]) + (f" ({low} to {high})" if low != DASH else "")
+def cell_score(cell, name) -> str:
+    """'0.853 (0.832 to 0.870)'"""
+    low, high = number_text(cell[f"{name}_low"]), number_text(cell[f"{name}_high"])
+    return number_text(cell[name]) + (f" ({low} to {high})" if low != DASH else "")
 
 
 def transfer_pages(matrix) -> dict[str, str]:
-    """{file name: text} of the page and of Plotly's script beside it."""
+    """Render the page and Plotly's script, {file name: text}."""
     from plotly.offline import get_plotlyjs
 
     chart = transfer_chart(matrix)
     data = ", ".join(dict.fromkeys(file for file, _ in matrix.columns))
-    page = render("charts", chart=chart, links=[(PAGE, chart.heading)], about=f"model {matrix.model}, data {data}")
+    page = render_chart(chart, [(PAGE, chart.heading)], f"model {matrix.model}, data {data}")
     return {f"{PAGE}.html": page, PLOTLY: get_plotlyjs()}

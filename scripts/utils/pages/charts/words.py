@@ -1,16 +1,16 @@
-"""What the pages of a sweep say of a number: its name, interval, examples and seeds."""
+"""Write a number of the tables in words: its name, its interval, its examples and seeds."""
 
 from html import escape
 
 from utils.data.tokenizer import shown_text
-from utils.pages.charts.tables import SCORES, interval, known, layer_name, mean, values
+from utils.pages.charts.cells import SCORE_LABELS, known, layer_in_words, mean, values, widest_interval
 
 DIFFERENCES = {"minus_baseline": "AUROC minus best baseline", "selectivity": "selectivity"}
 DASH = "\u2013"
 
 
-def plain(text) -> str:
-    """Text that Plotly shows as it is: its own markup (<b>, <a href>, &lt;) and templates mean nothing in it."""
+def plotly_text(text) -> str:
+    """Write text so that Plotly shows it as it is: its markup (<b>, <a href>, &lt;) and its templates mean nothing in it."""
     return escape(shown_text(str(text)), quote=False)
 
 
@@ -22,26 +22,27 @@ def lag_label(lag) -> str:
     return f"{lag:+d}".replace("-", "\u2212") if lag else "0"
 
 
-def number(value, digits=3) -> str:
+def number_text(value, digits=3) -> str:
     return f"{value:.{digits}f}".replace("-", "\u2212") if known(value) else DASH
 
 
-def signed(value, digits=3) -> str:
+def signed_text(value, digits=3) -> str:
     return f"{value:+.{digits}f}".replace("-", "\u2212") if known(value) else DASH
 
 
-def bounds(rows, column, show=number) -> str:
-    low, high = interval(rows, column)
+def interval_text(rows, column, show=number_text) -> str:
+    low, high = widest_interval(rows, column)
     return f"{show(low)} to {show(high)}" if known(low) and known(high) else ""
 
 
-def scored(rows, column, show=number) -> str:
-    """0.853 (0.832 to 0.870)"""
-    inside = bounds(rows, column, show)
+def score_with_interval(rows, column, show=number_text) -> str:
+    """'0.853 (0.832 to 0.870)'"""
+    inside = interval_text(rows, column, show)
     return show(mean(rows, column)) + (f" ({inside})" if inside else "")
 
 
 def span(found, show="{:,.0f}".format) -> str:
+    """'12', or '12 to 30' where the numbers differ."""
     low, high = (show(min(found)), show(max(found))) if found else (DASH, DASH)
     return low if low == high else f"{low} to {high}"
 
@@ -51,8 +52,8 @@ def seed_name(row) -> str:
 
 
 def layer_label(layer) -> str:
-    """'layer 5', 'embed': as Plotly shows it."""
-    return plain(layer_name(layer))
+    """Name a layer as Plotly shows it: 'layer 5', 'embed'."""
+    return plotly_text(layer_in_words(layer))
 
 
 def kind_name(probe) -> str:
@@ -60,14 +61,8 @@ def kind_name(probe) -> str:
 
 
 def title(results, target, what, lags) -> str:
-    """Probes of which model, target, split, and how much they are tested on."""
-    rows = [
-        row
-        for (of, _, lag), layers in results.cells.items()
-        if of == target and lag in lags
-        for found in layers.values()
-        for row in found
-    ]
+    """Say of which model, target and split a chart is, and how many examples and groups its scores rest on."""
+    rows = results.rows_at(target, lags)
     groups = [results.groups[key] for lag in lags if (key := (target, lag, results.split)) in results.groups]
     counted = [
         f"{span(numbers)} {name}"
@@ -79,20 +74,20 @@ def title(results, target, what, lags) -> str:
     )
 
 
-def describe(results, target, probe, lag, layer, rows) -> str:
-    """The text of one cell: scores with their intervals, what they are of, each seed."""
+def cell_text(results, target, probe, lag, layer, rows) -> str:
+    """Write the text of one cell: its scores with their intervals, what they are of, and each seed."""
     split = results.split
     lines = [
-        f"{layer_label(layer)}, lag {lag_label(lag)}, {plain(kind_name(probe))}; {split}"
+        f"{layer_label(layer)}, lag {lag_label(lag)}, {plotly_text(kind_name(probe))}; {split}"
         + (f", mean of {len(rows)} seeds" if len(rows) > 1 else "")
     ]
     lines += [
-        f"{label} {scored(rows, f'{split}_{name}')}"
-        for name, label in SCORES.items()
+        f"{label} {score_with_interval(rows, f'{split}_{name}')}"
+        for name, label in SCORE_LABELS.items()
         if known(mean(rows, f"{split}_{name}"))
     ]
     lines += [
-        f"{label} {scored(rows, f'{split}_{name}', signed)}"
+        f"{label} {score_with_interval(rows, f'{split}_{name}', signed_text)}"
         for name, label in DIFFERENCES.items()
         if known(mean(rows, f"{split}_{name}"))
     ]
@@ -100,20 +95,20 @@ def describe(results, target, probe, lag, layer, rows) -> str:
         share = span(values(rows, f"pos_ratio_{split}"), "{:.1%}".format)
         lines.append(f"n {span(n)}, positives {span(positives(rows, split))} ({share})")
     for row in rows:
-        each = f": {number(row.get(f'{split}_{results.metric}'))}" if len(rows) > 1 else ""
+        each = f": {number_text(row.get(f'{split}_{results.metric}'))}" if len(rows) > 1 else ""
         lines.append(f"seed {seed_name(row)}{each}" + (f", l2 {row['l2']:g}" if known(row["l2"]) else ""))
     if results.chosen:
-        label = SCORES[results.metric]
+        label = SCORE_LABELS[results.metric]
         lines.append(
-            f"validation {label} {number(mean(rows, f'val_{results.metric}'))}"
+            f"validation {label} {number_text(mean(rows, f'val_{results.metric}'))}"
             + (", chosen by it" if results.chosen.get((target, probe, lag)) == layer else "")
         )
     return "<br>".join(lines)
 
 
-def beside_text(results, name, lag, rows) -> str:
-    lines = [f"baseline {plain(name)}, lag {lag_label(lag)}; {results.split}"]
-    lines += [f"{label} {scored(rows, score)}" for score, label in SCORES.items() if values(rows, score)]
+def baseline_text(results, name, lag, rows) -> str:
+    lines = [f"baseline {plotly_text(name)}, lag {lag_label(lag)}; {results.split}"]
+    lines += [f"{label} {score_with_interval(rows, score)}" for score, label in SCORE_LABELS.items() if values(rows, score)]
     n = values(rows, "n")
     return "<br>".join([*lines, f"n {span(n)}"] if n else lines)
 
@@ -126,7 +121,8 @@ def mark_note(results, mark) -> str:
         if results.split == "test"
         else "The best of many validation scores is flattered by having been picked"
     )
-    return f"{best}: {mark} the layer that validation chose, by mean {SCORES[results.metric]} over the seeds, at each lag."
+    metric = SCORE_LABELS[results.metric]
+    return f"{best}: {mark} the layer that validation chose, by mean {metric} over the seeds, at each lag."
 
 
 def balance_text(split, lag, rows, groups) -> str:
@@ -137,12 +133,13 @@ def balance_text(split, lag, rows, groups) -> str:
 
 
 def positives(rows, split) -> list[int]:
-    """How many examples of each row are positive, as far as the table knows."""
+    """Count the positive examples of each row that has the numbers for it."""
     found = ((row.get(f"n_{split}"), row.get(f"pos_ratio_{split}")) for row in rows)
     return [round(n * ratio) for n, ratio in found if known(n) and known(ratio)]
 
 
 def curve_text(name, label, rows, column) -> str:
-    """name: already plain; label: of the score."""
+    """Write the text of a point of a learning curve. name: as `plotly_text` gives it; label: of the score."""
     seeds = ", ".join(seed_name(row) for row in rows)
-    return f"{name}<br>{rows[0]['size_name']} {rows[0]['size']:,g}<br>{label} {scored(rows, column)}<br>seed {seeds}"
+    size, score = f"{rows[0]['size_name']} {rows[0]['size']:,g}", f"{label} {score_with_interval(rows, column)}"
+    return f"{name}<br>{size}<br>{score}<br>seed {seeds}"

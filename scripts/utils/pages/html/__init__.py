@@ -1,1 +1,4 @@
-"""TODO"""
+"""Templates, styles and scripts of the pages, and the one boundary between data and HTML.
+
+page  one HTML page from a template, its style, its script and plain data
+"""

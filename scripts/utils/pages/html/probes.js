@@ -3,7 +3,7 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const tokens = Array.from(document.querySelectorAll("#texts .token"));
   const logits = new Float32Array(bytes(data.logits));      // [layers, tokens], NaN where nothing was read
-  const truth = new Int8Array(bytes(data.truth));           // 1 target, 0 not, -1 unknown
+  const truth = new Int8Array(bytes(data.truth));           // 1 positive, 0 negative, -1 unknown
   const said = new Uint8Array(tokens.length), blank = new Array(tokens.length).fill(false);
   const find = id => document.getElementById(id);
   const layerSlider = find("layer"), thresholdSlider = find("threshold"), ownThreshold = find("own-threshold"), card = find("card");
@@ -23,7 +23,7 @@
   const exact = p => p >= 0.001 || p === 0 ? p.toFixed(4) : p.toExponential(2);
   const share = (part, whole) => whole ? (part / whole).toFixed(3) : "–";
 
-  // The logit above which the probe says yes: its own, or what the slider asks for.
+  // The logit above which a token is predicted positive: the probe's own, or what the slider says.
   function threshold() {
     if (ownThreshold.checked) return data.layers[layer].threshold;
     const p = Number(thresholdSlider.value);

@@ -1,0 +1,52 @@
+"""The numbers of one cell: which are known, their mean over the seeds, their intervals; how layers and kinds are ordered.
+
+A cell is one layer of one kind of probe, for one target, at one lag. It has a row of probe_results.csv for each seed.
+"""
+
+import math
+
+from utils.probes.kinds import KINDS
+
+SCORE_LABELS = {"balanced_accuracy": "balanced accuracy", "acc": "accuracy", "f1": "F1", "auc": "AUROC", "auprc": "AUPRC"}
+
+
+def known(value) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def order_of(value) -> float:
+    """Order unknown values below all known ones."""
+    return value if known(value) else -math.inf
+
+
+def values(rows, column) -> list[float]:
+    """List the known values of a column."""
+    return [row[column] for row in rows if known(row.get(column))]
+
+
+def mean(rows, column) -> float:
+    """Average over the seeds; NaN where no value is known. One seed's number stays what it is, to the last digit."""
+    found = values(rows, column)
+    return math.fsum(found) / len(found) if found else math.nan
+
+
+def widest_interval(rows, column) -> tuple[float, float]:
+    """Give the 95 % interval of a score; of several seeds the lowest and the highest end, which is wider than any one's."""
+    low, high = values(rows, f"{column}_low"), values(rows, f"{column}_high")
+    return (min(low), max(high)) if low and high else (math.nan, math.nan)
+
+
+def layer_in_words(layer) -> str:
+    """'5' -> 'layer 5'; names stay."""
+    return f"layer {layer}" if layer.isdigit() else layer
+
+
+def layer_order(layer):
+    """Order layers: embed, 0, 1, ..., then others by name, final_norm, attention."""
+    number = layer.isascii() and layer.isdigit()
+    place = {"embed": 0, "final_norm": 3, "attention": 4}.get(layer, 1 if number else 2)
+    return place, int(layer) if number else 0, layer
+
+
+def kind_order(kind):
+    return KINDS.index(kind) if kind in KINDS else len(KINDS), kind

@@ -1,0 +1,222 @@
+"""The results of a sweep as the charts see them: scores by cell, the layers chosen on validation, the baselines."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.base.errors import UserError
+from utils.data.sequences import SPLITS
+from utils.pages.charts.cells import SCORE_LABELS, kind_order, known, layer_in_words, layer_order, mean, order_of
+from utils.pages.charts.tables import (
+    MAKE,
+    baseline_rows,
+    read_baselines,
+    read_curve,
+    read_groups,
+    read_numbers,
+    read_record,
+)
+from utils.saved.tables import BASELINES, RECORD, SUMMARY
+from utils.scores.baselines import best_baseline
+
+CURVE = "learning_curve.csv"
+CELL_SEED = ("target", "layer", "lag", "probe", "seed")  # what a row of probe_results.csv is of
+
+
+@dataclass(frozen=True)
+class Results:
+    """The tables of one sweep.
+
+    cells: {(target, probe, lag): {layer: [row of each seed]}}, layers in order; a score is a column SPLIT_NAME
+    chosen: {(target, probe, lag): layer} of the best mean validation `metric` over the seeds; empty without validation
+    baselines: {(target, lag): {(baseline, probe, layer): {split: [row of each seed]}}}, as `read_baselines` gives them
+    groups: {(target, lag, split): number}
+    curve: the rows of learning_curve.csv
+    record: of the run, {} where there is none
+    model: its name
+    split: whose scores are shown
+    metric: the score by which layers are chosen
+    """
+
+    cells: dict
+    chosen: dict
+    baselines: dict
+    groups: dict
+    curve: list
+    record: dict
+    model: str
+    split: str
+    metric: str
+
+    @property
+    def targets(self) -> list[str]:
+        return list(dict.fromkeys(target for target, _, _ in self.cells))
+
+    @property
+    def kinds(self) -> list[str]:
+        return sorted({probe for _, probe, _ in self.cells}, key=kind_order)
+
+    def lags(self, target, probe=None) -> list[int]:
+        return sorted({lag for of, kind, lag in self.cells if of == target and probe in (None, kind)})
+
+    def layers(self, target, probe) -> list[str]:
+        found = {layer for (of, kind, _), layers in self.cells.items() if (of, kind) == (target, probe) for layer in layers}
+        return sorted(found, key=layer_order)
+
+    @property
+    def best(self) -> tuple:
+        """(target, probe, lag) of the best validation score, () without validation."""
+        return max(
+            self.chosen, default=(), key=lambda key: order_of(mean(self.rows(*key, self.chosen[key]), f"val_{self.metric}"))
+        )
+
+    def rows(self, target, probe, lag, layer) -> list[dict]:
+        return self.cells.get((target, probe, lag), {}).get(layer, [])
+
+    def rows_at(self, target, lags) -> list[dict]:
+        """List the rows of a target at some lags, of every kind and layer."""
+        return [
+            row
+            for (of, _, lag), layers in self.cells.items()
+            if of == target and lag in lags
+            for rows in layers.values()
+            for row in rows
+        ]
+
+    def all_rows(self) -> list[dict]:
+        return [row for layers in self.cells.values() for rows in layers.values() for row in rows]
+
+    def has(self, column) -> bool:
+        return any(known(row.get(column)) for row in self.all_rows())
+
+
+def read_results(folder, split=None, metric=None) -> Results:
+    """Read all tables of a folder of results. Raises UserError.
+
+    split: which one's scores to show; None: test where the table has it, else val
+    metric: by which layers are chosen on validation; None: as the run chose, else the first of SCORE_LABELS that is there
+    """
+    path = Path(folder) / SUMMARY
+    if not path.exists():
+        raise UserError(f"--results_dir {folder} holds no {SUMMARY}; {MAKE} --results_dir {folder}")
+    rows = read_numbers(path, (*CELL_SEED, "l2"))
+    if not rows:
+        raise UserError(f"{path} has no row; {MAKE} --results_dir {folder}")
+    columns = [f"{one}_{name}" for one in SPLITS for name in SCORE_LABELS]
+    if not set(columns) & set(rows[0]):
+        raise UserError(f"{path} has none of the columns {columns[0]}, {columns[1]}, ...: it is another table; {MAKE}")
+    split = choose_split(path, rows, split)
+    record = read_record(Path(folder) / RECORD)
+    metric = choose_metric(path, rows, split, metric, chosen_by(record))
+    cells = cells_of(path, rows, metric)
+    baselines = read_baselines(Path(folder) / BASELINES)
+    models = [record.get("model"), *(row.get("model") for row in baseline_rows(baselines))]
+    return Results(
+        cells,
+        chosen_layers(cells, metric),
+        baselines,
+        read_groups(Path(folder), baselines),
+        read_curve(Path(folder) / CURVE),
+        record,
+        next((str(one) for one in models if one), "a model not named"),
+        split,
+        metric,
+    )
+
+
+def choose_split(path, rows, wanted) -> str:
+    there = [
+        split for split in ("test", "val") if any(known(row.get(f"{split}_{name}")) for row in rows for name in SCORE_LABELS)
+    ]
+    if not there or wanted and wanted not in there:
+        asked = f"--split {wanted}: " if wanted else ""
+        raise UserError(
+            f"{asked}{path} has no scores of {wanted or 'validation or test'}"
+            + (f", it has those of {there[0]}; give --split {there[0]}" if there else f"; {MAKE}")
+        )
+    return wanted or there[0]
+
+
+def chosen_by(record) -> str | None:
+    """Find the score by which the run itself chose layers, where its record names one."""
+    found = {
+        question.get("chosen_by")
+        for by_lag in (record.get("selected_on_validation") or {}).values()
+        if isinstance(by_lag, dict)
+        for question in by_lag.values()
+        if isinstance(question, dict)
+    }
+    return found.pop() if len(found) == 1 else None
+
+
+def choose_metric(path, rows, split, wanted, usual=None) -> str:
+    there = [name for name in SCORE_LABELS if any(known(row.get(f"{split}_{name}")) for row in rows)]
+    if wanted and wanted not in there:
+        raise UserError(f"--metric {wanted}: {path} has no {split}_{wanted}; give one of {', '.join(there)}")
+    return wanted or (usual if usual in there else there[0])
+
+
+def cells_of(path, rows, metric) -> dict:
+    """Sort the rows into cells. Of several penalties l2 of one probe, the one with the best validation score is kept; equal
+    keys are refused.
+    """
+    best = {}
+    for number, row in enumerate(rows, start=2):
+        if row["lag"] is None or not row["layer"]:
+            raise UserError(f"{path} line {number} has no {'lag' if row['lag'] is None else 'layer'}; {MAKE}")
+        key = tuple(row[name] for name in CELL_SEED)
+        other = best.get(key)
+        if other and (other["l2"] == row["l2"] or not (known(other["l2"]) or known(row["l2"]))):
+            raise UserError(
+                f"{path} line {number} repeats target {row['target']!r}, layer {row['layer']}, lag "
+                f"{row['lag']}, {row['probe']}, seed {row['seed']}, l2 {row['l2']:g}; {MAKE}"
+            )
+        if other is None or order_of(row.get(f"val_{metric}")) > order_of(other.get(f"val_{metric}")):
+            best[key] = row
+    cells = defaultdict(lambda: defaultdict(list))
+    for row in sorted(best.values(), key=row_order):
+        cells[row["target"], row["probe"], row["lag"]][row["layer"]].append(row)
+    return {key: dict(layers) for key, layers in cells.items()}
+
+
+def row_order(row):
+    return kind_order(row["probe"]), row["lag"], layer_order(row["layer"]), -1 if row["seed"] is None else row["seed"]
+
+
+def chosen_layers(cells, metric) -> dict:
+    """Choose the layer with the best validation score of each target, kind and lag; ties go to the earlier layer."""
+    chosen = {}
+    for key, layers in cells.items():
+        layer = max(layers, key=lambda one: order_of(mean(layers[one], f"val_{metric}")))
+        if known(mean(layers[layer], f"val_{metric}")):
+            chosen[key] = layer
+    return chosen
+
+
+def baselines_at(results, target, lag, probe) -> dict[str, tuple[str, dict]]:
+    """Find the baselines of a probe of this kind, {name: (label, {split: rows})}. A baseline that has layers, such as
+    "random weights", is shown at its best layer by its own validation score; its label says which.
+    """
+    found, layered = {}, defaultdict(dict)
+    for (name, kind, layer), by_split in results.baselines.get((target, lag), {}).items():
+        if not kind and not layer:
+            found[name] = name, by_split
+        elif kind in ("", probe):
+            layered[name][layer] = by_split
+    for name, layers in layered.items():
+        best = max(
+            sorted(layers, key=layer_order), key=lambda one: order_of(mean(layers[one].get("val", []), results.metric))
+        )
+        found[name] = f"{name}, {probe.replace('_', ' ')} {layer_in_words(best)}", layers[best]
+    return found
+
+
+def baseline_to_beat(results, target, lag, probe, rows) -> str | None:
+    """Name the baseline that the table names, else that of the best validation AUROC; the majority class is none."""
+    named = next((row[f"{results.split}_best_baseline"] for row in rows if row.get(f"{results.split}_best_baseline")), None)
+    if named:
+        return named
+    there = baselines_at(results, target, lag, probe)
+    scores = {name: mean(by_split.get("val", []), "auc") for name, (_, by_split) in there.items() if name != "majority"}
+    scores = {name: score for name, score in scores.items() if known(score)}
+    return best_baseline(scores) if scores else None
