@@ -12,7 +12,8 @@ from utils.probes.attention import Attention, AttentionProbes, Model, forward, t
 from utils.probes.linear import Settings
 from utils.probes.logistic.solver import Logistic
 from utils.probes.ragged import Ragged, concatenated, standardisation
-from utils.scores.metrics import at_threshold, auroc
+from utils.scores.metrics import at_threshold
+from utils.scores.ranking import auroc
 
 HIDDEN = 32
 

@@ -13,7 +13,7 @@ from utils.probes import estimators, mass_mean
 from utils.probes.estimators import MLP, Linear, Logistic, MassMean
 from utils.probes.linear import Settings, train
 from utils.probes.mlp import MLPProbes, train_mlp
-from utils.scores.metrics import auroc
+from utils.scores.ranking import auroc
 from utils.states.matrices import Matrices
 
 FAMILIES = {

@@ -5,7 +5,7 @@ import torch
 
 from utils.data.sequences import Sequences
 from utils.probes.linear import Settings, train
-from utils.scores.metrics import auroc
+from utils.scores.ranking import auroc
 from utils.states.matrices import Matrices
 from utils.states.positions import ReadPlan, examples_at
 from utils.states.store import StateTable

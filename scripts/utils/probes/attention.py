@@ -21,7 +21,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from utils.base.errors import UserError
 from utils.probes.linear import Settings, threads_for
 from utils.probes.ragged import Ragged, concatenated, standardisation
-from utils.scores.metrics import at_threshold, auroc
+from utils.scores.metrics import at_threshold
+from utils.scores.ranking import auroc
 from utils.scores.thresholds import choose_threshold
 
 FIRST_WEIGHTS = 0.01  # as in the linear probe; with a query of about 0 it starts as mean pooling

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from utils.base.errors import UserError
 from utils.base.files import csv_text, json_text, read_csv
-from utils.scores.documents.scoring import COLUMNS as DOCUMENT_COLUMNS
+from utils.scores.documents.scoring import DOCUMENT_COLUMNS
 
 PROBE = ("target", "layer_idx", "lag", "probe", "seed")
 KEY = (*PROBE, "l2", "split")
