@@ -15,7 +15,7 @@ from dataclasses import replace
 from os.path import expanduser
 from pathlib import Path
 
-from utils.base.cli.config_file import actions_of, check_keys, give_way, words_of
+from utils.base.cli.config_file import actions_of, as_words, check_keys, give_way
 from utils.base.cli.parser import Parser, run
 from utils.base.cli.yaml_file import fault, nearest, read_experiment
 from utils.base.errors import UsageError, UserError
@@ -119,7 +119,7 @@ def check_step(path, step, given) -> list[str]:
     given = {key: switched(key, text, actions) for key, text in given.items()}
     for key, value in given.items():
         check_keys(f"--set {step.name}.{key}", replace(step, name=None, values={key: value}, lines={key: None}), actions)
-    words = words_of({**give_way(step.values, given)[0], **given})
+    words = as_words({**give_way(step.values, given)[0], **given})
     refusal = refused(script, words)
     if refusal:
         named = re.findall(r"--(\w+)", refusal)

@@ -5,7 +5,7 @@ import os
 from os.path import expanduser
 from pathlib import Path
 
-from utils.base.cli.parser import Parser, one_lag, quiet_libraries, run, whole_number
+from utils.base.cli.parser import Parser, lag_number, quiet_libraries, run, whole_number
 from utils.base.errors import UsageError, UserError
 from utils.base.files import require_writable_folder
 from utils.base.progress import Progress
@@ -36,7 +36,7 @@ def add_probe_flags(parser):
     probes.add_argument("--probe_dir", default="models", help="folder of probe_*.pth files")
     probes.add_argument(
         "--lag",
-        type=one_lag,
+        type=lag_number,
         help="which probes, where the folder has several lags (default: -1, the next token, if it is there; of spans and "
         "chains 0)",
     )

@@ -12,7 +12,7 @@ from utils.pages.html.page import write_page
 from utils.pages.probe_page import page_values
 from utils.pages.shown_texts import ShownText
 from utils.saved.probe_sets import ProbeSet
-from utils.scores.metrics import counts
+from utils.scores.metrics import at_threshold
 
 ATTACK = "</script><img src=x onerror=alert(1)>"
 NASTY = [ATTACK, "<b>bold</b>", "&lt;", "שלום", "مرحبا", "👩‍👩‍👧", "🙂", "\n", "\n\n", "\t", "\u202e"]
@@ -124,7 +124,8 @@ def shown_counts(page):
 
 def true_counts(logits, truth, threshold):
     read = ~np.isnan(logits)
-    return counts(logits[read], truth[read], threshold)
+    found = at_threshold(logits[read], truth[read], threshold)
+    return {name: found[name] for name in ("tp", "fp", "tn", "fn")}
 
 
 def exact(logit):

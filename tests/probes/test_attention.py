@@ -13,7 +13,8 @@ from utils.probes.estimators import Logistic
 from utils.probes.labels import Labelled
 from utils.probes.ranges import Ranges, concatenated
 from utils.probes.training import Settings
-from utils.scores.metrics import at_threshold, auroc
+from utils.scores.metrics import at_threshold
+from utils.scores.ranking import auroc
 
 HIDDEN = 32
 

@@ -16,7 +16,7 @@ from utils.probes.linear import train
 from utils.probes.mass_mean import mass_mean
 from utils.probes.mlp import MLPProbes, train_mlp
 from utils.probes.training import Settings
-from utils.scores.metrics import auroc
+from utils.scores.ranking import auroc
 from utils.states.matrices import Matrices
 
 FAMILIES = {

@@ -1,18 +1,15 @@
-"""Linear probes, metrics and intervals against scikit-learn and hand-worked examples."""
+"""Linear probes against scikit-learn and hand-worked examples."""
 
 import numpy as np
 import pytest
 import torch
-from sklearn import metrics as sk
 
 from utils.probes.labels import Labelled
 from utils.probes.linear import train
 from utils.probes.standardised import fold, standardisation
 from utils.probes.training import Settings
-from utils.scores.baselines import majority_logits, read_token_logits
-from utils.scores.intervals import auroc_interval, balanced_accuracy_interval, interval, pair_wins
-from utils.scores.metrics import at_threshold, auroc, scores
-from utils.scores.thresholds import choose_threshold
+from utils.scores.metrics import at_threshold, scores
+from utils.scores.ranking import auroc
 from utils.states.matrices import Matrices
 
 
@@ -96,43 +93,6 @@ def test_pos_weight_is_the_ratio_of_classes_and_capped():
         assert trained.pos_weight == [expected]
 
 
-def test_threshold_by_hand():
-    assert choose_threshold([-3.0, -1.0, 2.0, 5.0], [0, 0, 1, 1]) == 0.5
-    assert choose_threshold([1.0, 1.0, 1.0], [0, 1, 1]) == 0.0
-    # cutting at -1.5 and at 2.5 is equally good (3 of 4 right in all): the one nearer 0 is taken
-    assert choose_threshold([-2.0, -1.0, 2.0, 3.0], [0, 1, 0, 1]) == -1.5
-
-
-def test_scores_equal_scikit_learn_ties_included():
-    random = np.random.default_rng(0)
-    labels = random.integers(0, 2, 500)
-    logits = np.round(random.normal(size=500) + labels, 1)
-    groups = random.integers(0, 8, 500)
-    threshold = choose_threshold(logits, labels)
-    found, said = scores(logits, labels, groups, threshold), logits > threshold
-    tn, fp, fn, tp = sk.confusion_matrix(labels, said).ravel()
-    assert (found["tn"], found["fp"], found["fn"], found["tp"]) == (tn, fp, fn, tp)
-    for name, theirs in (
-        ("balanced_accuracy", sk.balanced_accuracy_score(labels, said)),
-        ("acc", sk.accuracy_score(labels, said)),
-        ("f1", sk.f1_score(labels, said)),
-        ("precision", sk.precision_score(labels, said)),
-        ("pos_accuracy", sk.recall_score(labels, said)),
-        ("auc", sk.roc_auc_score(labels, logits)),
-    ):
-        assert found[name] == pytest.approx(theirs, abs=1e-12), name
-    best = max(sk.balanced_accuracy_score(labels, logits > cut) for cut in np.unique(logits))
-    assert found["balanced_accuracy"] == pytest.approx(best)
-    _, group = np.unique(groups, return_inverse=True)
-    wins = pair_wins(logits, labels == 1, group, 8)
-    assert wins.sum() / (labels.sum() * (1 - labels).sum()) == pytest.approx(found["auc"], abs=1e-12)
-
-
-def test_an_undefined_score_is_nan_and_not_zero():
-    found = scores([1.0, 2.0], [1, 1], [0, 1], 0.0)
-    assert all(np.isnan(found[name]) for name in ("auc", "neg_accuracy", "balanced_accuracy", "balanced_accuracy_low"))
-
-
 def test_a_probe_that_gives_one_answer_is_named_with_its_figures():
     from utils.sweep.report import one_sided
 
@@ -140,35 +100,3 @@ def test_a_probe_that_gives_one_answer_is_named_with_its_figures():
     warning = one_sided("layer3 on test", scores([1.0, 2.0, 3.0, 4.0], labels, groups, 0.0))
     assert "layer3 on test answers positive for all 4" in warning and "negatives 0.0%" in warning
     assert one_sided("layer3 on test", scores([1.0, 2.0, -3.0, 4.0], labels, groups, 0.0)) is None
-
-
-def test_jackknife_of_a_mean_by_hand_and_no_interval_below_three_groups():
-    values = np.array([0.2, 0.5, 0.6])
-    low, high = interval(lambda weights: weights @ values / weights.sum(1), 3)
-    error = values.std(ddof=1) / np.sqrt(3)  # the jackknife of a mean is the textbook's standard error
-    assert (low, high) == pytest.approx(
-        (np.clip(values.mean() - 4.302653 * error, 0, 1), np.clip(values.mean() + 4.302653 * error, 0, 1)), abs=1e-6
-    )
-    assert np.isnan(interval(lambda weights: weights @ values[:2], 2)).all()
-
-
-@pytest.mark.parametrize("groups", [5, 40])
-def test_intervals_cover_what_they_claim_when_groups_differ(groups):
-    """Groups with accuracies of their own: the mean over many is covered about 95 times in 100."""
-    random, hits, trials = np.random.default_rng(1), 0, 300
-    for _ in range(trials):
-        quality = np.repeat(random.normal(1.2, 0.5, groups), 60)
-        labels = np.tile([0, 1], groups * 30)
-        logits = random.normal(size=len(labels)) + quality * (labels - 0.5)
-        low, high = balanced_accuracy_interval(logits, labels, np.repeat(np.arange(groups), 60), 0.0)
-        hits += low <= 0.7198 <= high  # E Phi(q / 2), q normal(1.2, 0.5): Phi(0.6 / sqrt(1 + 0.25**2))
-        if groups < 30:
-            auc_low, auc_high = auroc_interval(logits, labels, np.repeat(np.arange(groups), 60))
-            assert auc_low < auc_high
-    assert 0.90 < hits / trials < 0.99
-
-
-def test_read_token_baseline_by_hand():
-    found = read_token_logits([7, 7, 7, 9], [1, 1, 0, 0], [7, 9, 8])
-    np.testing.assert_allclose(found, np.log([2.5 / 1.5, 0.5 / 1.5, 1.0]))
-    np.testing.assert_allclose(majority_logits([1, 0, 0, 0], 2), np.log(1 / 3))

@@ -10,12 +10,14 @@ from utils.scores.baselines import (
     best_baseline,
     length_logits,
     logistic_logits,
+    majority_logits,
     neighbour_logits,
+    read_token_logits,
     runs_read,
     suspicious,
     tf_idf_logits,
 )
-from utils.scores.metrics import auroc
+from utils.scores.ranking import auroc
 from utils.states.positions import examples_at
 
 SIZES = {"train": 400, "val": 200, "test": 200}
@@ -245,3 +247,9 @@ def test_a_sequence_task_has_one_label_on_each_last_text_token_and_reads_there()
 def test_the_best_baseline_has_the_greatest_auroc_and_nan_is_never_it():
     assert best_baseline({"majority": 0.5, "read token": 0.8, "length": float("nan"), "neighbours": 0.8}) == "read token"
     assert best_baseline({"length": float("nan"), "majority": 0.1}) == "majority"
+
+
+def test_read_token_baseline_by_hand():
+    found = read_token_logits([7, 7, 7, 9], [1, 1, 0, 0], [7, 9, 8])
+    np.testing.assert_allclose(found, np.log([2.5 / 1.5, 0.5 / 1.5, 1.0]))
+    np.testing.assert_allclose(majority_logits([1, 0, 0, 0], 2), np.log(1 / 3))

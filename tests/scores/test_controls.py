@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from utils.base.errors import UserError
-from utils.scores.controls import control_labels, fill, selectivity, shuffled_labels
-from utils.scores.metrics import auroc
+from utils.scores.controls import control_labels, greedy_fill, selectivity, shuffled_labels
+from utils.scores.ranking import auroc
 
 DRAWS = 20
 
@@ -72,8 +72,8 @@ def test_a_type_more_frequent_than_all_positives_is_an_error_or_negative():
 
 
 def test_fill_by_hand():
-    assert fill([2, 5, 1, 3], 6).tolist() == [True, False, True, True]
-    assert fill([9], 6).tolist() == [False]
+    assert greedy_fill([2, 5, 1, 3], 6).tolist() == [True, False, True, True]
+    assert greedy_fill([9], 6).tolist() == [False]
 
 
 def test_shuffled_labels_keep_each_splits_shares_and_lose_the_truth():

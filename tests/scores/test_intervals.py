@@ -15,8 +15,9 @@ from sklearn.metrics import roc_auc_score
 
 from utils.scores import intervals
 from utils.scores.differences import paired_difference, paired_differences
-from utils.scores.intervals import AUROC, BalancedAccuracy, Groups, Ranked, pair_wins, share_bounds
+from utils.scores.intervals import AUROC, BalancedAccuracy, Groups, jackknife_error, share_bounds, t_quantile
 from utils.scores.metrics import all_scores, rates, scores
+from utils.scores.ranking import Ranked, pair_wins
 from utils.scores.thresholds import choose_thresholds
 
 SPREAD, VARIANCE = 0.5, 1 + 0.5**2 * 1.25
@@ -193,3 +194,27 @@ def test_where_there_is_no_interval_and_where_a_score_has_no_spread():
     for few in (group // 3, np.where(labels == 1, group % 2, group)):  # two groups; six, but positives in two of them
         found = scores(2 * labels - 1, labels, few, 0.0)
         assert found["auc"] == 1 and np.isnan([found["auc_low"], found["balanced_accuracy_high"]]).all()
+
+
+def test_jackknife_of_a_mean_by_hand_and_no_interval_below_three_groups():
+    values = np.array([0.2, 0.5, 0.6])
+    left_out = np.array([values[[1, 2]].mean(), values[[0, 2]].mean(), values[[0, 1]].mean()])
+    error = values.std(ddof=1) / np.sqrt(3)  # the jackknife of a mean is the textbook's standard error
+    assert jackknife_error(left_out) == pytest.approx(error, abs=1e-12)
+    assert t_quantile(np.array(3)) == pytest.approx(4.302653, abs=1e-6)
+    assert np.isnan(t_quantile(np.array(2)))
+
+
+@pytest.mark.parametrize("groups", [5, 40])
+def test_intervals_cover_what_they_claim_when_groups_differ(groups):
+    """Groups with accuracies of their own: the mean over many is covered about 95 times in 100."""
+    random, hits, trials = np.random.default_rng(1), 0, 300
+    for _ in range(trials):
+        quality = np.repeat(random.normal(1.2, 0.5, groups), 60)
+        labels = np.tile([0, 1], groups * 30)
+        logits = random.normal(size=len(labels)) + quality * (labels - 0.5)
+        found = scores(logits, labels, np.repeat(np.arange(groups), 60), 0.0)
+        # E Phi(q / 2), q normal(1.2, 0.5): Phi(0.6 / sqrt(1 + 0.25**2))
+        hits += found["balanced_accuracy_low"] <= 0.7198 <= found["balanced_accuracy_high"]
+        assert found["auc_low"] < found["auc_high"]
+    assert 0.90 < hits / trials < 0.99

@@ -1,22 +1,14 @@
-"""Every score against scikit-learn, ties included; calibration at the natural prevalence; many probes as one by one."""
+"""Every score against scikit-learn, ties included; many probes as one by one."""
 
 import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from utils.base.errors import UserError
-from utils.scores import metrics
-from utils.scores.calibration import at_prevalence
+from many_probes import sweep
+from utils.scores import rows
 from utils.scores.metrics import all_scores, scores
+from utils.scores.ranking import pair_wins
 from utils.scores.thresholds import choose_threshold, choose_thresholds
-
-
-def sweep(seed, probes=7, n=400, groups=9, decimals=1):
-    """Logits [probes, n] with many ties, labels [n], groups [n]."""
-    random = np.random.default_rng(seed)
-    labels = (random.random(n) < 0.3).astype(np.int8)
-    quality = np.linspace(0, 4, probes)[:, None]
-    return np.round(random.normal(size=(probes, n)) + quality * labels - 1, decimals), labels, random.integers(0, groups, n)
 
 
 def reference(logits, labels, threshold):
@@ -64,7 +56,7 @@ def test_many_probes_are_scored_as_one_by_one_whatever_the_chunk(groups, monkeyp
     alone = [scores(row, labels, group, threshold, 0.05, 0.4) for row, threshold in zip(logits, thresholds, strict=True)]
     own_labels = np.stack([labels] * len(logits))
     calls = [all_scores(logits, labels, group, thresholds, 0.05, trained_prevalence=0.4)]
-    monkeypatch.setattr(metrics, "CHUNK_CELLS", 3 * metrics.DRAWS)
+    monkeypatch.setattr(rows, "CHUNK_CELLS", 3 * rows.DRAWS)
     calls += [
         all_scores(logits, labels, group, thresholds, 0.05, trained_prevalence=0.4),
         all_scores(logits, own_labels, group, thresholds, 0.05, trained_prevalence=0.4),
@@ -105,62 +97,31 @@ def test_one_class_or_no_example_leaves_nan_and_no_warning():
         assert scores([0.5], [1], [0], 0.0)["acc"] == 1 and np.isnan(scores([], [], [], 0.0, 0.1)["acc"])
 
 
-def test_thresholds_of_many_rows_are_those_of_each():
-    logits, labels, _ = sweep(5, probes=30, n=60)
-    logits[3], logits[4] = 1.0, -logits[5]
-    found = choose_thresholds(logits, labels)
-    for row, threshold in zip(logits, found, strict=True):
-        cuts = np.unique(row)
-        balanced = [sk.balanced_accuracy_score(labels, row > cut) for cut in (cuts[:-1] + cuts[1:]) / 2]
-        if len(cuts) > 1:
-            assert sk.balanced_accuracy_score(labels, row > threshold) == pytest.approx(max(balanced), abs=1e-12)
-            best = ((cuts[:-1] + cuts[1:]) / 2)[np.array(balanced) >= max(balanced) - 1e-12]
-            assert abs(threshold) == pytest.approx(np.abs(best).min(), abs=1e-12)
-        assert choose_threshold(row, labels) == threshold
-    assert found[3] == 0 and (choose_thresholds(logits, np.ones(60)) == 0).all()
+def test_scores_equal_scikit_learn_ties_included():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, 500)
+    logits = np.round(random.normal(size=500) + labels, 1)
+    groups = random.integers(0, 8, 500)
+    threshold = choose_threshold(logits, labels)
+    found, said = scores(logits, labels, groups, threshold), logits > threshold
+    tn, fp, fn, tp = sk.confusion_matrix(labels, said).ravel()
+    assert (found["tn"], found["fp"], found["fn"], found["tp"]) == (tn, fp, fn, tp)
+    for name, theirs in (
+        ("balanced_accuracy", sk.balanced_accuracy_score(labels, said)),
+        ("acc", sk.accuracy_score(labels, said)),
+        ("f1", sk.f1_score(labels, said)),
+        ("precision", sk.precision_score(labels, said)),
+        ("pos_accuracy", sk.recall_score(labels, said)),
+        ("auc", sk.roc_auc_score(labels, logits)),
+    ):
+        assert found[name] == pytest.approx(theirs, abs=1e-12), name
+    best = max(sk.balanced_accuracy_score(labels, logits > cut) for cut in np.unique(logits))
+    assert found["balanced_accuracy"] == pytest.approx(best)
+    _, group = np.unique(groups, return_inverse=True)
+    wins = pair_wins(logits, labels == 1, group, 8)
+    assert wins.sum() / (labels.sum() * (1 - labels).sum()) == pytest.approx(found["auc"], abs=1e-12)
 
 
-def test_calibration_is_scikit_learns_brier_score_and_bins_by_hand():
-    logits, labels, groups = sweep(1)
-    p, q = 0.03, 0.4
-    positives = labels.sum()
-    weights = np.where(labels == 1, p / positives, (1 - p) / (len(labels) - positives))
-    for row in logits:
-        found = scores(row, labels, groups, 0.0, p, q)
-        odds = np.exp(row) / (q / (1 - q)) * (p / (1 - p))
-        probabilities = odds / (1 + odds)
-        assert found["brier"] == pytest.approx(sk.brier_score_loss(labels, probabilities, sample_weight=weights), abs=1e-12)
-        gap = 0.0
-        for tenth in range(10):
-            inside = np.floor(probabilities * 10) == tenth
-            if inside.any():
-                mean, share = (np.average(values[inside], weights=weights[inside]) for values in (probabilities, labels))
-                gap += weights[inside].sum() * abs(mean - share)
-        assert found["ece"] == pytest.approx(gap, abs=1e-12)
-    # at a prevalence of 1/2 on both sides: .9 twice (one right), .2 (right), .2 (wrong), each example of weight 1/4
-    certain, doubtful = np.log(9), np.log(0.25)
-    found = scores([certain, certain, doubtful, doubtful], [1, 0, 0, 1], [0, 1, 2, 3], 0.0, 0.5, 0.5)
-    assert found["brier"] == pytest.approx((0.01 + 0.81 + 0.04 + 0.64) / 4)
-    assert found["ece"] == pytest.approx(0.5 * 0.4 + 0.5 * 0.3)
-    assert scores([800.0, -800.0], [1, 0], [0, 1], 0.0, 0.1)["brier"] == 0
-
-
-def test_the_true_model_of_a_balanced_sample_is_calibrated_in_the_wild_only_when_shifted():
-    random, n, prevalence = np.random.default_rng(0), 200_000, 0.1
-    labels = random.integers(0, 2, n)  # a balanced sample ...
-    logits = 2 * random.normal(2.0 * labels - 1, 1)  # ... and its log-odds: of normals about -1 and 1, 2 x
-    found = scores(logits, labels, np.zeros(n), 0.0, prevalence, 0.5)
-    assert found["ece"] < 0.005
-    unshifted = scores(logits, labels, np.zeros(n), 0.0, prevalence, prevalence)
-    assert unshifted["ece"] > 0.1 and unshifted["brier"] > 1.5 * found["brier"]
-    wild = (random.random(n) < prevalence).astype(int)
-    shifted = at_prevalence(2 * random.normal(2.0 * wild - 1, 1), prevalence, 0.5)
-    assert found["brier"] == pytest.approx(sk.brier_score_loss(wild, 1 / (1 + np.exp(-shifted))), abs=0.001)
-
-
-def test_a_prevalence_that_is_none_is_refused_and_0_or_1_has_no_odds():
-    logits, labels, groups = sweep(0, probes=1)
-    for value in (None, float("nan"), 0, 1):
-        assert np.isnan(scores(logits[0], labels, groups, 0.0, value)["ece"])
-    with pytest.raises(UserError, match=r"the prevalence is 3\.0, .* from 0 to 1"):
-        scores(logits[0], labels, groups, 0.0, 3.0)
+def test_an_undefined_score_is_nan_and_not_zero():
+    found = scores([1.0, 2.0], [1, 1], [0, 1], 0.0)
+    assert all(np.isnan(found[name]) for name in ("auc", "neg_accuracy", "balanced_accuracy", "balanced_accuracy_low"))

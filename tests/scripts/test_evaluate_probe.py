@@ -15,7 +15,6 @@ import torch
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, brier_score_loss, roc_auc_score, roc_curve
 
 from helpers import assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, snapshot
-from utils.saved.evaluation import fitted_thresholds
 from utils.scores import average_precision
 from utils.scores.intervals import Groups, draw_weights
 
@@ -292,16 +291,6 @@ def test_a_label_that_is_drawn_is_not_found(trained, other, tmp_path):
     )
     found = [float(row["auc"]) for row in table(tmp_path)]
     assert len(found) == 13 and np.abs(np.array(found) - 0.5).max() < 0.05
-
-
-def test_the_fitted_threshold_by_hand():
-    labels = np.array([0] * 200 + [1, 1, 1])
-    logits = np.concatenate([np.arange(200.0), [150.0, 198.5, 300.0]])  # 1 % of 200 may be called positive: 198 and 199
-    thresholds, fpr = fitted_thresholds(logits[None], labels)
-    assert (thresholds[0], fpr[0]) == (198.25, 1 / 200)
-    thresholds, fpr = fitted_thresholds(np.stack([-logits, np.zeros(203)]), labels)
-    assert (thresholds.tolist(), fpr.tolist()) == ([0.0, 0.0], [0.0, 0.0])  # nothing can be called positive
-    assert np.isnan(fitted_thresholds(logits[None], np.ones(203))).all()
 
 
 @pytest.mark.parametrize("cells", [50, 2**22])

@@ -8,7 +8,7 @@ from utils.data.sequences import Sequences
 from utils.probes.labels import Labelled
 from utils.probes.linear import train
 from utils.probes.training import Settings
-from utils.scores.metrics import auroc
+from utils.scores.ranking import auroc
 from utils.states.matrices import Matrices
 from utils.states.positions import ReadPlan, examples_at
 from utils.states.store import StateTable

@@ -14,7 +14,7 @@ from utils.base.files import ROOT
 REQUIREMENTS = ROOT / "requirements.txt"
 SHOWN = ("torch", "transformers")
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
-PATIENCE = 30  # seconds for nvidia-smi, which is slow where the driver is not loaded
+NVIDIA_SMI_SECONDS = 30  # it is slow where the driver is not loaded
 
 
 def check_versions() -> Check:
@@ -24,7 +24,7 @@ def check_versions() -> Check:
     wrong = [
         f"{name} {found[name] or 'missing'} (at least {least})"
         for name, least in wanted
-        if found[name] is None or numbers(found[name]) < numbers(least)
+        if found[name] is None or version_numbers(found[name]) < version_numbers(least)
     ]
     shown = ", ".join([f"Python {platform.python_version()}", *(f"{name} {found.get(name)}" for name in SHOWN)])
     return Check(
@@ -43,7 +43,7 @@ def installed(name) -> str | None:
         return None
 
 
-def numbers(text) -> list[int]:
+def version_numbers(text) -> list[int]:
     """'2.6.0+cpu' -> [2, 6, 0]"""
     return [int(part) for part in re.match(r"\d*(?:\.\d+)*", text)[0].split(".") if part]
 
@@ -95,7 +95,7 @@ def driver_version() -> str | None:
                 [program, "--query-gpu=driver_version", "--format=csv,noheader"],
                 text=True,
                 capture_output=True,
-                timeout=PATIENCE,
+                timeout=NVIDIA_SMI_SECONDS,
             )
         except (OSError, subprocess.TimeoutExpired):
             answer = None

@@ -11,7 +11,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from utils.base.errors import UserError
 from utils.probes.labels import Labelled, label_columns, loss_weights
-from utils.scores.metrics import at_threshold, auroc
+from utils.scores.metrics import at_threshold
+from utils.scores.ranking import auroc
 from utils.scores.thresholds import choose_thresholds
 
 STEPS, SMALLEST_BATCH, LARGEST_BATCH = 5000, 8, 1024

@@ -1,6 +1,6 @@
 """The file names and the columns of every table: their one home. docs/tables.md says what each column means."""
 
-from utils.scores.documents.scoring import COLUMNS as DOCUMENT_COLUMNS
+from utils.scores.documents.scoring import DOCUMENT_COLUMNS
 
 PROBE = ("target", "layer_idx", "lag", "probe", "seed")
 KEY = (*PROBE, "l2", "split")

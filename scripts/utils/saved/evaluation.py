@@ -12,8 +12,9 @@ from utils.model.language_model import LanguageModel
 from utils.saved.saved_probes import SavedProbe, logits_of
 from utils.scores.average_precision import average_precisions
 from utils.scores.calibration import checked_prevalence
-from utils.scores.intervals import Ranked, as_rows, divide
-from utils.scores.metrics import LOW_FPR, all_scores
+from utils.scores.metrics import all_scores
+from utils.scores.rows import divide
+from utils.scores.thresholds import fitted_thresholds
 from utils.states.extraction import Reading, drop_non_finite, run_pass
 from utils.states.positions import Examples, Question, examples_at
 from utils.states.sites import ATTENTION, sort_layers
@@ -258,25 +259,3 @@ def score(
 def precision(tpr: float, fpr: float, prevalence: float) -> float:
     """Compute the precision where `prevalence` of all are; NaN where nothing is."""
     return float(divide(prevalence * tpr, prevalence * tpr + (1 - prevalence) * fpr))
-
-
-def fitted_thresholds(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(thresholds, false positive rates), float64 [probes]: the greatest true positive rate that 1 % of false positives
-    allow, tpr_at_1_fpr, by the fewest of them. Fitted on these very examples; midway between two logits. NaN where a class
-    is absent; the greatest logit, which nothing is above, where no positive comes before 1 % of the negatives.
-
-        fitted_thresholds([[-1., 2., 3.]], [0, 0, 1]) -> [2.5], [0.0]
-    """
-    rows, true = as_rows(logits, labels)
-    ranked, n = Ranked.of(rows, true), rows.shape[1]
-    negatives = (~true).sum(1, keepdims=True)
-    fp = negatives - ranked.negatives_below
-    tp = np.where(divide(fp, negatives) <= LOW_FPR, n - ranked.first - fp, 0)
-    best = tp.max(1, keepdims=True)
-    at = n - 1 - (tp == best)[:, ::-1].argmax(1)  # of equally good ones the one with the greatest logit
-    first = np.take_along_axis(ranked.first, at[:, None], axis=1)
-    here, below = (np.take_along_axis(ranked.logits, column, axis=1) for column in (first, np.maximum(first - 1, 0)))
-    none, both = best[:, 0] == 0, (true.any(1) & ~true.all(1))
-    middle = np.where(none, ranked.logits[:, -1], (here / 2 + below / 2)[:, 0])
-    fpr = np.where(none, 0.0, divide(np.take_along_axis(fp, first, axis=1), negatives)[:, 0])
-    return np.where(both, middle, np.nan), np.where(both, fpr, np.nan)

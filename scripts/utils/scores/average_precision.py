@@ -7,7 +7,8 @@ itself lies high: on average .563 of 5 groups, .558 of 10.
 
 import numpy as np
 
-from utils.scores.intervals import Groups, as_rows, divide, holders, share_bounds
+from utils.scores.intervals import Groups, holders, share_bounds
+from utils.scores.rows import as_rows, divide
 
 CELLS = 2**22  # of a matrix of draws or groups by distinct logits of positives; some eight are held
 

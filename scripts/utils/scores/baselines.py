@@ -7,15 +7,15 @@ import math
 import numpy as np
 
 from utils.base.files import fingerprint
-from utils.scores.metrics import auroc
+from utils.scores.ranking import auroc
 
 SMOOTHING = 1.0  # examples of the average token that each token is thought to have had
 INVERSE_PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # scikit-learn's C
 ITERATIONS = 1000  # of L-BFGS, at most; it needs some hundred where the penalty is weak
 TOKENS_SEEN = 4  # the token that is read and its predecessors, for `neighbours`
 RARE = 2  # a run of tokens or characters that train has less often is left out: it would be learnt by heart
-WORDS = {"token_pattern": r"\w+|[^\w\s]"}  # a word, however short, or a punctuation mark
-CHARACTERS = {"analyzer": "char_wb", "ngram_range": (2, 4), "lowercase": False, "max_features": 2**18}
+WORD_TERMS = {"token_pattern": r"\w+|[^\w\s]"}  # a word, however short, or a punctuation mark
+CHARACTER_TERMS = {"analyzer": "char_wb", "ngram_range": (2, 4), "lowercase": False, "max_features": 2**18}
 SUSPICIOUS = 0.4  # AUROC of a baseline; chance is 0.5
 
 
@@ -162,8 +162,8 @@ def all_sequence_baselines(
     asked = fingerprint(*(array for those in examples_by_split.values() for array in (those.sequence, those.labels)))
     if asked not in remembered:
         remembered[asked] = {
-            "tf-idf words": tf_idf_logits(texts, labels, **WORDS),
-            "tf-idf characters": tf_idf_logits(texts, labels, **CHARACTERS),
+            "tf-idf words": tf_idf_logits(texts, labels, **WORD_TERMS),
+            "tf-idf characters": tf_idf_logits(texts, labels, **CHARACTER_TERMS),
         }
     return {**all_token_baselines(examples_by_split, sequences_by_split), **remembered[asked]}
 

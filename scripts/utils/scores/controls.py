@@ -31,14 +31,14 @@ def control_labels(tokens_by_split, train_labels, draws=5, seed=0) -> dict[str, 
         lot = np.random.default_rng([seed, draw]).random(size)
         labels[:] = lot < positives / len(train_labels)
         order = np.argsort(lot[types], kind="stable")
-        labels[types[order]] = fill(counts[order], positives)
+        labels[types[order]] = greedy_fill(counts[order], positives)
     return {split: table[:, np.asarray(tokens)] for split, tokens in tokens_by_split.items()}
 
 
-def fill(counts, most) -> np.ndarray:
+def greedy_fill(counts, most) -> np.ndarray:
     """Which of the counts, taken in their order, add up to at most `most`: one that does not fit is passed over.
 
-    fill([2, 5, 1, 3], 6) -> [True, False, True, True]
+    greedy_fill([2, 5, 1, 3], 6) -> [True, False, True, True]
     """
     taken, total = np.zeros(len(counts), dtype=bool), 0
     for index, count in enumerate(np.asarray(counts).tolist()):

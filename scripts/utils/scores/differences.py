@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.scores.intervals import AUROC, BalancedAccuracy, Groups, Ranked, as_rows, reach, standard_error
-from utils.scores.metrics import chunks
+from utils.scores.intervals import AUROC, BalancedAccuracy, Groups, standard_error, t_quantile
+from utils.scores.ranking import Ranked
+from utils.scores.rows import as_rows, probe_chunks
 
 METRICS = ("balanced_accuracy", "auc")
 
@@ -55,7 +56,7 @@ def paired_differences(logits_a, logits_b, labels, groups, thresholds_a, thresho
         for logits, thresholds in ((logits_a, thresholds_a), (logits_b, thresholds_b))
     ]
     result = np.empty((3, len(sides[0][0])))
-    for start, stop in chunks(*sides[0][0].shape):
+    for start, stop in probe_chunks(*sides[0][0].shape):
         of_chunk = labels if labels.ndim == 1 else labels[start:stop]
         difference = Difference(
             *(
@@ -63,7 +64,7 @@ def paired_differences(logits_a, logits_b, labels, groups, thresholds_a, thresho
                 for logits, thresholds in sides
             )
         )
-        wide = reach(difference.holders) * standard_error(difference, groups.count)
+        wide = t_quantile(difference.holders) * standard_error(difference, groups.count)
         result[:, start:stop] = difference.value + np.stack([np.zeros_like(wide), -wide, wide])
     return result[0], *np.clip(result[1:], -1, 1)
 

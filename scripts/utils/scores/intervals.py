@@ -19,16 +19,15 @@ There percentile bootstraps cover .91 of 20 groups (AUROC .89, where groups diff
 the sizes of groups are very unequal (log-normal, sigma .8) these cover .92 to .96, where a group holds one class .94 to .98.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
+from utils.scores.ranking import counted, pair_wins
+from utils.scores.rows import DRAWS, divide
+
 LEVEL = 0.95
 FEWEST, FEWEST_FOR_BOOTSTRAP, MOST_FOR_BOOTSTRAP = 3, 30, 300
-DRAWS = 1000  # a standard error is then known to 2 %
-BLOCK = 16  # negatives that pairs_before counts together
 
 
 @lru_cache(maxsize=4)
@@ -37,12 +36,6 @@ def draw_weights(groups) -> np.ndarray:
     weights = np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), size=DRAWS).astype(float)
     weights.flags.writeable = False
     return weights
-
-
-def divide(part, whole) -> np.ndarray:
-    """NaN where whole is 0."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(whole == 0, np.nan, np.divide(part, whole))
 
 
 def jackknife_error(left_out) -> np.ndarray:
@@ -81,7 +74,7 @@ def blas_threads():
     return ThreadpoolController()
 
 
-def reach(holders) -> np.ndarray:
+def t_quantile(holders) -> np.ndarray:
     """Student's t for as many groups; NaN below FEWEST."""
     from scipy.stats import t
 
@@ -93,7 +86,7 @@ def share_bounds(statistic, groups) -> tuple[np.ndarray, np.ndarray]:
 
     A score of 0 or 1 has no spread to measure; its other end is Clopper and Pearson's for as many groups of as many.
     """
-    value, far = statistic.value, reach(statistic.holders)
+    value, far = statistic.value, t_quantile(statistic.holders)
     with np.errstate(invalid="ignore", divide="ignore"):
         logit = np.log(value / (1 - value))
         wide = far * standard_error(statistic, groups) / (value * (1 - value))
@@ -103,21 +96,6 @@ def share_bounds(statistic, groups) -> tuple[np.ndarray, np.ndarray]:
     low = np.where(perfect, alone, np.where(none & ~np.isnan(far), 0.0, low))
     high = np.where(none, 1 - alone, np.where(perfect & ~np.isnan(far), 1.0, high))
     return low, high
-
-
-def interval(statistic: Callable[[np.ndarray], np.ndarray], groups: int) -> tuple[float, float]:
-    """Of any statistic within [0, 1], symmetric about it and clipped: weights [draws, groups] -> values [draws]; the weight
-    says how often a group is in the sample.
-    """
-    if groups < FEWEST:
-        return float("nan"), float("nan")
-    centre = float(statistic(np.ones((1, groups)))[0])
-    if FEWEST_FOR_BOOTSTRAP <= groups <= MOST_FOR_BOOTSTRAP:
-        error = bootstrap_error(statistic(draw_weights(groups)), groups)
-    else:
-        error = jackknife_error(statistic(1 - np.eye(groups)))
-    wide = float(reach(np.array(groups)) * error)
-    return float(np.clip(centre - wide, 0, 1)), float(np.clip(centre + wide, 0, 1))
 
 
 class Groups:
@@ -164,47 +142,6 @@ class BalancedAccuracy:
         return self._of(*(part @ weights.T for part in self.parts))
 
 
-@dataclass(frozen=True)
-class Ranked:
-    """Rows of logits in rising order. All arrays [probes, n], column k for the k-th smallest logit of the row."""
-
-    order: np.ndarray  # which example it is
-    logits: np.ndarray
-    positive: np.ndarray  # bool
-    negatives_below: np.ndarray  # how many negatives have a smaller logit
-    negatives_through: np.ndarray  # a logit no greater
-    first: np.ndarray  # the first column of the run of equal logits that the column is in
-    last: np.ndarray  # the last
-
-    @classmethod
-    def of(cls, logits, true) -> "Ranked":
-        order = np.argsort(logits, axis=1)
-        values, positive = (np.take_along_axis(matrix, order, axis=1) for matrix in (logits, true))
-        return cls(order, values, positive, *counted(positive, values[:, 1:] > values[:, :-1]))
-
-    def wins(self) -> np.ndarray:
-        """float64 [probes, n]: examples of the other class that rank on the right side of this one; ties half."""
-        negatives = (self.negatives_below + self.negatives_through) / 2
-        positives = (self.first + self.last + 1) / 2 - negatives
-        return np.where(self.positive, negatives, self.positive.sum(1, keepdims=True) - positives)
-
-
-def counted(positive, rises) -> tuple[np.ndarray, ...]:
-    """(negatives before the run, negatives to its end, first column of it, last), each [probes, n], of the run of equal
-    values that each column is in. rises: bool [probes, n - 1], where the next column begins another run.
-    """
-    probes, n = positive.shape
-    columns = np.broadcast_to(np.arange(n), (probes, n))
-    negatives = np.zeros((probes, n + 1), dtype=np.int64)
-    np.cumsum(~positive, axis=1, out=negatives[:, 1:])
-    if rises.all():
-        return negatives[:, :-1], negatives[:, 1:], columns, columns
-    edge = np.ones((probes, 1), dtype=bool)
-    first = np.maximum.accumulate(np.where(np.hstack([edge, rises]), columns, 0), axis=1)
-    last = np.minimum.accumulate(np.where(np.hstack([rises, edge]), columns, n)[:, ::-1], axis=1)[:, ::-1]
-    return (np.take_along_axis(negatives, first, axis=1), np.take_along_axis(negatives, last + 1, axis=1), first, last)
-
-
 class AUROC:
     """Of ranked logits, as a function of which groups are in the sample: wins of the pairs (positive, negative) over pairs.
 
@@ -242,57 +179,3 @@ class AUROC:
             above = won - self.value[row] * np.outer(self.positives[row], self.negatives[row])
             result[row] = np.einsum("dg,dg->d", single_weights @ above.astype(np.float32), single_weights)
         return self.value[:, None] + divide(result, (self.positives @ weights.T) * (self.negatives @ weights.T))
-
-
-def pair_wins(logits, true, group, count) -> np.ndarray:
-    """[groups, groups]: of the pairs (positive of group g, negative of group h), how many rank right; ties half."""
-    order, group = np.argsort(logits[~true]), np.asarray(group, dtype=np.int64)
-    ordered, losers = logits[~true][order], group[~true][order]
-    below, through = (np.searchsorted(ordered, logits[true], side) for side in ("left", "right"))
-    found = pairs_before(below, group[true], losers, count)
-    return found if (below == through).all() else (found + pairs_before(through, group[true], losers, count)) / 2
-
-
-def pairs_before(reached, owners, losers, count) -> np.ndarray:
-    """float64 [count, count]: entry [g, h] is how many of the first reached[i] of `losers` are h, over all i of owner g.
-
-    Whole blocks of losers are counted by a product of two histograms, the rest of each i's last block one by one.
-    """
-    blocks = len(losers) // BLOCK + 1
-    full = reached // BLOCK
-    heads = np.bincount(owners * blocks + full, minlength=count * blocks).reshape(count, blocks)
-    each = np.bincount(np.arange(len(losers)) // BLOCK * count + losers, minlength=blocks * count).reshape(blocks, count)
-    before = np.cumsum(each, axis=0) - each
-    rest = np.arange(BLOCK) < (reached - full * BLOCK)[:, None]
-    columns = losers[np.minimum(full[:, None] * BLOCK + np.arange(BLOCK), len(losers) - 1)]
-    singles = np.bincount((owners[:, None] * count + columns)[rest], minlength=count * count).reshape(count, count)
-    return heads.astype(np.float64) @ before + singles
-
-
-def balanced_accuracy_interval(logits, labels, groups, threshold) -> tuple[float, float]:
-    """Of one probe: logits, labels and groups [n]."""
-    groups, rows = Groups(groups), as_rows(logits, labels)
-    return single(share_bounds(BalancedAccuracy(*rows, groups, np.array([threshold])), groups.count))
-
-
-def auroc_interval(logits, labels, groups) -> tuple[float, float]:
-    """Of one probe: logits, labels and groups [n]."""
-    groups, rows = Groups(groups), as_rows(logits, labels)
-    return single(share_bounds(AUROC(Ranked.of(*rows), groups), groups.count))
-
-
-def as_rows(logits, labels) -> tuple[np.ndarray, np.ndarray]:
-    """float64 logits [probes, n], bool [probes, n]; a vector becomes a row, and labels [n] are those of every row."""
-    logits = np.atleast_2d(np.asarray(logits, dtype=np.float64))
-    return logits, np.broadcast_to(np.asarray(labels) == 1, logits.shape)
-
-
-def single(bounds) -> tuple[float, float]:
-    low, high = bounds
-    return float(low[0]), float(high[0])
-
-
-def wins(positives, negatives) -> np.ndarray:
-    """[positives]: over how many of the negatives each positive ranks; a tie counts half."""
-    ordered = np.sort(negatives)
-    return (np.searchsorted(ordered, positives, "left") + np.searchsorted(ordered, positives, "right")) / 2

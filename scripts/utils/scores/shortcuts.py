@@ -3,7 +3,7 @@
 import numpy as np
 
 from utils.scores.baselines import read_token_logits
-from utils.scores.metrics import auroc
+from utils.scores.ranking import auroc
 from utils.states.positions import examples_at
 
 

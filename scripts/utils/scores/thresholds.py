@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from utils.scores.intervals import as_rows
-from utils.scores.metrics import chunks
+from utils.scores.ranking import LOW_FPR, Ranked
+from utils.scores.rows import as_rows, divide, probe_chunks
 
 
 def choose_threshold(logits, labels) -> float:
@@ -22,7 +22,7 @@ def choose_thresholds(logits, labels) -> np.ndarray:
     result = np.zeros(len(logits))
     if logits.shape[1] < 2:
         return result
-    for start, stop in chunks(*logits.shape):
+    for start, stop in probe_chunks(*logits.shape):
         order = np.argsort(logits[start:stop], axis=1, kind="stable")
         values, positive = (np.take_along_axis(matrix[start:stop], order, axis=1) for matrix in (logits, true))
         positives = positive.sum(1, keepdims=True)
@@ -37,3 +37,25 @@ def choose_thresholds(logits, labels) -> np.ndarray:
         found = np.isfinite(np.take_along_axis(balanced, nearest, axis=1))
         result[start:stop] = np.where(found, np.take_along_axis(middle, nearest, axis=1), 0.0)[:, 0]
     return result
+
+
+def fitted_thresholds(logits, labels) -> tuple[np.ndarray, np.ndarray]:
+    """(thresholds, false positive rates), float64 [probes]: the greatest true positive rate that 1 % of false positives
+    allow, tpr_at_1_fpr, by the fewest of them. Fitted on these very examples; midway between two logits. NaN where a class
+    is absent; the greatest logit, which nothing is above, where no positive comes before 1 % of the negatives.
+
+        fitted_thresholds([[-1., 2., 3.]], [0, 0, 1]) -> [2.5], [0.0]
+    """
+    rows, true = as_rows(logits, labels)
+    ranked, n = Ranked.of(rows, true), rows.shape[1]
+    negatives = (~true).sum(1, keepdims=True)
+    fp = negatives - ranked.negatives_below
+    tp = np.where(divide(fp, negatives) <= LOW_FPR, n - ranked.first - fp, 0)
+    best = tp.max(1, keepdims=True)
+    at = n - 1 - (tp == best)[:, ::-1].argmax(1)  # of equally good ones the one with the greatest logit
+    first = np.take_along_axis(ranked.first, at[:, None], axis=1)
+    here, below = (np.take_along_axis(ranked.logits, column, axis=1) for column in (first, np.maximum(first - 1, 0)))
+    none, both = best[:, 0] == 0, (true.any(1) & ~true.all(1))
+    middle = np.where(none, ranked.logits[:, -1], (here / 2 + below / 2)[:, 0])
+    fpr = np.where(none, 0.0, divide(np.take_along_axis(fp, first, axis=1), negatives)[:, 0])
+    return np.where(both, middle, np.nan), np.where(both, fpr, np.nan)

@@ -8,7 +8,8 @@ from utils.probes.kinds import trained_share
 from utils.scores.baselines import all_sequence_baselines, all_token_baselines
 from utils.scores.controls import selectivity
 from utils.scores.differences import paired_differences
-from utils.scores.metrics import all_scores, at_threshold, auroc, scores
+from utils.scores.metrics import all_scores, at_threshold, scores
+from utils.scores.ranking import auroc
 from utils.scores.thresholds import choose_threshold, choose_thresholds
 from utils.states.positions import Question
 from utils.states.source import Source

@@ -20,7 +20,8 @@ import torch
 
 from utils.base.errors import UserError
 from utils.saved.columns import CURVE_SCORES
-from utils.scores.metrics import auroc, scores
+from utils.scores.metrics import scores
+from utils.scores.ranking import auroc
 from utils.scores.thresholds import choose_threshold
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)

@@ -8,7 +8,7 @@ import pytest
 from helpers import ROOT, assert_one_line_error, assert_success, call, parser_of
 from utils.base.cli.config_file import GIVE_WAY, actions_of
 from utils.base.cli.parser import Parser
-from utils.base.cli.span_probe_section import OF_TRAINING, RENAMED, SOLVED
+from utils.base.cli.span_probe_section import OF_TRAINING, RENAMED, SOLVED_KINDS
 from utils.base.errors import UsageError
 from utils.probes.kinds import KINDS, PENALISED
 from utils.sweep.flags import penalties_of
@@ -374,7 +374,7 @@ def test_the_probe_section_is_train_probes_alone(refusal, parse):
 
 def test_the_probe_sections_flags_are_there_and_of_their_kinds():
     flags = actions_of(parser_of("train_probe"))
-    assert {*RENAMED.values(), *OF_TRAINING} <= set(flags) and set(KINDS) > SOLVED
+    assert {*RENAMED.values(), *OF_TRAINING} <= set(flags) and set(KINDS) > SOLVED_KINDS
 
 
 # Experiments

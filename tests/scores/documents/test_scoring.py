@@ -21,7 +21,7 @@ from utils.scores.documents import aggregates
 from utils.scores.documents.aggregates import AGGREGATES, aggregated
 from utils.scores.documents.layout import Documents, documents_of, reading_order
 from utils.scores.documents.platt import INVERSE_PENALTY, platt
-from utils.scores.documents.scoring import COLUMNS, KEY, score_documents, why_not
+from utils.scores.documents.scoring import DOCUMENT_COLUMNS, DOCUMENT_KEY, score_documents, why_not
 
 LENGTHS = (1, 2, 3, 4, 5, 9, 10, 11, 15, 16, 17, 33, 70)
 
@@ -352,9 +352,9 @@ def test_baselines_stand_beside():
     gap = float(np.subtract(*(roc_auc_score(documents["test"].labels, one.values["test"]) for one in pair)))
     assert scores["minus_baseline"] == pytest.approx(gap)
     assert scores["minus_baseline_low"] < gap < scores["minus_baseline_high"]
-    keys = [tuple(row[name] for name in KEY) for row in found.rows]
-    assert len(set(keys)) == len(keys) and set(found.rows[0]) <= set(COLUMNS)
-    assert len(csv_text(COLUMNS, found.rows).splitlines()) == len(keys) + 1
+    keys = [tuple(row[name] for name in DOCUMENT_KEY) for row in found.rows]
+    assert len(set(keys)) == len(keys) and set(found.rows[0]) <= set(DOCUMENT_COLUMNS)
+    assert len(csv_text(DOCUMENT_COLUMNS, found.rows).splitlines()) == len(keys) + 1
     assert sum(row["chosen"] for row in found.rows) == 5 * 2 * 4
     assert all(row["chosen"] == 1 for row in found.rows if row["bucket"] != "all")
 

@@ -10,7 +10,7 @@ import re
 import shlex
 from dataclasses import replace
 
-from utils.base.cli.span_probe_section import HEADING, translate, untrained
+from utils.base.cli.span_probe_section import HEADING, idle_flags_note, translate
 from utils.base.cli.yaml_file import Step, fault, flags_of, line_of, nearest, read_mapping, sections_of
 from utils.base.errors import UsageError
 
@@ -76,15 +76,15 @@ def with_config(parser, words) -> list[str]:
     given = {name: {"true": True, "false": False}.get(value, value) for name, value, _ in chunks}
     kept, left_out = give_way({key: value for key, value in step.values.items() if key not in given}, given)
     notes = [
-        f"note: {shlex.join(words_of({name: step.values[name]}))} of {path}, line {step.lines[name]}, is left out: the "
+        f"note: {shlex.join(as_words({name: step.values[name]}))} of {path}, line {step.lines[name]}, is left out: the "
         f"command line has --{by}"
         for name, by in left_out.items()
         if step.values[name] is not False
     ]
-    notes.append(untrained(path, step, items_of(str(given.get("probe", kept.get("probe", "linear"))))))
+    notes.append(idle_flags_note(path, step, items_of(str(given.get("probe", kept.get("probe", "linear"))))))
     for note in filter(None, notes):
         print(note, flush=True)
-    return [*words_of(kept), *words]
+    return [*as_words(kept), *words]
 
 
 def read_config(place, parser) -> tuple[str, Step]:
@@ -215,7 +215,7 @@ def check_keys(path, step, actions) -> Step:
 def check_values(path, step, parser):
     """Raises UsageError where the parser refuses a value, with the line it stands in."""
     try:
-        parser.try_words(words_of(step.values))
+        parser.try_words(as_words(step.values))
     except argparse.ArgumentError as error:
         names = (error.argument_name or "").replace("--", "").split("/")  # "--layers/--layer" has two
         raise fault(
@@ -235,7 +235,7 @@ def give_way(values, given) -> tuple[dict, dict[str, str]]:
     return {key: value for key, value in values.items() if key not in left_out}, left_out
 
 
-def words_of(values) -> list[str]:
+def as_words(values) -> list[str]:
     """{'layer': '5', 'lags': '-4,-1', 'no_wandb': True} -> ['--layer', '5', '--lags=-4,-1', '--no_wandb'];
     {'data': ('a', 'b')} -> ['--data', 'a', 'b']
 

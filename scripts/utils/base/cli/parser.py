@@ -13,7 +13,7 @@ from utils.base.cli.config_file import actions_of, items_of, settle_switches, wi
 from utils.base.errors import UsageError, UserError
 from utils.base.files import ROOT
 
-MOST = 2**63 - 1  # what islice, torch's generators and numpy's indices can hold
+LARGEST_INTEGER = 2**63 - 1  # what islice, torch's generators and numpy's indices can hold
 MOST_LAG = 2**31 - 1  # tokens
 MOST_LAGS = 10_000  # in one range
 
@@ -134,8 +134,8 @@ def whole_number(minimum):
             value = None
         if value is None or value < minimum:
             raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {minimum}")
-        if value > MOST:
-            raise argparse.ArgumentTypeError(f"{text!r} is too large, the most is {MOST}")
+        if value > LARGEST_INTEGER:
+            raise argparse.ArgumentTypeError(f"{text!r} is too large, the most is {LARGEST_INTEGER}")
         return value
 
     return parse
@@ -161,7 +161,7 @@ def number(minimum=-math.inf, maximum=math.inf, exclusive=False):
     return parse
 
 
-def one_lag(text) -> int:
+def lag_number(text) -> int:
     """An argparse type: a whole number of tokens, also below zero."""
     try:
         lag = int(text)
@@ -173,7 +173,7 @@ def one_lag(text) -> int:
 
 
 def lag_range(text) -> list[int]:
-    ends = [one_lag(part) for part in text.split("..", 1)]
+    ends = [lag_number(part) for part in text.split("..", 1)]
     if ends[-1] < ends[0]:
         raise argparse.ArgumentTypeError(f"{text!r} runs backwards; write {ends[-1]}..{ends[0]}")
     if ends[-1] - ends[0] > MOST_LAGS:

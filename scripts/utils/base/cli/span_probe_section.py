@@ -33,7 +33,7 @@ MAY_BE_EMPTY = (
     "model",
     "tokenizer",
 )
-SOLVED = {"logistic", "mass_mean", "mass_mean_tilted", "attention_features"}  # kinds that no epochs are trained for
+SOLVED_KINDS = {"logistic", "mass_mean", "mass_mean_tilted", "attention_features"}  # kinds that no epochs are trained for
 OF_TRAINING = ("epochs", "learning_rate", "probe_batch_size")
 
 
@@ -89,10 +89,10 @@ def honoured(path, values, lines) -> dict:
     return {name: value for name, value in values.items() if name not in (*ONE_VALUE, "tokenizer")}
 
 
-def untrained(path, step, kinds) -> str:
+def idle_flags_note(path, step, kinds) -> str:
     """What is said where the section has settings of training for kinds of probe that are solved; else empty."""
     idle = [f"--{flag} {step.values[flag]}" for flag in OF_TRAINING if flag in step.values]
-    if step.name != HEADING or not idle or not set(kinds) <= SOLVED:
+    if step.name != HEADING or not idle or not set(kinds) <= SOLVED_KINDS:
         return ""
     return (
         f"note: {', '.join(idle)} of {path} train nothing, as --probe {','.join(kinds)} is solved to its optimum; "

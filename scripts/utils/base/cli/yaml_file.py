@@ -60,7 +60,7 @@ def read_experiment(path) -> list[Step]:
 
 def read_mapping(path):
     """The node of the whole file, a mapping of at least one key."""
-    root = compose(path, read_text(path))
+    root = node_tree(path, read_text(path))
     if root is None or root.id == "mapping" and not root.value:
         raise fault(
             path, f"the file has no section and no flag; write a section for each step, headed by its script ({EXAMPLE})"
@@ -77,7 +77,7 @@ def sections_of(path, root) -> dict:
     """{heading: (its node, the node under it)}"""
     found = {}
     for key, node in root.value:
-        name = " ".join(text_of(path, key, "a section's name").split())
+        name = " ".join(scalar_text(path, key, "a section's name").split())
         if not name:
             raise fault(path, "a section has an empty name; write the script's name", line_of(key))
         if name in found:
@@ -109,7 +109,7 @@ def read_text(path) -> str:
         raise fault(path, f"the file is not UTF-8 text (byte {error.start + 1}); save it as UTF-8") from error
 
 
-def compose(path, text):
+def node_tree(path, text):
     """The tree of YAML nodes; no object is ever made from them."""
     import yaml
 
@@ -144,7 +144,7 @@ def flags_of(path, section, node, may_be_empty=()) -> tuple[dict, dict[str, int]
         )
     values, lines = {}, {}
     for key, value in node.value:
-        name = text_of(path, key, "a key", section).removeprefix("--").replace("-", "_")
+        name = scalar_text(path, key, "a key", section).removeprefix("--").replace("-", "_")
         if name in lines:
             raise fault(path, f"key {name!r} is there twice, first in line {lines[name]}; delete one", line_of(key), section)
         lines[name] = line_of(key)
@@ -178,9 +178,9 @@ def value_of(path, section, key, node) -> str | bool | tuple[str, ...]:
                 section,
             )
         refuse_length(path, section, key, sum(len(item.value) + 1 for item in node.value if item.id == "scalar"), node)
-        return tuple(text_of(path, item, f"an item of {key!r}", section) for item in node.value)
+        return tuple(scalar_text(path, item, f"an item of {key!r}", section) for item in node.value)
     refuse_length(path, section, key, len(node.value), node)
-    text = text_of(path, node, f"the value of {key!r}", section)
+    text = scalar_text(path, node, f"the value of {key!r}", section)
     if node.tag.endswith(":bool") and text.lower() in ("true", "false"):
         return text.lower() == "true"
     return text
@@ -197,7 +197,7 @@ def refuse_length(path, section, key, length, node):
         )
 
 
-def text_of(path, node, what, section=None) -> str:
+def scalar_text(path, node, what, section=None) -> str:
     """What a scalar says, as it was written."""
     if node.id != "scalar":
         raise fault(path, f"{what} is {kind_of(node)}; write a plain text or number", line_of(node), section)

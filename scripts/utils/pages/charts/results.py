@@ -16,7 +16,8 @@ from utils.pages.charts.tables import (
     read_numbers,
     read_record,
 )
-from utils.saved.tables import BASELINES, RECORD, SUMMARY
+from utils.saved.columns import RECORD, SUMMARY
+from utils.saved.columns import BASELINES
 from utils.scores.baselines import best_baseline
 
 CURVE = "learning_curve.csv"

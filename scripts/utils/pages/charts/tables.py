@@ -7,7 +7,7 @@ from collections import defaultdict
 from utils.base.errors import UserError
 from utils.base.files import read_csv
 from utils.pages.charts.cells import known
-from utils.saved.tables import METRICS
+from utils.saved.columns import METRICS
 
 CURVE_SIZES = {
     "n_train": "training examples",

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 import numpy as np
 
 BLOCK_CELLS = 2**19  # logits that are aggregated at a time; some ten arrays of this size (4 MiB) are held
-MOST = 10  # the greatest k of "top-k mean"
+MOST_TOP = 10  # the greatest k of "top-k mean"
 RARE_LOGIT = -30.0  # below, softplus(x) = exp(x) to 5e-14
 
 
@@ -39,8 +39,8 @@ class Padded:
 
     @cached_property
     def largest(self) -> np.ndarray:
-        """[probes, documents, MOST or the width]: the greatest logits, falling."""
-        kept = min(MOST, self.logits.shape[2])
+        """[probes, documents, MOST_TOP or the width]: the greatest logits, falling."""
+        kept = min(MOST_TOP, self.logits.shape[2])
         return -np.sort(np.partition(-self.logits, kept - 1, axis=-1)[..., :kept], axis=-1)
 
     @cached_property
@@ -101,7 +101,7 @@ AGGREGATES = {
     "max": Aggregate(lambda padded: padded.maximum, "the greatest token logit"),
     "mean": Aggregate(lambda padded: padded.mean, "the mean of all token logits"),
     "top-3 mean": Aggregate(partial(top_mean, count=3), "the mean of the 3 greatest, of all where there are fewer"),
-    "top-10 mean": Aggregate(partial(top_mean, count=MOST), "the mean of the 10 greatest, of all where there are fewer"),
+    "top-10 mean": Aggregate(partial(top_mean, count=MOST_TOP), "the mean of the 10 greatest, of all where there are fewer"),
     "noisy-or": Aggregate(noisy_or, "log-odds that any token is positive, if all were independent and calibrated"),
     # Both: the sum grows with the length of a document, which may tell of its label or may only confound; the mean does not.
     "log-sum-exp": Aggregate(lambda padded: padded.log_sum_exp, "log of the sum of exp(logit): a soft maximum plus log n"),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from utils.scores.baselines import CHARACTERS, WORDS, logistic_logits, tf_idf_logits
+from utils.scores.baselines import CHARACTER_TERMS, WORD_TERMS, logistic_logits, tf_idf_logits
 
 TOKEN_BASELINES = ("read token", "neighbours", "own probability")  # of scores.baselines; the others are no matter of tokens
 DOCUMENT_BASELINES = ("length", "tf-idf words", "tf-idf characters")
@@ -19,8 +19,8 @@ def document_baselines(documents) -> dict[str, dict[str, np.ndarray] | None]:
     known = all(texts.values())
     return {
         "length": length_logits_of(documents, labels),
-        "tf-idf words": tf_idf_logits(texts, labels, **WORDS) if known else None,
-        "tf-idf characters": tf_idf_logits(texts, labels, **CHARACTERS) if known else None,
+        "tf-idf words": tf_idf_logits(texts, labels, **WORD_TERMS) if known else None,
+        "tf-idf characters": tf_idf_logits(texts, labels, **CHARACTER_TERMS) if known else None,
     }
 
 

@@ -12,12 +12,13 @@ from utils.scores.documents.aggregates import AGGREGATES, aggregated
 from utils.scores.documents.baselines import TOKEN_BASELINES, document_baselines
 from utils.scores.documents.buckets import ALL, bucketed
 from utils.scores.documents.platt import platt
-from utils.scores.metrics import all_scores, chunks
+from utils.scores.metrics import all_scores
+from utils.scores.rows import probe_chunks
 from utils.scores.thresholds import choose_thresholds
 
 SCORED = ("val", "test")
 NAME = {"probe": "", "baseline": "", "layer_idx": "", "seed": "", "aggregate": ""}  # of what gave a score
-KEY = ("target", "lag", *NAME, "bucket", "split")
+DOCUMENT_KEY = ("target", "lag", *NAME, "bucket", "split")
 JUDGED = (
     "auc",
     "auc_low",
@@ -31,8 +32,19 @@ JUDGED = (
     "threshold",
 )
 CALIBRATED = ("brier", "ece", "platt_slope", "platt_intercept")
-COMPARED = ("minus_baseline", "minus_baseline_low", "minus_baseline_high")
-COLUMNS = (*KEY, "chosen", *JUDGED, "n", "pos_ratio", "groups", *CALIBRATED, "optimism", "best_baseline", *COMPARED)
+MINUS_BASELINE = ("minus_baseline", "minus_baseline_low", "minus_baseline_high")
+DOCUMENT_COLUMNS = (
+    *DOCUMENT_KEY,
+    "chosen",
+    *JUDGED,
+    "n",
+    "pos_ratio",
+    "groups",
+    *CALIBRATED,
+    "optimism",
+    "best_baseline",
+    *MINUS_BASELINE,
+)
 
 
 @dataclass
@@ -58,8 +70,12 @@ class Chosen:
 
 @dataclass
 class DocumentScores:
-    """rows: of results/document_scores.csv, COLUMNS; winner: the probe and aggregate; baselines: {name: Chosen}, or None
-    where not computed; best: the name of the one that the winner is compared with, "" without any.
+    """The scores of one target at one lag.
+
+    rows: of results/document_scores.csv, see DOCUMENT_COLUMNS
+    winner: the probe and aggregate that validation chose
+    baselines: {name: Chosen, or None where not computed}
+    best: the name of the baseline that the winner is compared with, "" without any
     """
 
     rows: list[dict]
@@ -105,7 +121,7 @@ def score_documents(documents, logits, probes, target, lag, token_baselines=None
     """
     scored = {split: documents[split] for split in SCORED}
     judge = partial(judged, documents=scored, buckets=bucketed(scored))
-    winner, others = choose(probes, logits, scored, judge)
+    winner, others = choose_candidate(probes, logits, scored, judge)
     baselines = {}
     for name in TOKEN_BASELINES:
         by_split = (token_baselines or {}).get(name)
@@ -113,26 +129,26 @@ def score_documents(documents, logits, probes, target, lag, token_baselines=None
             baselines[name] = None
             continue
         rows = {split: np.asarray(by_split[split])[None] for split in SCORED}
-        baselines[name], more = choose([{"baseline": name}], rows, scored, judge)
+        baselines[name], more = choose_candidate([{"baseline": name}], rows, scored, judge)
         others += more
     for name, values in document_baselines(documents).items():
         baselines[name] = None if values is None else judge(NAME | {"baseline": name}, 0, values)
     there = {name: found for name, found in baselines.items() if found}
     best = best_baseline({name: found.aurocs[0] for name, found in there.items()}) if there else ""
     if best:
-        compare(winner, there[best], best, scored, judge.keywords["buckets"])
+        compare_with_baseline(winner, there[best], best, scored, judge.keywords["buckets"])
     rows = [row for one in (winner, *there.values()) for row in rows_of(one)] + others
     return DocumentScores([{"target": target, "lag": lag} | row for row in rows], winner, baselines, best)
 
 
-def choose(names, logits, documents, judge) -> tuple[Chosen, list[dict]]:
+def choose_candidate(names, logits, documents, judge) -> tuple[Chosen, list[dict]]:
     """The candidate and aggregate of the greatest AUROC on validation, and the rows of all the others."""
     aurocs, rows = [], []
-    for start, stop in chunks(len(names), len(AGGREGATES) * max(map(len, documents.values()))):
+    for start, stop in probe_chunks(len(names), len(AGGREGATES) * max(map(len, documents.values()))):
         values = {
             split: aggregated(logits[split][start:stop], those).reshape(-1, len(those)) for split, those in documents.items()
         }
-        thresholds = choose_thresholds(finite(values["val"])[0], documents["val"].labels)
+        thresholds = choose_thresholds(zero_unless_finite(values["val"])[0], documents["val"].labels)
         found = {
             split: table_scores(values[split], those.labels, those.groups, thresholds, intervals=False)
             for split, those in documents.items()
@@ -161,7 +177,7 @@ def choose(names, logits, documents, judge) -> tuple[Chosen, list[dict]]:
     )
 
 
-def finite(values) -> tuple[np.ndarray, np.ndarray]:
+def zero_unless_finite(values) -> tuple[np.ndarray, np.ndarray]:
     """values [candidates, d] with 0 in rows that are not finite, and which are: bool [candidates]."""
     sound = np.isfinite(values).all(1)
     return np.where(sound[:, None], values, 0), sound
@@ -169,7 +185,7 @@ def finite(values) -> tuple[np.ndarray, np.ndarray]:
 
 def table_scores(values, labels, groups, thresholds, intervals=True) -> list[dict]:
     """Of values [candidates, d]: those of all_scores that stand in the table, NaN where a value is not finite."""
-    values, sound = finite(values)
+    values, sound = zero_unless_finite(values)
     found = all_scores(values, labels, groups, thresholds, intervals=intervals)
     return [
         {name: one[name] for name in (*JUDGED, "n", "pos_ratio", "groups")}
@@ -180,7 +196,7 @@ def table_scores(values, labels, groups, thresholds, intervals=True) -> list[dic
 
 def judged(name, index, values, documents, buckets) -> Chosen:
     """A score of documents, {split: [d]}: threshold and Platt scaling from validation, scores in every bucket of SCORED."""
-    threshold = float(choose_thresholds(finite(values["val"][None])[0], documents["val"].labels)[0])
+    threshold = float(choose_thresholds(zero_unless_finite(values["val"][None])[0], documents["val"].labels)[0])
     fitted = platt(values["val"], documents["val"].labels)
     scores = {split: {} for split in documents}
     for split, those in documents.items():
@@ -208,7 +224,7 @@ def calibrated(values, labels, fitted) -> dict[str, float]:
     }
 
 
-def compare(winner, baseline, best, documents, buckets):
+def compare_with_baseline(winner, baseline, best, documents, buckets):
     """How much better the winner ranks documents than the best baseline: paired, in every split and bucket."""
     for split, those in documents.items():
         for bucket, kept in buckets[split].items():
@@ -216,7 +232,7 @@ def compare(winner, baseline, best, documents, buckets):
             found = (np.nan,) * 3
             if np.isfinite(pair).all():
                 found = paired_difference(*pair, those.labels[kept], those.groups[kept], 0, 0, "auc")
-            winner.scores[split][bucket] |= {"best_baseline": best} | dict(zip(COMPARED, found, strict=True))
+            winner.scores[split][bucket] |= {"best_baseline": best} | dict(zip(MINUS_BASELINE, found, strict=True))
 
 
 def rows_of(chosen) -> list[dict]:
