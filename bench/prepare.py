@@ -102,7 +102,7 @@ def bare_tokenizer(tokenizer, batches) -> tuple[int, float]:
 
 
 def whole_job(arguments, tokenizer) -> float:
-    """Return the seconds that prepare_data takes once the tokenizer is loaded."""
+    """Seconds of prepare_data's main after the tokenizer is loaded."""
     from utils.data.preparation import token_task
     from utils.data.tokenizer import special_frame, target_in_running_text
 
@@ -118,7 +118,7 @@ def whole_job(arguments, tokenizer) -> float:
 
 
 def where_time_goes(arguments, tokenizer) -> dict[str, float]:
-    """Return the seconds of the main thread by step. The tokenizer runs beside it, so only waiting for it costs time."""
+    """Seconds of the main thread by step. The tokenizer runs beside it: only waiting for it costs time."""
     from utils.data.preparation import token_task
 
     spent = Counter()
