@@ -140,14 +140,14 @@ class Ours:
         )
 
     def sweep(self, layers, batch_size) -> float:
-        """Return the seconds that train_probe takes once model and data are loaded."""
+        """Seconds of train_probe's main from where model and data are loaded."""
         start = time.perf_counter()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             self.train_probe.sweep(self.arguments(layers, batch_size), self.targets, self.language_model, {})
         return time.perf_counter() - start
 
     def tables(self, batch_size):
-        """Return {split: StateTable} of all layers at the places that are read."""
+        """{split: StateTable} of all layers at the places that are read."""
         from utils.states.extraction import run_pass
         from utils.states.sites import parse_layers
         from utils.sweep.questions import draw_examples
@@ -155,9 +155,7 @@ class Ours:
         arguments, anatomy = self.arguments("all", batch_size), self.language_model.anatomy
         layers = parse_layers("all", len(anatomy.blocks), anatomy.final_norm is not None)
         examples, _ = draw_examples(arguments, self.targets, [-1])
-        states_only = replace(
-            self.language_model, model=self.language_model.body
-        )  # without a head there is no own probability either
+        states_only = replace(self.language_model, model=self.language_model.body)  # no head, so no own probability either
         with contextlib.redirect_stdout(io.StringIO()):
             return run_pass(arguments, states_only, self.splits, layers, examples, {})[0]
 
