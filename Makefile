@@ -13,7 +13,7 @@ PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 # Tests of one file stay together, so that what they share is made once. One thread each: two processes do not wait in turns.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: help demo test quick lint counts lock clean
+.PHONY: help demo test quick lint counts docs lock clean
 
 help:
 	@echo "make demo    install into $(VENV), train probes on a tiny model and make a page of what they say"
@@ -21,6 +21,7 @@ help:
 	@echo "make quick   run the tests that take less than a minute together"
 	@echo "make lint    check style, format and types"
 	@echo "make counts  count rooms, parameters, missing types, lengths and shared names"
+	@echo "make docs    renew docs/flags.md, the flags of all scripts"
 	@echo "make lock    renew requirements.lock, the versions that are tested"
 	@echo "make clean   delete $(VENV)"
 
@@ -41,6 +42,9 @@ lint: $(VENV)/installed
 
 counts:
 	@$(PYTHON) tests/counts.py
+
+docs: $(VENV)/installed
+	$(VENV)/bin/python docs/make_flags.py
 
 # uv resolves for all Pythons and systems at once, from metadata alone. What MiniLM would pull in is not installed.
 lock:

@@ -1,21 +1,21 @@
 #!/usr/bin/env python3
-"""How long a sweep over all layers takes, measured in forward passes of the model, and in other libraries' time.
+"""Measure how long a sweep over all layers takes, in forward passes of the model and beside other libraries.
 
-A random model of gemma-3-270m's shape, and windows of 258 random tokens (BOS, 256 of context, the labelled one); float32
-on two CPU threads. Building, loading and imports lie outside all timers. What is compared takes turns, round by round, and
-medians are shown:
+The model is random and has the shape of gemma-3-270m. Windows have 258 random tokens (BOS, 256 of context, the labelled
+one). Everything runs in float32 on two CPU threads. Building, loading and imports are not timed. The contestants take
+turns, round by round, and medians are shown:
 
 - bare forward: the base model over all windows, no head, no cache, no hooks, at three batch sizes; the fastest is 1.00;
 - whole sweep: all that train_probe does once model and data are loaded, to saved probes and tables (no tracking), for
   all layers with 10 epochs, and for layer 5 alone;
 - extraction: the one pass of that sweep, whose memory is measured too;
-- TransformerLens and nnsight: the states of the same places, by the same weights, each in its own environment and process
-  that waits for its turn (requirements-bench.txt says how to make them). They are given the windows as our pass runs
-  them, without the labelled token, which no state that is read can see. Their states must equal ours;
+- TransformerLens and nnsight: the states at the same places with the same weights. Each library runs in its own
+  environment (requirements-bench.txt says how to make them), in a process that waits for its turn. They get the windows as
+  our pass runs them: without the labelled token, which no state that is read can see. Their states must equal ours;
 - the naive recipe: a pass of the whole model with output_hidden_states=True for each layer and epoch, extrapolated from
   one batch.
 
-Everyone but the bare forward runs at the batch size that was fastest for them in a short trial before the rounds.
+All but the bare forward run at the batch size that was fastest for them in a short trial before the rounds.
 """
 
 import argparse
@@ -53,7 +53,7 @@ BOS, FIRST_ORDINARY_TOKEN = 2, 3
 
 def parse(argv):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--windows", type=int, default=96, help="windows in all, train, val and test (default: 96)")
+    parser.add_argument("--windows", type=int, default=96, help="windows in train, val and test together (default: 96)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each contestant has its turn (default: 3)")
     parser.add_argument("--transformer_lens_python", help="Python of an environment with TransformerLens (default: none)")
     parser.add_argument("--nnsight_python", help="Python of an environment with nnsight (default: none)")
@@ -94,10 +94,10 @@ def main(argv=None) -> int:
 
 
 class Ours:
-    """The model, the windows, and what this suite does with them."""
+    """Hold the model and the windows, and run what this suite does with them."""
 
     def __init__(self, folder, arguments):
-        import scipy.stats  # noqa: F401  the sweep's imports, so that no timer meets them
+        import scipy.stats  # noqa: F401  the sweep's imports, so that they are not timed
 
         import train_probe
         import utils.sweep.sweep  # noqa: F401
@@ -170,19 +170,22 @@ class Ours:
         return time.perf_counter() - start
 
     def windows(self, keep_labelled_token):
-        """int64 [windows, tokens], in the order of the rows of the tables."""
+        """Return int64 [windows, tokens], in the order of the rows of the tables."""
         import torch
 
         windows = torch.cat([torch.from_numpy(split.input_ids).long() for split in self.splits.values()])
         return windows if keep_labelled_token else windows[:, :-1].contiguous()
 
     def best_of(self, go) -> int:
-        """The batch size at which go(batch_size, windows) is fastest, after a first run, which is slow."""
+        """Return the batch size at which go(batch_size, windows) is fastest, after a first run, which is slow."""
         go(self.batch_sizes[0], self.batch_sizes[0])
         return min(self.batch_sizes, key=lambda size: go(size, TRIAL_WINDOWS))
 
     def peak_memory(self) -> dict[str, float]:
-        """GB resident before the pass and at its peak, at the largest batch; called before anything else raises the peak."""
+        """Return the GB that are resident before the pass and at its peak, at the largest batch.
+
+        It is called first, before anything else raises the peak.
+        """
         import psutil
 
         process, peak, done = psutil.Process(), [0], threading.Event()
@@ -202,7 +205,7 @@ class Ours:
         return {"before": before / 1e9, "peak": peak[0] / 1e9, "batch_size": self.batch_sizes[-1]}
 
     def naive_recipe(self) -> float:
-        """Seconds for all windows, layers and epochs, from the second of two batches."""
+        """Extrapolate the seconds for all windows, layers and epochs from the second of two batches."""
         import torch
 
         batch = self.windows(keep_labelled_token=True)[: self.batch_sizes[0]]
@@ -216,7 +219,7 @@ class Ours:
 
 
 def make_model(small):
-    """Random weights; nothing is downloaded."""
+    """Make a model with random weights. Nothing is downloaded."""
     import torch
     from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
@@ -225,7 +228,7 @@ def make_model(small):
 
 
 def write_windows(folder, count, context_length, vocabulary):
-    """train.pth, val.pth and test.pth: random ids, two windows a group, one of each class, whole groups a split."""
+    """Write train.pth, val.pth and test.pth: random ids, groups of two windows, one of each class. No group is divided."""
     import numpy as np
 
     from utils.data.sequences import Sequences, save_sequences
@@ -272,7 +275,7 @@ def write_windows(folder, count, context_length, vocabulary):
 
 
 def start_libraries(arguments, folder, ours, stack):
-    """Yield the libraries that run; say why the others do not, and compare the states of those that do with ours."""
+    """Yield the libraries that run, after comparing their states with ours. Say why the others do not run."""
     import torch
     from other_libraries import Library
 
@@ -302,7 +305,7 @@ def start_libraries(arguments, folder, ours, stack):
 
 
 def report(arguments, seconds, naive, peak) -> int:
-    """Print the table; 1 where a goal is missed."""
+    """Print the table. Return 1 if a goal is missed."""
     reference = min(value for (name, _), value in seconds.items() if name == "bare forward")
     missed = 0
     print(

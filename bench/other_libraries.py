@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Hidden states by TransformerLens or nnsight: a worker that bench/extraction.py starts in that library's own environment.
+"""Read hidden states with TransformerLens or nnsight: a worker that bench/extraction.py starts in the library's environment.
 
-It loads a model from a local folder, then answers one JSON command a line on standard input with one JSON line:
+It loads a model from a local folder. It then answers each JSON command, one a line on standard input, with one JSON line:
 
     {"do": "time", "batch_size": 8, "windows": 48}             ->  {"seconds": 1.25}
     {"do": "save", "batch_size": 8, "path": "states.pth"}      ->  {"saved": "states.pth"}
 
-Each library is used in the fastest way that its interface has: only the hooks that are needed, only the position that
+Each library is used in the fastest way that its interface offers: only the hooks that are needed, only the position that
 is read, no gradients, no key-value cache, and no logits (TransformerLens runs the head on one position, see below).
 """
 
@@ -23,10 +23,10 @@ import torch
 
 
 def load_transformer_lens(model):
-    """TransformerBridge, the one interface of TransformerLens 4 that takes Gemma 3; it sets attention to eager itself.
+    """Use TransformerBridge, the one interface of TransformerLens 4 that takes Gemma 3. It sets attention to eager itself.
 
-    run_with_hooks and not run_with_cache, which asks for the attention patterns too. It cannot stop between the last norm
-    and the head (stop_at_layer ends before a block), so the head is run, on one position of each window.
+    run_with_hooks is used because run_with_cache also asks for the attention patterns. It cannot stop between the last
+    norm and the head (stop_at_layer ends before a block), so the head runs too, on one position of each window.
     """
     from transformer_lens.model_bridge.sources import build_bridge_from_module
 
@@ -48,7 +48,7 @@ def load_transformer_lens(model):
 
 
 def load_nnsight(model):
-    """The base model, so that nothing runs after the last norm; the three kinds of readings are saved in one trace."""
+    """Use the base model, so that nothing runs after the last norm. One trace saves embeddings, blocks and final norm."""
     import nnsight
 
     body = nnsight.NNsight(model.base_model)
@@ -79,13 +79,13 @@ def parse(argv):
 
 @torch.inference_mode()
 def read(states_of, windows, batch_size) -> torch.Tensor:
-    """float32 [embed and layers and final norm, windows, hidden_size]"""
+    """Return float32 [embed and layers and final norm, windows, hidden_size]."""
     return torch.cat([states_of(batch) for batch in windows.split(batch_size)], dim=1)
 
 
 def main(argv=None) -> int:
     arguments = parse(argv)
-    answers = os.fdopen(os.dup(1), "w")  # what the libraries print must not be taken for an answer
+    answers = os.fdopen(os.dup(1), "w")  # whatever the libraries print must not be taken for an answer
     os.dup2(2, 1)
     torch.set_num_threads(arguments.threads)
     from transformers import AutoModelForCausalLM
@@ -112,7 +112,7 @@ def main(argv=None) -> int:
 
 
 class Library:
-    """The other end: a worker in another environment, started, asked and ended by the benchmark. stack ends it."""
+    """Start a worker in another environment, and ask it. Closing `stack` ends it."""
 
     def __init__(self, name, python, folder, threads, stack):
         self._log = folder / f"{name}.log"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""What labelling every position gains over one label a window, at equal forward passes: on the same windows.
+"""Compare labels at every position with one label per window, on the same windows and so at equal forward passes.
 
-Takes a dataset of scripts/prepare_data.py with sampled positions, labels every token of its train windows from
---min_context on, trains on both, and scores both on the same validation and test examples (the drawn ones).
+The script takes a dataset of scripts/prepare_data.py with sampled positions and labels every token of its train windows
+from --min_context on. It trains on both, and scores both on the same validation and test examples (the sampled ones).
 """
 
 import argparse

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""How much of the bare tokenizer's speed is left when scripts/prepare_data.py does its whole job.
+"""Measure how much of the bare tokenizer's speed is left when scripts/prepare_data.py does its whole job.
 
-- bare: the texts are in memory already; the fast tokenizer's encode_batch_fast, in the same batches and on as many cores,
-  with the ids taken out of each encoding;
+- bare: encode_batch_fast of the fast tokenizer, on texts that are in memory already, in the same batches and on as many
+  cores. The ids are taken out of each encoding;
 - prepare_data: everything after imports and the loading of the tokenizer: reading the dataset, tokenizing, cutting,
   finding near duplicates, splitting, writing the files (to a temporary folder).
 
-Both take turns in one process, after a turn that does not count; medians are compared as tokens of the dataset a second.
+The two take turns in one process, after a turn that does not count. Medians are compared, in tokens of the dataset per
+second.
 One more run tells where prepare_data's time goes.
 """
 
@@ -93,7 +94,7 @@ def main(argv=None) -> int:
 
 
 def bare_tokenizer(tokenizer, batches) -> tuple[int, float]:
-    """(tokens, seconds)"""
+    """Return the tokens and the seconds that they took."""
     tokens, start = 0, time.perf_counter()
     for batch in batches:
         for encoding in tokenizer.backend_tokenizer.encode_batch_fast(batch, add_special_tokens=False):
@@ -159,7 +160,7 @@ def where_time_goes(preparation, tokenizer) -> dict[str, float]:
 
 
 def report(batches, tokens, bare, ours, spent) -> int:
-    """Print the comparison; 1 where the goal is missed."""
+    """Print the comparison. Return 1 if the goal is missed."""
     characters = sum(len(text) for batch in batches for text in batch)
     share = bare / ours
     print(

@@ -1,4 +1,4 @@
-"""The prose in Python source: docstrings as the parser finds them, never by importing the code that holds them."""
+"""Read the prose in Python source: docstrings, as the parser finds them. The code that holds them is never imported."""
 
 import ast
 import re
@@ -6,12 +6,12 @@ import warnings
 from pathlib import Path
 
 RULE = re.compile(r"\s*[-=+|~^*#_]{3,}[-=+|~^*#_\s]*")  # a line that underlines a heading or frames a table
-SHARED_WORDS = 8  # in a row: as many as chance does not repeat
-WRAPPED = 40  # characters: a line at least this long was wrapped, so the next one goes on in the same sentence
+SHARED_WORDS = 8  # in a row: too many to be repeated by chance
+WRAPPED = 40  # characters: a line at least this long was wrapped, so the next line continues its sentence
 
 
 def docstrings_of(path) -> list[str]:
-    """Every docstring of one file in its order, indentation removed; none of a file that does not parse."""
+    """Return every docstring of a file, in order and without indentation; an empty list if the file does not parse."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in other people's strings
@@ -24,9 +24,9 @@ def docstrings_of(path) -> list[str]:
 
 
 def paragraphs(text) -> list[str]:
-    """The paragraphs of a text without interpreter sessions and tables, wrapped lines joined: one sentence, one line.
+    """Split a text into paragraphs without interpreter sessions and tables, and join wrapped lines.
 
-    A word at the start of a wrapped line stands after a line break instead of a space, so it would be another token
+    Otherwise a word at the start of a wrapped line would follow a line break instead of a space, and be another token
     than in running text.
     """
     found = []
@@ -45,7 +45,7 @@ def paragraphs(text) -> list[str]:
 
 
 def shingles(text) -> set[int]:
-    """Hashes of every SHARED_WORDS words in a row: texts that share one share a phrase."""
+    """Hash every run of SHARED_WORDS words. Two texts with a hash in common share a phrase."""
     words = re.findall(r"\w+", text.lower())
     return {hash(tuple(words[i : i + SHARED_WORDS])) for i in range(len(words) - SHARED_WORDS + 1)}
 

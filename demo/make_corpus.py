@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Text that every machine with Python has -> JSONL: the standard library's docstrings, and Python's help topics.
+"""Write text that every machine with Python has as JSONL: the standard library's docstrings, and Python's help topics.
 
-One line a module of the top level, {"id": "asyncio", "text": ...}, so that a split by document never parts a package.
+Each top-level module is one line, {"id": "asyncio", "text": ...}, so that a split by document never divides a package.
 """
 
 import json
@@ -42,7 +42,7 @@ def main(argv=None):
 
 
 def modules(library) -> dict[str, list[str]]:
-    """{top-level module: the paragraphs of its docstrings}"""
+    """Collect {top-level module: the paragraphs of its docstrings}."""
     found = {}
     for path in sorted(library.rglob("*.py")):
         parts = path.relative_to(library).parts
@@ -54,15 +54,16 @@ def modules(library) -> dict[str, list[str]]:
 
 
 def help_topics() -> dict[str, list[str]]:
-    """What help("for") and its like show: chapters of the language reference, which Python ships as text."""
+    """Collect what help("for") and its like show: chapters of the language reference, which Python ships as text."""
     from pydoc_data.topics import topics
 
     return {f"help {name}": paragraphs(text) for name, text in topics.items()}
 
 
 def without_repeats(texts) -> dict[str, str]:
-    """Each text without paragraphs that share a phrase with an earlier one: methods of sister classes, chapters quoted in
-    others. What stood on both sides of a split would be no test.
+    """Remove paragraphs that share a phrase with an earlier one, such as methods of sister classes or quoted chapters.
+
+    A phrase that stood on both sides of a split would make the test worthless.
     """
     seen, result = set(), {}
     for name, blocks in texts.items():

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The picture of the README: the demo's page in Chromium, the pointer on one token. After `make demo`."""
+"""Take the picture of the README: the demo's page in Chromium, with the pointer on one token. Run `make demo` first."""
 
 import argparse
 import os

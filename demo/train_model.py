@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""How demo/model was made: a small Gemma 3, trained on the docstrings of installed Python libraries.
+"""Train demo/model: a small Gemma 3 that reads the docstrings of installed Python libraries.
 
     python -m venv libraries && libraries/bin/pip install torch transformers scikit-learn scipy pandas ...
     python demo/make_corpus.py --output held_out.jsonl
     python demo/train_model.py --site_packages libraries/lib/python3.11/site-packages --held_out held_out.jsonl
 
-What the demo probes must be new to the model: a paragraph of the libraries that shares eight words in a row with a
---held_out corpus is left out.
+The text that the demo probes must be new to the model. Paragraphs of the libraries that share eight words in a row with
+a --held_out corpus are therefore left out.
 """
 
 import json
@@ -150,7 +150,7 @@ def main(argv=None):
 
 
 def collect(site_packages, held_out):
-    """One text a file of the libraries, each paragraph once, none that shares words with what is held out."""
+    """Collect one text per library file: each paragraph once, and none that shares a phrase with the held-out corpora."""
     missing = [name for name in LIBRARIES if not (site_packages / name).is_dir()]
     if missing:
         raise UserError(f"--site_packages {site_packages} lacks {', '.join(missing)}; install them")
@@ -182,7 +182,7 @@ def read_jsonl(path):
 
 
 def versions(site_packages):
-    """{distribution: version} of everything installed beside the libraries."""
+    """Return {distribution: version} of everything that is installed with the libraries."""
     from importlib.metadata import distributions
 
     found = {name: item.version for item in distributions(path=[str(site_packages)]) for name in [item.metadata["Name"]]}
@@ -190,7 +190,7 @@ def versions(site_packages):
 
 
 def train_tokenizer(texts, vocabulary):
-    """Byte-level BPE, so that no text is unknown; <bos> before each text."""
+    """Train a byte-level BPE, so that no text is unknown. It puts <bos> before each text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -244,7 +244,7 @@ def new_model(tokenizer, seed):
 
 
 def train(ids, held_out, tokenizer, arguments):
-    """Windows from random places, Muon on the matrices of the blocks and AdamW on the rest, both down to 0 in the end."""
+    """Train on windows from random places: Muon on the matrices of the blocks, AdamW on the rest. Both rates decay to 0."""
     import torch
 
     model = new_model(tokenizer, arguments.seed)
@@ -287,7 +287,7 @@ def train(ids, held_out, tokenizer, arguments):
 
 
 def windows(ids, count, draw):
-    """int64 [count, CONTEXT]: <bos> and the text from random places."""
+    """Draw windows from random places, each after <bos>: int64 [count, CONTEXT]."""
     import torch
 
     starts = torch.randint(len(ids) - CONTEXT, (count,), generator=draw)
@@ -300,7 +300,7 @@ def loss_on(model, input_ids):
 
 
 def save(model, tokenizer, folder):
-    """As bfloat16 safetensors: half the size, and the precision that such models are run in."""
+    """Save as bfloat16 safetensors: half the size, and the precision in which such models usually run."""
     import torch
 
     model.to(torch.bfloat16).save_pretrained(folder)

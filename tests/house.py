@@ -185,11 +185,8 @@ def strangers_that_meet(scripts) -> list[str]:
 
 
 def listed(path) -> list[str]:
-    """Names in the order in which an __init__ lists them: one a line, or in a paragraph of names with commas between."""
-    text = docstring_of(path)
-    entries = [match[1] for line in text.splitlines() if (match := ENTRY.fullmatch(line))]
-    paragraph = re.search(r"^\w+(?:,\s+\w+)+$", text, re.MULTILINE)
-    return entries or (re.split(r",\s+", paragraph[0]) if paragraph else [])
+    """Names in the order in which an __init__ lists them, one a line."""
+    return [match[1] for line in docstring_of(path).splitlines() if (match := ENTRY.fullmatch(line))]
 
 
 def docstring_of(path) -> str:

@@ -1,4 +1,4 @@
-"""Bad input of every kind: one line that names the value and the remedy, the right exit status, nothing half written."""
+"""Bad input of every kind: one line that names value and remedy, the right exit status, and nothing half written."""
 
 import contextlib
 import json
@@ -38,7 +38,7 @@ NOBODY = 65534
 
 @contextlib.contextmanager
 def nothing_written(*folders):
-    """The folders hold the same files with the same bytes afterwards, temporary ones counted."""
+    """Check that the folders hold the same files with the same bytes afterwards, temporary files included."""
     before = snapshot(*folders)
     yield before
     assert snapshot(*folders) == before
@@ -46,7 +46,7 @@ def nothing_written(*folders):
 
 @pytest.fixture
 def data(prepared, tmp_path):
-    """A copy of the prepared dataset, to be spoiled."""
+    """A copy of the prepared dataset, which a test may damage."""
     return shutil.copytree(prepared, tmp_path / "data")
 
 
@@ -92,7 +92,7 @@ def inspect(data, *arguments):
 
 
 def rewrite(path, change):
-    """Load a .pth, let `change` work on its dict, save it again."""
+    """Load a .pth file, let `change` work on its dict, and save it again."""
     payload = torch.load(path, weights_only=True)
     change(payload)
     torch.save(payload, path)
@@ -162,7 +162,7 @@ def test_a_folder_without_texts_is_named_with_what_it_should_hold(prepare, tmp_p
 
 
 class RunsCode:
-    """Unpickled, it writes a file."""
+    """Write a file when it is unpickled."""
 
     def __init__(self, marker):
         self.marker = marker
@@ -619,7 +619,7 @@ def test_a_damaged_parquet_file(prepare, parquet, tmp_path):
 
 @contextlib.contextmanager
 def without_rights():
-    """Root may read and write everything: be nobody for a while."""
+    """Become an unprivileged user for a while, because root may read and write everything."""
     if os.geteuid():
         yield
         return
@@ -671,7 +671,7 @@ def test_an_output_folder_without_the_right_to_write(tmp_path):
 
 @contextlib.contextmanager
 def files_no_larger_than(size):
-    """A real failed write: the kernel answers EFBIG beyond `size` bytes, as a full disk answers ENOSPC."""
+    """Make real writes fail: beyond `size` bytes the kernel answers EFBIG, as a full disk answers ENOSPC."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""The demo: text that every machine has, a model that has not seen it, four steps, a page."""
+"""Test the demo: text that every machine has, a model that has not seen it, four steps, and a page."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ MODEL = DEMO / "model"
 
 
 def run_here(folder, *command):
-    """A command of the Makefile, in a folder with the demo's and the experiment's files and none of their output."""
+    """Run a command of the Makefile in a folder with the files of the demo and the experiment, and none of their output."""
     return subprocess.run(
         [sys.executable, *map(str, command)], cwd=folder, env=environment(), text=True, capture_output=True, timeout=600
     )
@@ -33,7 +33,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory, corpus):
-    """The folder in which the whole demo was run, as `make demo` does, and what it said."""
+    """The folder in which the whole demo ran, as in `make demo`, and what it printed."""
     folder = tmp_path_factory.mktemp("demo")
     for name in ("demo", "configs", "scripts"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

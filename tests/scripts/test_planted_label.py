@@ -18,7 +18,7 @@ PLANTED_LAYER, PLANTED_LAG = 1, -2
 
 
 def planted(seed, number):
-    """Sequences with fair-coin labels, and random states that hold the label of the token two ahead, in layer 1 only."""
+    """Make sequences with fair-coin labels, and random states that hold the label of the token two ahead in layer 1 only."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 2, size=(number, WIDTH)).astype(np.int8)
     labels[:, 0] = -1  # BOS

@@ -23,13 +23,13 @@ def model(tmp_path_factory):
 
 
 def drawn(seed, number, shortest, longest):
-    """Documents of words drawn evenly: int arrays, places in WORDS."""
+    """Draw documents of evenly distributed words: int arrays of places in WORDS."""
     random = np.random.default_rng(seed)
     return [random.integers(len(WORDS), size=random.integers(shortest, longest + 1)) for _ in range(number)], random
 
 
 def planted_at(words, lag, random):
-    """int [n]: of each word what the word `lag` from it carries; a fair coin where the text has no such word."""
+    """Return, for each word, what the word at distance `lag` carries, or a fair coin where there is none: int [n]."""
     carried = PLANTED[words]
     place = np.arange(len(words)) + lag
     inside = (place >= 0) & (place < len(words))
@@ -41,7 +41,7 @@ def text_of(words):
 
 
 def write_spans(folder, lags, shuffled):
-    """One span a positive word, of two labels whose spans lie across each other."""
+    """Write texts with one span per positive word. The spans of the two labels overlap."""
     documents, random = drawn(1, 84, 100, 200)
     rows = []
     for words in documents:
@@ -55,7 +55,7 @@ def write_spans(folder, lags, shuffled):
 
 
 def write_chains(folder, lags, shuffled):
-    """A problem, then a chain all of whose words are marked: runs of positive words and of others by turns."""
+    """Write problems, each with a chain in which every word is marked: runs of positive words alternate with others."""
     ((label, lag),) = lags.items()
     documents, random = drawn(2, 84, 100, 200)
     rows = []
@@ -74,7 +74,7 @@ def write_chains(folder, lags, shuffled):
 
 
 def write_documents(folder, lags, shuffled):
-    """Texts of up to three times the words that a window has, whose last words alone tell the label."""
+    """Write texts of up to three times the length of a window, whose last words alone tell the label."""
     ((label, lag),) = lags.items()
     documents, random = drawn(3, 7000, 9, 24)
     labels = np.array([PLANTED[words[lag - 1]] for words in documents])
@@ -86,7 +86,7 @@ def write_documents(folder, lags, shuffled):
 
 
 def write_texts(folder, lags, shuffled):
-    """The target stands wherever, and only where, the word `lag` from it carries a 0, which is seldom.
+    """Write texts in which the target stands exactly where the word at distance `lag` carries a 0, which is rare.
 
     The chance of a word that carries a 0 makes the target as frequent as each of the words that carry a 1: the target
     is one of them in every layer but the planted one.
@@ -125,7 +125,7 @@ READERS = {  # how the file is made, {target: its lag}, lags that are read, the 
 
 
 def sweep(task, folder, model, shuffled):
-    """{(target, layer, lag): AUROC on test} of all layers and lags, from the annotated file through the three scripts."""
+    """Run the three scripts on a planted file; return {(target, layer, lag): AUROC on test} of all layers and lags."""
     make, lags, read, flags = READERS[task]
     (folder / "input").mkdir()
     path = make(folder / "input", lags, shuffled)
@@ -174,7 +174,7 @@ def sweep(task, folder, model, shuffled):
 
 
 def windows_of_documents(folder):
-    """Text tokens of the longest window; and the least number of windows that a document has."""
+    """Return the text tokens of the longest window, and the smallest number of windows that a document has."""
     splits = [load_sequences(folder / f"{name}.pth") for name in SPLITS]
     counts = [
         np.unique(np.unique(np.stack([split.documents, split.starts]), axis=1)[0], return_counts=True)[1] for split in splits
@@ -183,7 +183,7 @@ def windows_of_documents(folder):
 
 
 def test_the_model_holds_the_label_in_one_block_and_in_no_other_state(model):
-    """By transformers' own account, with hooks on the blocks, which it does not show all."""
+    """Ask transformers itself, with hooks on the blocks, because output_hidden_states does not show all of them."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     loaded, states = AutoModelForCausalLM.from_pretrained(model).eval(), []
@@ -226,5 +226,5 @@ def test_nothing_is_found_once_the_labels_are_shuffled(task, model, tmp_path):
 
 
 def told(found):
-    """The cells whose scores are not those of chance; one that is undefined is among them."""
+    """Return the cells whose scores differ from chance, undefined scores included."""
     return {cell: value for cell, value in found.items() if not abs(value - 0.5) < 0.05}

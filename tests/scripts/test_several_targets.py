@@ -1,4 +1,4 @@
-"""Several targets of one file through the command lines: their files, their rows, and what must not be mixed."""
+"""Several targets of one file, through the command lines: their files, their rows, and what must not be mixed."""
 
 import csv
 import json
