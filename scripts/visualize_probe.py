@@ -178,7 +178,7 @@ def load(arguments):
 
 
 def choose_dtype(arguments, found) -> str:
-    """Choose float16 where the probes were trained in it: a model loaded so has a fingerprint of its own."""
+    """float16 where the probes were trained in it: such a loading has a fingerprint of its own."""
     trained_in = {probe["metadata"].get("model_dtype") for probe in found.values()}
     return "float16" if arguments.model_dtype == "auto" and trained_in == {"float16"} else arguments.model_dtype
 
