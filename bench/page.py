@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How smooth the page of probes is: milliseconds of the browser's main thread, style and layout included, for one step.
+"""Measure how smooth the page of probes is: milliseconds of the browser's main thread for one step, with style and layout.
 
 A page of random logits on random words is opened in Chromium, and every layer, the threshold and the pointer are moved,
 as a reader would. A display draws a frame every 16.7 ms; steps under 50 ms feel immediate.
@@ -68,33 +68,19 @@ def main(argv=None) -> int:
 
 
 def make_page(folder, tokens, layers):
-    import torch
-
     from helpers import make_tokenizer, prose
+    from shown_page import probe_set
     from utils.pages.html.page import write_page
     from utils.pages.probe_page import page_values
     from utils.pages.shown_texts import ShownText
-    from utils.saved.probe_sets import ProbeSet
 
     tokenizer = make_tokenizer(folder / "tokenizer")
     ids = np.array(tokenizer(prose(0, tokens), add_special_tokens=False)["input_ids"][:tokens])
-    metadata = [
-        {
-            "target": " the",
-            "token": tokenizer.convert_tokens_to_ids("Ġthe"),
-            "lag": -1,
-            "model": "random",
-            "kind": "linear",
-            "prevalence": 0.03,
-            "causal": True,
-            "threshold": 0.0,
-        }
-    ] * layers
-    probes = ProbeSet([], list(range(layers)), torch.zeros(layers, 4), torch.zeros(layers), metadata)
+    the = tokenizer.convert_tokens_to_ids("Ġthe")
     logits = 3 * np.random.default_rng(0).standard_normal((layers, tokens)).astype(np.float32)
     path = folder / "page.html"
-    text = ShownText("random", "", ids, [""] * len(ids), (ids == metadata[0]["token"]).astype(np.int8))
-    write_page(path, "probes", **page_values(probes, tokenizer, [text], [logits], 1024))
+    text = ShownText("random", "", ids, [""] * len(ids), (ids == the).astype(np.int8))
+    write_page(path, "probes", **page_values(probe_set(range(layers), token=the), tokenizer, [text], [logits], 1024))
     return path
 
 

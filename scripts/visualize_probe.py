@@ -37,16 +37,16 @@ def add_probe_flags(parser):
     probes.add_argument(
         "--lag",
         type=lag_number,
-        help="which probes, where the folder has several lags (default: -1, the next token, if it is there; of spans and "
-        "chains 0)",
+        help="lag of the probes to show, where the folder has several (default: -1, the next token, if it is there; 0 for "
+        "spans and chains)",
     )
     probes.add_argument(
         "--target_token",
         "--target",
-        help="... several targets: a token, or the name of a label (default: the one of most probes)",
+        help="target of the probes to show: a token, or the name of a label (default: the one that most probes have)",
     )
-    probes.add_argument("--seed", type=whole_number(0), help="... several seeds (default: 0 if it is there)")
-    probes.add_argument("--probe", choices=PAGE_KINDS, help="... several kinds (default: linear if it is there)")
+    probes.add_argument("--seed", type=whole_number(0), help="seed of the probes to show (default: 0 if it is there)")
+    probes.add_argument("--probe", choices=PAGE_KINDS, help="kind of the probes to show (default: linear if it is there)")
 
 
 def add_text_flags(parser):
@@ -61,8 +61,8 @@ def add_text_flags(parser):
     text.add_argument(
         "--dataset",
         type=expanduser,
-        help="texts as in prepare_data.py: a Hub dataset, a folder, .txt, .jsonl or .parquet files (default: what the "
-        "probes were made from, also an annotated file, and of it the texts that were kept from training)",
+        help="texts as in prepare_data.py: a Hub dataset, a folder, .txt, .jsonl or .parquet files (default: the "
+        "texts or the annotated file that the probes were made from; only what was kept from training is shown)",
     )
     text.add_argument(
         "--text_column", help="the column or key that holds the text (default: as the data were prepared, else text)"
@@ -78,7 +78,7 @@ def add_text_flags(parser):
     text.add_argument(
         "--overlap",
         type=whole_number(0),
-        help="tokens that a window shares with the next, the least context of a token (default: half of --window)",
+        help="tokens that a window shares with the next one, the least context of a token (default: half of --window)",
     )
 
 

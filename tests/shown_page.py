@@ -1,4 +1,4 @@
-"""The page of probes as a browser would read it."""
+"""The page of probes as a browser would read it, and probes to show on one."""
 
 import json
 from html.parser import HTMLParser
@@ -45,3 +45,24 @@ def unpack(text, kind):
     import base64
 
     return np.frombuffer(base64.b64decode(text), dtype=kind)
+
+
+def probe_set(layers, **metadata):
+    """Probes of the layers that know nothing, for the next token unless `metadata` say otherwise."""
+    import torch
+
+    from utils.saved.probe_sets import ProbeSet
+
+    common = {
+        "target": " the",
+        "token": 7,
+        "lag": -1,
+        "model": "a/model",
+        "kind": "linear",
+        "prevalence": 0.03,
+        "causal": True,
+        "threshold": 0.0,
+        **metadata,
+    }
+    count = len(layers)
+    return ProbeSet(["probe.pth"], list(layers), torch.zeros(count, 4), torch.zeros(count), [common] * count)

@@ -220,3 +220,23 @@ def test_every_state_that_is_read_is_that_of_its_window_alone(model_and_texts):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
         moved_away += [float((ours[2, index] - other[2]).abs().max()) > 5 * tolerance for index, other in shifted]
     assert len(moved_away) > 300 and all(moved_away), "a window moved by one token would pass"
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_windows_keep_every_token_once_with_the_context_that_is_promised(causal):
+    from utils.data.windows import overlapping_windows
+
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        length, width = int(random.integers(1, 200)), int(random.integers(1, 60))
+        overlap = int(random.integers(0, width))
+        windows = overlapping_windows(length, width, overlap, causal)
+        kept = [token for window in windows for token in range(window.keep_from, window.keep_to)]
+        assert kept == list(range(length)), (length, width, overlap)
+        for window in windows:
+            assert 0 <= window.start <= window.keep_from < window.keep_to <= window.end <= length
+            assert window.end - window.start <= width
+            before, after = window.keep_from - window.start, window.end - window.keep_to
+            least = overlap if causal else overlap - overlap // 2
+            assert window.start == 0 or before >= least
+            assert causal or window.end == length or after >= overlap // 2

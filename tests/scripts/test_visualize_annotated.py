@@ -11,7 +11,6 @@ import torch
 from helpers import assert_one_line_error, assert_success, call, make_model, make_tokenizer, part_of, prose, write_jsonl
 from shown_page import Page
 from utils.base.files import WriteTogether
-from utils.pages.probe_words import question
 from utils.saved.probe_files import load_probe, save_probe
 
 ATTACK = "</script><img src=x onerror=alert(1)>"
@@ -406,39 +405,3 @@ def test_sources_that_are_gone_changed_or_foreign_are_one_line(needles, hostile,
     fails(changed(needles[1], tmp_path / "n", source=None), "does not say which file it was made from", "--text_file")
     plain = {**load_probe(next(hostile[1].glob("*.pth")))["metadata"]["source"], "prompt": "plain"}
     fails(changed(hostile[1], tmp_path / "h", source=plain), "a prompt by the plain", "give the tokenizer as it was")
-
-
-ASKED = [  # rule, lag, question
-    ("tokens", 0, "Is this token inside “x y”?"),
-    ("tokens", -1, "Will the next token be inside “x y”?"),
-    ("tokens", -8, "Will the token 8 tokens on be inside “x y”?"),
-    ("tokens", 1, "Was the token 1 token back inside “x y”?"),
-    ("onsets", 0, "Does “x y” begin at this token?"),
-    ("onsets_all", -1, "Will “x y” begin at the next token?"),
-    ("onsets", -4, "Will “x y” begin 4 tokens on?"),
-    ("onsets", 4, "Did “x y” begin 4 tokens back?"),
-    ("within 8", 0, "Will “x y” begin within the next 8 tokens?"),
-    ("within 8", -4, "Will “x y” begin 5 to 12 tokens on?"),
-    ("within 1", 0, "Will “x y” begin at the next token?"),
-    ("within 1", -1, "Will “x y” begin 2 tokens on?"),
-    ("within 8", 2, "Does “x y” begin within the 8 tokens after the one 2 back?"),
-    ("target", 0, "Is this token “x␣y”?"),
-    ("target", -4, "Will the token 4 tokens on be “x␣y”?"),
-]
-
-
-@pytest.mark.parametrize("rule, lag, asked", ASKED)
-def test_the_question_is_that_of_the_rule_and_the_lag(rule, lag, asked):
-    assert question({"target": "x y", "lag": lag, "label_rule": rule}) == asked
-
-
-@pytest.mark.parametrize(
-    "rule, lag, warned",
-    [("tokens", 0, False), ("tokens", -1, True), ("onsets", 0, False), ("within 8", 0, True), ("within 8", 8, False)],
-)
-def test_a_bidirectional_model_that_has_seen_what_is_asked_for_is_named(rule, lag, warned):
-    from utils.pages.probe_words import notes
-
-    metadata = {"target": "x", "lag": lag, "label_rule": rule, "prevalence": 0.1, "causal": False}
-    assert any("bidirectional" in note for note in notes(metadata, 100, True)) == warned
-    assert not any("bidirectional" in note for note in notes({**metadata, "causal": True}, 100, True))

@@ -116,24 +116,6 @@ def test_a_long_text_is_read_in_windows_and_each_state_is_that_of_its_window(tra
     assert np.abs(page.logits[1, 60:] - whole.logits[1, 60:]).max() > 1e-3  # the window was felt
 
 
-@pytest.mark.parametrize("causal", [True, False])
-def test_windows_keep_every_token_once_with_the_context_that_is_promised(causal):
-    random = np.random.default_rng(0)
-    for _ in range(300):
-        length, width = int(random.integers(1, 200)), int(random.integers(1, 60))
-        overlap = int(random.integers(0, width))
-        windows = overlapping_windows(length, width, overlap, causal)
-        kept = [token for window in windows for token in range(window.keep_from, window.keep_to)]
-        assert kept == list(range(length)), (length, width, overlap)
-        for window in windows:
-            assert 0 <= window.start <= window.keep_from < window.keep_to <= window.end <= length
-            assert window.end - window.start <= width
-            before, after = window.keep_from - window.start, window.end - window.keep_to
-            least = overlap if causal else overlap - overlap // 2
-            assert window.start == 0 or before >= least
-            assert causal or window.end == length or after >= overlap // 2
-
-
 @pytest.mark.parametrize("lag, where", [(0, 0), (-1, 1), (-3, 3), (2, -2)])
 def test_colour_lies_on_the_token_that_is_asked_for(lag, where, tiny_model, trained, tmp_path, essay):
     """A probe that knows one token by its embedding: what it says lands `lag` tokens away from that token."""
@@ -245,17 +227,6 @@ def test_the_dataset_is_read_as_it_was_prepared_and_a_changed_one_is_no_test(tmp
     assert_one_line_error(call("visualize_probe", *flags), "none of the texts that were kept from training")
 
 
-@pytest.mark.parametrize("count", [1, 7, 150])
-def test_the_first_tokens_of_a_long_text_are_those_of_the_whole(tiny_model, count):
-    from utils.data.tokenizer import encode_batch, first_tokens, load_tokenizer
-
-    tokenizer, text = load_tokenizer(str(tiny_model)), prose(9, 3000)
-    for start in range(40):
-        whole = encode_batch(tokenizer, [text[start:]])[0]
-        assert first_tokens(tokenizer, text[start:], count)[0].tolist() == whole[:count].tolist()
-    assert first_tokens(tokenizer, "short", 100)[0].tolist() == encode_batch(tokenizer, ["short"])[0].tolist()
-
-
 def test_probes_of_another_model_lag_target_or_seed_are_named_and_left_out(trained, tmp_path, tiny_tokenizer, essay):
     folder = tmp_path / "mixed"
     for index, (name, changes) in enumerate(
@@ -296,48 +267,6 @@ def test_probes_of_another_model_lag_target_or_seed_are_named_and_left_out(train
         "--lag -4",
         "-1, 0",
     )
-
-
-def test_tokens_that_are_html_newlines_marks_and_fragments_are_text(tmp_path, trained):
-    from utils.pages.html.page import write_page
-    from utils.pages.probe_page import page_values
-    from utils.pages.shown_texts import ShownText
-    from utils.saved.probe_sets import choose_set, load_folder
-
-    attack = "</script><img src=x onerror=alert(1)>"
-    tokenizer = make_tokenizer(tmp_path / "tokenizer")
-    plain = [attack, "{{ 7 * 7 }}", "&amp;", '"quoted"', "שלום", "مرحبا", "👩‍👩‍👧"]
-    nasty = [*plain, "\u202e", "\x1b[2J", "\u0301", "\t", "\n\n"]
-    tokenizer.add_tokens(nasty)
-    more = tokenizer("é🙂 the end", add_special_tokens=False)["input_ids"]
-    ids = np.array([*tokenizer.convert_tokens_to_ids(nasty), *more])
-    found = load_folder(trained)
-    probes, _ = choose_set(found, next(iter(found.values()))["metadata"]["model_fingerprint"])
-    logits = np.zeros((len(probes.layers), len(ids)), dtype=np.float32)
-    texts = [ShownText(attack, attack, ids, [""] * len(ids), np.zeros(len(ids), dtype=np.int8))]
-    write_page(tmp_path / "page.html", "probes", **page_values(probes, tokenizer, texts, [logits], 64))
-    page = Page(tmp_path / "page.html")
-    assert page.tokens[:12] == [*plain, "⟨U+202E⟩", "⟨U+001B⟩[2J", "◌\u0301", "⇥", "↵\n↵\n"]
-    assert page.tokens[12:18] == ["⟨C3⟩", "⟨A9⟩", "⟨F0⟩", "⟨9F⟩", "⟨99⟩", "⟨82⟩"]
-    assert "".join(page.tokens[18:]) == " the end"
-    assert "img" not in page.tags and "<img" not in page.source
-
-
-def test_spaces_that_are_in_no_token_stay_in_the_text():
-    """WordPiece drops them: without them words would run together."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    from utils.data.tokenizer import first_tokens
-
-    words = ["[UNK]", "the", "old", "house", "##s", ".", "stood"]
-    backend = Tokenizer(models.WordPiece({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")
-    ids, gaps = first_tokens(tokenizer, "  the old\nhouses stood.", 50)
-    assert [words[token] for token in ids] == ["the", "old", "house", "##s", "stood", "."]
-    assert gaps == ["  ", " ", "\n", "", " ", ""]
-    assert first_tokens(tokenizer, "the old", 1)[1] == [""]
 
 
 def test_a_page_asks_for_nothing_and_runs_no_script_but_its_own(trained, essay):

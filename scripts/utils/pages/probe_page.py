@@ -28,27 +28,6 @@ def page_values(probes, tokenizer, texts, logits, window) -> dict:
     metadata, words = probes.common, class_words(probes.common)
     truth = np.concatenate([text.truth for text in texts])
     known, targets = int((truth >= 0).sum()), int((truth == 1).sum())
-    shown = {}  # a text has few different tokens
-    for text in texts:
-        for token in np.unique(text.ids):
-            shown.setdefault(int(token), token_text(tokenizer, token).replace("↵", "↵\n"))
-    documents = [
-        {
-            "name": text.name,
-            "note": text.note,
-            "tokens": [
-                {
-                    "before": between(gap),
-                    "text": shown[int(token)],
-                    "target": of_token == 1,
-                    "unknown": known > 0 > of_token,
-                    "blank": not shown[int(token)].strip(" ↵\n⇥"),
-                }
-                for token, gap, of_token in zip(text.ids, text.gaps, text.truth.tolist(), strict=True)
-            ],
-        }
-        for text in texts
-    ]
     data = {
         "layers": [
             {"name": layer_name(layer), "threshold": threshold}
@@ -61,7 +40,7 @@ def page_values(probes, tokenizer, texts, logits, window) -> dict:
     return {
         "question": question(metadata),
         "about": counts_line(probes, len(truth), known, targets),
-        "documents": documents,
+        "documents": documents_of(tokenizer, texts, known > 0),
         "data": data,
         "chart": sweep_chart(probes),
         "notes": notes(metadata, window, known > 0),
@@ -69,6 +48,31 @@ def page_values(probes, tokenizer, texts, logits, window) -> dict:
         "known": known > 0,
         "partly": 0 < known < len(truth),
     }
+
+
+def documents_of(tokenizer, texts, known) -> list[dict]:
+    """Gather the tokens of each text. known: whether the truth of any token is known; then others are shown as unknown."""
+    shown = {}  # a text has few different tokens
+    for text in texts:
+        for token in np.unique(text.ids):
+            shown.setdefault(int(token), token_text(tokenizer, token).replace("↵", "↵\n"))
+    return [
+        {
+            "name": text.name,
+            "note": text.note,
+            "tokens": [
+                {
+                    "before": between(gap),
+                    "text": shown[int(token)],
+                    "target": truth == 1,
+                    "unknown": known and truth < 0,
+                    "blank": not shown[int(token)].strip(" ↵\n⇥"),
+                }
+                for token, gap, truth in zip(text.ids, text.gaps, text.truth.tolist(), strict=True)
+            ],
+        }
+        for text in texts
+    ]
 
 
 def between(gap) -> str:

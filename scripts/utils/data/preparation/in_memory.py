@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerFast
 
-from utils.data.preparation.dataset_files import about_tokenizer, assemble
+from utils.data.preparation.dataset_files import about_tokenizer, sequences_of_windows
 from utils.data.sequences import Sequences
 from utils.data.tokenizer import encode_batch, special_frame, target_in_running_text
 from utils.data.windows import label_by_token, windows_side_by_side
@@ -24,7 +24,7 @@ def label_texts(
         for number, ids in enumerate(encode_batch(tokenizer, list(texts)))
         for window in windows_side_by_side(ids, label_by_token(ids, token), width, min_context)
     ]
-    sequences, names = assemble(rows, frame), [f"text {number}" for number in range(len(texts))]
+    sequences, names = sequences_of_windows(rows, frame), [f"text {number}" for number in range(len(texts))]
     about = {"targets": [{"name": target, "token": token}], "default_lag": -1, "documents": names, "groups": names}
     sequences.metadata = {"tokenizer": about_tokenizer(tokenizer, frame), **about}
     return sequences

@@ -33,7 +33,7 @@ ROW, FRAME = 30, 150  # pixels: of a layer, of what is around the cells
 
 
 @dataclass(frozen=True)
-class Scale:
+class ColourScale:
     """The colours of a score, from `low` to `high`; those of a difference run in two directions from 0."""
 
     label: str
@@ -82,13 +82,13 @@ def heatmap(results, name, heading, scores) -> Chart | None:
     return make_chart(name, heading, notes_of(results, scales), choices, draw, hover, results.best[:2])
 
 
-def scale_of(results, score, label) -> Scale:
+def scale_of(results, score, label) -> ColourScale:
     """Find the scale of a score. It is the same for every view, so that colours can be compared."""
     if score not in DIFFERENCES:
-        return Scale(label, *RANGES.get(score, (0.5, 1)), False)
+        return ColourScale(label, *RANGES.get(score, (0.5, 1)), False)
     most = max(map(abs, values(results.all_rows(), f"{results.split}_{score}")))
     most = max(0.1, math.ceil(10 * most) / 10)
-    return Scale(label, -most, most, True)
+    return ColourScale(label, -most, most, True)
 
 
 def grid_texts(results, target, probe, grid) -> list[list[str]]:

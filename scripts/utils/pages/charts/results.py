@@ -16,8 +16,7 @@ from utils.pages.charts.tables import (
     read_numbers,
     read_record,
 )
-from utils.saved.columns import RECORD, SUMMARY
-from utils.saved.columns import BASELINES
+from utils.saved.columns import BASELINES, RECORD, SUMMARY
 from utils.scores.baselines import best_baseline
 
 CURVE = "learning_curve.csv"
