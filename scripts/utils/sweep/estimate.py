@@ -11,10 +11,10 @@ import psutil
 import torch
 from scipy.stats import trim_mean
 
+from utils.data.sequences import unlabelled_sequences
 from utils.model.language_model import is_out_of_memory
 from utils.probes.linear import LinearProbes, Settings, standardisation, train, validate
 from utils.scores.metrics import scores
-from utils.states.checks import as_sequences
 from utils.states.extraction import LONG_RUN, choose_plans, own_targets, segments_of, where_kept
 from utils.states.forward_pass import read_batch
 from utils.states.matrices import CHUNK_BYTES, Matrices
@@ -104,7 +104,7 @@ def largest_batch(language_model, splits, run, batch_size) -> tuple[int, str]:
     positions, ids = plan.position[plan.sequence == longest], sequences.input_ids[longest, : sequences.lengths[longest]]
 
     def fits(size) -> bool:
-        batch = as_sequences([ids.tolist()] * size)
+        batch = unlabelled_sequences([ids] * size)
         batch.metadata = {"tokenizer": sequences.metadata["tokenizer"]}
         rows = ReadPlan(np.repeat(np.arange(size), len(positions)), np.tile(positions, size), plan.pool)
         read_at = np.arange(size + 1) * len(positions)
