@@ -38,9 +38,10 @@ def group_near_duplicates(groups: Sequence[str], sketches: Sequence[np.ndarray])
     """Merge the groups whose documents share text. Returns each document's group, under the first one's name."""
     parent = {group: group for group in groups}
 
-    def root(group):
+    def root(group: str) -> str:
         while parent[group] != group:
-            parent[group] = group = parent[parent[group]]
+            parent[group] = parent[parent[group]]
+            group = parent[group]
         return group
 
     for (first, second), shared in shared_shingles(sketches).items():
@@ -50,7 +51,7 @@ def group_near_duplicates(groups: Sequence[str], sketches: Sequence[np.ndarray])
     return [root(group) for group in groups]
 
 
-def shared_shingles(sketches: Sequence[np.ndarray]) -> Counter:
+def shared_shingles(sketches: Sequence[np.ndarray]) -> Counter[tuple[int, int]]:
     """Count the hashes that sketches share: {(document, later document): n}. Of a hash that many share, neighbours only."""
     hashes = np.concatenate(sketches)
     holders = np.repeat(np.arange(len(sketches)), [len(values) for values in sketches])

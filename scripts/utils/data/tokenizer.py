@@ -98,13 +98,14 @@ def target_in_running_text(tokenizer: Tokenizer, target: str) -> int:
     """
     if not target:
         raise UserError("--target_token is empty; give a token such as ' the'")
-    votes, pieces = Counter(), None
+    votes: Counter[int] = Counter()
+    pieces = []
     for before in BEFORE:
         for after in AFTER:
             covering = tokens_over(tokenizer, before, target, after)
             if len(covering) == 1 and covering[0][1].strip() == target.strip():
                 votes[covering[0][0]] += 1
-            elif pieces is None:
+            elif not pieces:
                 pieces = [tokenizer.convert_ids_to_tokens(token) for token, _ in covering]
     if not votes:
         raise UserError(
@@ -140,7 +141,7 @@ def token_text(tokenizer: Tokenizer, token: int) -> str:
     character gets a circle.
     """
     name = tokenizer.convert_ids_to_tokens(int(token))
-    text = tokenizer.decode([int(token)], clean_up_tokenization_spaces=False)
+    text = str(tokenizer.decode([int(token)], clean_up_tokenization_spaces=False))
     if not text or "\ufffd" in text:
         return fragment(str(name))
     if isinstance(name, str) and name.startswith("▁") and not text.startswith(" "):

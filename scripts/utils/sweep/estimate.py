@@ -107,7 +107,7 @@ def largest_batch(planned: PlannedRun, language_model: LanguageModel) -> tuple[i
     positions, ids = plan.position[plan.sequence == longest], sequences.input_ids[longest, : sequences.lengths[longest]]
 
     def fits(size: int) -> bool:
-        batch = unlabelled_sequences([ids.tolist()] * size)
+        batch = unlabelled_sequences([ids] * size)
         batch.metadata = {"tokenizer": sequences.metadata["tokenizer"]}
         rows = np.repeat(np.arange(size), len(positions)), np.tile(positions, size)
         copies = ReadPlan(*rows, plan.layers, plan.pool, plan.segments)

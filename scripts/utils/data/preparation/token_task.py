@@ -120,11 +120,13 @@ def tokenized(texts: PlainTexts, tokenizer: Tokenizer) -> Iterator[tuple[Documen
     with ThreadPoolExecutor(1) as tokenizing:
         waiting = None
         most = CHARACTERS_A_CORE * max(2, cpu_count() or 1)
-        for batch in chain(batches_by_size(documents, most, lambda document: len(document.text)), [None]):
-            started = batch and (batch, tokenizing.submit(encode_batch, tokenizer, [item.text for item in batch]))
+        for batch in batches_by_size(documents, most, lambda document: len(document.text)):
+            started = batch, tokenizing.submit(encode_batch, tokenizer, [item.text for item in batch])
             if waiting:
                 yield from zip(waiting[0], waiting[1].result(), strict=True)
             waiting = started
+        if waiting:
+            yield from zip(waiting[0], waiting[1].result(), strict=True)
 
 
 def cut(windows_by: TokenWindows, seed: int, tokens: np.ndarray, target: int, index: int) -> Sequence[tuple[Window, ...]]:

@@ -101,7 +101,7 @@ def read_rows(path: str | Path) -> Iterator[tuple[str, str, dict]]:
     if Path(path).suffix == ".jsonl":
         found = [(number, f"{path}, line {number}", row) for number, row in json_lines(path)]
     else:
-        chains = parse_json(decode(read_bytes(path), path), path, "give a list of chains")
+        chains = parse_json(decode(read_bytes(path), path), str(path), "give a list of chains")
         if not isinstance(chains, list):
             raise UserError(f"{path}: a JSON {type(chains).__name__}, not a list of chains")
         found = [(number, f"{path}, item {number}", row) for number, row in enumerate(chains, 1)]

@@ -91,7 +91,7 @@ class Expression:
             raise self._error(f"its value does not depend on {COLUMN}")
         return value
 
-    def _parse(self) -> ast.AST:
+    def _parse(self) -> ast.expr:
         if len(self.text) > LONGEST_EXPRESSION:
             raise self._error(f"it is {len(self.text):,} characters long, at most {LONGEST_EXPRESSION:,} are read")
         try:
@@ -101,7 +101,8 @@ class Expression:
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             reason = getattr(error, "msg", None) or error or "nested too deeply"
             raise self._error(f"it cannot be parsed: {reason}") from None
-        level, nodes = [tree], 0
+        nodes = 0
+        level: list[ast.AST] = [tree]
         for _ in range(MOST_DEPTH):
             nodes += len(level)
             level = [child for node in level for child in ast.iter_child_nodes(node)]

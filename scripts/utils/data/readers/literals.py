@@ -2,6 +2,7 @@
 
 import ast
 import re
+from typing import Any
 
 COLUMN = "col"
 MOST_WHOLE = 2**53  # what a float holds exactly
@@ -69,7 +70,7 @@ class Refused(Exception):
     """The reason why an expression is not evaluated. Expression turns it into a UserError."""
 
 
-def literal(node: ast.expr) -> bool | int | float | str | list | tuple | set:
+def literal(node: ast.expr) -> Any:
     """Return a number, a text, True or False, or a list, tuple or set of them. Raises Refused for anything else."""
     match node:
         case ast.Constant(value=bool() | str() as value):
@@ -103,8 +104,10 @@ def literal_arguments(call: ast.Call, name: str, methods: dict[str, dict], prefi
     for key, node in given:
         if key not in takes or key in result:
             raise Refused(f"{prefix}{name} takes {', '.join(takes) or 'no arguments'}")
-        named_type = takes[key] is type and isinstance(node, ast.Name) and node.id in TYPES
-        value = TYPES[node.id] if named_type else TYPES.get(literal(node)) if takes[key] is type else literal(node)
+        if takes[key] is type and isinstance(node, ast.Name) and node.id in TYPES:
+            value = TYPES[node.id]
+        else:
+            value = TYPES.get(literal(node)) if takes[key] is type else literal(node)
         kinds = takes[key] if isinstance(takes[key], tuple) else (takes[key],)
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             raise Refused(f"{prefix}{name} does not take {ast.unparse(node)[:60]} as {key}")

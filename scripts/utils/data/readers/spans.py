@@ -156,7 +156,7 @@ def needle_span(row: dict, text: str, where: str) -> list[tuple]:
         return []
     if not isinstance(span, list) or len(span) != 2:
         raise UserError(f"{where}: {NEEDLE} {shown(span)} is not [start, end]")
-    check_offsets(*span, text, where)
+    check_offsets(span[0], span[1], text, where)
     needle = row.get("needle_text")
     if needle is not None and text[span[0] : span[1]] != needle:
         raise UserError(

@@ -69,7 +69,7 @@ def load_split(name: str, split: str) -> pd.DataFrame:
         known = datasets.get_dataset_split_names(name)
         if split not in known:
             raise UserError(f"--input {name} has no split {split!r}; it has {', '.join(map(str, known))}")
-        return datasets.load_dataset(name, split=split).to_pandas()
+        return pd.DataFrame(datasets.load_dataset(name, split=split).to_pandas())
 
 
 def usable_rows(item: TextSet, table: pd.DataFrame, group_column: str | None) -> UsableRows:
@@ -80,17 +80,17 @@ def usable_rows(item: TextSet, table: pd.DataFrame, group_column: str | None) ->
                 f"{item.where}: {item.source} has no {flag} column {name!r}{did_you_mean(name, table.columns)}; it "
                 f"has {', '.join(map(str, table.columns))}"
             )
-    counts = {"rows": len(table)}
-    texts = extracted_texts(item, table[item.text_column])
+    counts: dict[str, object] = {"rows": len(table)}
+    texts = extracted_texts(item, pd.Series(table[item.text_column]))
     empty = texts.isna() | (texts.str.strip() == "")
     missing = table[item.label_column].isna() & ~empty & (not item.label_expression.uses_missing)
     counts |= {"empty_texts": int(empty.sum()), "missing_labels": int(missing.sum())}
     usable = table[~empty & ~missing]
     if usable.empty:
         raise UserError(f"{item.where}: no row of {item.source} has a text and a label")
-    labels = extracted_labels(item, usable[item.label_column])
-    groups = [None] * len(usable)
-    if group_column in table:
+    labels = extracted_labels(item, pd.Series(usable[item.label_column]))
+    groups: list[tuple[str, str] | None] = [None] * len(usable)
+    if group_column is not None and group_column in table:
         groups = [
             None if value != value or value is None else (group_column, normalised(str(value)))
             for value in usable[group_column]
