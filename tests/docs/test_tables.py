@@ -5,11 +5,12 @@ import re
 import pytest
 
 from helpers import ROOT
-from utils.saved import tables, transfer
-from utils.sweep import learning_curve
+from utils.saved import columns
+from utils.saved.tables import summary
+from utils.saved.transfer import matrix_of, matrix_text
 
 PAGE = (ROOT / "docs/tables.md").read_text(encoding="utf-8")
-COLUMNS = {**tables.COLUMNS, transfer.TABLE: transfer.COLUMNS, learning_curve.FILE: learning_curve.COLUMNS}
+COLUMNS = {**columns.COLUMNS, columns.TRANSFER: columns.TRANSFER_COLUMNS, columns.CURVE: columns.CURVE_COLUMNS}
 
 
 def section(heading):
@@ -37,28 +38,20 @@ def test_the_columns_of_the_summary_are_explained():
         for split in ("train", "val", "test")
         for name in scores - {"n", "pos_ratio", "threshold", "groups"}
     ]
-    own = [name for name in explained(tables.SUMMARY) if name != "SPLIT_SCORE"]
+    own = [name for name in explained(columns.SUMMARY) if name != "SPLIT_SCORE"]
     listed = [name for name in own if name.split("_")[0] not in ("train", "val", "test")]
-    written, _ = tables.summary([])
+    written, _ = summary([])
     assert set(written) == {*wanted, *listed}
     assert set(own) - set(listed) <= set(written), "an example that is no column"
 
 
 def test_the_transfer_matrix_is_explained():
-    scores = {name: float("nan") for name in (*transfer.SCORES, *transfer.COUNTS)}
-    row = {
-        **dict.fromkeys(transfer.COLUMNS, ""),
-        **scores,
-        "probe": "linear",
-        "lag": 0,
-        "data_file": "FILE",
-        "target": "TARGET",
-    }
-    written = transfer.matrix_text(transfer.matrix_of([row])).splitlines()[0].split(",")
-    assert explained(transfer.MATRIX) == written
+    row = {**dict.fromkeys(columns.TRANSFER_COLUMNS, ""), "probe": "linear", "data_file": "FILE", "target": "TARGET"}
+    written = matrix_text(matrix_of([row])).splitlines()[0].split(",")
+    assert explained(columns.TRANSFER_MATRIX) == written
 
 
-@pytest.mark.parametrize("name", ["Scores", "Comparisons", "Owner", *COLUMNS, tables.SUMMARY, transfer.MATRIX])
+@pytest.mark.parametrize("name", ["Scores", "Comparisons", "Owner", *COLUMNS, columns.SUMMARY, columns.TRANSFER_MATRIX])
 def test_every_row_says_what_its_column_means(name):
     rows = [line for line in section(name).splitlines() if line.startswith("| `")]
     assert rows and all(len(line.split(" | ")[1].strip(" |")) > 5 for line in rows)
