@@ -147,7 +147,7 @@ PLANTED = {
     ),
     "a file that no list names": (
         {"utils/base/progress.py": ""},
-        {"unlisted": (f"{BASE}:1 does not list progress; add '    progress  what",)},
+        {"unlisted": (f"{BASE}:1 does not list progress; add '    NAME  what",)},
     ),
     "a room that no list names": (
         {"utils/sae/__init__.py": '"""Know more."""\n'},
