@@ -49,6 +49,10 @@ def test_the_counts_are_within_their_bounds(capsys):
     assert status == 0, capsys.readouterr().out
 
 
+def test_every_reason_is_one_for_names_that_are_still_shared():
+    assert set(counts.REASONS) <= set(counts.shared_names(SCRIPTS / "utils"))
+
+
 # The checks, on a planted house
 
 
