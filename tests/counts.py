@@ -13,7 +13,10 @@ import house
 
 TYPED = ("base", "data", "states", "scores", "probes", "saved")  # rooms whose public functions have types
 # Names that several files of utils define, each with the reason for keeping it.
-REASONS: dict[str, str] = {}
+REASONS = {
+    "FORMAT": "each kind of file on disk has a format of its own, which its loader checks",
+    "VERSION": "and a version of that format",
+}
 
 
 def counts(scripts) -> list[tuple[str, int, int, list[str]]]:
@@ -59,6 +62,7 @@ def shared_names(utils) -> dict[str, list[str]]:
 
 
 def without_reason(names) -> tuple[int, int, list[str]]:
+    """Shared names that REASONS lacks: (how many, the most that are allowed, what to do about each)."""
     missing = [f"{name}: rename one, merge them, or give a reason in REASONS" for name in names if name not in REASONS]
     return len(missing), 0, missing
 

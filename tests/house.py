@@ -208,18 +208,20 @@ def unlisted(scripts) -> list[str]:
         if not init.is_file():
             wrong.append(f"{where} is missing; write its docstring: what the room knows, then one line a file")
             continue
-        modules_there = [name for name in there if (folder / f"{name}.py").is_file() or (folder / name).is_dir()]
-        for name in sorted({*names, *modules_there}):
+        missing = [name for name in there if "." not in name and name not in names]  # templates and styles may be listed
+        if missing:
+            wrong.append(
+                f"{where} does not list {', '.join(missing)}; add '    NAME  what it knows' below all that it imports"
+            )
+        for name in dict.fromkeys(names):
             if name not in there:
                 wrong.append(f"{where} lists {name}, which is not there; delete the line")
-            elif name not in names:
-                wrong.append(f"{where} does not list {name}; add '    {name}  what it knows' below all that it imports")
             elif names.count(name) > 1:
                 wrong.append(f"{where} lists {name} {names.count(name)} times; keep one line")
-        bare = [
-            line.strip() for line in docstring_of(init).splitlines() if (match := ENTRY.fullmatch(line)) and not match[2]
+        entries = [match for line in docstring_of(init).splitlines() if (match := ENTRY.fullmatch(line))]
+        wrong += [
+            f"{where} lists {entry[1]} without what it knows; add it after two spaces" for entry in entries if not entry[2]
         ]
-        wrong += [f"{where} lists {name} without what it knows; add it behind two spaces" for name in bare]
     return wrong
 
 

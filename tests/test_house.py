@@ -49,6 +49,10 @@ def test_the_counts_are_within_their_bounds(capsys):
     assert status == 0, capsys.readouterr().out
 
 
+def test_every_reason_is_one_for_names_that_are_still_shared():
+    assert set(counts.REASONS) <= set(counts.shared_names(SCRIPTS / "utils"))
+
+
 # The checks, on a planted house
 
 
@@ -147,7 +151,7 @@ PLANTED = {
     ),
     "a file that no list names": (
         {"utils/base/progress.py": ""},
-        {"unlisted": (f"{BASE}:1 does not list progress; add '    progress  what",)},
+        {"unlisted": (f"{BASE}:1 does not list progress; add '    NAME  what",)},
     ),
     "a room that no list names": (
         {"utils/sae/__init__.py": '"""Know more."""\n'},
