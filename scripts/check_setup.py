@@ -14,7 +14,7 @@ from utils.sweep.flags import (
     add_data_flags,
     add_training_flags,
     asking_of,
-    check_flags,
+    check_training_flags,
     files_of,
     fitting_of,
     sampling_of,
@@ -39,7 +39,7 @@ def build_parser() -> Parser:
 
 
 def parse(argv):
-    return check_flags(build_parser().parse_args(argv))
+    return check_training_flags(build_parser().parse_args(argv))
 
 
 class Checks(list):

@@ -16,7 +16,7 @@ from utils.sweep.flags import (
     add_data_flags,
     add_training_flags,
     asking_of,
-    check_flags,
+    check_training_flags,
     files_of,
     fitting_of,
     record_of,
@@ -53,7 +53,7 @@ def build_parser() -> Parser:
 
 
 def parse(argv):
-    arguments = check_flags(build_parser().parse_args(argv))
+    arguments = check_training_flags(build_parser().parse_args(argv))
     if arguments.learning_curve and arguments.probe == ["attention_features"]:
         raise UsageError(
             "--learning_curve is of the states of a layer, which --probe attention_features does not read; add "

@@ -175,9 +175,9 @@ def load(arguments):
 
 
 def choose_windows(arguments, language_model, tokenizer):
-    """Choose how many text tokens are read together, and how many of them windows share: a TextWindows."""
+    """Choose how many text tokens are read together, and how many of them windows share: a Windowing."""
     from utils.data.tokenizer import position_limit, special_frame
-    from utils.saved.running_text import TextWindows
+    from utils.saved.running_text import Windowing
 
     frame = special_frame(tokenizer)
     limit = position_limit(language_model.name, tokenizer)
@@ -191,7 +191,7 @@ def choose_windows(arguments, language_model, tokenizer):
     overlap = width // 2 if arguments.overlap is None else arguments.overlap
     if overlap >= width:
         raise UserError(f"--overlap {overlap} must be smaller than the window of {width} tokens")
-    return TextWindows(width, overlap, frame)
+    return Windowing(width, overlap, frame)
 
 
 def apply(arguments, probes, language_model, texts, windows):

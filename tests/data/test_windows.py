@@ -7,7 +7,7 @@ import torch
 import tiny_models
 from helpers import prose
 from utils.data.preparation.annotated_tokens import Tokens, tokenize
-from utils.data.preparation.annotated_windows import Labelled, cut_rows, sequences_of
+from utils.data.preparation.annotated_windows import LabelledDocument, cut_rows, sequences_of
 from utils.data.readers.annotated import Annotated
 from utils.data.sequences import per_target
 from utils.data.token_labels import label_tokens
@@ -51,7 +51,7 @@ def annotated(random, ids, starts, ends):
         "x" * length, "made", "made", tuple(spans), tuple((start, end) for start, end, kind in between if kind == 3)
     )
     labels = np.stack([label_tokens(document, starts, ends, target) for target in TARGETS])
-    return Labelled(document, Tokens(ids, starts, ends), labels, 0, len(ids))
+    return LabelledDocument(document, Tokens(ids, starts, ends), labels, 0, len(ids))
 
 
 def random_text(random, length):

@@ -56,30 +56,6 @@ def flat(arguments) -> dict:
     return found
 
 
-def section(name):
-    usage = (ROOT / "USAGE.md").read_text(encoding="utf-8")
-    return re.search(rf"^## \d\. {name}\.py$(.*?)(?=^## |\Z)", usage, re.MULTILINE | re.DOTALL).group(1)
-
-
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_every_flag_is_in_the_scripts_table_with_its_default_and_no_other_is(name, monkeypatch):
-    rows = dict(re.findall(r"^\| `--(\w+)` \| (.*?) \|", section(name), re.MULTILINE))
-    flags = {action.dest: action for action in actions(name, monkeypatch)}
-    assert set(rows) == set(flags)
-    for flag, action in flags.items():
-        if action.default not in (None, False):
-            stated = rows[flag].strip("`").strip('"')
-            assert type(action.default)(stated) == action.default, flag
-
-
-def flat(arguments) -> dict:
-    """{flag: value} of what a parse() returns, those in its dataclasses too."""
-    found = dict(vars(arguments))
-    for value in vars(arguments).values():
-        found |= vars(value) if dataclasses.is_dataclass(value) else {}
-    return found
-
-
 @pytest.mark.parametrize("name", CONTRACT)
 def test_the_contracts_flags_have_the_contracts_defaults(name):
     arguments = flat(importlib.import_module(name).parse([]))

@@ -118,7 +118,7 @@ TRANSFER_PROBE = (
 TRANSFER_COLUMNS = (*TRANSFER_KEY, *TRANSFER_SCORES, *TRANSFER_COUNTS, *TRANSFER_PROBE, *OWNERS[:2])
 NUMBERS = {*TRANSFER_SCORES, *TRANSFER_COUNTS, "probe_val_auc", "probe_val_score", "lag"}
 OF_ROW = ("layer_idx", "seed", "probe_val_auc", "probe_chosen_by", "probe_val_score")  # of the probe of a row
-ROW = ("probe_dir", "probe_target", "probe", "lag")  # a row of the matrix
+MATRIX_ROW = ("probe_dir", "probe_target", "probe", "lag")  # a row of the matrix
 CONTENTS = {"probe_file": "probe_fingerprint", "data_file": "dataset_fingerprint"}  # what a file held when it was read
 
 # What follows a sweep

@@ -14,7 +14,7 @@ from utils.states.positions import ReadPlan
 
 
 @dataclass(frozen=True)
-class TextWindows:
+class Windowing:
     """How whole texts are cut for the model: windows of at most `width` text tokens, each of which shares `overlap` tokens
     with the next one and stands inside `frame`, the ids of the special tokens before and after a text.
     """
@@ -28,7 +28,7 @@ def probe_logits(
     language_model: LanguageModel,
     texts: list[np.ndarray],
     probes: ProbeSet,
-    windows: TextWindows,
+    windows: Windowing,
     batch_size: int,
     tick: Callable[[int], object],
 ) -> list[np.ndarray]:

@@ -15,10 +15,10 @@ from utils.probes.kinds import KINDS
 from utils.saved.columns import (
     BASELINES,
     CONTENTS,
+    MATRIX_ROW,
     METRICS,
     NUMBERS,
     OF_ROW,
-    ROW,
     TRANSFER,
     TRANSFER_COLUMNS,
     TRANSFER_KEY,
@@ -83,7 +83,7 @@ def matrix_of(table: Sequence[Mapping]) -> Matrix:
     best, cells = {}, {}
     for row in table:
         row = {name: as_number(row.get(name)) if name in NUMBERS else str(row[name]) for name in TRANSFER_COLUMNS}
-        key, score = tuple(row[name] for name in ROW), float(row["probe_val_score"])
+        key, score = tuple(row[name] for name in MATRIX_ROW), float(row["probe_val_score"])
         if key not in best or score > best[key][0] or math.isnan(best[key][0]) and not math.isnan(score):
             best[key] = score, row["probe_file"]
         cells.setdefault((key, row["probe_file"]), {})[row["data_file"], row["target"]] = row
@@ -183,7 +183,7 @@ def matrix_text(matrix: Matrix) -> str:
     """Write transfer_matrix.csv: a row a probe, and after what it is a column of AUROC for each dataset and target."""
     names = [f"{file}: {target}" for file, target in matrix.columns]
     rows = [
-        dict(zip(ROW, row, strict=True))
+        dict(zip(MATRIX_ROW, row, strict=True))
         | {name: matrix.chosen(row)[name] for name in OF_ROW}
         | {
             name: matrix.cells[row, column]["auc"]
@@ -192,7 +192,7 @@ def matrix_text(matrix: Matrix) -> str:
         }
         for row in matrix.rows
     ]
-    return csv_text([*ROW, *OF_ROW, *names], rows)
+    return csv_text([*MATRIX_ROW, *OF_ROW, *names], rows)
 
 
 def refuse_other_model(results_dir: Path | str, probe: SavedProbe, overwrite: bool) -> bool:

@@ -8,7 +8,7 @@ from utils.scores.intervals import AUROC, BalancedAccuracy, Groups, standard_err
 from utils.scores.ranking import Ranked
 from utils.scores.rows import as_rows, probe_chunks
 
-METRICS = ("balanced_accuracy", "auc")
+DIFFERENCES_OF = ("balanced_accuracy", "auc")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Difference:
 
 
 def paired_difference(logits_a, logits_b, labels, groups, threshold_a, threshold_b, metric) -> tuple[float, float, float]:
-    """(difference, low, high) of probe a's score less probe b's: logits, labels and groups [n], metric one of METRICS.
+    """(difference, low, high) of probe a's score less probe b's: logits, labels and groups [n], metric: see
+    DIFFERENCES_OF.
 
     Both are scored on the same groups, so that what makes a group easy for both cancels. Standard error and degrees of
     freedom as in utils.scores.intervals; the interval is symmetric about the difference and clipped to [-1, 1]. NaN where
@@ -48,8 +49,8 @@ def paired_differences(logits_a, logits_b, labels, groups, thresholds_a, thresho
     """(differences, lows, highs), each [pairs], of many pairs at once: logits [pairs, n], labels [n] or [pairs, n], groups
     [n], thresholds [pairs].
     """
-    if metric not in METRICS:
-        raise ValueError(f"no paired difference of {metric!r}: the metrics are {', '.join(METRICS)}")
+    if metric not in DIFFERENCES_OF:
+        raise ValueError(f"no paired difference of {metric!r}: the metrics are {', '.join(DIFFERENCES_OF)}")
     groups, labels = Groups(groups), np.asarray(labels)
     sides = [
         (np.atleast_2d(np.asarray(logits)), np.asarray(thresholds, dtype=np.float64))

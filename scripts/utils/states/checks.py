@@ -25,7 +25,7 @@ TokenIds = Sequence[list[int]]  # of sequences, special tokens included
 def check_states(language_model: LanguageModel, framed: TokenIds) -> list[Check]:
     """Run all of these checks on sequences of different lengths."""
     layers = every_layer(language_model.anatomy)
-    single = [states_of(language_model, ids, layers) for ids in framed]
+    single = [states_alone(language_model, ids, layers) for ids in framed]
     overflow = check_overflow(language_model, layers, single)
     if overflow.passed is False:
         return [
@@ -44,7 +44,7 @@ def check_states(language_model: LanguageModel, framed: TokenIds) -> list[Check]
     ]
 
 
-def states_of(language_model: LanguageModel, ids: list[int], layers: Sequence[Layer]) -> LayerStates:
+def states_alone(language_model: LanguageModel, ids: list[int], layers: Sequence[Layer]) -> LayerStates:
     """Read one sequence by itself, by way of the pass."""
     found: LayerStates = {}
     input_ids = torch.tensor([list(ids)])
@@ -187,7 +187,7 @@ def check_later_tokens(language_model: LanguageModel, framed: TokenIds, layers: 
     ids = max(framed, key=len)
     half = len(ids) // 2
     other = [*ids[:half], *ids[half:][::-1]]
-    states, changed = (states_of(language_model, each, layers) for each in (ids, other))
+    states, changed = (states_alone(language_model, each, layers) for each in (ids, other))
     limit = STATE_TOLERANCE[language_model.dtype]
     moved = worst((changed[layer][:half], states[layer][:half]) for layer in layers)
     own = worst((changed[layer][half:], states[layer][half:]) for layer in layers)

@@ -34,7 +34,7 @@ POLL = 0.02  # seconds between two looks at the memory in use
 MOST_SEQUENCES = 4096  # largest batch that is tried on a GPU
 STEPS_BEFORE = 20  # training steps that are not timed: the first are slow
 COPIES_OF_CHUNK = 7  # standardisation holds a chunk of states in float32, and up to three times in float64
-BASELINES = 3
+BASELINES_SCORED = 3
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def seconds_of_training(
     of_val = count["val"] * (each_row + watch.seconds["validate"] / len(validated))
     of_epochs = fitting.epochs * (count["train"] * each["step"] + of_val)
     once = count["train"] * each["standardisation"] + sum(count.values()) * each_row
-    scoring = seconds_of_scoring(examples, len(layers) + BASELINES)
+    scoring = seconds_of_scoring(examples, len(layers) + BASELINES_SCORED)
     questions = sum(len(question.examples["train"]) for question in planned.questions) / count["train"]
     return (of_epochs + once + scoring) * len(fitting.seeds) * questions
 

@@ -112,7 +112,7 @@ def add_comparison_flags(parser):
     beside.add_argument("--learning_curve", action="store_true", help="also train on fewer and fewer examples")
 
 
-def check_flags(arguments):
+def check_training_flags(arguments):
     """Refuse flags that contradict each other. Return the arguments as they are."""
     check_layers_and_lags(arguments)
     if arguments.seed is not None and arguments.train_seeds is not None:

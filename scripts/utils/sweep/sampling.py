@@ -8,7 +8,11 @@ from utils.base.errors import UserError
 from utils.data.sequences import Sequences
 from utils.states.positions import Examples
 
-DOCUMENTS, NEGATIVES, TOKENS = 1, 2, 3  # one stream of random numbers each, so that one cap does not move another's draw
+BY_DOCUMENT, NEGATIVES, TOKENS = (
+    1,
+    2,
+    3,
+)  # one stream of random numbers each, so that one cap does not move another's draw
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def some_documents(documents: np.ndarray, settings: Sampling, seed: int) -> np.n
     names = np.unique(documents)
     if settings.max_documents is None or len(names) <= settings.max_documents:
         return np.arange(len(documents))
-    drawn = np.random.default_rng([seed, DOCUMENTS]).choice(names, settings.max_documents, replace=False)
+    drawn = np.random.default_rng([seed, BY_DOCUMENT]).choice(names, settings.max_documents, replace=False)
     return np.flatnonzero(np.isin(documents, drawn))
 
 

@@ -100,13 +100,13 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
-def normalise(arguments, lists=()) -> list[str]:
+def normalise(words, lists=()) -> list[str]:
     """['--max-texts', '5', '--shift', '-4', '--lags', '-4', '-1'] -> ['--max_texts', '5', '--shift=-4', '--lags=-4,-1']
 
     lists: the flags whose values are a list, which ends where the next flag begins.
     """
     result, in_list = [], False
-    for argument in arguments:
+    for argument in words:
         is_number = re.match(r"-(\.?\d|inf|nan)", argument)
         if argument.startswith("--"):
             name, equals, value = argument[2:].partition("=")

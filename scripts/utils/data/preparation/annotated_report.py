@@ -10,7 +10,7 @@ import numpy as np
 from utils.base.errors import UserError
 from utils.base.text_table import table
 from utils.data.preparation.annotated_tokens import prompt_kind
-from utils.data.preparation.annotated_windows import Labelled
+from utils.data.preparation.annotated_windows import LabelledDocument
 from utils.data.preparation.dataset_files import about_tokenizer, count, dataset_fingerprint, in_words, versions
 from utils.data.preparation.flags import OF_AN_INDEX, OF_ONE_TABLE
 from utils.data.preparation.settings import RECORDED, AnnotatedFile, AnnotatedPreparation
@@ -44,7 +44,7 @@ def make_metadata(
     tokenizer: Tokenizer,
     frame: Frame,
     collection: Collection,
-    labelled: Sequence[Labelled],
+    labelled: Sequence[LabelledDocument],
     splits: Mapping[str, Sequences],
     targets: Sequence[str],
 ) -> dict:
@@ -100,7 +100,7 @@ def prevalence(counts: Mapping[str, dict], target: str) -> float:
     return positives / (positives + negatives)
 
 
-def cleaned_files(collection: Collection, labelled: Sequence[Labelled], targets: list[str]) -> dict[str, str]:
+def cleaned_files(collection: Collection, labelled: Sequence[LabelledDocument], targets: list[str]) -> dict[str, str]:
     """Write out the whole texts of each target: {path below --output_dir: CSV}, under the index's save name."""
     save_names = collection.counts.get("save_names", {})
     kept = Collection([item.document for item in labelled], targets, {})

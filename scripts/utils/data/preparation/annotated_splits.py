@@ -7,7 +7,7 @@ None of it depends on the tokenizer, on the target that was chosen or on the rul
 import numpy as np
 
 from utils.base.errors import UserError
-from utils.data.preparation.annotated_windows import Labelled
+from utils.data.preparation.annotated_windows import LabelledDocument
 from utils.data.readers.annotated import ALL_TARGETS, Annotated, Collection, normalised
 from utils.data.sequences import SPLITS
 from utils.data.splits import stratified_splits
@@ -74,7 +74,7 @@ def amounts(collection: Collection) -> np.ndarray:
 
 
 def targets_in_every_split(
-    labelled: list[Labelled], split_of: list[str], targets: list[str], wanted: str | list[str], onsets_only: bool
+    labelled: list[LabelledDocument], split_of: list[str], targets: list[str], wanted: str | list[str], onsets_only: bool
 ) -> tuple[list[str], list[str]]:
     """Return the targets that have both classes in every split, and what the others lack.
 

@@ -11,7 +11,7 @@ from utils.data.label_rule import LabelRule
 from utils.data.preparation.annotated_report import cleaned_files, make_metadata, report, report_reading
 from utils.data.preparation.annotated_splits import draw, split_documents, targets_in_every_split
 from utils.data.preparation.annotated_tokens import Tokens, chat_prompt, tokenize, tokenize_chains
-from utils.data.preparation.annotated_windows import Labelled, cut_rows, sequences_of
+from utils.data.preparation.annotated_windows import LabelledDocument, cut_rows, sequences_of
 from utils.data.preparation.dataset_files import fitting_length, report_files, write_dataset
 from utils.data.preparation.flags import OF_AN_INDEX, OF_ONE_TABLE, refuse
 from utils.data.preparation.settings import AnnotatedFile, AnnotatedPreparation, TextWindows
@@ -110,7 +110,7 @@ def label_documents(
     rule: LabelRule,
     tokenizer: Tokenizer,
     windows: TextWindows | None = None,
-) -> list[Labelled]:
+) -> list[LabelledDocument]:
     """Tokenize every document and label its tokens for every target.
 
     windows: where the rule is "whole", only the tokens that fit into one such window are kept; None keeps all.
@@ -123,7 +123,7 @@ def label_documents(
     for document, tokens in zip(documents, found, strict=True):
         shown, first = truncated(tokens, windows) if windows and rule.kind == "whole" else (tokens, 0)
         labels = [labels_by_rule(rule, document, shown.starts, shown.ends, target) for target in targets]
-        labelled.append(Labelled(document, shown, np.stack(labels), first, len(tokens)))
+        labelled.append(LabelledDocument(document, shown, np.stack(labels), first, len(tokens)))
     return labelled
 
 
@@ -135,8 +135,8 @@ def truncated(tokens: Tokens, windows: TextWindows) -> tuple[Tokens, int]:
 
 
 def keep_labelled(
-    labelled: Sequence[Labelled], split_of: Sequence[str], rows: Sequence[int], dropped: Counter[str]
-) -> tuple[list[Labelled], list[str]]:
+    labelled: Sequence[LabelledDocument], split_of: Sequence[str], rows: Sequence[int], dropped: Counter[str]
+) -> tuple[list[LabelledDocument], list[str]]:
     """Keep the documents that have a label of a chosen target, and their splits; count the others in `dropped`.
 
     rows: the numbers of the chosen targets among the labels.

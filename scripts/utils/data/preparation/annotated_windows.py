@@ -1,4 +1,4 @@
-"""Labelled documents -> the rows of a dataset: a window once for each target that it has a label of."""
+"""LabelledDocument documents -> the rows of a dataset: a window once for each target that it has a label of."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from utils.data.windows import Stretch, Window, covering_windows
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledDocument:
     """A document, its tokens as far as they are used, and their labels, int8 [targets, tokens].
 
     first: the number of its first token here among its `length` tokens; not 0 where its beginning was cut off.
@@ -46,13 +46,13 @@ class Labelled:
             return text
         return text[self.tokens.starts[0] :] if self.first else text[: self.tokens.ends[-1]]
 
-    def of_targets(self, rows: Sequence[int]) -> "Labelled":
+    def of_targets(self, rows: Sequence[int]) -> "LabelledDocument":
         """Keep the labels of these targets only; rows: their numbers."""
         return replace(self, labels=self.labels[rows])
 
 
 def cut_rows(
-    labelled: Sequence[Labelled], group_names: Sequence[str], width: int, overlap: int | None
+    labelled: Sequence[LabelledDocument], group_names: Sequence[str], width: int, overlap: int | None
 ) -> tuple[list[list[tuple[Window, int, int, int]]], int]:
     """Cut each document into its rows (window, document, group, target).
 
@@ -75,7 +75,7 @@ def cut_rows(
     return result, without
 
 
-def windows_of(item: Labelled, stretch: Stretch) -> list[tuple[int, Window]]:
+def windows_of(item: LabelledDocument, stretch: Stretch) -> list[tuple[int, Window]]:
     """Return (target, window) of each target that has a label among the tokens kept from this stretch."""
     kept = slice(stretch.keep_from, stretch.keep_to)
     found = []
@@ -87,7 +87,7 @@ def windows_of(item: Labelled, stretch: Stretch) -> list[tuple[int, Window]]:
 
 
 def sequences_of(
-    labelled: Sequence[Labelled],
+    labelled: Sequence[LabelledDocument],
     rows: Sequence[list[tuple[Window, int, int, int]]],
     chosen: Iterable[int],
     frame: Frame,

@@ -35,7 +35,7 @@ MOST_NODES, MOST_DEPTH = 300, 30  # of its syntax tree
 GROWTH = 10  # an expression may make texts this many times as long as the column's, and
 SPARE_CHARACTERS = 1_000_000  # this many more
 Value: TypeAlias = Any  # a Series, or a number, text or truth value: what `kind` tells apart
-NUMBERS, TRUTHS, TEXT, MIXED = "numbers", "truth values", "text", "values of several kinds"
+NUMBER_TYPES, TRUTHS, TEXT, MIXED = "numbers", "truth values", "text", "values of several kinds"
 COMPARISONS = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
@@ -190,7 +190,7 @@ class Walk:
             if kind(value) != TRUTHS:
                 raise Refused(f"~ and not are for truth values, this holds {kind(value)}")
             return ~value if isinstance(value, pd.Series) else not value
-        if kind(value) != NUMBERS:
+        if kind(value) != NUMBER_TYPES:
             raise Refused(f"a sign is for numbers, this holds {kind(value)}")
         return -value if isinstance(sign, ast.USub) else value
 
@@ -200,7 +200,7 @@ class Walk:
         kinds = {kind(left), kind(right)}
         if kinds == {TEXT} and isinstance(sign, ast.Add):
             self.check_growth(characters(left, len(self.column)) + characters(right, len(self.column)))
-        elif not kinds <= {NUMBERS, TRUTHS}:
+        elif not kinds <= {NUMBER_TYPES, TRUTHS}:
             raise Refused(f"{type(sign).__name__} of {kind(left)} and {kind(right)} is not allowed")
         return ARITHMETIC[type(sign)](left, right)
 
@@ -240,14 +240,14 @@ def compare_values(sign: ast.cmpop, left: Value, right: Value) -> Value:
 
 
 def kind(value: Value) -> str:
-    """Say what a value holds: NUMBERS, TRUTHS, TEXT or MIXED."""
+    """Say what a value holds: NUMBER_TYPES, TRUTHS, TEXT or MIXED."""
     if isinstance(value, pd.Series):
         if is_bool_dtype(value):
             return TRUTHS
         if is_numeric_dtype(value):
-            return NUMBERS
+            return NUMBER_TYPES
         return TEXT if infer_dtype(value, skipna=True) in ("string", "empty") else MIXED
-    return TRUTHS if isinstance(value, bool) else NUMBERS if isinstance(value, (int, float)) else TEXT
+    return TRUTHS if isinstance(value, bool) else NUMBER_TYPES if isinstance(value, (int, float)) else TEXT
 
 
 def characters(value: pd.Series | str, rows: int) -> int:

@@ -16,10 +16,9 @@ from utils.pages.charts.tables import (
     read_numbers,
     read_record,
 )
-from utils.saved.columns import BASELINES, RECORD, SUMMARY
+from utils.saved.columns import BASELINES, CURVE, RECORD, SUMMARY
 from utils.scores.baselines import best_baseline
 
-CURVE = "learning_curve.csv"
 CELL_SEED = ("target", "layer", "lag", "probe", "seed")  # what a row of probe_results.csv is of
 
 
