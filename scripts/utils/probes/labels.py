@@ -11,11 +11,11 @@ from utils.base.errors import UserError
 
 HELD_OUT = 5  # of so many examples of a class one is held out to validate by
 
-States = TypeVar("States")
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
-class Labelled(Generic[States]):
+class LabelledStates(Generic[Read]):
     """Examples that a probe learns from, or is validated on.
 
     states: n examples, as Matrices, or as Ranges for probes that read sequences.
@@ -24,7 +24,7 @@ class Labelled(Generic[States]):
         alike. Of validation only that counts, whether they are 0.
     """
 
-    states: States
+    states: Read
     labels: ArrayLike
     row_weights: ArrayLike | None = None
 
@@ -68,11 +68,11 @@ def label_columns(
     labels = torch.where(weights > 0, labels, 0.0)
     if not ((labels == 0) | (labels == 1)).all():
         raise UserError(f"labels{of} are not all 0 or 1; leave out rows of unknown truth, or give them weight 0")
-    require_both_classes(labels, weights, of)
+    require_two_classes(labels, weights, of)
     return labels, weights
 
 
-def require_both_classes(labels: torch.Tensor, weights: torch.Tensor, of: str):
+def require_two_classes(labels: torch.Tensor, weights: torch.Tensor, of: str):
     """Raise UserError for a column of which all examples of some weight are of one class. of: the split, for the error."""
     rows, positives = (weights > 0).sum(0).tolist(), (labels > 0).sum(0).tolist()
     for column, (count, positive) in enumerate(zip(rows, positives, strict=True)):

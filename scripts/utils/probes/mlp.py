@@ -2,7 +2,8 @@
 
 logit = out.weight . relu(hidden.weight @ x + hidden.bias) + out.bias
 
-trained = train_mlp(Labelled(matrices, labels), Labelled(val_matrices, val_labels), Settings(epochs=20), width=32)
+train, val = LabelledStates(matrices, labels), LabelledStates(val_matrices, val_labels)
+trained = train_mlp(train, val, Settings(epochs=20), width=32)
 trained.probes.logits(matrices)              # [layers, columns, n]
 trained.probes.tensors(layer=3, column=0)    # {"hidden.weight": [32, hidden_size], ...}, on raw states
 """
@@ -16,14 +17,14 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from utils.base.errors import UserError
-from utils.probes.labels import Labelled
+from utils.probes.labels import LabelledStates
 from utils.probes.linear import RowsInTraining
 from utils.probes.standardised import fold
 from utils.probes.training import OnEpoch, Settings, Training, train_probes
 from utils.states.matrices import Matrices, chunks
 
 WIDTH = 64
-NAMES = {"hidden.weight": "hidden_weight", "hidden.bias": "hidden_bias", "out.weight": "out_weight", "out.bias": "out_bias"}
+MLP_TENSORS = {"hidden.weight": "hidden_weight", "hidden.bias": "hidden_bias", "out.weight": "out_weight", "out.bias": "out_bias"}
 
 
 @dataclass
@@ -40,18 +41,18 @@ class MLPProbes:
     @classmethod
     def of(cls, tensors: Mapping[str, torch.Tensor]) -> "MLPProbes":
         """Make one probe from what `tensors` gave."""
-        return cls(*(tensors[name][None, None] for name in NAMES))
+        return cls(*(tensors[name][None, None] for name in MLP_TENSORS))
 
     def tensors(self, layer: int, column: int) -> dict[str, torch.Tensor]:
         """Give what is saved of one probe.
 
         hidden.weight [width, hidden_size], hidden.bias and out.weight [width], out.bias [].
         """
-        return {name: getattr(self, field)[layer, column] for name, field in NAMES.items()}
+        return {name: getattr(self, field)[layer, column] for name, field in MLP_TENSORS.items()}
 
     def logits(self, matrices: Matrices) -> np.ndarray:
         """Compute logits float32 [layers, columns, n]."""
-        tensors = [getattr(self, field) for field in NAMES.values()]
+        tensors = [getattr(self, field) for field in MLP_TENSORS.values()]
         layers, columns, width = self.hidden_bias.shape
         result = torch.empty(layers, columns, len(matrices))
         for which in chunks(matrices, layers, columns * width):
@@ -76,8 +77,8 @@ def mlp_logits(
 
 
 def train_mlp(
-    train: Labelled[Matrices],
-    val: Labelled[Matrices],
+    train: LabelledStates[Matrices],
+    val: LabelledStates[Matrices],
     settings: Settings,
     width: int = WIDTH,
     on_epoch: OnEpoch | None = None,
