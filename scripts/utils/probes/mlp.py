@@ -24,7 +24,12 @@ from utils.probes.training import OnEpoch, Settings, Training, train_probes
 from utils.states.matrices import Matrices, chunks
 
 WIDTH = 64
-MLP_TENSORS = {"hidden.weight": "hidden_weight", "hidden.bias": "hidden_bias", "out.weight": "out_weight", "out.bias": "out_bias"}
+MLP_TENSORS = {
+    "hidden.weight": "hidden_weight",
+    "hidden.bias": "hidden_bias",
+    "out.weight": "out_weight",
+    "out.bias": "out_bias",
+}
 
 
 @dataclass
