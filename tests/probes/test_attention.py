@@ -10,7 +10,7 @@ from utils.base.errors import UserError
 from utils.probes import attention as module
 from utils.probes.attention import Attention, AttentionInTraining, AttentionProbes, pooled_readouts, train_attention
 from utils.probes.estimators import Logistic
-from utils.probes.labels import Labelled
+from utils.probes.labels import LabelledStates
 from utils.probes.ranges import Ranges, concatenated
 from utils.probes.training import Settings
 from utils.scores.metrics import at_threshold
@@ -160,7 +160,7 @@ def poles(n, seed):
 @pytest.mark.slow
 def test_several_queries_read_what_one_cannot():
     (train, labels), (val, truth) = poles(800, 0), poles(500, 1)
-    settings, labelled = Settings(epochs=12, learning_rate=2e-3), (Labelled(train, labels), Labelled(val, truth))
+    settings, labelled = Settings(epochs=12, learning_rate=2e-3), (LabelledStates(train, labels), LabelledStates(val, truth))
     scores = {
         queries: auroc(train_attention(*labelled, settings, queries).probes.logits(val)[0, 0], truth) for queries in (1, 4)
     }
@@ -245,13 +245,13 @@ def test_a_layer_and_a_column_alone_give_the_probe_they_give_in_company():
     (train, labels), (val, truth) = task(0), task(1)
     weights = np.stack([np.ones(120), np.arange(120) % 3, np.arange(120) % 4 > 0], axis=1)
     settings = Settings(epochs=4, learning_rate=0.01)
-    labelled, validated = Labelled(train, labels, weights), Labelled(val, truth)
+    labelled, validated = LabelledStates(train, labels, weights), LabelledStates(val, truth)
     together = train_attention(labelled, validated, settings, 2)
     assert together.probes.query.shape == together.probes.value.shape == (2, 3, 2, 6)
     for layer, column in ((0, 0), (1, 1), (0, 2)):
         one = [Ranges.of(each.table.states[layer : layer + 1], each.start, each.end[:, column]) for each in (train, val)]
-        own = Labelled(one[0], labels[:, column], weights[:, column])
-        alone = train_attention(own, Labelled(one[1], truth[:, column]), settings, 2)
+        own = LabelledStates(one[0], labels[:, column], weights[:, column])
+        alone = train_attention(own, LabelledStates(one[1], truth[:, column]), settings, 2)
         assert alone.epoch[0][0] == together.epoch[layer][column]
         for name, tensor in alone.probes.tensors(0, 0).items():
             torch.testing.assert_close(tensor, together.probes.tensors(layer, column)[name], rtol=2e-3, atol=2e-4)
@@ -266,14 +266,16 @@ def test_what_has_weight_0_does_not_matter_to_its_column():
     weights, val_weights = (np.random.default_rng(seed).random((120, 3)) < 0.7 for seed in (0, 1))
     unknown, val_unknown = np.where(weights, labels, -1), np.where(val_weights, truth, -1)
     settings = Settings(epochs=3, learning_rate=0.01)
-    known = train_attention(Labelled(train, labels, weights), Labelled(val, truth, val_weights), settings)
-    found = train_attention(Labelled(train, unknown, weights), Labelled(val, val_unknown, val_weights), settings)
+    known = train_attention(LabelledStates(train, labels, weights), LabelledStates(val, truth, val_weights), settings)
+    found = train_attention(LabelledStates(train, unknown, weights), LabelledStates(val, val_unknown, val_weights), settings)
     assert torch.equal(known.probes.query, found.probes.query) and known.threshold == found.threshold
     positives = (weights * labels).sum(0)
     counted = [sum(found.history[0][1][column][f"val_{name}"] for name in ("tp", "fp", "tn", "fn")) for column in range(3)]
     assert counted == val_weights.sum(0).tolist()
     np.testing.assert_allclose(found.pos_weight, (weights.sum(0) - positives) / positives)
-    capped = train_attention(Labelled(train, labels), Labelled(val, truth), Settings(epochs=1, pos_weight_cap=0.1))
+    capped = train_attention(
+        LabelledStates(train, labels), LabelledStates(val, truth), Settings(epochs=1, pos_weight_cap=0.1)
+    )
     assert capped.pos_weight == [0.1] * 3
 
 
@@ -281,8 +283,8 @@ def test_the_weights_kept_are_those_of_the_best_epoch_and_fold_into_what_is_save
     (train, labels), (val, truth) = task(0, n=60), task(1)
     seen = []
     trained = train_attention(
-        Labelled(train, labels),
-        Labelled(val, truth),
+        LabelledStates(train, labels),
+        LabelledStates(val, truth),
         Settings(epochs=12, learning_rate=0.1),
         on_epoch=lambda epoch, scores: seen.append((epoch, scores)),
     )
@@ -346,21 +348,6 @@ def test_padded_states_with_lengths_are_the_list_and_padding_may_be_anything():
 
 
 @pytest.mark.parametrize(
-    "start, end, said",
-    [
-        ([0, 4], [4, 4], "1 of 2 examples have no token to pool, the first of them example 1 (from row 4 to before row 4)"),
-        ([0, 4], [[4, 4], [6, 3]], "before row 3"),
-        ([0], [1, 2], "shape [1] and end [2]"),
-        ([], [], "at least one example"),
-    ],
-)
-def test_a_range_without_tokens_is_an_error(start, end, said):
-    with pytest.raises(UserError) as error:
-        Ranges.of(np.zeros((1, 9, 2)), start, end)
-    assert said in str(error.value)
-
-
-@pytest.mark.parametrize(
     "change, said",
     [
         ({"labels": np.zeros((120, 3))}, "label column 0 holds one class only in its 120 examples of train"),
@@ -380,18 +367,6 @@ def test_what_cannot_be_trained_is_an_error_that_says_why(change, said):
         train.table.states[1, 7, 2] = torch.nan
     given = {"labels": labels, "val_labels": truth, "settings": Settings(epochs=1), **change}
     with pytest.raises(UserError) as error:
-        some = Labelled(train, given["labels"], given.get("row_weights"))
-        train_attention(some, Labelled(val, given["val_labels"]), given["settings"])
+        some = LabelledStates(train, given["labels"], given.get("row_weights"))
+        train_attention(some, LabelledStates(val, given["val_labels"]), given["settings"])
     assert said in str(error.value)
-
-
-def test_sequences_that_do_not_fit_together_are_an_error():
-    for X, lengths, said in (
-        ([np.zeros((3, 2)), np.zeros((3, 4))], None, "rows of shapes [[2], [4]]"),
-        ([], None, "0 sequences"),
-        (np.zeros((2, 3, 4)), [3, 4], "at most T"),
-        ([np.zeros((0, 2))], None, "no token to pool"),
-    ):
-        with pytest.raises(UserError) as error:
-            concatenated(X, lengths)
-        assert said in str(error.value)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from utils.data.sequences import Sequences
-from utils.probes.labels import Labelled
+from utils.probes.labels import LabelledStates
 from utils.probes.linear import train
 from utils.probes.training import Settings
 from utils.scores.ranking import auroc
@@ -63,7 +63,7 @@ def test_found_at_its_layer_and_lag_and_nowhere_else():
     for lag in LAGS:
         matrices = {name: Matrices(tables[name], plans[name].rows(examples[lag][name])) for name in splits}
         labels = {name: examples[lag][name].labels for name in splits}
-        labelled = {name: Labelled(matrices[name], labels[name]) for name in splits}
+        labelled = {name: LabelledStates(matrices[name], labels[name]) for name in splits}
         trained = train(labelled["train"], labelled["val"], Settings(epochs=5))
         for layer, logits in zip(LAYERS, trained.probes.logits(matrices["val"])[:, 0], strict=True):
             found[layer, lag] = auroc(logits, labels["val"])

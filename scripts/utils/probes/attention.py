@@ -23,7 +23,7 @@ from scipy.special import expit
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from utils.base.errors import UserError
-from utils.probes.labels import Labelled, held_out
+from utils.probes.labels import LabelledStates, held_out
 from utils.probes.ranges import Backward, Part, Ranges, Scales, concatenated
 from utils.probes.training import FIRST_WEIGHTS, OnEpoch, Settings, Training, threads_for, train_probes
 
@@ -105,8 +105,8 @@ class AttentionProbes:
 
 
 def train_attention(
-    train: Labelled[Ranges],
-    val: Labelled[Ranges],
+    train: LabelledStates[Ranges],
+    val: LabelledStates[Ranges],
     settings: Settings,
     queries: int = 1,
     on_epoch: OnEpoch | None = None,
@@ -221,7 +221,7 @@ class Attention:
         ranges, labels = concatenated(X, lengths), np.asarray(y)
         weights = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight)
         out = held_out(labels, self.settings.seed)
-        train, val = (Labelled(ranges[which], labels[which], weights[which]) for which in (~out, out))
+        train, val = (LabelledStates(ranges[which], labels[which], weights[which]) for which in (~out, out))
         found = train_attention(train, val, self.settings, self.queries)
         self.probes, self.epoch, self.threshold = found.probes, found.epoch[0][0], found.threshold[0][0]
         return self

@@ -1,4 +1,5 @@
-"""What a linear probe's direction says: the tokens that it promotes through the model's own head, and how it lies to others.
+"""Interpret the direction of a linear probe: the tokens that it promotes through the model's own head, its pattern, and its
+cosines with other directions.
 
 Through the head: a step v of the state before the last norm N(h) = gain * centred(h) / size(h) + shift moves the logits,
 while the size stays as it is, by W_U (gain * centred(v)) / size: the logit lens (nostalgebraist 2020) on a direction, the
@@ -19,42 +20,60 @@ four last layers). A high rank says more of a filter; of a pattern, hold it agai
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from utils.base.files import WriteTogether
+from utils.model.language_model import LanguageModel
 from utils.model.unembedding import promoted_tokens
-from utils.states.matrices import chunks
+from utils.states.matrices import Matrices, chunks
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 FORMAT, VERSION = "probe-directions", 1
 DIGITS = 6  # significant ones, in the file
 
 
 @torch.inference_mode()
-def pattern(matrices, weight) -> torch.Tensor:
-    """float32 [layers, hidden_size]: covariance @ weight / (weight @ covariance @ weight), the covariance that of each
-    layer's examples. It is how far the state moves, on average, when the probe's logit rises by 1 (Haufe et al. 2014).
+def pattern(matrices: Matrices, weight: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """Compute how far the state moves, on average, when the probe's logit rises by 1 (Haufe et al. 2014).
+
+    It is covariance @ weight / (weight @ covariance @ weight), float32 [layers, hidden_size], with the covariance of each
+    layer's examples.
 
     matrices: a Matrices of n examples in these layers, Matrices.of(states) for plain states [layers, n, hidden_size];
     weight: [layers, hidden_size] on raw states. No covariance matrix is made. 0 where the logit does not vary.
     """
-    weight = torch.as_tensor(weight).cpu().double()
-    parts = list(chunks(matrices, len(weight)))
-    logits = torch.cat([torch.bmm(matrices.rows(which).double(), weight[:, :, None])[:, :, 0] for which in parts], dim=1)
+    filters = torch.as_tensor(weight).cpu().double()
+    parts = list(chunks(matrices, len(filters)))
+    logits = torch.cat([torch.bmm(matrices.rows(which).double(), filters[:, :, None])[:, :, 0] for which in parts], dim=1)
     logits -= logits.mean(1, keepdim=True)
-    moved = sum(torch.bmm(logits[:, None, which], matrices.rows(which).double())[:, 0] for which in parts)
+    moved = torch.zeros_like(filters)
+    for which in parts:
+        moved += torch.bmm(logits[:, None, which], matrices.rows(which).double())[:, 0]
     variance = logits.square().sum(1, keepdim=True)
     return torch.where(variance > 0, moved / variance, 0.0).float()
 
 
-def direction_entries(language_model, tokenizer, metadata, weight, patterns, top=10) -> list[dict]:
-    """One dict a probe: which it is, and its `filter` and `pattern` as `promoted_tokens` tells them.
+def direction_entries(
+    language_model: LanguageModel,
+    tokenizer: "PreTrainedTokenizerBase",
+    metadata: Sequence[Mapping[str, Any]],
+    weight: np.ndarray | torch.Tensor,
+    patterns: np.ndarray | torch.Tensor,
+    top: int = 10,
+) -> list[dict]:
+    """Describe each probe by a dict: which it is, and its `filter` and `pattern` as `promoted_tokens` describes them.
 
     metadata: of each probe, as saved with it, all of one target; weight, patterns: [probes, hidden_size].
     """
     layers = [one["layer"] for one in metadata]
-    told_of = {
+    promoted = {
         name: promoted_tokens(language_model, tokenizer, directions, metadata[0]["token"], top, layers)
         or [None] * len(layers)
         for name, directions in (("filter", weight), ("pattern", patterns))
@@ -62,15 +81,20 @@ def direction_entries(language_model, tokenizer, metadata, weight, patterns, top
     return [
         {
             **{name: one[name] for name in ("target", "layer", "lag", "kind", "seed")},
-            **{name: found[index] for name, found in told_of.items()},
+            **{name: found[index] for name, found in promoted.items()},
         }
         for index, one in enumerate(metadata)
     ]
 
 
-def cosines(names, directions, covariance=None) -> dict:
-    """{"names", "matrix": [[cosine]]} between directions [m, hidden_size], of whatever layers, lags, seeds and kinds; NaN
-    beside a direction of length 0.
+def cosines(
+    names: Sequence[str],
+    directions: Sequence[np.ndarray] | np.ndarray | torch.Tensor,
+    covariance: np.ndarray | torch.Tensor | None = None,
+) -> dict:
+    """Compute the cosines between directions [m, hidden_size], of whatever layers, lags, seeds and kinds.
+
+    Returns {"names", "matrix": [[cosine]]}; NaN beside a direction of length 0.
 
     covariance: [hidden_size, hidden_size] of the states of one layer, for weights of probes on it. Their cosine is then
     that in the whitened space, w @ covariance @ v / (|.| |.|): the correlation of the two probes' logits on those states.
@@ -83,8 +107,8 @@ def cosines(names, directions, covariance=None) -> dict:
         return {"names": list(names), "matrix": (inner / np.outer(lengths, lengths)).clip(-1, 1).tolist()}
 
 
-def read_entries(path, owner) -> list[dict]:
-    """The entries of an earlier file of the same owner; [] where there is none."""
+def read_entries(path: str | Path, owner: Mapping[str, Any]) -> list[dict]:
+    """Read the entries of an earlier file of the same owner; [] where there is none."""
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -93,14 +117,16 @@ def read_entries(path, owner) -> list[dict]:
     return value["entries"] if ours else []
 
 
-def write_directions(files, path, owner, entries, cosines):
-    """JSON: {"format", "version", "owner", "entries", "cosines"}, an entry or a row of cosines a line; numbers of 6
+def write_directions(
+    files: WriteTogether, path: str | Path, owner: Mapping[str, Any], entries: Sequence[dict], cosines: dict
+):
+    """Write JSON: {"format", "version", "owner", "entries", "cosines"}, an entry or a row of cosines a line; numbers of 6
     significant digits, cosines of 3 digits after the point, null for what is undefined.
     """
     rows = [[None if math.isnan(one) else round(one, 3) for one in row] for row in cosines["matrix"]]
     lines = [
         f'{{"format": {json.dumps(FORMAT)}, "version": {VERSION}, "owner": {json.dumps(owner)}, "entries": [',
-        ",\n".join(json.dumps(plain(entry)) for entry in entries),
+        ",\n".join(json.dumps(rounded_numbers(entry)) for entry in entries),
         f'], "cosines": {{"names": {json.dumps(cosines["names"])}, "matrix": [',
         ",\n".join(map(json.dumps, rows)),
         "]}}",
@@ -109,12 +135,12 @@ def write_directions(files, path, owner, entries, cosines):
         file.write(("\n".join(lines) + "\n").encode("utf-8"))
 
 
-def plain(value):
-    """The same value with every number rounded as it goes into the file."""
+def rounded_numbers(value: Any) -> Any:
+    """Round every number of a value as it goes into the file."""
     if isinstance(value, dict):
-        return {key: plain(part) for key, part in value.items()}
+        return {key: rounded_numbers(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(part) for part in value]
+        return [rounded_numbers(part) for part in value]
     if isinstance(value, float):
         return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
     return value

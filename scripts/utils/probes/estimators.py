@@ -8,6 +8,8 @@
 [1.0, 1.0]
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -15,7 +17,7 @@ from scipy.special import expit
 
 from utils.base.errors import UserError
 from utils.probes.affine import exact_logits
-from utils.probes.labels import Labelled, held_out
+from utils.probes.labels import LabelledStates, held_out
 from utils.probes.linear import LinearProbes
 from utils.probes.linear import train as train_linear
 from utils.probes.logistic.solver import GRADIENT_TOLERANCE, solve
@@ -171,8 +173,8 @@ class Descended(Estimator):
                 raise UserError(f"validation has {val_states.shape[1]} features, X {states.shape[1]}; give the same")
         self.features = states.shape[1]
         found = self.train(
-            Labelled(Matrices.of(states[None]), labels, weights),
-            Labelled(Matrices.of(val_states[None]), val_labels),
+            LabelledStates(Matrices.of(states[None]), labels, weights),
+            LabelledStates(Matrices.of(val_states[None]), val_labels),
             self.settings(len(labels)),
         )
         self.epoch, self.threshold = found.epoch[0][0], found.threshold[0][0]
@@ -186,7 +188,7 @@ class Descended(Estimator):
         epochs = self.epochs or min(max(enough, FEWEST_EPOCHS), MOST_EPOCHS)
         return Settings(epochs, self.learning_rate, self.weight_decay, self.batch_size, None, self.seed, self.balance)
 
-    def train(self, train: Labelled, val: Labelled, settings: Settings) -> Training:
+    def train(self, train: LabelledStates, val: LabelledStates, settings: Settings) -> Training:
         """Train the family's probe."""
         raise NotImplementedError
 
@@ -198,7 +200,7 @@ class Descended(Estimator):
 class Linear(Descended, Affine):
     """See `linear.train`."""
 
-    def train(self, train: Labelled, val: Labelled, settings: Settings) -> Training:
+    def train(self, train: LabelledStates, val: LabelledStates, settings: Settings) -> Training:
         return train_linear(train, val, settings, device=self.device)
 
     def take(self, probes: LinearProbes):
@@ -208,11 +210,11 @@ class Linear(Descended, Affine):
 class MLP(Descended):
     """One hidden layer of `width` units max(0, .): see `mlp.train_mlp`. After fit: probes, an MLPProbes of one layer."""
 
-    def __init__(self, width: int = WIDTH, **settings):
+    def __init__(self, width: int = WIDTH, **settings: Any):
         super().__init__(**settings)
         self.width = width
 
-    def train(self, train: Labelled, val: Labelled, settings: Settings) -> Training:
+    def train(self, train: LabelledStates, val: LabelledStates, settings: Settings) -> Training:
         return train_mlp(train, val, settings, self.width, device=self.device)
 
     def take(self, probes: MLPProbes):

@@ -68,11 +68,11 @@ def label_columns(
     labels = torch.where(weights > 0, labels, 0.0)
     if not ((labels == 0) | (labels == 1)).all():
         raise UserError(f"labels{of} are not all 0 or 1; leave out rows of unknown truth, or give them weight 0")
-    require_both_classes(labels, weights, of)
+    require_two_classes(labels, weights, of)
     return labels, weights
 
 
-def require_both_classes(labels: torch.Tensor, weights: torch.Tensor, of: str):
+def require_two_classes(labels: torch.Tensor, weights: torch.Tensor, of: str):
     """Raise UserError for a column of which all examples of some weight are of one class. of: the split, for the error."""
     rows, positives = (weights > 0).sum(0).tolist(), (labels > 0).sum(0).tolist()
     for column, (count, positive) in enumerate(zip(rows, positives, strict=True)):

@@ -1,6 +1,6 @@
 """Linear probes of many layers and label columns trained at once, by AdamW on standardised states.
 
-trained = train(Labelled(matrices, labels), Labelled(val_matrices, val_labels), Settings(epochs=20))
+trained = train(LabelledStates(matrices, labels), LabelledStates(val_matrices, val_labels), Settings(epochs=20))
 trained.probes.logits(matrices)              # [layers, columns, n]
 trained.probes.tensors(layer=3, column=0)    # {"weight": [hidden_size], "bias": []}, on raw states
 """
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from utils.probes.labels import Labelled
+from utils.probes.labels import LabelledStates
 from utils.probes.standardised import fold, standardisation
 from utils.probes.training import FIRST_WEIGHTS, OnEpoch, Settings, Training, train_probes
 from utils.states.matrices import Matrices, chunks
@@ -40,8 +40,8 @@ class LinearProbes:
 
 
 def train(
-    train: Labelled[Matrices],
-    val: Labelled[Matrices],
+    train: LabelledStates[Matrices],
+    val: LabelledStates[Matrices],
     settings: Settings,
     on_epoch: OnEpoch | None = None,
     device: str | torch.device = "cpu",

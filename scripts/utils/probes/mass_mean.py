@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy.linalg import lapack
+from scipy.linalg import get_lapack_funcs
 
 from utils.base.errors import UserError
 from utils.probes.labels import label_columns
@@ -72,11 +72,11 @@ class Blocks:
     """States, float64, a block of rows at a time, less `origin`: a point near their mean, exact for constant features."""
 
     def __init__(self, states: ArrayLike | Matrices):
-        self.states = states if isinstance(states, Matrices) else torch.as_tensor(states).detach()
-        shape = [len(states), states.hidden_size] if isinstance(states, Matrices) else list(self.states.shape)
+        held = states if isinstance(states, Matrices) else torch.as_tensor(states).detach()
+        shape = [len(held), held.hidden_size] if isinstance(held, Matrices) else list(held.shape)
         if len(shape) != 2 or not shape[0]:
             raise UserError(f"states have shape {shape}; give [n, hidden_size] with n of at least 2")
-        self.hidden_size = shape[1]
+        self.states, self.hidden_size = held, shape[1]
         self.size = max(1, BLOCK_NUMBERS // self.hidden_size)
         first = self.read(0)
         self.origin = torch.where(first.amin(0) == first.amax(0), first[0], first.mean(0))
@@ -87,8 +87,10 @@ class Blocks:
     def read(self, start: int) -> torch.Tensor:
         """Read the block that begins at this row, as it is."""
         stop = min(start + self.size, len(self))
-        held = isinstance(self.states, torch.Tensor)
-        part = self.states[start:stop].cpu() if held else self.states.rows(np.arange(start, stop))[0]
+        if isinstance(self.states, Matrices):
+            part = self.states.rows(np.arange(start, stop))[0]
+        else:
+            part = self.states[start:stop].cpu()
         if not part.isfinite().all():
             wrong = int((~part.isfinite()).any(1).sum())
             raise UserError(
@@ -120,7 +122,7 @@ class Means:
 
 def class_means(states: Blocks, labels: torch.Tensor, weights: torch.Tensor) -> Means:
     """Average each class of each column."""
-    sums, totals = 0.0, 0.0
+    sums, totals = torch.zeros(2, dtype=torch.float64)
     for rows, part in states:
         weight, label = weights[rows].double(), labels[rows].double()
         each = torch.stack([weight * label, weight * (1 - label)])
@@ -169,7 +171,7 @@ def second_moments(states: Blocks, weights: torch.Tensor) -> list[np.ndarray]:
 
     They are of the states less their origin.
     """
-    sums, totals = [0.0] * weights.shape[1], weights.sum(0, dtype=torch.float64)
+    sums, totals = [torch.tensor(0.0)] * weights.shape[1], weights.sum(0, dtype=torch.float64)
     for rows, part in states:
         for column, weight in enumerate(weights[rows].double().mT):
             there = weight > 0
@@ -222,11 +224,12 @@ class Total:
         """
         matrix = (1 - shrinkage) * self.correlations
         np.fill_diagonal(matrix, 1.0)
-        factor, failed = lapack.dpotrf(matrix, lower=1)
-        condition = 0.0 if failed else lapack.dpocon(factor, np.abs(matrix).sum(0).max(), uplo="L")[0]
+        potrf, pocon, potrs = get_lapack_funcs(("potrf", "pocon", "potrs"), (matrix,))
+        factor, failed = potrf(matrix, lower=1)
+        condition = 0.0 if failed else pocon(factor, np.abs(matrix).sum(0).max(), uplo="L")[0]
         if condition < WORST_CONDITION:
             return np.full_like(scaled, np.nan), np.full(len(spread), np.nan)
-        found = lapack.dpotrs(factor, scaled, lower=1)[0]
+        found = potrs(factor, scaled, lower=1)[0]
         return found, 1 - (1 - shrinkage) * spread * (scaled * found).sum(0)
 
 

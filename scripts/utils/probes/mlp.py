@@ -2,7 +2,8 @@
 
 logit = out.weight . relu(hidden.weight @ x + hidden.bias) + out.bias
 
-trained = train_mlp(Labelled(matrices, labels), Labelled(val_matrices, val_labels), Settings(epochs=20), width=32)
+train, val = LabelledStates(matrices, labels), LabelledStates(val_matrices, val_labels)
+trained = train_mlp(train, val, Settings(epochs=20), width=32)
 trained.probes.logits(matrices)              # [layers, columns, n]
 trained.probes.tensors(layer=3, column=0)    # {"hidden.weight": [32, hidden_size], ...}, on raw states
 """
@@ -16,7 +17,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from utils.base.errors import UserError
-from utils.probes.labels import Labelled
+from utils.probes.labels import LabelledStates
 from utils.probes.linear import RowsInTraining
 from utils.probes.standardised import fold
 from utils.probes.training import OnEpoch, Settings, Training, train_probes
@@ -81,8 +82,8 @@ def mlp_logits(
 
 
 def train_mlp(
-    train: Labelled[Matrices],
-    val: Labelled[Matrices],
+    train: LabelledStates[Matrices],
+    val: LabelledStates[Matrices],
     settings: Settings,
     width: int = WIDTH,
     on_epoch: OnEpoch | None = None,

@@ -104,7 +104,7 @@ def concatenated(X: Sequence[np.ndarray] | np.ndarray, lengths: ArrayLike | None
     X: a list of arrays [T_i, hidden_size], or one array [n, T, hidden_size] with lengths [n].
     """
     if lengths is not None:
-        X = np.asarray(X)
+        X, lengths = np.asarray(X), np.asarray(lengths)
         if X.ndim != 3 or np.shape(lengths) != X.shape[:1] or np.max(lengths) > X.shape[1]:
             raise UserError(
                 f"states have shape {list(X.shape)} and lengths {list(np.shape(lengths))}, at most "
@@ -253,8 +253,8 @@ class Scales:
         of = ranges.sequences
         reach = np.maximum.reduceat(np.where(there, ranges.ends - ranges.start[:, None], 0)[of.order], of.offset)
         kinds, kind_of = np.unique(np.concatenate([reach, of.length[:, None]], axis=1), axis=1, return_inverse=True)
-        layers, shift, wrong = len(ranges.table.rows(of.first[:1])), None, 0
-        count, total, squares = torch.zeros(3, dtype=torch.float64)
+        layers, wrong = len(ranges.table.rows(of.first[:1])), 0
+        shift, count, total, squares = None, *torch.zeros(3, dtype=torch.float64)
         for part in ranges.parts(layers, 1, "cpu"):
             rows = ranges.table.rows(part.index).double()
             if not rows.sum().isfinite():
@@ -270,7 +270,7 @@ class Scales:
             )
         mean, squares = total / count[:, None], squares / count[:, None]
         deviation = (squares - mean.square()).clamp(min=0).sqrt()
-        mean = mean + shift
+        mean = mean if shift is None else mean + shift
         inverse = torch.where(deviation <= FLAT * mean.abs().clamp(min=1e-30), 0.0, 1 / deviation.clamp(min=1e-300))
         return cls(mean[:, kind_of[:-1]], inverse[:, kind_of[:-1]], mean[:, kind_of[-1]], inverse[:, kind_of[-1]])
 

@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from utils.base.errors import UserError
-from utils.probes.labels import Labelled, label_columns, loss_weights
+from utils.probes.labels import LabelledStates, label_columns, loss_weights
 from utils.scores.metrics import at_threshold
 from utils.scores.ranking import auroc
 from utils.scores.thresholds import choose_thresholds
@@ -101,8 +101,8 @@ class Training:
 
 def train_probes(
     start: StartTraining,
-    train: Labelled,
-    val: Labelled,
+    train: LabelledStates,
+    val: LabelledStates,
     settings: Settings,
     on_epoch: OnEpoch | None = None,
     device: str | torch.device = "cpu",
@@ -176,8 +176,9 @@ class BestEpochs:
             self.score, self.epoch, self.threshold = (np.full(score.shape, fill) for fill in (-1.0, 0, 0.0))
         better = score > self.score
         self.score[better], self.epoch[better], self.threshold[better] = score[better], epoch, threshold[better]
+        which = torch.from_numpy(better)
         for kept, new in zip(tensors_of(self.probes), tensors_of(probes), strict=True):
-            kept[better] = new[better]
+            kept[which.to(kept.device)] = new[which.to(new.device)]
         self.history.append(scores)
 
     def training(self) -> Training:

@@ -14,7 +14,7 @@ from scipy.stats import trim_mean
 from utils.base.stopwatch import Stopwatch
 from utils.data.sequences import Sequences, unlabelled_sequences
 from utils.model.language_model import LanguageModel, is_out_of_memory
-from utils.probes.labels import Labelled
+from utils.probes.labels import LabelledStates
 from utils.probes.linear import LinearProbes, train
 from utils.probes.standardised import standardisation
 from utils.probes.training import Settings, validation_scores
@@ -232,8 +232,8 @@ def time_training(table: StateTable, count: int, batch_size: int, device: torch.
     pair = Matrices(table, np.arange(2))
 
     def go(rows):
-        some = Labelled(Matrices(table, np.arange(rows)), labels[:rows])
-        train(some, Labelled(pair, labels[:2]), Settings(1, batch_size=batch_size), device=where)
+        some = LabelledStates(Matrices(table, np.arange(rows)), labels[:rows])
+        train(some, LabelledStates(pair, labels[:2]), Settings(1, batch_size=batch_size), device=where)
 
     go(min(count, STEPS_BEFORE * batch_size))
     watch = Stopwatch()

@@ -11,7 +11,7 @@ import torch
 from utils.probes.affine import linear_logits
 from utils.probes.attention import train_attention
 from utils.probes.kinds import BY_NAME
-from utils.probes.labels import Labelled
+from utils.probes.labels import LabelledStates
 from utils.probes.linear import train
 from utils.probes.logistic.solver import Solutions, solve
 from utils.probes.mass_mean import mass_mean
@@ -121,13 +121,13 @@ def fit_by_descent(
     kind: str, fitting: Fitting, task: Task, source: Source, on_epoch: OnSeedsEpoch | None, device: str
 ) -> Fits:
     """Train by AdamW, one seed after the other, each on its own sample; the labels of all draws together."""
-    states = {name: states_of(kind, source, name) for name in source.tables}
+    states = {name: read_by(kind, source, name) for name in source.tables}
     trained, logits = [], []
     for index, seed in enumerate(task.seeds):
         kept = np.flatnonzero(task.in_sample[:, index])
         found = TRAINERS[kind](
-            Labelled(states_of(kind, source, "train", kept), task.labels["train"][:, kept].T),
-            Labelled(states["val"], task.labels["val"].T),
+            LabelledStates(read_by(kind, source, "train", kept), task.labels["train"][:, kept].T),
+            LabelledStates(states["val"], task.labels["val"].T),
             settings_of(fitting, seed),
             on_epoch=on_epoch and partial(on_epoch, seed),
             device=device,
@@ -148,7 +148,7 @@ def fit_by_descent(
     )
 
 
-def states_of(kind: str, source: Source, split: str, keep: Any = slice(None)) -> Matrices | Ranges:
+def read_by(kind: str, source: Source, split: str, keep: Any = slice(None)) -> Matrices | Ranges:
     """Give what a kind of probe reads of a split, in all layers; of some examples, where only these are kept."""
     if BY_NAME[kind].reads != "sequences":
         return source.matrices(split, keep)

@@ -36,12 +36,12 @@ class Hessians:
         if self.covariance is None:
             return torch.cat([vectors[:, :-1] / (1 + ratio[:, None]), vectors[:, -1:]], dim=1)
         powers = (ratio.clamp(min=self.floor).log() / math.log(STEP)).round()
-        self.factors = {power: self.factors.get(power) for power in powers.tolist()}
-        for power in self.factors:
-            if self.factors[power] is None:
-                self.factors[power] = torch.linalg.cholesky(
-                    self.covariance + STEP**power * torch.eye(len(self.covariance), dtype=self.covariance.dtype)
-                )
+        needed = dict.fromkeys(powers.tolist())
+        self.factors = {power: factor for power, factor in self.factors.items() if power in needed}
+        for power in needed:
+            if power not in self.factors:
+                identity = torch.eye(len(self.covariance), dtype=self.covariance.dtype)
+                self.factors[power] = torch.linalg.cholesky(self.covariance + STEP**power * identity)
             which = powers == power
             weights = vectors[which, :-1].to(self.covariance.dtype).mT
             vectors[which, :-1] = torch.cholesky_solve(weights, self.factors[power]).mT.to(vectors.dtype)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 import torch
@@ -84,7 +85,7 @@ class StateRows:
         shares = [starts[first : first + share] for first in range(0, len(starts), share)]
         others = [self.pool.submit(worker, self._blocks(each, step)) for each in shares[1:]]
         results = [worker(self._blocks(shares[0], step)), *(each.result() for each in others)]
-        return [sum(parts) for parts in zip(*results, strict=True)]
+        return [reduce(torch.add, parts) for parts in zip(*results, strict=True)]
 
     def _blocks(self, starts: Sequence[int], step: int) -> Iterator[tuple[slice, torch.Tensor]]:
         for start in starts:
@@ -93,8 +94,9 @@ class StateRows:
 
     def doubled(self) -> "StateRows":
         """Give the same in float64."""
-        fits = isinstance(self.source, torch.Tensor) and self.source.numel() <= HELD
-        return replace(self, source=self.source.double() if fits else self.source, dtype=torch.float64)
+        if isinstance(self.source, torch.Tensor) and self.source.numel() <= HELD:
+            return replace(self, source=self.source.double(), dtype=torch.float64)
+        return replace(self, dtype=torch.float64)
 
 
 Worker = Callable[[Iterator[tuple[slice, torch.Tensor]]], Sequence[torch.Tensor]]
@@ -119,7 +121,7 @@ class Scale:
             return total, squares
 
         def not_finite(blocks):
-            return [sum((~block.isfinite()).any(1).sum() for _, block in blocks)]
+            return [torch.stack([(~block.isfinite()).any(1).sum() for _, block in blocks]).sum()]
 
         total, squares = rows.across(moments)
         if not bool(squares.isfinite().all()):
