@@ -15,8 +15,9 @@ from dataclasses import replace
 from os.path import expanduser
 from pathlib import Path
 
-from utils.base.cli.config_file import actions_of, as_words, check_keys, give_way
+from utils.base.cli.config_file import check_keys, give_way
 from utils.base.cli.parser import Parser, run
+from utils.base.cli.words import actions_of, as_words
 from utils.base.cli.yaml_file import fault, nearest, read_experiment
 from utils.base.errors import UsageError, UserError
 from utils.base.progress import readable_time

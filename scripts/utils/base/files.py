@@ -8,8 +8,10 @@ import json
 import os
 import tempfile
 import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from utils.base.errors import UserError
 
@@ -31,7 +33,7 @@ class WriteTogether:
         return self
 
     @contextmanager
-    def open(self, path):
+    def open(self, path: str | Path) -> Iterator[BinaryIO]:
         path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,22 +76,22 @@ class WriteTogether:
 
 
 @contextmanager
-def atomic_write(path):
+def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
     """One file, whole or absent: yields a binary file object."""
     with WriteTogether() as files, files.open(path) as file:
         yield file
 
 
-def json_text(value) -> str:
+def json_text(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=True) + "\n"
 
 
-def write_json(path, value):
+def write_json(path: str | Path, value: object) -> None:
     with atomic_write(path) as file:
         file.write(json_text(value).encode("utf-8"))
 
 
-def csv_text(columns, rows) -> str:
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """`rows` are dicts; a missing or NaN value becomes an empty cell."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n", restval="", extrasaction="raise")
@@ -98,7 +100,7 @@ def csv_text(columns, rows) -> str:
     return text.getvalue()
 
 
-def read_csv(path) -> list[dict[str, str]]:
+def read_csv(path: str | Path) -> list[dict[str, str]]:
     """The rows as dicts of strings; [] where there is no file."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
@@ -109,7 +111,7 @@ def read_csv(path) -> list[dict[str, str]]:
         raise UserError(f"cannot read {path}: {error}; move it away or give another --results_dir") from error
 
 
-def save_tensors(file, format_name, version, payload):
+def save_tensors(file: BinaryIO, format_name: str, version: int, payload: Mapping[str, Any]) -> None:
     """Write `payload` (tensors and JSON-like values) so that torch.load(..., weights_only=True) reads it back.
 
     `file` is an open binary file: torch then gives the same bytes for the same payload, whatever the path.
@@ -119,7 +121,7 @@ def save_tensors(file, format_name, version, payload):
     torch.save({"format": format_name, "version": version, **payload}, file)
 
 
-def load_tensors(path, format_name, version, made_by) -> dict:
+def load_tensors(path: str | Path, format_name: str | Sequence[str], version: int, made_by: str) -> dict:
     """Read what `save_tensors` wrote, of this format or one of several. `made_by` names the command that makes such a file,
     for the error's remedy.
     """
@@ -162,7 +164,7 @@ def load_tensors(path, format_name, version, made_by) -> dict:
     return payload
 
 
-def fingerprint(*parts) -> str:
+def fingerprint(*parts: Any) -> str:
     """A 16-digit hexadecimal hash of bytes, strings, numpy arrays and JSON-like values, in order."""
     digest = hashlib.sha256()
     for part in parts:
@@ -176,7 +178,7 @@ def fingerprint(*parts) -> str:
     return digest.hexdigest()[:16]
 
 
-def require_writable_folder(path, flag):
+def require_writable_folder(path: str | Path, flag: str) -> None:
     """Make the folder and prove that a file can be written there, before any work is spent."""
     path = Path(path)
     try:

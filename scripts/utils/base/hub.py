@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,7 @@ from utils.base.errors import UserError
 
 
 @contextmanager
-def loading(kind, name, flag):
+def loading(kind: str, name: str, flag: str) -> Iterator[None]:
     """Turn what goes wrong inside the block into a UserError that tells "no network" from "no such name".
 
     kind: what is loaded, for the message ("model", "tokenizer", "dataset", ...); flag: the flag that names it.
@@ -40,7 +41,7 @@ def hub_answers() -> bool:
     return reachable(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
 
 
-def reachable(url) -> bool:
+def reachable(url: str) -> bool:
     """Does the host of this address answer? A proxy is taken at its word."""
     if any(
         os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy")
@@ -55,7 +56,7 @@ def reachable(url) -> bool:
     return True
 
 
-def explain(error, kind, name, looks_local) -> str:
+def explain(error: BaseException, kind: str, name: str, looks_local: bool) -> str:
     chain = causes(error)
     names = {type(link).__name__ for link in chain}
     whole = "dataset" if kind == "dataset" else "model"  # what the user named; its tokenizer is a part of it
@@ -72,7 +73,7 @@ def explain(error, kind, name, looks_local) -> str:
     return f"cannot load the {kind}: {first}"
 
 
-def causes(error) -> list[BaseException]:
+def causes(error: BaseException | None) -> list[BaseException]:
     chain = []
     while error is not None and error not in chain:
         chain.append(error)
@@ -80,7 +81,7 @@ def causes(error) -> list[BaseException]:
     return chain
 
 
-def offline(chain) -> bool:
+def offline(chain: Sequence[BaseException]) -> bool:
     """Does the chain of causes end in a connection that could not be made?"""
     signs = {
         "OfflineModeIsEnabled",

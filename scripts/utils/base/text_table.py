@@ -1,9 +1,10 @@
 """Plain-text tables, and how scores are written in them."""
 
 import math
+from collections.abc import Mapping, Sequence
 
 
-def table(rows) -> str:
+def table(rows: Sequence[Sequence[str]]) -> str:
     """rows: of strings, the first the heading; the first column to the left, all others to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
@@ -15,16 +16,16 @@ def table(rows) -> str:
     )
 
 
-def share(value) -> str:
+def share(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 
 
-def bounds(scores, name="balanced_accuracy") -> str:
+def bounds(scores: Mapping[str, float], name: str = "balanced_accuracy") -> str:
     low, high = scores[f"{name}_low"], scores[f"{name}_high"]
     return "-" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
 
 
-def signed(scores, name) -> str:
+def signed(scores: Mapping[str, float], name: str) -> str:
     """'+0.012 (-0.003 to +0.027)'"""
     low, high = scores[f"{name}_low"], scores[f"{name}_high"]
     return f"{scores[name]:+.3f}" + ("" if math.isnan(low) else f" ({low:+.3f} to {high:+.3f})")

@@ -2,6 +2,8 @@
 
 import netrc
 import os
+from collections.abc import Mapping
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from utils.base.files import require_writable_folder
@@ -11,23 +13,23 @@ from utils.base.hub import reachable
 class NoTracking:
     """Stands in where nothing is logged, so that nobody has to ask."""
 
-    def start(self, name, group, config):
+    def start(self, name: str, group: str, config: Mapping[str, Any]) -> "NoTracking":
         return self
 
-    def log(self, values):
+    def log(self, values: Mapping[str, Any]) -> None:
         pass
 
-    def finish(self, summary):
+    def finish(self, summary: Mapping[str, Any]) -> None:
         pass
 
 
 class Wandb:
     """Starts runs, several at once. What goes wrong over there is said once and costs no result."""
 
-    def __init__(self, project, mode, folder):
+    def __init__(self, project: str, mode: Literal["online", "offline"], folder: str) -> None:
         self._project, self._mode, self._folder = project, mode, folder
 
-    def start(self, name, group, config):
+    def start(self, name: str, group: str, config: Mapping[str, Any]) -> "WandbRun | NoTracking":
         try:
             return WandbRun(self._init(name, group, config))
         except Exception as error:  # a revoked key, a server that answers nonsense: whatever it is, probes come first
@@ -56,13 +58,13 @@ class Wandb:
 class WandbRun:
     """One run of a group."""
 
-    def __init__(self, run):
+    def __init__(self, run: Any) -> None:
         self._run = run
 
-    def log(self, values):
+    def log(self, values: Mapping[str, Any]) -> None:
         self._run.log(values)
 
-    def finish(self, summary):
+    def finish(self, summary: Mapping[str, Any]) -> None:
         try:
             self._run.summary.update(summary)
             self._run.finish()
@@ -70,7 +72,7 @@ class WandbRun:
             print(f"Weights & Biases: {first_line(error)}; this run may be incomplete", flush=True)
 
 
-def tracker(enabled, project, folder="wandb_logs"):
+def tracker(enabled: bool, project: str, folder: str = "wandb_logs") -> NoTracking | Wandb:
     """What starts runs; says in one line where they go, and stops here where they could go nowhere."""
     mode = os.environ.get("WANDB_MODE", "").lower()
     if not enabled or mode == "disabled":
@@ -94,7 +96,7 @@ def reason_to_stay_offline() -> str | None:
     return None if reachable(url) else f"no network: {url} does not answer"
 
 
-def in_netrc(host) -> bool:
+def in_netrc(host: str | None) -> bool:
     """Has `wandb login` left a key for this host? It keeps them in the user's netrc file."""
     paths = [os.environ["NETRC"]] if "NETRC" in os.environ else ["~/.netrc", "~/_netrc"]
     for path in paths:
@@ -106,5 +108,5 @@ def in_netrc(host) -> bool:
     return False
 
 
-def first_line(error) -> str:
+def first_line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__

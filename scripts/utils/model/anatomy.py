@@ -1,7 +1,9 @@
 """Where a model's blocks and its last norm are, and whether it is causal: found by watching it read a few tokens."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,7 +29,7 @@ class Anatomy:
     output_type: type
 
 
-def state_of(value) -> torch.Tensor | None:
+def state_of(value: Any) -> torch.Tensor | None:
     """The hidden states in what a module takes or gives: a tensor, or the first of a tuple."""
     if isinstance(value, (tuple, list)) and value:
         value = value[0]
@@ -40,7 +42,7 @@ def stream_before(inputs, keywords) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def examine(body) -> Anatomy:
+def examine(body: Any) -> Anatomy:
     """Read two texts that differ in the last token only, and watch which modules are called, in which order.
 
     Independent of names: the blocks are the list of num_hidden_layers modules that are called in order and give
@@ -82,7 +84,7 @@ def examine(body) -> Anatomy:
     )
 
 
-def find_blocks(body, count, order) -> tuple[str, list[nn.Module]]:
+def find_blocks(body: nn.Module, count: int, order: Sequence[nn.Module]) -> tuple[str, list[nn.Module]]:
     """The name of the module that owns the blocks, and the blocks in the order of their calls.
 
     First choice is a list of `count` modules that are each called once, in order; else (ALBERT shares its weights) a

@@ -51,10 +51,10 @@ class LanguageModel:
         return self.model is not self.body and self.model.get_output_embeddings() is not None
 
 
-def load_language_model(name, dtype="auto", device="auto") -> LanguageModel:
+def load_language_model(name: str, dtype: str = "auto", device: str = "auto") -> LanguageModel:
     """Load a model by Hub name or folder: a causal model with its head, any other without."""
-    device = choose_device(device)
-    dtype = choose_dtype(dtype, device)
+    chosen = choose_device(device)
+    precision = choose_dtype(dtype, chosen)
     with loading("model", name, "--model_name"):
         from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
         from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -63,18 +63,18 @@ def load_language_model(name, dtype="auto", device="auto") -> LanguageModel:
         causal = set(config.architectures or ()) & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
         loader = AutoModelForCausalLM if causal else AutoModel
         try:
-            model = loader.from_pretrained(name, dtype=dtype).to(device)
+            model = loader.from_pretrained(name, dtype=precision).to(chosen)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
             raise UserError(
-                f"--model_name {name} does not fit into the memory of {device} as {dtype}; use a smaller "
+                f"--model_name {name} does not fit into the memory of {chosen} as {precision}; use a smaller "
                 "--model_dtype (bfloat16), another --device or a smaller model"
             ) from error
     return wrap(model, name)
 
 
-def wrap(model, name="model") -> LanguageModel:
+def wrap(model: Any, name: str = "model") -> LanguageModel:
     """A model that is in memory already, made ready for the pass."""
     model.eval().requires_grad_(False)
     body = find_body(model)
@@ -84,7 +84,7 @@ def wrap(model, name="model") -> LanguageModel:
     return LanguageModel(name, model, body, examine(body), model_fingerprint(model))
 
 
-def find_body(model) -> nn.Module:
+def find_body(model: Any) -> nn.Module:
     """The model without its language-model head; of an encoder-decoder, the encoder."""
     if model.config.is_encoder_decoder:
         return model.get_encoder()
@@ -95,7 +95,7 @@ def find_body(model) -> nn.Module:
     return next(part for part in model.children() if isinstance(part, PreTrainedModel))
 
 
-def choose_device(name) -> torch.device:
+def choose_device(name: str) -> torch.device:
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, there in available.items() if there))
@@ -110,7 +110,7 @@ def choose_device(name) -> torch.device:
     return device
 
 
-def choose_dtype(name, device) -> torch.dtype:
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     """`auto`: bfloat16 on a CUDA device that supports it, else float32."""
     if name != "auto":
         return DTYPES[name]
@@ -118,12 +118,12 @@ def choose_dtype(name, device) -> torch.dtype:
     return torch.bfloat16 if supported else torch.float32
 
 
-def is_out_of_memory(error) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     text = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in text or "can't allocate memory" in text
 
 
-def model_fingerprint(model) -> str:
+def model_fingerprint(model: Any) -> str:
     """Of the configuration and every weight, rounded to bfloat16: a float32 model loaded as bfloat16, on any device, is
     the same model (as float16 it is another: there the weights are rounded twice).
 
@@ -137,11 +137,11 @@ def model_fingerprint(model) -> str:
     return fingerprint(*samples)
 
 
-def bits(weights) -> torch.Tensor:
+def bits(weights: torch.Tensor) -> torch.Tensor:
     return weights.to(torch.bfloat16).view(torch.int16)
 
 
-def without_passing_things(config):
+def without_passing_things(config: Any) -> Any:
     """The configuration without what changes from one loading to the next, in its parts too."""
     if not isinstance(config, dict):
         return config
@@ -153,7 +153,7 @@ def without_passing_things(config):
 
 
 @torch.inference_mode()
-def own_logits(language_model, states, targets) -> torch.Tensor:
+def own_logits(language_model: LanguageModel, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """The model's own log-odds, float32 [m], that the next token is the target, from its final states.
 
     states: [m, hidden_size] after the last norm; targets: int [m], token ids. Everything after the last norm is the

@@ -7,9 +7,15 @@ import shutil
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from utils.base.checks import Check
 from utils.base.files import ROOT
+
+if TYPE_CHECKING:
+    import torch
+
+    from utils.model.language_model import LanguageModel
 
 REQUIREMENTS = ROOT / "requirements.txt"
 SHOWN = ("torch", "transformers")
@@ -24,7 +30,7 @@ def check_versions() -> Check:
     wrong = [
         f"{name} {found[name] or 'missing'} (at least {least})"
         for name, least in wanted
-        if found[name] is None or version_numbers(found[name]) < version_numbers(least)
+        if version_numbers(found[name] or "") < version_numbers(least)
     ]
     shown = ", ".join([f"Python {platform.python_version()}", *(f"{name} {found.get(name)}" for name in SHOWN)])
     return Check(
@@ -36,19 +42,19 @@ def check_versions() -> Check:
     )
 
 
-def installed(name) -> str | None:
+def installed(name: str) -> str | None:
     try:
         return version(name)
     except PackageNotFoundError:
         return None
 
 
-def version_numbers(text) -> list[int]:
+def version_numbers(text: str) -> list[int]:
     """'2.6.0+cpu' -> [2, 6, 0]"""
     return [int(part) for part in re.match(r"\d*(?:\.\d+)*", text)[0].split(".") if part]
 
 
-def check_device(asked) -> Check:
+def check_device(asked: str) -> Check:
     """Can torch use what is there? asked: the value of --device. A GPU that lies idle fails, unless cpu was asked for."""
     import torch
 
@@ -107,7 +113,7 @@ def driver_version() -> str | None:
     return None
 
 
-def check_dtype(language_model, asked) -> Check:
+def check_dtype(language_model: LanguageModel, asked: str) -> Check:
     """The precision of the weights in their file, and the one they run in. asked: the value of --model_dtype."""
     import torch
     from transformers import AutoConfig
@@ -125,5 +131,5 @@ def check_dtype(language_model, asked) -> Check:
     return Check("dtype", True, detail)
 
 
-def short(dtype) -> str:
+def short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")

@@ -2,13 +2,15 @@
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 import torch
+from torch import nn
 
 from utils.model.language_model import LanguageModel, wrap
 
 
-def with_random_weights(language_model, seed=0) -> LanguageModel:
+def with_random_weights(language_model: LanguageModel, seed: int = 0) -> LanguageModel:
     """A second model of the same class, configuration, dtype and device, its weights and buffers drawn and computed by the
     model's own initialisation, as transformers does before training. The first stays as it is.
 
@@ -24,7 +26,7 @@ def with_random_weights(language_model, seed=0) -> LanguageModel:
     return replace(wrapped, largest_batch=language_model.largest_batch)
 
 
-def take_dtypes(model, other):
+def take_dtypes(model: nn.Module, other: nn.Module) -> None:
     """Give each parameter, buffer and configuration the dtype that it has in another model of the same class."""
     theirs = {**dict(other.named_parameters()), **dict(other.named_buffers())}
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
@@ -34,7 +36,7 @@ def take_dtypes(model, other):
             name_dtype(part.config, counterpart.config)
 
 
-def name_dtype(config, other):
+def name_dtype(config: Any, other: Any) -> None:
     """Write into a configuration, and into those inside it, the dtype that another of the same class names."""
     config.dtype = other.dtype
     for name in config.sub_configs:

@@ -1,12 +1,19 @@
 """Checks on the tokenizer: what it puts around a text, and whether the model was trained with it."""
 
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from utils.base.checks import Check
 from utils.data.tokenizer import encode_batch, special_frame
+from utils.model.language_model import LanguageModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 SENTENCES = (  # of different lengths, so that a batch of them is padded
     "He did not know.",
@@ -28,20 +35,20 @@ LEAST_COVERED = 0.9  # of the embeddings have an id in the model's own tokenizer
 ROWS = 8  # single tokens read together
 
 
-def encoded_sentences(tokenizer, limit=None) -> list[np.ndarray]:
+def encoded_sentences(tokenizer: "PreTrainedTokenizerBase", limit: int | None = None) -> list[np.ndarray]:
     """SENTENCES without special tokens; limit: the positions that the model has for them, special tokens included."""
     before, after = special_frame(tokenizer)
     room = limit and max(1, limit - len(before) - len(after))
     return [ids[:room] for ids in encode_batch(tokenizer, list(SENTENCES))]
 
 
-def framed_sentences(tokenizer, limit=None) -> list[list[int]]:
+def framed_sentences(tokenizer: "PreTrainedTokenizerBase", limit: int | None = None) -> list[list[int]]:
     """SENTENCES as prepare_data builds sequences."""
     before, after = special_frame(tokenizer)
     return [[*before, *ids.tolist(), *after] for ids in encoded_sentences(tokenizer, limit)]
 
 
-def check_special_tokens(tokenizer) -> Check:
+def check_special_tokens(tokenizer: "PreTrainedTokenizerBase") -> Check:
     """In sequences as prepare_data builds them each special token stands once, also where a text spells its name; and
     the ids are those that the tokenizer's own call gives.
     """
@@ -84,14 +91,14 @@ def check_special_tokens(tokenizer) -> Check:
     return Check("special tokens", True, f"{detail}; spelt out in a text they are text")
 
 
-def ids_beyond(language_model, tokenizer) -> int:
+def ids_beyond(language_model: LanguageModel, tokenizer: "PreTrainedTokenizerBase") -> int:
     """How many of the ids that a text can yield have no embedding."""
     special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
     ordinary = {token for token in tokenizer.get_vocab().values() if token not in special}
     return sum(token >= language_model.vocabulary for token in ordinary.union(*special_frame(tokenizer)))
 
 
-def check_tokenizer(language_model, tokenizer, limit=None) -> Check:
+def check_tokenizer(language_model: LanguageModel, tokenizer: "PreTrainedTokenizerBase", limit: int | None = None) -> Check:
     """Is this the tokenizer that the model was trained with? A causal model knows: with its own tokenizer real text is
     far more probable than the same tokens in random order, with another one hardly. limit: the model's positions.
     """
@@ -140,7 +147,7 @@ def check_tokenizer(language_model, tokenizer, limit=None) -> Check:
     )
 
 
-def special_ids_that_differ(config, tokenizer) -> list[str]:
+def special_ids_that_differ(config: Any, tokenizer: "PreTrainedTokenizerBase") -> list[str]:
     """['bos 1 in the configuration, 0 in the tokenizer', ...] where both have one; padding is never read."""
     config, differing = config.get_text_config(), []
     for name in ("bos", "eos"):
@@ -150,17 +157,19 @@ def special_ids_that_differ(config, tokenizer) -> list[str]:
     return differing
 
 
-def as_list(value) -> list:
+def as_list(value: Any) -> list:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def untrained(model) -> bool:
+def untrained(model: nn.Module) -> bool:
     """Is every norm's weight and every bias the same number throughout, as before the first step of training?"""
     vectors = [parameter for parameter in model.parameters() if parameter.ndim == 1]
     return bool(vectors) and all(bool((vector == vector[0]).all()) for vector in vectors)
 
 
-def order_losses(language_model, tokenizer, limit=None) -> tuple[float, float]:
+def order_losses(
+    language_model: LanguageModel, tokenizer: "PreTrainedTokenizerBase", limit: int | None = None
+) -> tuple[float, float]:
     """Nats a token of SENTENCES, and of the same tokens in random order. Each sentence is read by itself: in one long
     text a model could learn from repetitions, whatever the tokenizer.
     """
@@ -174,14 +183,14 @@ def order_losses(language_model, tokenizer, limit=None) -> tuple[float, float]:
 
 
 @torch.inference_mode()
-def losses(language_model, before, ids) -> torch.Tensor:
+def losses(language_model: LanguageModel, before: Sequence[int], ids: Sequence[int] | np.ndarray) -> torch.Tensor:
     """Nats of each text token given those before it, float32; the first has no loss where nothing stands before it."""
     sequence = torch.tensor([[*before, *map(int, ids)]], device=language_model.device)
     logits = language_model.model(input_ids=sequence).logits[0, :-1].float()
     return -logits.log_softmax(-1).gather(1, sequence[0, 1:, None])[max(len(before) - 1, 0) :, 0].cpu()
 
 
-def check_bos(language_model, tokenizer, limit=None) -> Check:
+def check_bos(language_model: LanguageModel, tokenizer: "PreTrainedTokenizerBase", limit: int | None = None) -> Check:
     """A model trained with a BOS before every text must be given it: it then expects the beginning of a text after it."""
     bos = getattr(language_model.model.config.get_text_config(), "bos_token_id", None)
     bos = tokenizer.bos_token_id if bos is None else bos
@@ -225,7 +234,7 @@ def check_bos(language_model, tokenizer, limit=None) -> Check:
     )
 
 
-def separators(config, tokenizer) -> set[int]:
+def separators(config: Any, tokenizer: "PreTrainedTokenizerBase") -> set[int]:
     """Ids that end or pad texts."""
     config = config.get_text_config()
     values = [getattr(config, name, None) for name in ("eos_token_id", "pad_token_id")]
@@ -233,7 +242,7 @@ def separators(config, tokenizer) -> set[int]:
 
 
 @torch.inference_mode()
-def beginning_expected(language_model, sentences, bos) -> float:
+def beginning_expected(language_model: LanguageModel, sentences: Sequence[np.ndarray], bos: int) -> float:
     """Nats that the first tokens of SENTENCES gain when they follow the BOS alone instead of one ordinary token alone."""
     first = torch.tensor([int(ids[0]) for ids in sentences], device=language_model.device)
     alone = torch.tensor([bos, *sorted({int(token) for ids in sentences for token in ids[1:]})], device=first.device)
@@ -245,7 +254,7 @@ def beginning_expected(language_model, sentences, bos) -> float:
     return float(after[1:].median() - after[0])
 
 
-def bos_gain(language_model, sentences, bos) -> float:
+def bos_gain(language_model: LanguageModel, sentences: Sequence[np.ndarray], bos: int) -> float:
     """Nats a token by which SENTENCES are more probable with the BOS before them, first tokens left out."""
     without = torch.cat([losses(language_model, [], ids) for ids in sentences])
     given = torch.cat([losses(language_model, [bos], ids)[1:] for ids in sentences])

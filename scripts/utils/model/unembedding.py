@@ -1,15 +1,27 @@
 """A direction read through the model's own head: the tokens that it promotes and suppresses."""
 
 import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
 from utils.data.tokenizer import token_text
-from utils.model.language_model import LOGIT_BYTES
+from utils.model.language_model import LOGIT_BYTES, LanguageModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @torch.inference_mode()
-def promoted_tokens(language_model, tokenizer, directions, target_token, top=10, layers=None) -> list[dict] | None:
+def promoted_tokens(
+    language_model: LanguageModel,
+    tokenizer: "PreTrainedTokenizerBase",
+    directions: torch.Tensor,
+    target_token: int | None,
+    top: int = 10,
+    layers: Sequence | None = None,
+) -> list[dict] | None:
     """Of each direction, the tokens whose logits a step along it raises and lowers most; None for a model without a head,
     or with one that reads something else than the states (a projection between them).
 
@@ -33,7 +45,7 @@ def promoted_tokens(language_model, tokenizer, directions, target_token, top=10,
     return result
 
 
-def before_head(language_model, directions, layers=None) -> torch.Tensor:
+def before_head(language_model: LanguageModel, directions: torch.Tensor, layers: Sequence | None = None) -> torch.Tensor:
     """[m, hidden_size] float32: the directions at root mean square 1, those before the last norm as it passes them on."""
     norm = language_model.anatomy.final_norm
     states = torch.as_tensor(directions).to(language_model.device, torch.float32)
@@ -46,7 +58,7 @@ def before_head(language_model, directions, layers=None) -> torch.Tensor:
     return torch.where(after[:, None], states, passed)
 
 
-def head_logits(unembedding, states, tokens) -> torch.Tensor:
+def head_logits(unembedding: torch.Tensor, states: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     """states @ unembedding[tokens].T in float32, [m, tokens] in main memory; no second copy of a large head is made."""
     size = max(1, LOGIT_BYTES // (4 * unembedding.shape[1]))
     return torch.cat(
@@ -58,7 +70,9 @@ def head_logits(unembedding, states, tokens) -> torch.Tensor:
     )
 
 
-def told(tokenizer, logits, tokens, target_token, top) -> dict:
+def told(
+    tokenizer: "PreTrainedTokenizerBase", logits: torch.Tensor, tokens: torch.Tensor, target_token: int | None, top: int
+) -> dict:
     """One direction's entry. logits: float32 [tokens], of the tokens of these ids."""
     result = {"promoted": [], "suppressed": [], "target_rank": None, "target_score": None, "vocabulary": len(tokens)}
     if not logits.any():

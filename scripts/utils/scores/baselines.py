@@ -3,11 +3,16 @@ next-token task the model's own probability. Each knows train's labels only; wha
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from utils.base.files import fingerprint
+from utils.data.sequences import Sequences
 from utils.scores.ranking import auroc
+from utils.states.positions import Examples
 
 SMOOTHING = 1.0  # examples of the average token that each token is thought to have had
 INVERSE_PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)  # scikit-learn's C
@@ -19,13 +24,13 @@ CHARACTER_TERMS = {"analyzer": "char_wb", "ngram_range": (2, 4), "lowercase": Fa
 SUSPICIOUS = 0.4  # AUROC of a baseline; chance is 0.5
 
 
-def majority_logits(train_labels, n) -> np.ndarray:
+def majority_logits(train_labels: ArrayLike, n: int) -> np.ndarray:
     """The same log-odds for every example: those of the classes in train."""
     positives = np.mean(np.asarray(train_labels) == 1)
     return np.full(n, np.log(positives) - np.log1p(-positives))
 
 
-def read_token_logits(train_tokens, train_labels, tokens) -> np.ndarray:
+def read_token_logits(train_tokens: ArrayLike, train_labels: ArrayLike, tokens: ArrayLike) -> np.ndarray:
     """Log-odds of the label given nothing but which token is read: frequencies of train, smoothed to its average.
 
     With p of the n training examples of a token positive and q the share overall: (p + s q) / (n - p + s (1 - q)).
@@ -40,7 +45,9 @@ def read_token_logits(train_tokens, train_labels, tokens) -> np.ndarray:
     return np.log((positives + SMOOTHING * share) / (negatives + SMOOTHING * (1 - share)))[tokens]
 
 
-def logistic_logits(features, labels, inverse_penalties=INVERSE_PENALTIES) -> dict[str, np.ndarray]:
+def logistic_logits(
+    features: Mapping[str, Any], labels: Mapping[str, np.ndarray], inverse_penalties: Sequence[float] = INVERSE_PENALTIES
+) -> dict[str, np.ndarray]:
     """Logits of scikit-learn's logistic regression on train, its C (the smoothing) the best on validation by AUROC, the
     smallest of equally good ones. features: {split: [n, features], sparse or not}; labels: {split: [n]}.
     """
@@ -57,7 +64,7 @@ def logistic_logits(features, labels, inverse_penalties=INVERSE_PENALTIES) -> di
     return found
 
 
-def runs_read(examples_by_split, sequences_by_split) -> np.ndarray:
+def runs_read(examples_by_split: Mapping[str, Examples], sequences_by_split: Mapping[str, Sequences]) -> np.ndarray:
     """Which run of 1, 2, ... TOKENS_SEEN tokens ends at each read position: int64 [TOKENS_SEEN, n of all splits].
 
     Equal numbers in one row: equal runs. Special tokens before the text count as its beginning, whatever their ids.
@@ -75,7 +82,9 @@ def runs_read(examples_by_split, sequences_by_split) -> np.ndarray:
     return np.stack(codes)
 
 
-def neighbour_logits(examples_by_split, sequences_by_split) -> dict[str, np.ndarray]:
+def neighbour_logits(
+    examples_by_split: Mapping[str, Examples], sequences_by_split: Mapping[str, Sequences]
+) -> dict[str, np.ndarray]:
     """Log-odds of the label given the token that is read and the three before it, and nothing else.
 
     Logistic regression on which runs of one to four tokens end there (one-hot). Its penalty smooths: a rare run moves little
@@ -102,7 +111,9 @@ def neighbour_logits(examples_by_split, sequences_by_split) -> dict[str, np.ndar
     return logistic_logits(features, labels_of(examples_by_split))
 
 
-def length_logits(examples_by_split, sequences_by_split) -> dict[str, np.ndarray]:
+def length_logits(
+    examples_by_split: Mapping[str, Examples], sequences_by_split: Mapping[str, Sequences]
+) -> dict[str, np.ndarray]:
     """Logistic regression on how many text tokens the sequence has, and at which of them the state is read (C is 1)."""
     from sklearn.preprocessing import StandardScaler
 
@@ -119,7 +130,9 @@ def length_logits(examples_by_split, sequences_by_split) -> dict[str, np.ndarray
     )
 
 
-def tf_idf_logits(texts_by_split, labels_by_split, **options) -> dict[str, np.ndarray]:
+def tf_idf_logits(
+    texts_by_split: Mapping[str, Sequence[str]], labels_by_split: Mapping[str, np.ndarray], **options: Any
+) -> dict[str, np.ndarray]:
     """Logistic regression on TF-IDF of what `options` of scikit-learn's TfidfVectorizer say; idf and terms from train."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -127,11 +140,15 @@ def tf_idf_logits(texts_by_split, labels_by_split, **options) -> dict[str, np.nd
     return logistic_logits({split: vectorizer.transform(texts) for split, texts in texts_by_split.items()}, labels_by_split)
 
 
-def labels_of(examples_by_split) -> dict[str, np.ndarray]:
+def labels_of(examples_by_split: Mapping[str, Examples]) -> dict[str, np.ndarray]:
     return {split: examples.labels for split, examples in examples_by_split.items()}
 
 
-def all_token_baselines(examples_by_split, sequences_by_split, own_logits_by_split=None) -> dict[str, dict[str, np.ndarray]]:
+def all_token_baselines(
+    examples_by_split: Mapping[str, Examples],
+    sequences_by_split: Mapping[str, Sequences],
+    own_logits_by_split: Mapping[str, ArrayLike] | None = None,
+) -> dict[str, dict[str, np.ndarray]]:
     """{baseline: {split: logits float64 [n]}}, in the order of the tables. "train" holds the examples to fit on."""
     train = examples_by_split["train"]
     found = {
@@ -150,7 +167,10 @@ def all_token_baselines(examples_by_split, sequences_by_split, own_logits_by_spl
 
 
 def all_sequence_baselines(
-    examples_by_split, sequences_by_split, texts_by_split, remembered=None
+    examples_by_split: Mapping[str, Examples],
+    sequences_by_split: Mapping[str, Sequences],
+    texts_by_split: Mapping[str, Sequence[str]],
+    remembered: dict[str, dict] | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
     """The same for labels of whole sequences, and a bag of words and of characters; texts: {split: [text of a sequence]};
     remembered: a dict, by which the bags are fitted once where the same texts and labels are asked of at several lags.
@@ -168,12 +188,12 @@ def all_sequence_baselines(
     return {**all_token_baselines(examples_by_split, sequences_by_split), **remembered[asked]}
 
 
-def best_baseline(val_scores) -> str:
+def best_baseline(val_scores: Mapping[str, float]) -> str:
     """The name with the greatest of {baseline: AUROC on validation}; the first of equal ones; NaN is less than any."""
     return max(val_scores, key=lambda name: -math.inf if math.isnan(val_scores[name]) else val_scores[name])
 
 
-def suspicious(name, auc, high=math.nan) -> str | None:
+def suspicious(name: str, auc: float, high: float = math.nan) -> str | None:
     """What to say of a baseline that ranks the wrong way round on validation or test; None where it does not. high: the
     upper end of its interval.
 

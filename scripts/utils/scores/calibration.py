@@ -1,13 +1,14 @@
 """How far a probe's probabilities are from the truth, at the prevalence that the positive class has in the wild."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from utils.base.errors import UserError
 
 BINS = 10
 
 
-def checked_prevalence(value, name) -> float:
+def checked_prevalence(value: float | None, name: str) -> float:
     """NaN for None, 0 and 1, at which there are no odds to shift to."""
     if value is None or np.isnan(value):
         return float("nan")
@@ -16,11 +17,11 @@ def checked_prevalence(value, name) -> float:
     return float(value) if 0 < value < 1 else float("nan")
 
 
-def log_odds(share) -> float:
+def log_odds(share: float) -> float:
     return float(np.log(share) - np.log1p(-share))
 
 
-def at_prevalence(logits, prevalence, trained_prevalence) -> np.ndarray:
+def at_prevalence(logits: ArrayLike, prevalence: float, trained_prevalence: float) -> np.ndarray:
     """Logits as they would be if the positives had been `prevalence` of the training examples, and not `trained_prevalence`:
 
         logit' = logit - log(q / (1 - q)) + log(p / (1 - p)),  p = prevalence, q = trained_prevalence
@@ -31,7 +32,9 @@ def at_prevalence(logits, prevalence, trained_prevalence) -> np.ndarray:
     return np.asarray(logits, dtype=np.float64) - log_odds(trained_prevalence) + log_odds(prevalence)
 
 
-def calibration(logits, true, prevalence, trained_prevalence) -> dict[str, np.ndarray]:
+def calibration(
+    logits: np.ndarray, true: np.ndarray, prevalence: float | None, trained_prevalence: float
+) -> dict[str, np.ndarray]:
     """{"brier", "ece"}, each [probes], of logits [probes, n] and true, bool [probes, n]; NaN without a prevalence, or where
     a class is absent.
 
@@ -58,7 +61,7 @@ def calibration(logits, true, prevalence, trained_prevalence) -> dict[str, np.nd
     }
 
 
-def sigmoid(logits) -> np.ndarray:
+def sigmoid(logits: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-logit)) with no overflow at either end."""
     small = np.exp(-np.abs(logits))
     return np.where(logits >= 0, 1.0, small) / (1 + small)

@@ -4,12 +4,18 @@ Selectivity is what a probe scores on its task beyond what it scores on them: a 
 meaning says nothing about what the states encode (Designing and Interpreting Probes with Control Tasks, EMNLP 2019).
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from utils.base.errors import UserError
 
 
-def control_labels(tokens_by_split, train_labels, draws=5, seed=0) -> dict[str, np.ndarray]:
+def control_labels(
+    tokens_by_split: Mapping[str, ArrayLike], train_labels: np.ndarray | Sequence[int], draws: int = 5, seed: int = 0
+) -> dict[str, np.ndarray]:
     """Each token type's random label, the same wherever it is read: {split: int8 [draws, n]}.
 
     tokens_by_split: {split: int [n], ids of the tokens that are read}, "train" among them. Types are taken in random order
@@ -35,7 +41,7 @@ def control_labels(tokens_by_split, train_labels, draws=5, seed=0) -> dict[str, 
     return {split: table[:, np.asarray(tokens)] for split, tokens in tokens_by_split.items()}
 
 
-def greedy_fill(counts, most) -> np.ndarray:
+def greedy_fill(counts: np.ndarray | Sequence[int], most: int) -> np.ndarray:
     """Which of the counts, taken in their order, add up to at most `most`: one that does not fit is passed over.
 
     greedy_fill([2, 5, 1, 3], 6) -> [True, False, True, True]
@@ -47,7 +53,9 @@ def greedy_fill(counts, most) -> np.ndarray:
     return taken
 
 
-def shuffled_labels(labels_by_split, draws=5, seed=0, keys_by_split=None) -> dict[str, np.ndarray]:
+def shuffled_labels(
+    labels_by_split: Mapping[str, ArrayLike], draws: int = 5, seed: int = 0, keys_by_split: Mapping[str, Any] | None = None
+) -> dict[str, np.ndarray]:
     """The labels of each split dealt out anew among its rows: {split: int8 [draws, n]}; for tasks with a label a sequence.
 
     keys_by_split: {split: [n], distinct}, what names each row (its document); with them the draws do not depend on the
@@ -64,6 +72,6 @@ def shuffled_labels(labels_by_split, draws=5, seed=0, keys_by_split=None) -> dic
     return result
 
 
-def selectivity(task_score, control_scores) -> float:
+def selectivity(task_score: float, control_scores: ArrayLike) -> float:
     """The score on the task minus the mean of those on the control tasks; NaN where one of them is undefined."""
     return float(task_score - np.mean(control_scores))

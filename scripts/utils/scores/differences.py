@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from utils.scores.intervals import AUROC, BalancedAccuracy, Groups, standard_error, t_quantile
 from utils.scores.ranking import Ranked
@@ -29,7 +30,7 @@ class Difference:
     def left_out(self) -> np.ndarray:
         return self.one.left_out() - self.other.left_out()
 
-    def drawn(self, weights) -> np.ndarray:
+    def drawn(self, weights: np.ndarray) -> np.ndarray:
         return self.one.drawn(weights) - self.other.drawn(weights)
 
 
@@ -45,7 +46,15 @@ def paired_difference(logits_a, logits_b, labels, groups, threshold_a, threshold
     return tuple(float(values[0]) for values in found)
 
 
-def paired_differences(logits_a, logits_b, labels, groups, thresholds_a, thresholds_b, metric) -> tuple[np.ndarray, ...]:
+def paired_differences(
+    logits_a: ArrayLike,
+    logits_b: ArrayLike,
+    labels: ArrayLike,
+    groups: ArrayLike,
+    thresholds_a: ArrayLike,
+    thresholds_b: ArrayLike,
+    metric: str,
+) -> tuple[np.ndarray, ...]:
     """(differences, lows, highs), each [pairs], of many pairs at once: logits [pairs, n], labels [n] or [pairs, n], groups
     [n], thresholds [pairs].
     """
@@ -70,6 +79,8 @@ def paired_differences(logits_a, logits_b, labels, groups, thresholds_a, thresho
     return result[0], *np.clip(result[1:], -1, 1)
 
 
-def statistic(metric, logits, labels, groups, thresholds) -> BalancedAccuracy | AUROC:
+def statistic(
+    metric: str, logits: ArrayLike, labels: ArrayLike, groups: Groups, thresholds: np.ndarray
+) -> BalancedAccuracy | AUROC:
     logits, true = as_rows(logits, labels)
     return AUROC(Ranked.of(logits, true), groups) if metric == "auc" else BalancedAccuracy(logits, true, groups, thresholds)

@@ -20,32 +20,56 @@ the sizes of groups are very unequal (log-normal, sigma .8) these cover .92 to .
 """
 
 from functools import lru_cache
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from utils.scores.ranking import counted, pair_wins
+from utils.scores.ranking import Ranked, counted, pair_wins
 from utils.scores.rows import DRAWS, divide
 
 LEVEL = 0.95
 FEWEST, FEWEST_FOR_BOOTSTRAP, MOST_FOR_BOOTSTRAP = 3, 30, 300
 
 
+class Statistic(Protocol):
+    """A score of each of some probes, as a function of which groups are in the sample."""
+
+    @property
+    def value(self) -> np.ndarray:
+        """[probes]: of all groups."""
+        ...
+
+    @property
+    def holders(self) -> np.ndarray:
+        """[probes]: how many groups hold the class that fewer groups hold."""
+        ...
+
+    def left_out(self) -> np.ndarray:
+        """[probes, groups]: without each group."""
+        ...
+
+    def drawn(self, weights: np.ndarray) -> np.ndarray:
+        """[probes, draws] of weights [draws, groups]: how often each group is in the sample."""
+        ...
+
+
 @lru_cache(maxsize=4)
-def draw_weights(groups) -> np.ndarray:
+def draw_weights(groups: int) -> np.ndarray:
     """float64 [draws, groups]: how often each group is in a sample of as many groups, drawn with replacement."""
     weights = np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), size=DRAWS).astype(float)
     weights.flags.writeable = False
     return weights
 
 
-def jackknife_error(left_out) -> np.ndarray:
+def jackknife_error(left_out: np.ndarray) -> np.ndarray:
     """[..., groups], the score without each group, to [...]; NaN where one of them is undefined."""
     groups = left_out.shape[-1]
     spread = left_out - left_out.mean(-1, keepdims=True)
     return np.sqrt((groups - 1) / groups * (spread**2).sum(-1))
 
 
-def bootstrap_error(drawn, groups) -> np.ndarray:
+def bootstrap_error(drawn: np.ndarray, groups: int) -> np.ndarray:
     """[..., draws] to [...]; draws without one of the classes are left out."""
     defined = ~np.isnan(drawn)
     count = defined.sum(-1)
@@ -54,7 +78,7 @@ def bootstrap_error(drawn, groups) -> np.ndarray:
     return np.sqrt(divide(squares.sum(-1), count - 1) * groups / (groups - 1))
 
 
-def standard_error(statistic, groups) -> np.ndarray:
+def standard_error(statistic: Statistic, groups: int) -> np.ndarray:
     """float64 [probes]; NaN where there is none. statistic: `left_out` () -> [probes, groups], `drawn` (weights [draws,
     groups]) -> [probes, draws].
     """
@@ -67,21 +91,21 @@ def standard_error(statistic, groups) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def blas_threads():
+def blas_threads() -> Any:
     """Products of small matrices take ten times as long where threads share them on a busy machine."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
 
 
-def t_quantile(holders) -> np.ndarray:
+def t_quantile(holders: np.ndarray) -> np.ndarray:
     """Student's t for as many groups; NaN below FEWEST."""
     from scipy.stats import t
 
     return np.where(holders < FEWEST, np.nan, t.ppf((1 + LEVEL) / 2, np.maximum(holders - 1, 1)))
 
 
-def share_bounds(statistic, groups) -> tuple[np.ndarray, np.ndarray]:
+def share_bounds(statistic: Statistic, groups: int) -> tuple[np.ndarray, np.ndarray]:
     """(low, high), each [probes], of scores within [0, 1].
 
     A score of 0 or 1 has no spread to measure; its other end is Clopper and Pearson's for as many groups of as many.
@@ -101,23 +125,23 @@ def share_bounds(statistic, groups) -> tuple[np.ndarray, np.ndarray]:
 class Groups:
     """Which group each of n examples is in; sums over groups of [probes, n] go through one fixed order of the examples."""
 
-    def __init__(self, groups):
+    def __init__(self, groups: ArrayLike) -> None:
         names, self.index = np.unique(groups, return_inverse=True)
         self.count = len(names)
         self.index = self.index.astype(np.uint16 if self.count < 2**16 else np.int64)  # NumPy sorts 16 bits by radix
         self.order = np.argsort(self.index, kind="stable")
         self.starts = np.searchsorted(self.index[self.order], np.arange(self.count))
 
-    def sums(self, values) -> np.ndarray:
+    def sums(self, values: np.ndarray) -> np.ndarray:
         """[probes, n] in the examples' own order to float64 [probes, groups]."""
         return self.sums_in_order(values[:, self.order])
 
-    def sums_in_order(self, values) -> np.ndarray:
+    def sums_in_order(self, values: np.ndarray) -> np.ndarray:
         """The same of values whose columns are in group order already."""
         return np.add.reduceat(values, self.starts, axis=1, dtype=np.float64)
 
 
-def holders(positives, negatives) -> np.ndarray:
+def holders(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
     """[probes]: groups that hold the class which fewer groups hold."""
     return np.minimum((positives > 0).sum(1), (negatives > 0).sum(1))
 
@@ -125,7 +149,7 @@ def holders(positives, negatives) -> np.ndarray:
 class BalancedAccuracy:
     """Of logits [probes, n] at thresholds [probes], as a function of which groups are in the sample; true: bool."""
 
-    def __init__(self, logits, true, groups, thresholds):
+    def __init__(self, logits: np.ndarray, true: np.ndarray, groups: Groups, thresholds: np.ndarray) -> None:
         said = logits > thresholds[:, None]
         self.parts = [groups.sums(mask) for mask in (said & true, true, ~said & ~true, ~true)]
         self.holders = holders(self.parts[1], self.parts[3])
@@ -138,7 +162,7 @@ class BalancedAccuracy:
     def left_out(self) -> np.ndarray:
         return self._of(*(part.sum(1, keepdims=True) - part for part in self.parts))
 
-    def drawn(self, weights) -> np.ndarray:
+    def drawn(self, weights: np.ndarray) -> np.ndarray:
         return self._of(*(part @ weights.T for part in self.parts))
 
 
@@ -149,7 +173,7 @@ class AUROC:
     log n whatever the number of groups. A weighted sample's are a quadratic form in the weights.
     """
 
-    def __init__(self, ranked, groups):
+    def __init__(self, ranked: Ranked, groups: Groups) -> None:
         self.ranked, self.groups = ranked, groups
         by_group = np.argsort(groups.index[ranked.order], axis=1, kind="stable")
         self.positive, self.wins, self.logits = (
@@ -170,7 +194,7 @@ class AUROC:
         positives, negatives = (part.sum(1, keepdims=True) - part for part in (self.positives, self.negatives))
         return divide(wins, positives * negatives)
 
-    def drawn(self, weights) -> np.ndarray:
+    def drawn(self, weights: np.ndarray) -> np.ndarray:
         """In float32, but of the deviations from the value: exact to 1e-6 of them."""
         result = np.full((len(self.value), len(weights)), np.nan, dtype=np.float32)
         single_weights, ranked, groups = weights.astype(np.float32), self.ranked, self.groups

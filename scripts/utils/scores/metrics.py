@@ -3,7 +3,10 @@
 `scores` of one probe and `all_scores` of many give the same; all of them come from one sort of each row of logits.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from utils.scores.calibration import calibration
 from utils.scores.intervals import AUROC, BalancedAccuracy, Groups, share_bounds
@@ -11,13 +14,13 @@ from utils.scores.ranking import Ranked, ranking
 from utils.scores.rows import as_rows, divide, probe_chunks
 
 
-def at_threshold(logits, labels, threshold) -> dict[str, float]:
+def at_threshold(logits: ArrayLike, labels: ArrayLike, threshold: float) -> dict[str, float]:
     """Counts, and the rates that follow from them; a rate of an absent class is NaN."""
     logits, true = as_rows(logits, labels)
     return one_row(rates(logits, true, np.array([threshold])), 0)
 
 
-def rates(logits, true, thresholds) -> dict[str, np.ndarray]:
+def rates(logits: np.ndarray, true: np.ndarray, thresholds: np.ndarray) -> dict[str, np.ndarray]:
     """The same for many probes, each [probes]: logits and true (bool) [probes, n], thresholds [probes]."""
     said = logits > thresholds[:, None]
     tp, fp, positives = (said & true).sum(1), (said & ~true).sum(1), true.sum(1)
@@ -39,7 +42,14 @@ def rates(logits, true, thresholds) -> dict[str, np.ndarray]:
     }
 
 
-def scores(logits, labels, groups, threshold, prevalence=None, trained_prevalence=0.5) -> dict[str, float]:
+def scores(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    groups: ArrayLike,
+    threshold: float,
+    prevalence: float | None = None,
+    trained_prevalence: float = 0.5,
+) -> dict[str, float]:
     """All scores of one probe or baseline on one split, intervals over groups included. A flat dict, as in the tables.
 
     logits, labels (1 positive) and groups [n]; prevalence: the positives' natural share, without which Brier score and
@@ -48,7 +58,15 @@ def scores(logits, labels, groups, threshold, prevalence=None, trained_prevalenc
     return all_scores([logits], labels, groups, [threshold], prevalence, trained_prevalence=trained_prevalence)[0]
 
 
-def all_scores(logits, labels, groups, thresholds, prevalence=None, intervals=True, trained_prevalence=0.5) -> list[dict]:
+def all_scores(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    groups: ArrayLike,
+    thresholds: ArrayLike,
+    prevalence: float | None = None,
+    intervals: bool = True,
+    trained_prevalence: float = 0.5,
+) -> list[dict]:
     """`scores` of many probes on the same examples, one dict a probe; without `intervals` their ends are NaN.
 
     logits [probes, n], labels [n] or [probes, n], groups [n], thresholds [probes]; a chunk of probes at a time.
@@ -62,7 +80,14 @@ def all_scores(logits, labels, groups, thresholds, prevalence=None, intervals=Tr
     return result
 
 
-def score_rows(logits, true, groups, thresholds, prevalences, intervals) -> dict[str, np.ndarray]:
+def score_rows(
+    logits: np.ndarray,
+    true: np.ndarray,
+    groups: Groups,
+    thresholds: np.ndarray,
+    prevalences: tuple[float | None, float],
+    intervals: bool,
+) -> dict[str, np.ndarray]:
     """logits float64 and true bool [probes, n] -> {name: [probes]}."""
     probes, n = logits.shape
     ranked = Ranked.of(logits, true)
@@ -87,6 +112,6 @@ def score_rows(logits, true, groups, thresholds, prevalences, intervals) -> dict
     }
 
 
-def one_row(found, row) -> dict[str, float]:
+def one_row(found: Mapping[str, np.ndarray], row: int) -> dict[str, float]:
     """One row of {name: [probes]} as Python's own numbers."""
     return {name: values[row].item() for name, values in found.items()}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from utils.scores.rows import divide
 
@@ -23,7 +24,7 @@ class Ranked:
     last: np.ndarray  # the last
 
     @classmethod
-    def of(cls, logits, true) -> "Ranked":
+    def of(cls, logits: np.ndarray, true: np.ndarray) -> "Ranked":
         order = np.argsort(logits, axis=1)
         values, positive = (np.take_along_axis(matrix, order, axis=1) for matrix in (logits, true))
         return cls(order, values, positive, *counted(positive, values[:, 1:] > values[:, :-1]))
@@ -35,7 +36,7 @@ class Ranked:
         return np.where(self.positive, negatives, self.positive.sum(1, keepdims=True) - positives)
 
 
-def counted(positive, rises) -> tuple[np.ndarray, ...]:
+def counted(positive: np.ndarray, rises: np.ndarray) -> tuple[np.ndarray, ...]:
     """(negatives before the run, negatives to its end, first column of it, last), each [probes, n], of the run of equal
     values that each column is in. rises: bool [probes, n - 1], where the next column begins another run.
     """
@@ -51,7 +52,7 @@ def counted(positive, rises) -> tuple[np.ndarray, ...]:
     return (np.take_along_axis(negatives, first, axis=1), np.take_along_axis(negatives, last + 1, axis=1), first, last)
 
 
-def ranking(ranked) -> dict[str, np.ndarray]:
+def ranking(ranked: Ranked) -> dict[str, np.ndarray]:
     """Each [probes]; NaN where a class is absent.
 
     auprc: average precision, the sum over thresholds of (recall - recall at the threshold above) x precision, no
@@ -72,7 +73,7 @@ def ranking(ranked) -> dict[str, np.ndarray]:
     return {name: np.where(both, values, np.nan) for name, values in found.items()}
 
 
-def auroc(logits, labels) -> float:
+def auroc(logits: ArrayLike, labels: ArrayLike) -> float:
     """Area under the ROC curve from logits, ties half; NaN where a class is absent."""
     logits, true = np.asarray(logits), np.asarray(labels) == 1
     if true.all() or not true.any():
@@ -80,13 +81,13 @@ def auroc(logits, labels) -> float:
     return float(wins(logits[true], logits[~true]).mean() / (~true).sum())
 
 
-def wins(positives, negatives) -> np.ndarray:
+def wins(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
     """[positives]: over how many of the negatives each positive ranks; a tie counts half."""
     ordered = np.sort(negatives)
     return (np.searchsorted(ordered, positives, "left") + np.searchsorted(ordered, positives, "right")) / 2
 
 
-def pair_wins(logits, true, group, count) -> np.ndarray:
+def pair_wins(logits: np.ndarray, true: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
     """[groups, groups]: of the pairs (positive of group g, negative of group h), how many rank right; ties half."""
     order, group = np.argsort(logits[~true]), np.asarray(group, dtype=np.int64)
     ordered, losers = logits[~true][order], group[~true][order]
@@ -95,7 +96,7 @@ def pair_wins(logits, true, group, count) -> np.ndarray:
     return found if (below == through).all() else (found + pairs_before(through, group[true], losers, count)) / 2
 
 
-def pairs_before(reached, owners, losers, count) -> np.ndarray:
+def pairs_before(reached: np.ndarray, owners: np.ndarray, losers: np.ndarray, count: int) -> np.ndarray:
     """float64 [count, count]: entry [g, h] is how many of the first reached[i] of `losers` are h, over all i of owner g.
 
     Whole blocks of losers are counted by a product of two histograms, the rest of each i's last block one by one.

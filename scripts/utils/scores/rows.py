@@ -1,24 +1,25 @@
 """Logits and labels as rows, one a probe, and how many rows are worked on at a time."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 DRAWS = 1000  # samples of groups for a bootstrap (intervals.py): a standard error is then known to 2 %
 CHUNK_CELLS = 2**19  # logits that are scored at a time; some twenty matrices of this size (4 MiB) are held
 
 
-def as_rows(logits, labels) -> tuple[np.ndarray, np.ndarray]:
+def as_rows(logits: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """float64 logits [probes, n], bool [probes, n]; a vector becomes a row, and labels [n] are those of every row."""
     logits = np.atleast_2d(np.asarray(logits, dtype=np.float64))
     return logits, np.broadcast_to(np.asarray(labels) == 1, logits.shape)
 
 
-def probe_chunks(probes, n):
+def probe_chunks(probes: int, n: int) -> list[tuple[int, int]]:
     """(start, stop) of so many probes at a time that neither their logits nor their scores by draw pass CHUNK_CELLS."""
     size = max(1, CHUNK_CELLS // max(n, DRAWS))
     return [(start, min(start + size, probes)) for start in range(0, probes, size)]
 
 
-def divide(part, whole) -> np.ndarray:
+def divide(part: ArrayLike, whole: ArrayLike) -> np.ndarray:
     """NaN where whole is 0."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(whole == 0, np.nan, np.divide(part, whole))

@@ -2,12 +2,13 @@
 
 import numpy as np
 
+from utils.data.sequences import Sequences
 from utils.scores.baselines import read_token_logits
 from utils.scores.ranking import auroc
 from utils.states.positions import examples_at
 
 
-def shortcut_aurocs(sequences) -> dict[str, float]:
+def shortcut_aurocs(sequences: Sequences) -> dict[str, float]:
     """Of every labelled token of the one target (`per_target`), from its sequence alone; NaN where a class is missing. Away
     from 0.5 in either direction tells the classes apart.
     """
@@ -28,7 +29,7 @@ def shortcut_aurocs(sequences) -> dict[str, float]:
     }
 
 
-def distance_since_target(sequences, sequence, position) -> np.ndarray:
+def distance_since_target(sequences: Sequences, sequence: np.ndarray, position: np.ndarray) -> np.ndarray:
     """Tokens from the last target before each labelled token; where there is none, one more than could be seen."""
     token = np.array([target["token"] for target in sequences.metadata["targets"]])[sequences.tasks]
     column = np.arange(sequences.input_ids.shape[1])
@@ -38,7 +39,7 @@ def distance_since_target(sequences, sequence, position) -> np.ndarray:
     return position - last[sequence, position - 1]
 
 
-def identity_auroc(sequences, lag) -> float:
+def identity_auroc(sequences: Sequences, lag: int) -> float:
     """How well the token `lag` away tells the label: its frequencies from one half of the groups (or of the examples, where
     one group is all), judged on the other half, and the mean of both ways; NaN where a half lacks a class.
     """

@@ -1,12 +1,13 @@
 """The logit above which a probe says "positive", chosen on validation."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from utils.scores.ranking import LOW_FPR, Ranked
 from utils.scores.rows import as_rows, divide, probe_chunks
 
 
-def choose_threshold(logits, labels) -> float:
+def choose_threshold(logits: ArrayLike, labels: ArrayLike) -> float:
     """The logit above which "positive" is said so that balanced accuracy is greatest: midway between two logits.
 
     Among equally good ones the nearest to 0; 0 where no threshold parts the logits or a class is absent.
@@ -16,7 +17,7 @@ def choose_threshold(logits, labels) -> float:
     return float(choose_thresholds([logits], labels)[0])
 
 
-def choose_thresholds(logits, labels) -> np.ndarray:
+def choose_thresholds(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
     """The same for many probes: logits [probes, n], labels [n] or [probes, n], to float64 [probes]."""
     logits, true = as_rows(logits, labels)
     result = np.zeros(len(logits))
@@ -39,7 +40,7 @@ def choose_thresholds(logits, labels) -> np.ndarray:
     return result
 
 
-def fitted_thresholds(logits, labels) -> tuple[np.ndarray, np.ndarray]:
+def fitted_thresholds(logits: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """(thresholds, false positive rates), float64 [probes]: the greatest true positive rate that 1 % of false positives
     allow, tpr_at_1_fpr, by the fewest of them. Fitted on these very examples; midway between two logits. NaN where a class
     is absent; the greatest logit, which nothing is above, where no positive comes before 1 % of the negatives.

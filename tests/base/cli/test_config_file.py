@@ -6,9 +6,10 @@ import time
 import pytest
 
 from helpers import ROOT, assert_one_line_error, assert_success, call, parser_of
-from utils.base.cli.config_file import GIVE_WAY, actions_of
+from utils.base.cli.config_file import GIVE_WAY
 from utils.base.cli.parser import Parser
 from utils.base.cli.span_probe_section import OF_TRAINING, RENAMED, SOLVED_KINDS
+from utils.base.cli.words import actions_of
 from utils.base.errors import UsageError
 from utils.probes.kinds import KINDS, PENALISED
 from utils.sweep.flags import penalties_of

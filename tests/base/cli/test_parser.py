@@ -6,8 +6,8 @@ import importlib
 import pytest
 
 from helpers import SCRIPTS, assert_one_line_error, call, parser_of
-from utils.base.cli.config_file import items_of
 from utils.base.cli.parser import NamesAction, Parser, lag_list, normalise
+from utils.base.cli.words import items_of
 
 NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
 LISTS = [  # (script, flag, words that all say the same, what the script is told)

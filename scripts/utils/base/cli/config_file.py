@@ -8,36 +8,49 @@ import argparse
 import os
 import re
 import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from utils.base.cli.span_probe_section import HEADING, idle_flags_note, translate
-from utils.base.cli.yaml_file import Step, fault, flags_of, line_of, nearest, read_mapping, sections_of
+from utils.base.cli.words import actions_of, as_words, chunks_of, items_of
+from utils.base.cli.yaml_file import Step, YamlNode, fault, flags_of, line_of, nearest, read_mapping, sections_of
 from utils.base.errors import UsageError
 
 
-def always(_):
+class ScriptParser(argparse.ArgumentParser):
+    """What a `Parser` (parser.py) is to a file of flags."""
+
+    script: str  # whose parser it is
+
+    def try_words(self, words: list[str]) -> None:
+        """Parse them and drop the result. Raises argparse.ArgumentError for a value that is refused."""
+        self.exit_on_error = False
+        try:
+            super().parse_known_args(words)
+        finally:
+            self.exit_on_error = True
+
+
+def always(_: object) -> bool:
     return True
 
 
-def on(value):
+def on(value: object) -> bool:
     return value is True
 
 
-def off(value):
+def off(value: object) -> bool:
     return value is False
 
 
-def lacks(*kinds):
+def lacks(*kinds: str) -> Callable[[object], bool]:
     return lambda value: not set(kinds) & set(items_of(str(value)))
 
 
-def among(kind):
+def among(kind: str) -> Callable[[object], bool]:
     return lambda value: kind in items_of(str(value))
-
-
-def items_of(text) -> list[str]:
-    """'-4, -1 0' -> ['-4', '-1', '0']: of a list whose values hold no space; an empty one stays, to be refused."""
-    return re.split(r"\s*,\s*|\s+", text.strip())
 
 
 GIVE_WAY = (  # (a flag that is given, of which values, the flags of the file that contradict it)
@@ -61,7 +74,7 @@ GIVE_WAY = (  # (a flag that is given, of which values, the flags of the file th
 )
 
 
-def with_config(parser, words) -> list[str]:
+def with_config(parser: ScriptParser, words: list[str]) -> list[str]:
     """['--config', 'quick.yaml', '--layer', '5'] -> the file's flags, then these words; as they are without --config.
 
     parser: of the script `parser.script`. Raises UsageError where the file is not what that script can take.
@@ -70,10 +83,11 @@ def with_config(parser, words) -> list[str]:
     places = [value for name, value, _ in chunks if name == "config" and name in actions_of(parser)]
     if len(places) > 1:
         raise UsageError(f"--config is given {len(places)} times; put the flags into one file")
-    if not places or places[0] is True:
+    if not places or not isinstance(places[0], str):
         return words
     path, step = read_config(os.path.expanduser(places[0]), parser)
-    given = {name: {"true": True, "false": False}.get(value, value) for name, value, _ in chunks}
+    switches: dict[str | bool, bool] = {"true": True, "false": False}
+    given = {name: switches.get(value, value) for name, value, _ in chunks if name is not None}
     kept, left_out = give_way({key: value for key, value in step.values.items() if key not in given}, given)
     notes = [
         f"note: {shlex.join(as_words({name: step.values[name]}))} of {path}, line {step.lines[name]}, is left out: the "
@@ -87,7 +101,7 @@ def with_config(parser, words) -> list[str]:
     return [*as_words(kept), *words]
 
 
-def read_config(place, parser) -> tuple[str, Step]:
+def read_config(place: str, parser: ScriptParser) -> tuple[str, Step]:
     """(path of the file, its flags for the parser's script, every one known and of a right value)"""
     path, heading = split_place(place)
     root, flags = read_mapping(path), actions_of(parser)
@@ -122,7 +136,7 @@ def read_config(place, parser) -> tuple[str, Step]:
     return path, step
 
 
-def split_place(place) -> tuple[str, str | None]:
+def split_place(place: str) -> tuple[str, str | None]:
     """'a.yaml:train_probe current' -> ('a.yaml', 'train_probe current'); what is a file as a whole is one"""
     path, colon, heading = place.rpartition(":")
     if colon and not os.path.exists(place) and os.path.exists(path):
@@ -130,12 +144,12 @@ def split_place(place) -> tuple[str, str | None]:
     return place, None
 
 
-def spelt(key) -> str:
+def spelt(key: YamlNode) -> str:
     """The name of a flag as `flags_of` reads it."""
     return key.value.removeprefix("--").replace("-", "_")
 
 
-def choose_section(path, heading, script, headings) -> str:
+def choose_section(path: str | Path, heading: str | None, script: str, headings: Sequence[str]) -> str:
     """The one that is asked for, else the only one of the script."""
     ours = [name for name in headings if name.split()[0] == script or (script, name) == ("train_probe", HEADING)]
     if heading is not None:
@@ -153,7 +167,7 @@ def choose_section(path, heading, script, headings) -> str:
     return ours[0]
 
 
-def refuse_strays(path, root, flags, heading):
+def refuse_strays(path: str | Path, root: YamlNode, flags: Iterable[str], heading: str) -> None:
     """A flag of the script beside the sections would be taken for granted and have no effect."""
     for key, value in root.value:
         if value.id != "mapping" and spelt(key) in flags:
@@ -162,21 +176,7 @@ def refuse_strays(path, root, flags, heading):
             )
 
 
-def actions_of(parser) -> dict[str, argparse.Action]:
-    """{flag without dashes: what argparse knows of it}, --config last, without --help."""
-    found = {
-        option[2:]: action
-        for action in parser._actions
-        for option in action.option_strings
-        if option.startswith("--") and option != "--help"
-    }
-    return {
-        **{name: action for name, action in found.items() if name != "config"},
-        **({"config": found["config"]} if "config" in found else {}),
-    }
-
-
-def check_keys(path, step, actions) -> Step:
+def check_keys(path: str | Path, step: Step, actions: Mapping[str, argparse.Action]) -> Step:
     """The step, its lists joined with commas where the flag takes one word. Raises UsageError for a key that is no flag, one
     that is there under two names, and a switch where a value belongs or the other way round.
     """
@@ -207,12 +207,12 @@ def check_keys(path, step, actions) -> Step:
                 step.lines[key],
                 step.name,
             )
-        one_word = isinstance(value, tuple) and actions[key].nargs not in ("+", "*")
-        values[key] = ",".join(value) if one_word else value
+        one_word = actions[key].nargs not in ("+", "*")
+        values[key] = ",".join(value) if isinstance(value, tuple) and one_word else value
     return replace(step, values=values)
 
 
-def check_values(path, step, parser):
+def check_values(path: str | Path, step: Step, parser: ScriptParser) -> None:
     """Raises UsageError where the parser refuses a value, with the line it stands in."""
     try:
         parser.try_words(as_words(step.values))
@@ -223,7 +223,7 @@ def check_values(path, step, parser):
         ) from error
 
 
-def give_way(values, given) -> tuple[dict, dict[str, str]]:
+def give_way(values: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict, dict[str, str]]:
     """(the values that do not contradict what is given, {flag that does: by which given one})"""
     left_out = {
         loser: flag
@@ -233,58 +233,3 @@ def give_way(values, given) -> tuple[dict, dict[str, str]]:
         if loser in values and loser not in given
     }
     return {key: value for key, value in values.items() if key not in left_out}, left_out
-
-
-def as_words(values) -> list[str]:
-    """{'layer': '5', 'lags': '-4,-1', 'no_wandb': True} -> ['--layer', '5', '--lags=-4,-1', '--no_wandb'];
-    {'data': ('a', 'b')} -> ['--data', 'a', 'b']
-
-    False is left out, but for a step that names a --config, where it may have to turn something off.
-    """
-    words = []
-    for key, value in values.items():
-        if isinstance(value, bool):
-            words += [f"--{key}"] if value else [f"--{key}=false"] if "config" in values else []
-        elif isinstance(value, tuple):
-            words += [f"--{key}", *value]
-        else:
-            words += [f"--{key}={value}"] if value.startswith("-") else [f"--{key}", value]
-    return words
-
-
-def chunks_of(words) -> list[tuple[str | None, str | bool, list[str]]]:
-    """['--layer', '5', '--no_wandb'] -> [('layer', '5', ['--layer', '5']), ('no_wandb', True, ['--no_wandb'])]; None for
-    words before the first flag.
-    """
-    chunks = []
-    for word in words:
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            chunks.append((name, value if equals else True, [word]))
-        elif chunks:
-            name, value, before = chunks.pop()
-            chunks.append((name, word if value is True else value, [*before, word]))
-        else:
-            chunks.append((None, True, [word]))
-    return chunks
-
-
-def settle_switches(parser, words) -> list[str]:
-    """['--no_wandb', '--layer', '5', '--no_wandb=false'] -> ['--layer', '5']
-
-    Of flags that can stand alone `=true` is dropped, and `=false` takes back what was said before.
-    """
-    actions, kept = actions_of(parser), []
-    for name, value, chunk in chunks_of(words):
-        alone = actions[name].nargs if name in actions else None
-        text = chunk[0].partition("=")[2].lower()
-        if "=" not in chunk[0] or alone not in (0, "?") or alone == "?" and text not in ("true", "false"):
-            kept.append((name, alone, chunk))
-        elif text not in ("true", "false"):
-            raise UsageError(f"--{name} stands alone, or is --{name}=true or --{name}=false, not --{name}={value}")
-        elif text == "true":
-            kept.append((name, alone, [f"--{name}", *chunk[1:]]))
-        else:
-            kept = [(other, kind, rest if other != name else rest[1:] if kind == 0 else []) for other, kind, rest in kept]
-            kept.append((None, None, chunk[1:]))
-    return [word for _, _, chunk in kept for word in chunk]

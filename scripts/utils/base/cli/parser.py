@@ -7,9 +7,12 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
-from utils.base.cli.config_file import actions_of, items_of, settle_switches, with_config
+from utils.base.cli.config_file import ScriptParser, with_config
+from utils.base.cli.words import actions_of, items_of, settle_switches
 from utils.base.errors import UsageError, UserError
 from utils.base.files import ROOT
 
@@ -18,12 +21,12 @@ MOST_LAG = 2**31 - 1  # tokens
 MOST_LAGS = 10_000  # in one range
 
 
-class Parser(argparse.ArgumentParser):
+class Parser(ScriptParser):
     """argparse with `--some-flag` = `--some_flag`, values such as `-4,-1` after a space, lists with commas or spaces (the
     actions "list" and "names"), `--switch=false`, flags from a YAML file (--config), and one-line errors.
     """
 
-    def __init__(self, file, description, epilog=None, config=True):
+    def __init__(self, file: str, description: str | None, epilog: str | None = None, config: bool = True) -> None:
         super().__init__(description=description, epilog=epilog, allow_abbrev=False, formatter_class=HelpFormatter)
         self.script = Path(file).stem  # whose parser this is: an experiment builds several
         self.register("action", "list", ListAction)
@@ -36,22 +39,14 @@ class Parser(argparse.ArgumentParser):
                 "several); what the command line says wins, --some_switch=false turns a switch off",
             )
 
-    def parse_known_args(self, args=None, namespace=None):
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         lists = [name for name, action in actions_of(self).items() if isinstance(action, NamesAction)]
         words = normalise(sys.argv[1:] if args is None else args, lists)
         if not {"-h", "--help"} & set(words):
             words = with_config(self, words)
         return super().parse_known_args(settle_switches(self, words), namespace)
 
-    def try_words(self, words):
-        """Parse them and drop the result. Raises argparse.ArgumentError for a value that is refused."""
-        self.exit_on_error = False
-        try:
-            super().parse_known_args(words)
-        finally:
-            self.exit_on_error = True
-
-    def parse_args(self, args=None, namespace=None):
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         values, unknown = self.parse_known_args(args, namespace)
         if unknown:
             known = [flag for action in self._actions for flag in action.option_strings]
@@ -59,11 +54,11 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unknown argument {unknown[0]}" + (f"; did you mean {near[0]}?" if near else "; see --help"))
         return values
 
-    def print_help(self, file=None):
+    def print_help(self, file: Any = None) -> None:
         """argparse's own is silent where the reader of a long text went away; `run` has an answer to that."""
         (file or sys.stdout).write(self.format_help())
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         self.exit(UsageError.exit_status, f"{self.prog}: error: {message}\n")
 
 
@@ -73,7 +68,7 @@ class NamesAction(argparse.Action):
     `type` is given all of them as one text, with commas between.
     """
 
-    def __init__(self, option_strings, dest, help, **options):
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str, **options: Any) -> None:
         text, default, value = help.partition(" (default")
         help = f"{text}; commas or spaces between them{default}{value}"
         super().__init__(option_strings, dest, help=help, **options)
@@ -85,7 +80,7 @@ class NamesAction(argparse.Action):
 class ListAction(NamesAction):
     """The same where no value holds a space, as numbers and layers: a space separates inside a word, too."""
 
-    def __init__(self, option_strings, dest, type=str, **options):
+    def __init__(self, option_strings: Sequence[str], dest: str, type: Callable[[str], Any] = str, **options: Any) -> None:
         super().__init__(option_strings, dest, type=lambda text: type(",".join(items_of(text))), **options)
 
 
@@ -124,7 +119,7 @@ def normalise(words, lists=()) -> list[str]:
     return result
 
 
-def whole_number(minimum):
+def whole_number(minimum: int) -> Callable[[str], int]:
     """An argparse type: a whole number of at least `minimum`."""
 
     def parse(text):
@@ -141,7 +136,7 @@ def whole_number(minimum):
     return parse
 
 
-def number(minimum=-math.inf, maximum=math.inf, exclusive=False):
+def number(minimum: float = -math.inf, maximum: float = math.inf, exclusive: bool = False) -> Callable[[str], float]:
     """An argparse type: a finite number within the bounds (`exclusive`: the bounds themselves are refused)."""
 
     def parse(text):
@@ -161,7 +156,7 @@ def number(minimum=-math.inf, maximum=math.inf, exclusive=False):
     return parse
 
 
-def lag_number(text) -> int:
+def lag_number(text: str) -> int:
     """An argparse type: a whole number of tokens, also below zero."""
     try:
         lag = int(text)
@@ -172,7 +167,7 @@ def lag_number(text) -> int:
     return lag
 
 
-def lag_range(text) -> list[int]:
+def lag_range(text: str) -> list[int]:
     ends = [lag_number(part) for part in text.split("..", 1)]
     if ends[-1] < ends[0]:
         raise argparse.ArgumentTypeError(f"{text!r} runs backwards; write {ends[-1]}..{ends[0]}")
@@ -181,7 +176,7 @@ def lag_range(text) -> list[int]:
     return list(range(ends[0], ends[-1] + 1))
 
 
-def lag_list(text) -> list[int]:
+def lag_list(text: str) -> list[int]:
     """An argparse type: '-4,-1,0' -> [-4, -1, 0]; '-4..-1' -> [-4, -3, -2, -1]"""
     try:
         lags = [lag for part in text.split(",") for lag in lag_range(part)]
@@ -192,7 +187,7 @@ def lag_list(text) -> list[int]:
     return lags
 
 
-def number_list(minimum, whole=False):
+def number_list(minimum: int, whole: bool = False) -> Callable[[str], list]:
     """An argparse type: '0,1e-3' -> [0.0, 0.001]; at least one number, none twice, each at least `minimum`."""
     one = whole_number(minimum) if whole else number(minimum)
 
@@ -210,7 +205,7 @@ def number_list(minimum, whole=False):
     return parse
 
 
-def name_list(names):
+def name_list(names: Sequence[str]) -> Callable[[str], list[str]]:
     """An argparse type: 'a,b' -> ['a', 'b'], each one of `names`, none twice."""
 
     def parse(text):
@@ -228,7 +223,7 @@ def name_list(names):
     return parse
 
 
-def run(main, argv=None):
+def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> NoReturn:
     """Run a script's `main` and turn what a user can mend into one line on standard error and an exit status."""
     name = Path(sys.argv[0]).name
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` and `with` blocks clean up
@@ -252,7 +247,7 @@ def run(main, argv=None):
     sys.exit(status)
 
 
-def quiet_libraries():
+def quiet_libraries() -> None:
     """Keep the libraries' own bars, advice and telemetry out of the output; call before they are imported."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -10,7 +10,11 @@ alone.
 Flags of train_probe.py may stand there under their own names, but for `batch_size`, which is the probe's.
 """
 
-from utils.base.cli.yaml_file import Step, fault, flags_of, line_of, nearest
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from utils.base.cli.yaml_file import Step, YamlNode, fault, flags_of, line_of, nearest
 
 HEADING = "probe"
 RENAMED = {
@@ -37,7 +41,7 @@ SOLVED_KINDS = {"logistic", "mass_mean", "mass_mean_tilted", "attention_features
 OF_TRAINING = ("epochs", "learning_rate", "probe_batch_size")
 
 
-def translate(path, key, node, flags) -> Step:
+def translate(path: str | Path, key: YamlNode, node: YamlNode, flags: Iterable[str]) -> Step:
     """The section under the heading `key` as a step of train_probe. flags: the names of that script's flags."""
     values, lines = flags_of(path, HEADING, node, MAY_BE_EMPTY)
     values = honoured(path, values, lines)
@@ -67,7 +71,7 @@ def translate(path, key, node, flags) -> Step:
     return step
 
 
-def honoured(path, values, lines) -> dict:
+def honoured(path: str | Path, values: Mapping[str, Any], lines: Mapping[str, int]) -> dict:
     """The values without those keys that can say one thing only; raises UsageError where they say another."""
     for name, (only, why) in ONE_VALUE.items():
         if values.get(name, only) != only:
@@ -89,7 +93,7 @@ def honoured(path, values, lines) -> dict:
     return {name: value for name, value in values.items() if name not in (*ONE_VALUE, "tokenizer")}
 
 
-def idle_flags_note(path, step, kinds) -> str:
+def idle_flags_note(path: str | Path, step: Step, kinds: Sequence[str]) -> str:
     """What is said where the section has settings of training for kinds of probe that are solved; else empty."""
     idle = [f"--{flag} {step.values[flag]}" for flag in OF_TRAINING if flag in step.values]
     if step.name != HEADING or not idle or not set(kinds) <= SOLVED_KINDS:

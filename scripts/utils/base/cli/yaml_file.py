@@ -6,8 +6,10 @@ reach the script as they stand. Only an unquoted `true` or `false` is a switch.
 
 import difflib
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from utils.base.errors import UsageError
 
@@ -17,6 +19,18 @@ MOST_BYTES = 200_000  # of a file: what is read within seconds
 MOST_KEYS = 1000  # of a section
 LONGEST_VALUE = 100_000  # characters: Linux takes some 130,000 bytes as one word of a command line
 MOST_CHARACTERS = 10_000_000  # of all values: aliases can say the same again and again
+
+
+class YamlNode(Protocol):
+    """A node of PyYAML's, which is imported only when there is a file to read.
+
+    id: "scalar", "sequence" or "mapping"; value: the text, the nodes, or the pairs of nodes
+    """
+
+    id: str
+    tag: str
+    value: Any
+    start_mark: Any
 
 
 @dataclass(frozen=True)
@@ -33,19 +47,19 @@ class Step:
     line: int | None
 
 
-def fault(path, message, line=None, section=None) -> UsageError:
+def fault(path: str | Path, message: str, line: int | str | None = None, section: str | None = None) -> UsageError:
     """A UsageError that says where: 'configs/demo.yaml, line 7, section train_probe: ...'."""
     place = [str(path), f"line {line}" if line else "", f"section {section}" if section else ""]
     return UsageError(f"{', '.join(part for part in place if part)}: {message}")
 
 
-def nearest(name, names, otherwise="there are") -> str:
+def nearest(name: str, names: Sequence[str], otherwise: str = "there are") -> str:
     """The end of an error about an unknown name: the one that was meant, else all that there are."""
     close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {close[0]!r}?" if close else f"{otherwise} {', '.join(names)}"
 
 
-def read_experiment(path) -> list[Step]:
+def read_experiment(path: str | Path) -> list[Step]:
     """Raises UsageError where the file is not a mapping of sections to flags; names of scripts and flags are not known
     here, so they are not checked.
     """
@@ -58,7 +72,7 @@ def read_experiment(path) -> list[Step]:
     return steps
 
 
-def read_mapping(path):
+def read_mapping(path: str | Path) -> YamlNode:
     """The node of the whole file, a mapping of at least one key."""
     root = node_tree(path, read_text(path))
     if root is None or root.id == "mapping" and not root.value:
@@ -73,7 +87,7 @@ def read_mapping(path):
     return root
 
 
-def sections_of(path, root) -> dict:
+def sections_of(path: str | Path, root: YamlNode) -> dict:
     """{heading: (its node, the node under it)}"""
     found = {}
     for key, node in root.value:
@@ -91,7 +105,7 @@ def sections_of(path, root) -> dict:
     return found
 
 
-def read_text(path) -> str:
+def read_text(path: str | Path) -> str:
     path = Path(path)
     if path.is_dir():
         raise fault(path, "it is a folder; give a YAML file such as configs/demo.yaml")
@@ -109,7 +123,7 @@ def read_text(path) -> str:
         raise fault(path, f"the file is not UTF-8 text (byte {error.start + 1}); save it as UTF-8") from error
 
 
-def node_tree(path, text):
+def node_tree(path: str | Path, text: str) -> YamlNode | None:
     """The tree of YAML nodes; no object is ever made from them."""
     import yaml
 
@@ -131,7 +145,9 @@ def node_tree(path, text):
         raise fault(path, f"broken YAML ({type(error).__name__}); {EXAMPLE}") from error
 
 
-def flags_of(path, section, node, may_be_empty=()) -> tuple[dict, dict[str, int]]:
+def flags_of(
+    path: str | Path, section: str | None, node: YamlNode, may_be_empty: Collection[str] = ()
+) -> tuple[dict, dict[str, int]]:
     """({flag: value}, {flag: line}) of one section, as in a Step; a key of `may_be_empty` that has no value is left out."""
     if is_nothing(node):
         return {}, {}
@@ -153,7 +169,7 @@ def flags_of(path, section, node, may_be_empty=()) -> tuple[dict, dict[str, int]
     return values, lines
 
 
-def value_of(path, section, key, node) -> str | bool | tuple[str, ...]:
+def value_of(path: str | Path, section: str | None, key: str, node: YamlNode) -> str | bool | tuple[str, ...]:
     refuse_tag(path, node, section)
     if is_nothing(node):
         raise fault(
@@ -186,7 +202,7 @@ def value_of(path, section, key, node) -> str | bool | tuple[str, ...]:
     return text
 
 
-def refuse_length(path, section, key, length, node):
+def refuse_length(path: str | Path, section: str | None, key: str, length: int, node: YamlNode) -> None:
     """Before anything looks at each character: aliases can make it gigabytes."""
     if length > LONGEST_VALUE:
         raise fault(
@@ -197,7 +213,7 @@ def refuse_length(path, section, key, length, node):
         )
 
 
-def scalar_text(path, node, what, section=None) -> str:
+def scalar_text(path: str | Path, node: YamlNode, what: str, section: str | None = None) -> str:
     """What a scalar says, as it was written."""
     if node.id != "scalar":
         raise fault(path, f"{what} is {kind_of(node)}; write a plain text or number", line_of(node), section)
@@ -214,20 +230,20 @@ def scalar_text(path, node, what, section=None) -> str:
     return node.value
 
 
-def refuse_tag(path, node, section=None):
+def refuse_tag(path: str | Path, node: YamlNode, section: str | None = None) -> None:
     """A tag such as !!python/name asks the reader to make an object."""
     if node.tag not in PLAIN:
         raise fault(path, f"the tag {node.tag!r} is not understood; delete it", line_of(node), section)
 
 
-def is_nothing(node) -> bool:
+def is_nothing(node: YamlNode) -> bool:
     """`key:` and `key: null`, not `key: ""`."""
     return node.id == "scalar" and node.tag == "tag:yaml.org,2002:null"
 
 
-def kind_of(node) -> str:
+def kind_of(node: YamlNode) -> str:
     return {"sequence": "a list", "mapping": "a mapping"}.get(node.id, f"the text {node.value[:40]!r}")
 
 
-def line_of(node) -> int:
+def line_of(node: YamlNode) -> int:
     return node.start_mark.line + 1

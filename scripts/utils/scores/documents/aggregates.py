@@ -4,11 +4,13 @@ Documents are laid side by side in rows as wide as the next power of two, so the
 document's own: its score is the same to the last bit whatever other documents are scored with it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
+
+from utils.scores.documents.layout import Documents
 
 BLOCK_CELLS = 2**19  # logits that are aggregated at a time; some ten arrays of this size (4 MiB) are held
 MOST_TOP = 10  # the greatest k of "top-k mean"
@@ -48,14 +50,14 @@ class Padded:
         return self.maximum + np.log(np.exp(self.logits - self.maximum[..., None]).sum(-1))
 
 
-def top_mean(padded, count) -> np.ndarray:
+def top_mean(padded: Padded, count: int) -> np.ndarray:
     """The mean of the `count` greatest logits; of all where there are fewer."""
     kept = np.minimum(count, padded.counts)
     counted = np.arange(padded.largest.shape[2]) < kept[:, None]
     return np.where(counted, padded.largest, 0).sum(-1) / kept
 
 
-def noisy_or(padded) -> np.ndarray:
+def noisy_or(padded: Padded) -> np.ndarray:
     """Log-odds of 1 - prod(1 - sigmoid(x)), that at least one of independent causes is there (Pearl 1988, section 4.3.2).
 
     With S = sum softplus(x), the product is exp(-S) and the log-odds are log(exp(S) - 1) = S + log(1 - exp(-S)). Where all x
@@ -67,11 +69,11 @@ def noisy_or(padded) -> np.ndarray:
         return np.where(padded.maximum < RARE_LOGIT, padded.log_sum_exp, total + np.log(-np.expm1(-total)))
 
 
-def log_mean_exp(padded) -> np.ndarray:
+def log_mean_exp(padded: Padded) -> np.ndarray:
     return padded.log_sum_exp - np.log(padded.counts)
 
 
-def window_max(padded, width) -> np.ndarray:
+def window_max(padded: Padded, width: int) -> np.ndarray:
     """The greatest mean of `width` tokens in a row (a power of two); the mean of a document that is shorter."""
     sums, reached = padded.logits, 1
     while reached < width and reached < sums.shape[2]:  # sums[i] is that of `reached` tokens from i on, -inf past the end
@@ -79,7 +81,7 @@ def window_max(padded, width) -> np.ndarray:
     return np.where(padded.counts < width, padded.mean, sums.max(-1) / width)
 
 
-def ema_max(padded, share) -> np.ndarray:
+def ema_max(padded: Padded, share: float) -> np.ndarray:
     """The greatest y_t of the exponential moving average y_0 = x_0, y_t = share x_t + (1 - share) y_(t - 1)."""
     from scipy.signal import lfilter
 
@@ -117,7 +119,7 @@ AGGREGATES = {
 }
 
 
-def aggregated(logits, documents, names=tuple(AGGREGATES)) -> np.ndarray:
+def aggregated(logits: np.ndarray, documents: Documents, names: Sequence[str] = tuple(AGGREGATES)) -> np.ndarray:
     """float64 [probes, aggregates, documents] of token logits [probes, tokens]; NaN for a document that has one that is not
     finite. documents: columns and counts as in Documents, every count at least 1.
     """
@@ -138,7 +140,7 @@ def aggregated(logits, documents, names=tuple(AGGREGATES)) -> np.ndarray:
     return result
 
 
-def pad(logits, columns, counts) -> Padded:
+def pad(logits: np.ndarray, columns: np.ndarray, counts: np.ndarray) -> Padded:
     """logits [probes, tokens], columns int64 [documents, width]: which of them, anything beyond a document's count."""
     rows = np.take(logits, columns, axis=1).astype(np.float64)  # rows are contiguous, so sums of all have one order
     rows[:, np.arange(columns.shape[1]) >= counts[:, None]] = -np.inf

@@ -1,14 +1,17 @@
 """What a probe's scores of documents must beat beside token baselines: the documents' length and their words."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from utils.scores.baselines import CHARACTER_TERMS, WORD_TERMS, logistic_logits, tf_idf_logits
+from utils.scores.documents.layout import Documents
 
 TOKEN_BASELINES = ("read token", "neighbours", "own probability")  # of scores.baselines; the others are no matter of tokens
 DOCUMENT_BASELINES = ("length", "tf-idf words", "tf-idf characters")
 
 
-def document_baselines(documents) -> dict[str, dict[str, np.ndarray] | None]:
+def document_baselines(documents: Mapping[str, Documents]) -> dict[str, dict[str, np.ndarray] | None]:
     """{baseline: {split: logits [d]}} of {split: Documents}, fitted on "train" and smoothed by validation; None for one that
     cannot be: without train, with one class in it, and for words without texts.
     """
@@ -24,7 +27,7 @@ def document_baselines(documents) -> dict[str, dict[str, np.ndarray] | None]:
     }
 
 
-def length_logits_of(documents, labels) -> dict[str, np.ndarray]:
+def length_logits_of(documents: Mapping[str, Documents], labels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Logistic regression on how many text tokens the document has (C is 1)."""
     from sklearn.preprocessing import StandardScaler
 

@@ -1,12 +1,16 @@
 """Documents by length: the file's own buckets, else thirds of the lengths on validation."""
 
+from collections.abc import Mapping
+
 import numpy as np
+
+from utils.scores.documents.layout import Documents
 
 ALL = "all"
 THIRDS = ("short", "medium", "long")
 
 
-def bucketed(documents) -> dict[str, dict[str, np.ndarray]]:
+def bucketed(documents: Mapping[str, Documents]) -> dict[str, dict[str, np.ndarray]]:
     """{split: {bucket: bool [d]}} of {split: Documents}: first ALL, then the buckets that the split has documents in.
 
     Thirds are cut at the lengths that a third and two thirds of validation's documents do not pass, the same in each split,

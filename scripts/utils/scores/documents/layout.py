@@ -6,6 +6,9 @@ Knows logits, labels and text, and nothing of models. `documents_of` lays out a 
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from utils.data.sequences import Sequences
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Documents:
 NO_BUCKET = "no bucket"  # of a document for which the file names none, where it does for others
 
 
-def documents_of(sequences, sequence=None, position=None) -> Documents:
+def documents_of(sequences: Sequences, sequence: np.ndarray | None = None, position: np.ndarray | None = None) -> Documents:
     """The documents of a split of one target (utils.data.sequences.per_target), and the tokens whose logits are scored.
 
     sequence, position int64 [n]: the row and the labelled position of each column of the logits, such as those of Examples;
@@ -72,7 +75,7 @@ def documents_of(sequences, sequence=None, position=None) -> Documents:
     )
 
 
-def reading_order(owner, place, count) -> tuple[np.ndarray, np.ndarray]:
+def reading_order(owner: ArrayLike, place: ArrayLike, count: int) -> tuple[np.ndarray, np.ndarray]:
     """(columns [n], counts [count]): the order that puts tokens document by document in the order of their places.
 
     reading_order([1, 0, 1], [7, 3, 2], 2) -> [1, 2, 0], [1, 2]

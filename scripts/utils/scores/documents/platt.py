@@ -1,12 +1,13 @@
 """Platt scaling: a score on any scale -> log-odds, fitted where the truth is known."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 INVERSE_PENALTY = 10.0  # scikit-learn's C: of 50 documents it moves the slope by a percent, and keeps it finite where a
 #                         threshold parts the classes
 
 
-def platt(scores, labels) -> tuple[float, float]:
+def platt(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
     """(slope, intercept) so that slope x score + intercept are the log-odds of label 1; NaN where the scores are all equal
     or not finite, or a class is absent.
 

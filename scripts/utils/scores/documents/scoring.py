@@ -1,9 +1,12 @@
 """Documents scored by every probe and aggregate, and by what they must beat; all that is chosen is chosen on validation."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from utils.scores.baselines import best_baseline, suspicious
 from utils.scores.calibration import calibration
@@ -11,6 +14,7 @@ from utils.scores.differences import paired_difference
 from utils.scores.documents.aggregates import AGGREGATES, aggregated
 from utils.scores.documents.baselines import TOKEN_BASELINES, document_baselines
 from utils.scores.documents.buckets import ALL, bucketed
+from utils.scores.documents.layout import Documents
 from utils.scores.documents.platt import platt
 from utils.scores.metrics import all_scores
 from utils.scores.rows import probe_chunks
@@ -99,7 +103,7 @@ class DocumentScores:
         ]
 
 
-def why_not(documents) -> str | None:
+def why_not(documents: Mapping[str, Documents]) -> str | None:
     """What keeps {split: Documents} from a meaningful score, in words; None where nothing does."""
     for split, purpose in (("val", "choose by"), ("test", "judge by")):
         n, positives = len(documents[split]), int(documents[split].labels.sum())
@@ -108,7 +112,14 @@ def why_not(documents) -> str | None:
     return None
 
 
-def score_documents(documents, logits, probes, target, lag, token_baselines=None) -> DocumentScores:
+def score_documents(
+    documents: Mapping[str, Documents],
+    logits: Mapping[str, np.ndarray],
+    probes: Sequence[Mapping[str, Any]],
+    target: str,
+    lag: int,
+    token_baselines: Mapping[str, Mapping[str, np.ndarray] | None] | None = None,
+) -> DocumentScores:
     """All aggregates of all probes, and of what stands beside them, by validation's choice.
 
     documents: {"val" and "test": Documents, at least one in each; "train" for the baselines that are fitted}
@@ -141,7 +152,12 @@ def score_documents(documents, logits, probes, target, lag, token_baselines=None
     return DocumentScores([{"target": target, "lag": lag} | row for row in rows], winner, baselines, best)
 
 
-def choose_candidate(names, logits, documents, judge) -> tuple[Chosen, list[dict]]:
+def choose_candidate(
+    names: Sequence[Mapping[str, Any]],
+    logits: Mapping[str, np.ndarray],
+    documents: Mapping[str, Documents],
+    judge: Callable[..., Chosen],
+) -> tuple[Chosen, list[dict]]:
     """The candidate and aggregate of the greatest AUROC on validation, and the rows of all the others."""
     aurocs, rows = [], []
     for start, stop in probe_chunks(len(names), len(AGGREGATES) * max(map(len, documents.values()))):
@@ -177,13 +193,15 @@ def choose_candidate(names, logits, documents, judge) -> tuple[Chosen, list[dict
     )
 
 
-def zero_unless_finite(values) -> tuple[np.ndarray, np.ndarray]:
+def zero_unless_finite(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """values [candidates, d] with 0 in rows that are not finite, and which are: bool [candidates]."""
     sound = np.isfinite(values).all(1)
     return np.where(sound[:, None], values, 0), sound
 
 
-def table_scores(values, labels, groups, thresholds, intervals=True) -> list[dict]:
+def table_scores(
+    values: np.ndarray, labels: ArrayLike, groups: ArrayLike, thresholds: ArrayLike, intervals: bool = True
+) -> list[dict]:
     """Of values [candidates, d]: those of all_scores that stand in the table, NaN where a value is not finite."""
     values, sound = zero_unless_finite(values)
     found = all_scores(values, labels, groups, thresholds, intervals=intervals)
@@ -194,7 +212,13 @@ def table_scores(values, labels, groups, thresholds, intervals=True) -> list[dic
     ]
 
 
-def judged(name, index, values, documents, buckets) -> Chosen:
+def judged(
+    name: dict[str, Any],
+    index: int,
+    values: Mapping[str, np.ndarray],
+    documents: Mapping[str, Documents],
+    buckets: Mapping[str, Mapping[str, np.ndarray]],
+) -> Chosen:
     """A score of documents, {split: [d]}: threshold and Platt scaling from validation, scores in every bucket of SCORED."""
     threshold = float(choose_thresholds(zero_unless_finite(values["val"][None])[0], documents["val"].labels)[0])
     fitted = platt(values["val"], documents["val"].labels)
@@ -211,7 +235,7 @@ def judged(name, index, values, documents, buckets) -> Chosen:
     return chosen
 
 
-def calibrated(values, labels, fitted) -> dict[str, float]:
+def calibrated(values: np.ndarray, labels: np.ndarray, fitted: tuple[float, float]) -> dict[str, float]:
     """Brier score and ECE of the Platt-scaled values [d], every document counted alike: at the sample's own prevalence."""
     slope, intercept = fitted
     logits, share = slope * values + intercept, float(np.mean(labels))
@@ -224,7 +248,13 @@ def calibrated(values, labels, fitted) -> dict[str, float]:
     }
 
 
-def compare_with_baseline(winner, baseline, best, documents, buckets):
+def compare_with_baseline(
+    winner: Chosen,
+    baseline: Chosen,
+    best: str,
+    documents: Mapping[str, Documents],
+    buckets: Mapping[str, Mapping[str, np.ndarray]],
+) -> None:
     """How much better the winner ranks documents than the best baseline: paired, in every split and bucket."""
     for split, those in documents.items():
         for bucket, kept in buckets[split].items():
@@ -235,7 +265,7 @@ def compare_with_baseline(winner, baseline, best, documents, buckets):
             winner.scores[split][bucket] |= {"best_baseline": best} | dict(zip(MINUS_BASELINE, found, strict=True))
 
 
-def rows_of(chosen) -> list[dict]:
+def rows_of(chosen: Chosen) -> list[dict]:
     return [
         chosen.name | {"bucket": bucket, "split": split, "chosen": 1} | scores
         for split, by_bucket in chosen.scores.items()
