@@ -1,7 +1,7 @@
 """The language model: loading, precision, device, its fingerprint, and its own probability of a token."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn

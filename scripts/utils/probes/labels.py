@@ -11,11 +11,11 @@ from utils.base.errors import UserError
 
 HELD_OUT = 5  # of so many examples of a class one is held out to validate by
 
-StateLike = TypeVar("StateLike")
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
-class Labelled(Generic[StateLike]):
+class LabelledStates(Generic[Read]):
     """Examples that a probe learns from, or is validated on.
 
     states: n examples, as Matrices, or as Ranges for probes that read sequences.
@@ -24,7 +24,7 @@ class Labelled(Generic[StateLike]):
         alike. Of validation only that counts, whether they are 0.
     """
 
-    states: StateLike
+    states: Read
     labels: ArrayLike
     row_weights: ArrayLike | None = None
 

@@ -24,7 +24,7 @@ from utils.probes.training import OnEpoch, Settings, Training, train_probes
 from utils.states.matrices import Matrices, chunks
 
 WIDTH = 64
-TENSORS = {
+MLP_TENSORS = {
     "hidden.weight": "hidden_weight",
     "hidden.bias": "hidden_bias",
     "out.weight": "out_weight",
@@ -46,18 +46,18 @@ class MLPProbes:
     @classmethod
     def of(cls, tensors: Mapping[str, torch.Tensor]) -> "MLPProbes":
         """Make one probe from what `tensors` gave."""
-        return cls(*(tensors[name][None, None] for name in TENSORS))
+        return cls(*(tensors[name][None, None] for name in MLP_TENSORS))
 
     def tensors(self, layer: int, column: int) -> dict[str, torch.Tensor]:
         """Give what is saved of one probe.
 
         hidden.weight [width, hidden_size], hidden.bias and out.weight [width], out.bias [].
         """
-        return {name: getattr(self, field)[layer, column] for name, field in TENSORS.items()}
+        return {name: getattr(self, field)[layer, column] for name, field in MLP_TENSORS.items()}
 
     def logits(self, matrices: Matrices) -> np.ndarray:
         """Compute logits float32 [layers, columns, n]."""
-        tensors = [getattr(self, field) for field in TENSORS.values()]
+        tensors = [getattr(self, field) for field in MLP_TENSORS.values()]
         layers, columns, width = self.hidden_bias.shape
         result = torch.empty(layers, columns, len(matrices))
         for which in chunks(matrices, layers, columns * width):

@@ -16,7 +16,7 @@ from utils.data.sequences import Sequences
 from utils.probes.affine import linear_logits
 from utils.probes.attention import AttentionProbes
 from utils.probes.kinds import BY_NAME, KINDS, trained_share
-from utils.probes.mlp import TENSORS, MLPProbes
+from utils.probes.mlp import MLP_TENSORS, MLPProbes
 from utils.probes.ranges import Ranges
 from utils.saved.export import probe_name, read_export
 from utils.saved.probe_sets import load_folder
@@ -175,8 +175,8 @@ def layer_logits(state: dict[str, torch.Tensor], layer: Layer, attends: bool, so
     if attends and source.attended is not None:
         probes = AttentionProbes(*(state[name][None] for name in ("query", "value", "bias")))
         return probes.logits(Ranges(matrices.table, *source.attended[split]))[0]
-    if set(TENSORS) <= set(state):
-        return MLPProbes(*(state[name][None] for name in TENSORS)).logits(matrices)[0]
+    if set(MLP_TENSORS) <= set(state):
+        return MLPProbes(*(state[name][None] for name in MLP_TENSORS)).logits(matrices)[0]
     return linear_logits(matrices, state["weight"].numpy(), state["bias"].numpy())
 
 

@@ -34,9 +34,17 @@ class Difference:
         return self.one.drawn(weights) - self.other.drawn(weights)
 
 
-def paired_difference(logits_a, logits_b, labels, groups, threshold_a, threshold_b, metric) -> tuple[float, float, float]:
-    """(difference, low, high) of probe a's score less probe b's: logits, labels and groups [n], metric: see
-    DIFFERENCES_OF.
+def paired_difference(
+    logits_a: ArrayLike,
+    logits_b: ArrayLike,
+    labels: ArrayLike,
+    groups: ArrayLike,
+    threshold_a: float,
+    threshold_b: float,
+    metric: str,
+) -> tuple[float, float, float]:
+    """(difference, low, high) of probe a's score less probe b's: logits, labels and groups [n], metric:
+    one of DIFFERENCES_OF.
 
     Both are scored on the same groups, so that what makes a group easy for both cancels. Standard error and degrees of
     freedom as in utils.scores.intervals; the interval is symmetric about the difference and clipped to [-1, 1]. NaN where

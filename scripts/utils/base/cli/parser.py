@@ -95,7 +95,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
-def normalise(words, lists=()) -> list[str]:
+def normalise(words: Sequence[str], lists: Collection[str] = ()) -> list[str]:
     """['--max-texts', '5', '--shift', '-4', '--lags', '-4', '-1'] -> ['--max_texts', '5', '--shift=-4', '--lags=-4,-1']
 
     lists: the flags whose values are a list, which ends where the next flag begins.
