@@ -40,7 +40,7 @@ def page_values(probes, tokenizer, texts, logits, window) -> dict:
     return {
         "question": question(metadata),
         "about": counts_line(probes, len(truth), known, targets),
-        "documents": documents_of(tokenizer, texts, known > 0),
+        "documents": shown_documents(tokenizer, texts, known > 0),
         "data": data,
         "chart": sweep_chart(probes),
         "notes": notes(metadata, window, known > 0),
@@ -50,7 +50,7 @@ def page_values(probes, tokenizer, texts, logits, window) -> dict:
     }
 
 
-def documents_of(tokenizer, texts, known) -> list[dict]:
+def shown_documents(tokenizer, texts, known) -> list[dict]:
     """Gather the tokens of each text. known: whether the truth of any token is known; then others are shown as unknown."""
     shown = {}  # a text has few different tokens
     for text in texts:
