@@ -1,8 +1,10 @@
 """HTML pages from plain data: no request but for files beside them, every string escaped where it meets the page.
 
-html         templates, styles and scripts, and the one place where data become HTML
-charts       the charts of a sweep, one file each, and their pages
-shown_texts  which texts the page of probes shows, and the truth of each of their tokens
-probe_words  the words on the page of probes: the question, what is counted, notes
-probe_page   what the page of probes on a text shows, as plain data
+Each file imports only from those above it:
+
+    html         templates, styles and scripts, and the one place where data become HTML
+    charts       the charts of a sweep, one file each, and their pages
+    shown_texts  which texts the page of probes shows, and the truth of each of their tokens
+    probe_words  the words on the page of probes: the question, what is counted, notes
+    probe_page   what the page of probes on a text shows, as plain data
 """

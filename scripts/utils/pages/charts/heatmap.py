@@ -29,7 +29,7 @@ from utils.pages.charts.words import (
 )
 
 SEQUENTIAL = ["#ffffd9", "#edf8b1", "#c7e9b4", "#7fcdbb", "#41b6c4", "#1d91c0", "#225ea8", "#253494", "#081d58"]  # YlGnBu
-ROW, FRAME = 30, 150  # pixels: of a layer, of what is around the cells
+LAYER_HEIGHT, AROUND_LAYERS = 30, 150  # pixels
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def heatmap_figure(z, layers, lags, scale, key, marks):
     marks: [(layer, lag)] of the cells to frame, by index
     """
     drawn = figure(
-        height=FRAME + ROW * len(layers),
+        height=AROUND_LAYERS + LAYER_HEIGHT * len(layers),
         plot_bgcolor="#dedee3",
         xaxis={"type": "category", "title": {"text": "lag (tokens)"}, "showgrid": False},
         yaxis={"type": "category", "title": {"text": "layer"}, "showgrid": False},

@@ -5,7 +5,7 @@ from utils.pages.charts.pages import PLOTLY, render_chart
 from utils.pages.charts.words import DASH, kind_name, lag_label, layer_label, number_text, plotly_text, quoted
 
 PAGE = "transfer"
-ROW, FRAME = 44, 190  # pixels: of a probe, of what is around the cells
+PROBE_HEIGHT, AROUND_PROBES = 44, 190  # pixels
 NOTES = [
     "Rows: what probes were trained to find, each the layer of the best AUROC on its own validation data. Columns: the "
     "data that they are read on, without training, and what is positive there.",
@@ -48,7 +48,7 @@ def column_label(column) -> str:
 
 def matrix_figure(rows, columns, z, texts):
     result = figure(
-        height=FRAME + ROW * len(rows),
+        height=AROUND_PROBES + PROBE_HEIGHT * len(rows),
         plot_bgcolor="#dedee3",
         xaxis={"type": "category", "title": {"text": "read on"}, "showgrid": False},
         yaxis={"type": "category", "title": {"text": "trained on"}, "showgrid": False},

@@ -1,4 +1,6 @@
 """Templates, styles and scripts of the pages, and the one boundary between data and HTML.
 
-page  one HTML page from a template, its style, its script and plain data
+Each file imports only from those above it:
+
+    page  one HTML page from a template, its style, its script and plain data
 """
