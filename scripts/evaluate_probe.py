@@ -21,6 +21,21 @@ def build_parser() -> Parser:
         "next: python scripts/evaluate_probe.py once more, with other --data or --probe_dir "
         "and the same --results_dir, whose rows are kept; a browser opens its transfer.html",
     )
+    add_probe_flags(parser)
+    add_model_flags(parser, "that the probes were trained on", "the probes' own")
+    add_data_flags(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--results_dir",
+        type=expanduser,
+        default="results",
+        help="folder for transfer.csv, transfer_matrix.csv and transfer.html",
+    )
+    output.add_argument("--overwrite", action="store_true", help="replace a transfer.csv of another model")
+    return parser
+
+
+def add_probe_flags(parser):
     probes = parser.add_argument_group("probes")
     probes.add_argument(
         "--probe_dir",
@@ -48,7 +63,9 @@ def build_parser() -> Parser:
         help="only of these lags, a list such as -4,-1 (default: all; each probe is read at its own)",
     )
     probes.add_argument("--seed", action="list", type=number_list(0, whole=True), help="only of these seeds (default: all)")
-    add_model_flags(parser, "that the probes were trained on", "the probes' own")
+
+
+def add_data_flags(parser):
     data = parser.add_argument_group("data")
     data.add_argument(
         "--data",
@@ -77,15 +94,6 @@ def build_parser() -> Parser:
         type=number(0, exclusive=True),
         help="hidden states beyond this go to disk, into --cache_dir or data/states (default: half of the free memory)",
     )
-    output = parser.add_argument_group("output")
-    output.add_argument(
-        "--results_dir",
-        type=expanduser,
-        default="results",
-        help="folder for transfer.csv, transfer_matrix.csv and transfer.html",
-    )
-    output.add_argument("--overwrite", action="store_true", help="replace a transfer.csv of another model")
-    return parser
 
 
 def parse(argv):

@@ -113,7 +113,7 @@ def driver_version() -> str | None:
     return None
 
 
-def check_dtype(language_model: LanguageModel, asked: str) -> Check:
+def check_dtype(language_model: "LanguageModel", asked: str) -> Check:
     """The precision of the weights in their file, and the one they run in. asked: the value of --model_dtype."""
     import torch
     from transformers import AutoConfig

@@ -1,6 +1,8 @@
 """The flags of everything that reads hidden states: the model, which layers, at which lags; and what they come to."""
 
+import argparse
 from os.path import expanduser
+from typing import Any
 
 from utils.base.cli.parser import lag_list, whole_number
 from utils.base.errors import UsageError
@@ -8,7 +10,13 @@ from utils.base.errors import UsageError
 SEGMENTS = 4  # of attention rows
 
 
-def add_model_flags(parser, what="to probe", default="the data's own", read="sequences", batch_size=48):
+def add_model_flags(
+    parser: argparse.ArgumentParser,
+    what: str = "to probe",
+    default: str = "the data's own",
+    read: str = "sequences",
+    batch_size: int = 48,
+):
     """The model and how it is run. what, default: of --model_name; read: what a batch is made of."""
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -29,7 +37,7 @@ def add_model_flags(parser, what="to probe", default="the data's own", read="seq
     )
 
 
-def add_reading_flags(parser):
+def add_reading_flags(parser: argparse.ArgumentParser):
     """Which layers are read, and where; `check_reading` refuses what contradicts itself."""
     what = parser.add_argument_group("what is read")
     what.add_argument("--layer", help="one layer: a number, embed or final_norm")
@@ -71,7 +79,7 @@ def add_reading_flags(parser):
     )
 
 
-def check_layers_and_lags(arguments):
+def check_layers_and_lags(arguments: argparse.Namespace):
     """Refuse wrong usage of the flags of `add_reading_flags`."""
     from utils.states.sites import check_layer_text
 
@@ -88,13 +96,13 @@ def check_layers_and_lags(arguments):
     check_layer_text(layer_text(arguments), "--layer" if arguments.layer is not None else "--layer_sweep")
 
 
-def layer_text(arguments) -> str:
+def layer_text(arguments: argparse.Namespace) -> str:
     """Give the words that name the layers."""
     given = arguments.layer_sweep if arguments.layer is None else arguments.layer
     return "auto" if given is None else given
 
 
-def reading_of(arguments, anatomy):
+def reading_of(arguments: argparse.Namespace, anatomy: Any):
     """Say how states are read of a model with this anatomy, and where they are kept: a Reading."""
     from utils.states.extraction import Reading
     from utils.states.sites import parse_layers

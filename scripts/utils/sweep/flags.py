@@ -36,6 +36,12 @@ def add_data_flags(parser, **train_data):
 
 
 def add_training_flags(parser):
+    """Add the flags that say which examples the probes are trained on, and how."""
+    add_sample_flags(parser)
+    add_fitting_flags(parser)
+
+
+def add_sample_flags(parser):
     """Which examples the probes are trained on, and how."""
     sample = parser.add_argument_group("training examples, drawn anew for each seed; validation and test keep all")
     sample.add_argument(
@@ -61,6 +67,10 @@ def add_training_flags(parser):
     sample.add_argument("--max_train_tokens", type=whole_number(2), help="the most labelled tokens, drawn evenly")
     sample.add_argument("--max_val_docs", type=whole_number(1), help="for a quick trial: choose by fewer documents")
     sample.add_argument("--max_val_tokens", type=whole_number(2), help="for a quick trial: choose by fewer labelled tokens")
+
+
+def add_fitting_flags(parser):
+    """Add the flags that say how probes are trained."""
     training = parser.add_argument_group("training")
     training.add_argument(
         "--probe",

@@ -1,7 +1,9 @@
 """The flags of prepare_data.py: which task reads which, with what default, and what they ask for."""
 
+import argparse
 from dataclasses import fields
 from os.path import expanduser
+from typing import Any
 
 from utils.base.cli.parser import number, whole_number
 from utils.base.errors import UsageError
@@ -48,7 +50,7 @@ OF_ONE_TABLE = ("text_column", "label_column", "label_expression")  # an index s
 OF_AN_INDEX = ("datasets",)
 
 
-def add_flags(parser):
+def add_flags(parser: argparse.ArgumentParser):
     task = parser.add_argument_group("task")
     task.add_argument(
         "--task",
@@ -90,7 +92,7 @@ def add_flags(parser):
     size.add_argument("--output_dir", default="data", help="folder for train.pth, val.pth, test.pth, metadata.json")
 
 
-def add_token_flags(group):
+def add_token_flags(group: Any):
     group.add_argument(
         "--dataset",
         type=expanduser,
@@ -117,7 +119,7 @@ def add_token_flags(group):
     )
 
 
-def add_annotated_flags(annotated):
+def add_annotated_flags(annotated: Any):
     annotated.add_argument(
         "--input",
         type=expanduser,
@@ -127,7 +129,7 @@ def add_annotated_flags(annotated):
     annotated.add_argument("--text_column", help="the column or key that holds the text; tokens too (default: text)")
 
 
-def add_marked_flags(marked):
+def add_marked_flags(marked: Any):
     marked.add_argument("--label", action="names", help="the target: a label, a list a,b of them, or all (default: all)")
     marked.add_argument(
         "--onset_only",
@@ -157,7 +159,7 @@ def add_marked_flags(marked):
     )
 
 
-def add_document_flags(documents):
+def add_document_flags(documents: Any):
     documents.add_argument("--datasets", action="names", help="tags of the index, a list a,b or all (default: all)")
     documents.add_argument("--label_column", help="one .csv: the column that holds the label (default: label)")
     documents.add_argument(
@@ -177,7 +179,7 @@ def add_document_flags(documents):
     )
 
 
-def preparation_of(arguments) -> TokenPreparation | AnnotatedPreparation:
+def preparation_of(arguments: argparse.Namespace) -> TokenPreparation | AnnotatedPreparation:
     """What the parsed flags ask for, with the task's own defaults filled in.
 
     Raises UsageError for flags that the task does not read, and for those that contradict each other.
@@ -206,18 +208,18 @@ def preparation_of(arguments) -> TokenPreparation | AnnotatedPreparation:
     )
 
 
-def chosen(values, kind) -> dict:
+def chosen(values: dict, kind: type) -> dict:
     """Those of the values that are fields of this dataclass."""
     return {item.name: values[item.name] for item in fields(kind) if item.name in values}
 
 
-def flags_given(arguments) -> list[str]:
+def flags_given(arguments: argparse.Namespace) -> list[str]:
     """The flags that the user gave, of those that not every task reads."""
     of_some = dict.fromkeys(name for flags in READ_BY.values() for name in flags)
     return [name for name in of_some if getattr(arguments, name) is not None and getattr(arguments, name) is not False]
 
 
-def check_flags(arguments, given):
+def check_flags(arguments: argparse.Namespace, given: Any):
     """Refuse flags that the task does not read, and those that contradict each other. given: as `flags_given` returns."""
     task = arguments.task
     refuse(
@@ -233,7 +235,7 @@ def check_flags(arguments, given):
         raise UsageError(f"--onset_negatives {arguments.onset_negatives} means nothing without --onset_only; give both")
 
 
-def label_rule(task, values) -> LabelRule:
+def label_rule(task: str, values: dict) -> LabelRule:
     """The rule that --onset_only, --onset_negatives and --within ask for."""
     if task == "documents":
         return LabelRule("whole")
@@ -242,7 +244,7 @@ def label_rule(task, values) -> LabelRule:
     return LabelRule("within", values["within"]) if values["within"] else LabelRule("tokens")
 
 
-def names(text, flag) -> str | list[str]:
+def names(text: str, flag: str) -> str | list[str]:
     """'all' -> 'all'; 'a, b' -> ['a', 'b']"""
     if text.strip() == "all":
         return "all"
@@ -252,7 +254,7 @@ def names(text, flag) -> str | list[str]:
     return found
 
 
-def check_token_task(target_token, windows):
+def check_token_task(target_token: str, windows: Any):
     if windows.positions == "all" and windows.min_context > windows.context_length:
         raise UsageError(
             f"--min_context {windows.min_context} leaves no token to label in windows of "
@@ -262,7 +264,7 @@ def check_token_task(target_token, windows):
         raise UsageError("--target_token is empty; give a token such as ' the'")
 
 
-def refuse(unread, reader, remedy):
+def refuse(unread: Any, reader: str, remedy: str):
     """Raise UsageError where there are flags that `reader` does not read."""
     if unread:
         raise UsageError(f"{reader} does not read {', '.join(f'--{name}' for name in unread)}; {remedy}")
