@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from utils.base.errors import UserError
 
@@ -33,7 +33,7 @@ class WriteTogether:
         return self
 
     @contextmanager
-    def open(self, path: str | Path) -> Iterator[BinaryIO]:
+    def open(self, path: str | Path) -> Iterator[IO]:
         path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ class WriteTogether:
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_write(path: str | Path) -> Iterator[IO]:
     """One file, whole or absent: yields a binary file object."""
     with WriteTogether() as files, files.open(path) as file:
         yield file
@@ -111,7 +111,7 @@ def read_csv(path: str | Path) -> list[dict[str, str]]:
         raise UserError(f"cannot read {path}: {error}; move it away or give another --results_dir") from error
 
 
-def save_tensors(file: BinaryIO, format_name: str, version: int, payload: Mapping[str, Any]) -> None:
+def save_tensors(file: IO[bytes], format_name: str, version: int, payload: Mapping[str, Any]) -> None:
     """Write `payload` (tensors and JSON-like values) so that torch.load(..., weights_only=True) reads it back.
 
     `file` is an open binary file: torch then gives the same bytes for the same payload, whatever the path.

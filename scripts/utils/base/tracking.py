@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from utils.base.files import require_writable_folder
 from utils.base.hub import reachable
 
+Mode = Literal["online", "offline"]
+
 
 class NoTracking:
     """Stands in where nothing is logged, so that nobody has to ask."""
@@ -26,8 +28,9 @@ class NoTracking:
 class Wandb:
     """Starts runs, several at once. What goes wrong over there is said once and costs no result."""
 
-    def __init__(self, project: str, mode: Literal["online", "offline"], folder: str) -> None:
-        self._project, self._mode, self._folder = project, mode, folder
+    def __init__(self, project: str, mode: Mode, folder: str) -> None:
+        self._project, self._folder = project, folder
+        self._mode: Mode = mode
 
     def start(self, name: str, group: str, config: Mapping[str, Any]) -> "WandbRun | NoTracking":
         try:
@@ -101,7 +104,7 @@ def in_netrc(host: str | None) -> bool:
     paths = [os.environ["NETRC"]] if "NETRC" in os.environ else ["~/.netrc", "~/_netrc"]
     for path in paths:
         try:
-            if netrc.netrc(os.path.expanduser(path)).authenticators(host):
+            if host and netrc.netrc(os.path.expanduser(path)).authenticators(host):
                 return True
         except (OSError, netrc.NetrcParseError):
             continue  # no such file, or one that holds no key for us: not logged in

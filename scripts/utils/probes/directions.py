@@ -74,7 +74,7 @@ def direction_entries(
     """
     layers = [one["layer"] for one in metadata]
     promoted = {
-        name: promoted_tokens(language_model, tokenizer, directions, metadata[0]["token"], top, layers)
+        name: promoted_tokens(language_model, tokenizer, torch.as_tensor(directions), metadata[0]["token"], top, layers)
         or [None] * len(layers)
         for name, directions in (("filter", weight), ("pattern", patterns))
     }

@@ -29,11 +29,12 @@ class AveragePrecision:
     def __init__(
         self, logits: ArrayLike, labels: ArrayLike, groups: Groups, prevalences: Sequence[float | None] = (None,)
     ) -> None:
-        (logits,), (true,) = as_rows(logits, labels)
+        rows, truth = as_rows(logits, labels)
+        ordered, true = rows[0], truth[0]
         self.prevalences, self.group_count = prevalences, groups.count
-        distinct = np.unique(logits[true])
+        distinct = np.unique(ordered[true])
         self.size = len(distinct)
-        place = self.size - np.searchsorted(distinct, logits, "right")  # how many of the positives' logits are greater
+        place = self.size - np.searchsorted(distinct, ordered, "right")  # how many of the positives' logits are greater
         order = np.argsort(place, kind="stable")
         self.place, self.true, self.group = place[order], true[order], groups.index[order].astype(np.int64)
         self.positives, self.negatives = groups.sums(np.stack([true, ~true]))
@@ -80,8 +81,8 @@ def average_precisions(
     logits: np.ndarray, labels: ArrayLike, groups: ArrayLike, prevalences: Sequence[float | None] = (None,)
 ) -> np.ndarray:
     """float64 [probes, prevalences, 3]: score, low and high end, of logits [probes, n] on the same labels and groups [n]."""
-    groups, result = Groups(groups), np.full((len(logits), len(prevalences), 3), np.nan)
+    grouped, result = Groups(groups), np.full((len(logits), len(prevalences), 3), np.nan)
     for row, values in enumerate(logits):
-        statistic = AveragePrecision(values, labels, groups, prevalences)
-        result[row] = np.stack([statistic.value, *share_bounds(statistic, groups.count)], axis=1)
+        statistic = AveragePrecision(values, labels, grouped, prevalences)
+        result[row] = np.stack([statistic.value, *share_bounds(statistic, grouped.count)], axis=1)
     return result

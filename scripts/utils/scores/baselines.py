@@ -175,8 +175,9 @@ def all_sequence_baselines(
     """The same for labels of whole sequences, and a bag of words and of characters; texts: {split: [text of a sequence]};
     remembered: a dict, by which the bags are fitted once where the same texts and labels are asked of at several lags.
     """
-    texts = {
-        split: [texts_by_split[split][index] for index in examples.sequence] for split, examples in examples_by_split.items()
+    texts: dict[str, list[str]] = {
+        split: [str(texts_by_split[split][index]) for index in examples.sequence]
+        for split, examples in examples_by_split.items()
     }
     labels, remembered = labels_of(examples_by_split), {} if remembered is None else remembered
     asked = fingerprint(*(array for those in examples_by_split.values() for array in (those.sequence, those.labels)))

@@ -74,4 +74,4 @@ def shuffled_labels(
 
 def selectivity(task_score: float, control_scores: ArrayLike) -> float:
     """The score on the task minus the mean of those on the control tasks; NaN where one of them is undefined."""
-    return float(task_score - np.mean(control_scores))
+    return float(task_score - np.asarray(control_scores).mean())

@@ -51,7 +51,8 @@ def paired_difference(
     undefined; (0, 0, 0) for two probes that score the same in every sample of groups. Thresholds play no part in "auc".
     """
     found = paired_differences(logits_a, logits_b, labels, groups, [threshold_a], [threshold_b], metric)
-    return tuple(float(values[0]) for values in found)
+    difference, low, high = (float(values[0]) for values in found)
+    return difference, low, high
 
 
 def paired_differences(
@@ -68,21 +69,21 @@ def paired_differences(
     """
     if metric not in DIFFERENCES_OF:
         raise ValueError(f"no paired difference of {metric!r}: the metrics are {', '.join(DIFFERENCES_OF)}")
-    groups, labels = Groups(groups), np.asarray(labels)
+    grouped, truth = Groups(groups), np.asarray(labels)
     sides = [
         (np.atleast_2d(np.asarray(logits)), np.asarray(thresholds, dtype=np.float64))
         for logits, thresholds in ((logits_a, thresholds_a), (logits_b, thresholds_b))
     ]
     result = np.empty((3, len(sides[0][0])))
     for start, stop in probe_chunks(*sides[0][0].shape):
-        of_chunk = labels if labels.ndim == 1 else labels[start:stop]
+        of_chunk = truth if truth.ndim == 1 else truth[start:stop]
         difference = Difference(
             *(
-                statistic(metric, logits[start:stop], of_chunk, groups, thresholds[start:stop])
+                statistic(metric, logits[start:stop], of_chunk, grouped, thresholds[start:stop])
                 for logits, thresholds in sides
             )
         )
-        wide = t_quantile(difference.holders) * standard_error(difference, groups.count)
+        wide = t_quantile(difference.holders) * standard_error(difference, grouped.count)
         result[:, start:stop] = difference.value + np.stack([np.zeros_like(wide), -wide, wide])
     return result[0], *np.clip(result[1:], -1, 1)
 

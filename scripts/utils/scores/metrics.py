@@ -55,7 +55,9 @@ def scores(
     logits, labels (1 positive) and groups [n]; prevalence: the positives' natural share, without which Brier score and
     ECE are NaN; trained_prevalence: their share in training, weights counted (see utils.scores.calibration).
     """
-    return all_scores([logits], labels, groups, [threshold], prevalence, trained_prevalence=trained_prevalence)[0]
+    return all_scores(
+        np.asarray(logits)[None], labels, groups, [threshold], prevalence, trained_prevalence=trained_prevalence
+    )[0]
 
 
 def all_scores(
@@ -72,10 +74,11 @@ def all_scores(
     logits [probes, n], labels [n] or [probes, n], groups [n], thresholds [probes]; a chunk of probes at a time.
     """
     logits, labels = np.atleast_2d(np.asarray(logits)), np.asarray(labels)
-    thresholds, groups, result = np.asarray(thresholds, dtype=np.float64), Groups(groups), []
+    grouped, result = Groups(groups), []
+    thresholds = np.asarray(thresholds, dtype=np.float64)
     for start, stop in probe_chunks(*logits.shape):
         rows = as_rows(logits[start:stop], labels if labels.ndim == 1 else labels[start:stop])
-        found = score_rows(*rows, groups, thresholds[start:stop], (prevalence, trained_prevalence), intervals)
+        found = score_rows(*rows, grouped, thresholds[start:stop], (prevalence, trained_prevalence), intervals)
         result += [one_row(found, row) for row in range(stop - start)]
     return result
 

@@ -14,7 +14,7 @@ def choose_threshold(logits: ArrayLike, labels: ArrayLike) -> float:
 
         choose_threshold([-3., -1., 2., 5.], [0, 0, 1, 1]) -> 0.5
     """
-    return float(choose_thresholds([logits], labels)[0])
+    return float(choose_thresholds(np.asarray(logits)[None], labels)[0])
 
 
 def choose_thresholds(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:

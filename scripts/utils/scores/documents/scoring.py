@@ -173,7 +173,7 @@ def choose_candidate(
         rows += [
             [
                 NAME
-                | name
+                | dict(name)
                 | {"aggregate": aggregate, "bucket": ALL, "split": split, "chosen": 0}
                 | found[split][index * len(AGGREGATES) + column]
                 for split in documents
@@ -188,14 +188,14 @@ def choose_candidate(
         for split, those in documents.items()
     }
     return (
-        judge(NAME | names[candidate] | {"aggregate": aggregate}, candidate, values),
+        judge(NAME | dict(names[candidate]) | {"aggregate": aggregate}, candidate, values),
         [row for index, both in enumerate(rows) if index != best for row in both],
     )
 
 
 def zero_unless_finite(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """values [candidates, d] with 0 in rows that are not finite, and which are: bool [candidates]."""
-    sound = np.isfinite(values).all(1)
+    sound = np.all(np.isfinite(values), axis=1)
     return np.where(sound[:, None], values, 0), sound
 
 
@@ -258,10 +258,10 @@ def compare_with_baseline(
     """How much better the winner ranks documents than the best baseline: paired, in every split and bucket."""
     for split, those in documents.items():
         for bucket, kept in buckets[split].items():
-            pair = [one.values[split][kept] for one in (winner, baseline)]
+            ours, theirs = (one.values[split][kept] for one in (winner, baseline))
             found = (np.nan,) * 3
-            if np.isfinite(pair).all():
-                found = paired_difference(*pair, those.labels[kept], those.groups[kept], 0, 0, "auc")
+            if np.isfinite([ours, theirs]).all():
+                found = paired_difference(ours, theirs, those.labels[kept], those.groups[kept], 0, 0, "auc")
             winner.scores[split][bucket] |= {"best_baseline": best} | dict(zip(MINUS_BASELINE, found, strict=True))
 
 
