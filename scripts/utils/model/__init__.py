@@ -1,1 +1,12 @@
-"""TODO"""
+"""The language model: loading it, finding its parts, and whether model, tokenizer and machine are fit for a run.
+
+Each file imports only from those above it:
+
+    anatomy           where the blocks and the last norm are, and whether the model is causal
+    language_model    loading, precision, device, the fingerprint, the model's own probability of a token
+    random_weights    the same architecture with untrained weights
+    unembedding       a direction through the model's own head: the tokens that it promotes
+    belonging         proofs that model, tokenizer, data and probes belong together
+    machine_checks    versions, the device, the precision
+    tokenizer_checks  special tokens, BOS, and whether the model was trained with this tokenizer
+"""
