@@ -1,9 +1,11 @@
-"""The flags of prepare_data.py: which task reads which, with what default, and what they ask for."""
+"""The flags of prepare_data.py: which task reads which, with what default, and the settings that they ask for."""
 
+from argparse import Namespace, _ArgumentGroup
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from os.path import expanduser
 
-from utils.base.cli.parser import number, whole_number
+from utils.base.cli.parser import Parser, number, whole_number
 from utils.base.errors import UsageError
 from utils.data.label_rule import LabelRule
 from utils.data.preparation.settings import (
@@ -48,7 +50,8 @@ OF_ONE_TABLE = ("text_column", "label_column", "label_expression")  # an index s
 OF_AN_INDEX = ("datasets",)
 
 
-def add_flags(parser):
+def add_flags(parser: Parser) -> None:
+    """Add all flags of prepare_data.py."""
     task = parser.add_argument_group("task")
     task.add_argument(
         "--task",
@@ -90,7 +93,8 @@ def add_flags(parser):
     size.add_argument("--output_dir", default="data", help="folder for train.pth, val.pth, test.pth, metadata.json")
 
 
-def add_token_flags(group):
+def add_token_flags(group: _ArgumentGroup) -> None:
+    """Add the flags that only --task token reads."""
     group.add_argument(
         "--dataset",
         type=expanduser,
@@ -117,7 +121,8 @@ def add_token_flags(group):
     )
 
 
-def add_annotated_flags(annotated):
+def add_annotated_flags(annotated: _ArgumentGroup) -> None:
+    """Add the flags of all annotated files."""
     annotated.add_argument(
         "--input",
         type=expanduser,
@@ -127,7 +132,8 @@ def add_annotated_flags(annotated):
     annotated.add_argument("--text_column", help="the column or key that holds the text; tokens too (default: text)")
 
 
-def add_marked_flags(marked):
+def add_marked_flags(marked: _ArgumentGroup) -> None:
+    """Add the flags of spans and chains."""
     marked.add_argument("--label", action="names", help="the target: a label, a list a,b of them, or all (default: all)")
     marked.add_argument(
         "--onset_only",
@@ -157,7 +163,8 @@ def add_marked_flags(marked):
     )
 
 
-def add_document_flags(documents):
+def add_document_flags(documents: _ArgumentGroup) -> None:
+    """Add the flags of documents."""
     documents.add_argument("--datasets", action="names", help="tags of the index, a list a,b or all (default: all)")
     documents.add_argument("--label_column", help="one .csv: the column that holds the label (default: label)")
     documents.add_argument(
@@ -177,8 +184,8 @@ def add_document_flags(documents):
     )
 
 
-def preparation_of(arguments) -> TokenPreparation | AnnotatedPreparation:
-    """What the parsed flags ask for, with the task's own defaults filled in.
+def preparation_of(arguments: Namespace) -> TokenPreparation | AnnotatedPreparation:
+    """Turn the parsed flags into settings, with the task's own defaults filled in.
 
     Raises UsageError for flags that the task does not read, and for those that contradict each other.
     """
@@ -206,18 +213,18 @@ def preparation_of(arguments) -> TokenPreparation | AnnotatedPreparation:
     )
 
 
-def chosen(values, kind) -> dict:
-    """Those of the values that are fields of this dataclass."""
+def chosen(values: Mapping, kind: type) -> dict:
+    """Select those of the values that are fields of this dataclass."""
     return {item.name: values[item.name] for item in fields(kind) if item.name in values}
 
 
-def flags_given(arguments) -> list[str]:
-    """The flags that the user gave, of those that not every task reads."""
+def flags_given(arguments: Namespace) -> list[str]:
+    """List the flags that the user gave, of those that not every task reads."""
     of_some = dict.fromkeys(name for flags in READ_BY.values() for name in flags)
     return [name for name in of_some if getattr(arguments, name) is not None and getattr(arguments, name) is not False]
 
 
-def check_flags(arguments, given):
+def check_flags(arguments: Namespace, given: list[str]) -> None:
     """Refuse flags that the task does not read, and those that contradict each other. given: as `flags_given` returns."""
     task = arguments.task
     refuse(
@@ -233,8 +240,8 @@ def check_flags(arguments, given):
         raise UsageError(f"--onset_negatives {arguments.onset_negatives} means nothing without --onset_only; give both")
 
 
-def label_rule(task, values) -> LabelRule:
-    """The rule that --onset_only, --onset_negatives and --within ask for."""
+def label_rule(task: str, values: Mapping) -> LabelRule:
+    """Return the rule that --onset_only, --onset_negatives and --within ask for."""
     if task == "documents":
         return LabelRule("whole")
     if values["onset_only"]:
@@ -242,8 +249,8 @@ def label_rule(task, values) -> LabelRule:
     return LabelRule("within", values["within"]) if values["within"] else LabelRule("tokens")
 
 
-def names(text, flag) -> str | list[str]:
-    """'all' -> 'all'; 'a, b' -> ['a', 'b']"""
+def names(text: str, flag: str) -> str | list[str]:
+    """Read a list of names: 'all' -> 'all'; 'a, b' -> ['a', 'b']."""
     if text.strip() == "all":
         return "all"
     found = [part.strip() for part in text.split(",")]
@@ -252,7 +259,8 @@ def names(text, flag) -> str | list[str]:
     return found
 
 
-def check_token_task(target_token, windows):
+def check_token_task(target_token: str, windows: TokenWindows) -> None:
+    """Refuse an empty target, and windows that leave no token to label."""
     if windows.positions == "all" and windows.min_context > windows.context_length:
         raise UsageError(
             f"--min_context {windows.min_context} leaves no token to label in windows of "
@@ -262,7 +270,7 @@ def check_token_task(target_token, windows):
         raise UsageError("--target_token is empty; give a token such as ' the'")
 
 
-def refuse(unread, reader, remedy):
+def refuse(unread: Iterable[str], reader: str, remedy: str) -> None:
     """Raise UsageError where there are flags that `reader` does not read."""
-    if unread:
+    if unread := list(unread):
         raise UsageError(f"{reader} does not read {', '.join(f'--{name}' for name in unread)}; {remedy}")
