@@ -197,6 +197,11 @@ def write_texts(folder, number=8, length=4000) -> Path:
     return folder
 
 
+def spans_of(document) -> set[tuple[str, str]]:
+    """(text, label) of each span of an annotated document."""
+    return {(document.text[start:end], label) for start, end, label in document.spans}
+
+
 def write_jsonl(path, rows) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from utils.base.errors import UserError
-from utils.data.sequences import Sequences, load_sequences, per_target, save_sequences
+from utils.data.sequences import Sequences, load_sequences, per_target, save_sequences, unlabelled_sequences
 
 
 def several_targets():
@@ -57,3 +57,18 @@ def test_texts_are_saved_and_must_fit_the_documents(tmp_path):
     assert load_sequences(tmp_path / "sound").texts == ["text a", "text b"] and load_sequences(tmp_path / "none").texts == []
     with pytest.raises(UserError, match="1 texts of 2 documents"):
         load_sequences(tmp_path / "torn")
+
+
+def test_unlabelled_sequences_stand_in_their_frame_and_are_padded():
+    made = unlabelled_sequences([[5, 6, 7], np.array([8])], ([1], [2, 3]), documents=[0, 4], starts=[0, 9])
+    assert made.input_ids.tolist() == [[1, 5, 6, 7, 2, 3], [1, 8, 2, 3, 0, 0]] and made.lengths.tolist() == [6, 4]
+    assert (made.labels == -1).all() and made.documents.tolist() == made.groups.tolist() == [0, 4]
+    assert made.starts.tolist() == [0, 9] and made.tasks.tolist() == [0, 0]
+    assert made.input_ids.dtype == made.documents.dtype == np.int32 and made.starts.dtype == np.int64
+
+
+def test_a_file_of_one_target_and_its_metadata_agree():
+    odd, seven = per_target(several_targets())
+    assert (odd.target_name, seven.target_name) == ("odd", "seven") and odd.several_targets
+    assert (odd.prevalence, seven.prevalence) == (0.25, 0.75) and odd.target_names == ["odd"]
+    assert (odd.task, odd.label_rule, odd.overlap, odd.document_hashes) == ("token", "target", None, None)

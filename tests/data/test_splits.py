@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from utils.base.errors import UserError
-from utils.data.splits import EvenCap, assign_splits, group_near_duplicates, sketch
+from utils.data.sequences import SPLITS
+from utils.data.splits import EvenCap, assign_splits, group_near_duplicates, sketch, stratified_splits
 from utils.data.tokenizer import load_tokenizer, special_frame, target_in_running_text
 from utils.data.windows import draw_apart, label_by_token, windows_side_by_side
 
@@ -106,3 +107,27 @@ def test_a_sentencepiece_target_is_the_one_token_that_it_is_in_running_text(stor
     assert special_frame(tokenizer) == ([1], [])
     with pytest.raises(UserError, match=r"not one token in running text but 6: \['▁e', 'le', 'p', 'h', 'an', 't'\]"):
         target_in_running_text(tokenizer, " elephant")
+
+
+def test_stratified_groups_stay_whole_and_every_column_gets_its_share():
+    draw = np.random.default_rng(0)
+    groups = draw.integers(0, 2000, 5000)
+    labels = draw.random((5000, 4)) < [0.5, 0.1, 0.02, 0.004]
+    amounts = np.concatenate([labels, ~labels], axis=1).astype(float)
+    found = stratified_splits(groups, amounts, 0.8, np.random.default_rng(0))
+    assert set(found) == set(groups.tolist())
+    splits = np.array([found[group] for group in groups.tolist()])
+    for column in amounts.T[[0, 1, 2, 4, 5, 6, 7]]:
+        for split, share in (("train", 0.8), ("val", 0.1), ("test", 0.1)):
+            assert column[splits == split].sum() / column.sum() == pytest.approx(share, abs=0.015)
+    assert all(amounts[splits == split, 3].any() for split in SPLITS)
+    order = draw.permutation(5000)
+    assert stratified_splits(groups[order], amounts[order], 0.8, np.random.default_rng(0)) == found
+
+
+def test_three_groups_with_a_rare_label_go_to_three_splits():
+    for seed in range(20):
+        amounts = np.ones((40, 3))
+        amounts[:, 0] = np.isin(np.arange(40), [3, 17, 31]) * 50.0
+        found = stratified_splits(np.arange(40), amounts, 0.8, np.random.default_rng(seed))
+        assert {found[group] for group in (3, 17, 31)} == set(SPLITS)

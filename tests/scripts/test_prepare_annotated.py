@@ -14,7 +14,6 @@ from utils.data.readers.annotated import normalised
 from utils.data.readers.chains import LABELS, read_chains
 from utils.data.readers.spans import read_spans
 from utils.data.sequences import SPLITS, load_sequences, per_target
-from utils.data.splits import stratified_splits
 
 SHORT = ("--context_length", 40)
 
@@ -431,30 +430,6 @@ def test_a_text_that_is_too_long_loses_the_side_that_was_asked_for(tmp_path, tin
 
 
 # Splits
-
-
-def test_stratified_groups_stay_whole_and_every_column_gets_its_share():
-    draw = np.random.default_rng(0)
-    groups = draw.integers(0, 2000, 5000)
-    labels = draw.random((5000, 4)) < [0.5, 0.1, 0.02, 0.004]
-    amounts = np.concatenate([labels, ~labels], axis=1).astype(float)
-    found = stratified_splits(groups, amounts, 0.8, np.random.default_rng(0))
-    assert set(found) == set(groups.tolist())
-    splits = np.array([found[group] for group in groups.tolist()])
-    for column in amounts.T[[0, 1, 2, 4, 5, 6, 7]]:
-        for split, share in (("train", 0.8), ("val", 0.1), ("test", 0.1)):
-            assert column[splits == split].sum() / column.sum() == pytest.approx(share, abs=0.015)
-    assert all(amounts[splits == split, 3].any() for split in SPLITS)
-    order = draw.permutation(5000)
-    assert stratified_splits(groups[order], amounts[order], 0.8, np.random.default_rng(0)) == found
-
-
-def test_three_groups_with_a_rare_label_go_to_three_splits():
-    for seed in range(20):
-        amounts = np.ones((40, 3))
-        amounts[:, 0] = np.isin(np.arange(40), [3, 17, 31]) * 50.0
-        found = stratified_splits(np.arange(40), amounts, 0.8, np.random.default_rng(seed))
-        assert {found[group] for group in (3, 17, 31)} == set(SPLITS)
 
 
 def test_the_same_command_gives_the_same_bytes_and_the_order_of_rows_no_other_split(tmp_path, tiny_model):

@@ -201,22 +201,6 @@ def test_the_same_book_twice_and_an_edition_of_it_stay_on_one_side(tmp_path, tex
     assert len(metadata["groups"]) == 8
 
 
-def test_project_gutenbergs_licence_is_cut():
-    from utils.data.readers.plain import without_licence
-
-    book = "Chapter 1\n\nIt was the best of times.\n"
-    for start, end in (
-        ("*** START OF THIS PROJECT GUTENBERG EBOOK A TALE ***", "*** END OF THIS PROJECT GUTENBERG EBOOK A TALE ***"),
-        (
-            "***START OF THE PROJECT GUTENBERG EBOOK THE LOG SCHOOL-HOUSE ON THE\nCOLUMBIA***",
-            "***END OF THE PROJECT GUTENBERG EBOOK THE LOG***",
-        ),
-        ("*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*Ver.04.29.93*END*", "End of the Project Gutenberg Etext of A Tale"),
-    ):
-        assert without_licence(f"Licence\n{start}\n{book}{end}\nmore licence") == f"\n{book}"
-    assert without_licence(book) == book
-
-
 # ---- broken on purpose: each fault must be caught by the check that is meant for it
 
 

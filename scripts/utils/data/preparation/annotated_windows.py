@@ -1,4 +1,4 @@
-"""LabelledDocument documents -> the rows of a dataset: a window once for each target that it has a label of."""
+"""Labelled documents -> the rows of a dataset: a window once for each target that it has a label of."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace

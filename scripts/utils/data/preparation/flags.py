@@ -1,11 +1,11 @@
-"""The flags of prepare_data.py: which task reads which, with what default, and what they ask for."""
+"""The flags of prepare_data.py: which task reads which, with what default, and the settings that they ask for."""
 
 import argparse
 from dataclasses import fields
 from os.path import expanduser
 from typing import Any
 
-from utils.base.cli.parser import number, whole_number
+from utils.base.cli.parser import Parser, number, whole_number
 from utils.base.errors import UsageError
 from utils.data.label_rule import LabelRule
 from utils.data.preparation.settings import (
@@ -266,5 +266,5 @@ def check_token_task(target_token: str, windows: Any):
 
 def refuse(unread: Any, reader: str, remedy: str):
     """Raise UsageError where there are flags that `reader` does not read."""
-    if unread:
+    if unread := list(unread):
         raise UsageError(f"{reader} does not read {', '.join(f'--{name}' for name in unread)}; {remedy}")
