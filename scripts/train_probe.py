@@ -171,8 +171,7 @@ def read(this_run, questions, random_weights, watch):
 def train(arguments, this_run, questions, sources, random_sources, tracking):
     """Answer each question: a sweep with its baselines."""
     from utils.base.progress import Progress
-    from utils.sweep.document_scores import score_sweep
-    from utils.sweep.judging import baseline_logits
+    from utils.sweep.judging import baseline_logits, score_sweep
     from utils.sweep.questions import texts_of
     from utils.sweep.sweep import answer
     from utils.sweep.tracked_runs import Runs

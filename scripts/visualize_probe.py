@@ -200,7 +200,7 @@ def apply(arguments, probes, language_model, texts, windows):
 
     from utils.saved.running_text import probe_logits
 
-    with Progress("read the text", "tok", sum(map(len, texts))) as progress:
+    with Progress("read the text", "token", sum(map(len, texts))) as progress:
         logits = probe_logits(language_model, texts, probes, windows, arguments.batch_size, progress.update)
     read = sum(max(0, len(text) - abs(probes.common["lag"])) for text in texts)
     lost = int(sum(np.isnan(part).sum() for part in logits)) - len(probes.layers) * (sum(map(len, texts)) - read)

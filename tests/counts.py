@@ -16,8 +16,6 @@ TYPED = ("base", "data", "states", "scores", "probes", "saved")  # rooms whose p
 REASONS = {
     "FORMAT": "each kind of file on disk has a format of its own, which its loader checks",
     "VERSION": "and a version of that format",
-    "FRAME": "pixels around the cells of a chart: two charts have different margins",
-    "ROW": "pixels of a row of cells: the rows of two charts hold different words",
 }
 
 

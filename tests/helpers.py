@@ -1,6 +1,7 @@
 """Running the scripts, as processes of their own or inside this one, and what every error of theirs must look like."""
 
 import contextlib
+import dataclasses
 import hashlib
 import importlib
 import io
@@ -215,3 +216,11 @@ def part_of(shared_data, name) -> Path:
     if not folder.is_dir():
         pytest.skip(f"the shared data have no {name}: {folder} is not there")
     return folder
+
+
+def flat(parsed) -> dict:
+    """{flag: value} of what a script's parse() returns, those in its dataclasses too."""
+    found = dict(vars(parsed))
+    for value in vars(parsed).values():
+        found |= vars(value) if dataclasses.is_dataclass(value) else {}
+    return found

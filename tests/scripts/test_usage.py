@@ -1,13 +1,12 @@
 """The documents say what the scripts do: every command of theirs parses, and the contract holds."""
 
-import dataclasses
 import importlib
 import re
 import shlex
 
 import pytest
 
-from helpers import ROOT
+from helpers import ROOT, flat
 from utils.sweep.flags import POS_WEIGHT_CAP
 
 PAGES = sorted(str(path.relative_to(ROOT)) for folder in (ROOT, ROOT / "docs") for path in folder.glob("*.md"))
@@ -48,20 +47,15 @@ CONTRACT = {
 }
 
 
-def flat(arguments) -> dict:
-    """{flag: value} of what a parse() returns, those in its dataclasses too."""
-    found = dict(vars(arguments))
-    for value in vars(arguments).values():
-        found |= vars(value) if dataclasses.is_dataclass(value) else {}
-    return found
-
-
 @pytest.mark.parametrize("name", CONTRACT)
 def test_the_contracts_flags_have_the_contracts_defaults(name):
     arguments = flat(importlib.import_module(name).parse([]))
     if "pos_weight_cap" in CONTRACT[name]:  # of next-token data; others have none
         assert arguments["pos_weight_cap"] is None
         arguments["pos_weight_cap"] = POS_WEIGHT_CAP
+    if "text_source" in CONTRACT[name]:  # the flag's default: a file if there is one, else this
+        assert arguments["text_source"] is None
+        arguments["text_source"] = "gutenberg"
     assert {flag: arguments[flag] for flag in CONTRACT[name]} == CONTRACT[name]
 
 

@@ -131,5 +131,5 @@ def check_dtype(language_model: "LanguageModel", asked: str) -> Check:
     return Check("dtype", True, detail)
 
 
-def short(dtype: torch.dtype) -> str:
+def short(dtype: "torch.dtype") -> str:
     return str(dtype).removeprefix("torch.")

@@ -7,10 +7,9 @@ Each file imports only from those above it:
     fits             every kind of probe fitted to one question
     flags            the flags of train_probe, and what they come to
     outcome          what a sweep found
-    judging          chosen on validation, scored beside what a probe must beat
+    judging          chosen on validation, scored beside what a probe must beat; whole documents
     tracked_runs     what Weights & Biases sees
     sweep            one question, from its states to its winner
-    document_scores  whole documents scored by the probes of a sweep
     saving           probe files, tables and the record of the run: all or none of them
     report           the tables printed at the end
     learning_curve   how many labels are enough

@@ -2,10 +2,11 @@
 
 import importlib
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from helpers import ROOT, assert_one_line_error, assert_success, call, parser_of
+from helpers import ROOT, assert_one_line_error, assert_success, call, flat, parser_of
 from utils.base.cli.config_file import GIVE_WAY
 from utils.base.cli.parser import Parser
 from utils.base.cli.span_probe_section import OF_TRAINING, RENAMED, SOLVED_KINDS
@@ -58,7 +59,9 @@ def parse(tmp_path, monkeypatch):
 
     def told(script, text, *words, place="config.yaml"):
         (tmp_path / "config.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
-        return importlib.import_module(script).parse(["--config", place, *words])
+        return SimpleNamespace(
+            **{"config": place, **flat(importlib.import_module(script).parse(["--config", place, *words]))}
+        )
 
     return told
 

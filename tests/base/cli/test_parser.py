@@ -5,7 +5,7 @@ import importlib
 
 import pytest
 
-from helpers import SCRIPTS, assert_one_line_error, call, parser_of
+from helpers import SCRIPTS, assert_one_line_error, call, flat, parser_of
 from utils.base.cli.parser import NamesAction, Parser, lag_list, normalise
 from utils.base.cli.words import items_of
 
@@ -37,7 +37,7 @@ BESIDE = {  # what else must be said
 
 
 def told(script, flag, *words):
-    return getattr(importlib.import_module(script).parse([*BESIDE.get(flag, ()), *words]), flag)
+    return flat(importlib.import_module(script).parse([*BESIDE.get(flag, ()), *words]))[flag]
 
 
 @pytest.mark.parametrize("script, flag, words, expected", LISTS)

@@ -5,7 +5,7 @@ from dataclasses import fields
 from os.path import expanduser
 from typing import Any
 
-from utils.base.cli.parser import Parser, number, whole_number
+from utils.base.cli.parser import number, whole_number
 from utils.base.errors import UsageError
 from utils.data.label_rule import LabelRule
 from utils.data.preparation.settings import (
