@@ -79,7 +79,8 @@ def refusal(parse):
 
 
 def same_but_config(one, other):
-    return {**vars(one), "config": None} == {**vars(other), "config": None}
+    first, second = ({name: value for name, value in flat(each).items() if name != "config"} for each in (one, other))
+    return first == second
 
 
 # What is taken, and from where
