@@ -4,11 +4,11 @@
 from os.path import expanduser
 from pathlib import Path
 
-from utils.base.cli.parser import Parser, lag_list, name_list, number, number_list, quiet_libraries, run
+from utils.base.cli.parser import Parser, lag_list, name_list, number_list, quiet_libraries, run
 from utils.base.errors import UserError
 from utils.base.files import require_writable_folder
 from utils.probes.kinds import KINDS
-from utils.states.flags import add_model_flags
+from utils.states.flags import add_cache_flags, add_model_flags
 from utils.states.sites import read_layers
 
 MOST_LINES = 40  # of the printed table; transfer.csv holds everything
@@ -84,16 +84,7 @@ def add_data_flags(parser):
         action="store_true",
         help="also score documents that a probe was trained on or chosen by; transfer.csv says how many",
     )
-    data.add_argument(
-        "--cache_dir",
-        help="folder where hidden states are kept, found again by the same model and data and "
-        "resumed after a crash (default: in memory, nothing kept)",
-    )
-    data.add_argument(
-        "--memory_gb",
-        type=number(0, exclusive=True),
-        help="hidden states beyond this go to disk, into --cache_dir or data/states (default: half of the free memory)",
-    )
+    add_cache_flags(data)
 
 
 def parse(argv):

@@ -4,7 +4,7 @@ import argparse
 from os.path import expanduser
 from typing import Any
 
-from utils.base.cli.parser import lag_list, whole_number
+from utils.base.cli.parser import lag_list, number, whole_number
 from utils.base.errors import UsageError
 
 SEGMENTS = 4  # of attention rows
@@ -34,6 +34,20 @@ def add_model_flags(
         type=whole_number(1),
         default=batch_size,
         help=f"{read} per forward pass; halved when memory runs out",
+    )
+
+
+def add_cache_flags(group: Any) -> None:
+    """Add to a group the flags that say where hidden states are kept."""
+    group.add_argument(
+        "--cache_dir",
+        help="folder where hidden states are kept, found again by the same model and data "
+        "and resumed after a crash (default: in memory, nothing kept)",
+    )
+    group.add_argument(
+        "--memory_gb",
+        type=number(0, exclusive=True),
+        help="hidden states beyond this go to disk, into --cache_dir or data/states (default: half of the free memory)",
     )
 
 

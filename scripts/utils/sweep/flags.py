@@ -6,7 +6,7 @@ check_setup.py shares them, to say beforehand whether a run will go well.
 from utils.base.cli.parser import name_list, number, number_list, whole_number
 from utils.base.errors import UsageError
 from utils.probes.kinds import KINDS, PENALISED
-from utils.states.flags import SEGMENTS, check_layers_and_lags, layer_text
+from utils.states.flags import SEGMENTS, add_cache_flags, check_layers_and_lags, layer_text
 
 POS_WEIGHT_CAP = 5.0  # of next-token data, unless another is given
 L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
@@ -23,16 +23,7 @@ def add_data_flags(parser, **train_data):
     data.add_argument(
         "--targets", action="names", help="of several targets in the data only these, a list of names (default: all)"
     )
-    data.add_argument(
-        "--cache_dir",
-        help="folder where hidden states are kept, found again by the same model and data "
-        "and resumed after a crash (default: in memory, nothing kept)",
-    )
-    data.add_argument(
-        "--memory_gb",
-        type=number(0, exclusive=True),
-        help="hidden states beyond this go to disk, into --cache_dir or data/states (default: half of the free memory)",
-    )
+    add_cache_flags(data)
 
 
 def add_training_flags(parser):
