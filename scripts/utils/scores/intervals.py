@@ -7,7 +7,7 @@ taken on the logit scale by the delta method: a score near 1 is skewed, and no e
 are one less than the number of groups, of those that hold the class which fewer groups hold. Below 3 such groups, none: NaN.
 
 Measured coverage of the population's value, groups of 20 to 60 examples with shifts, slopes and shares of positives of their
-own (tests/test_intervals.py measures it again; 4000 samples, standard error .003; of 200 groups 2000, .005):
+own (tests/scores/test_intervals.py measures it again; 4000 samples, standard error .003; of 200 groups 2000, .005):
 
     groups                            3     5    10    20    50   200
     balanced accuracy (.715)       .953  .948  .957  .947  .948  .942
