@@ -1,6 +1,11 @@
 #!/usr/bin/env python3
 """Saved probes on other data, without training: scores of each on every dataset and target, and the transfer matrix."""
 
+from utils.base.signals import listen
+
+if __name__ == "__main__":
+    listen()  # first, so that Ctrl-C during the imports shows no traceback
+
 from os.path import expanduser
 from pathlib import Path
 

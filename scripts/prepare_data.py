@@ -1,6 +1,11 @@
 #!/usr/bin/env python3
 """Texts -> labelled token sequences: data/train.pth, val.pth, test.pth and metadata.json."""
 
+from utils.base.signals import listen
+
+if __name__ == "__main__":
+    listen()  # first, so that Ctrl-C during the imports shows no traceback
+
 from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.files import require_writable_folder
 from utils.data.preparation.flags import add_flags, preparation_of

@@ -1,6 +1,11 @@
 #!/usr/bin/env python3
 """A YAML file, a section a script -> the steps, one after the other, each shown as the shell command it stands for."""
 
+from utils.base.signals import listen
+
+if __name__ == "__main__":
+    listen()  # first, so that Ctrl-C during the imports shows no traceback
+
 import contextlib
 import importlib
 import io
@@ -20,7 +25,9 @@ from utils.base.cli.parser import Parser, run
 from utils.base.cli.words import actions_of, as_words
 from utils.base.cli.yaml_file import fault, nearest, read_experiment
 from utils.base.errors import UsageError, UserError
+from utils.base.parent import LONGEST_FAREWELL, ending_with_us
 from utils.base.progress import readable_time
+from utils.base.signals import Stopped
 
 SCRIPTS = Path(__file__).resolve().parent
 GRACE = 3  # seconds: a step that was signalled together with this process ends by itself, and a second signal would hurt
@@ -154,15 +161,12 @@ def run_step(title, words, again):
     script that start here once more.
     """
     go_on = shlex.join(["python", *command(Path(__file__).stem, again)])
-    with subprocess.Popen([sys.executable, *words]) as process:
+    with ending_with_us() as options, subprocess.Popen([sys.executable, *words], **options) as process:
         try:
             status = process.wait()
-        except KeyboardInterrupt:
-            end(process, signal.SIGINT)
+        except Stopped as stop:
+            end(process, stop.number)
             print(f"{title}: interrupted; to go on: {go_on}", flush=True)
-            raise
-        except SystemExit:  # what `run` makes of SIGTERM
-            end(process, signal.SIGTERM)
             raise
     if status:
         how = f"exit status {status}" if status > 0 else f"signal {-status} ({signal.strsignal(-status)})"
@@ -170,12 +174,14 @@ def run_step(title, words, again):
 
 
 def end(process, number):
-    """Wait for the step to end by the signal that it got with us (Ctrl-C reaches both), else send it on."""
-    try:
-        process.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        process.send_signal(number)
-        process.wait()
+    """Wait for the step to end by the signal that it got with us (Ctrl-C reaches both), else send it on; kill it at last."""
+    for patience, next_signal in ((GRACE, number), (LONGEST_FAREWELL, signal.SIGKILL)):
+        try:
+            process.wait(patience)
+            return
+        except subprocess.TimeoutExpired:
+            process.send_signal(next_signal)
+    process.wait()
 
 
 if __name__ == "__main__":

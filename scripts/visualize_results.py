@@ -1,6 +1,11 @@
 #!/usr/bin/env python3
 """Draw the tables of a sweep as charts: HTML pages that any browser shows, without a network."""
 
+from utils.base.signals import listen
+
+if __name__ == "__main__":
+    listen()  # first, so that Ctrl-C during the imports shows no traceback
+
 from os.path import expanduser
 from pathlib import Path
 

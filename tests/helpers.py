@@ -58,10 +58,11 @@ def call(name, *args, cwd=None) -> subprocess.CompletedProcess:
     """
     from utils.base import hub
     from utils.base.cli.parser import run
+    from utils.base.signals import ENDING
 
     main = importlib.import_module(name).main
     output, errors = io.StringIO(), io.StringIO()
-    handler, before = signal.getsignal(signal.SIGTERM), Path.cwd()
+    handlers, before = {number: signal.getsignal(number) for number in ENDING}, Path.cwd()
     hub.hub_answers.cache_clear()
     with (
         mock.patch.dict(os.environ, QUIET),
@@ -78,7 +79,8 @@ def call(name, *args, cwd=None) -> subprocess.CompletedProcess:
             status = ending.code or 0
         finally:
             os.chdir(before)
-            signal.signal(signal.SIGTERM, handler)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
     return subprocess.CompletedProcess([name, *args], status, output.getvalue(), errors.getvalue())
 
 

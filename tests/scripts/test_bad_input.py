@@ -926,7 +926,11 @@ def test_a_training_that_is_cut_off_leaves_the_earlier_results_as_they_were(long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "sent, status, said",
-    [(signal.SIGINT, 130, "prepare_data.py: interrupted; nothing half written was left\n"), (signal.SIGTERM, 143, "")],
+    [
+        (signal.SIGINT, 130, "prepare_data.py: interrupted; nothing half written was left\n"),
+        (signal.SIGTERM, 143, "prepare_data.py: ended by SIGTERM; nothing half written was left\n"),
+        (signal.SIGHUP, 129, "prepare_data.py: ended by SIGHUP; nothing half written was left\n"),
+    ],
 )
 def test_a_preparation_that_is_cut_off_while_texts_are_read(tiny_model, texts, tmp_path, sent, status, said):
     """The last text is a pipe that nobody fills, so the run is in the middle of its texts for as long as it takes."""

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from utils.base.errors import UserError
+from utils.base.signals import held
+from utils.base.temporaries import remove_stale, temporary_prefix
 
 ROOT = Path(__file__).resolve().parents[3]  # of the checkout: requirements.txt and .env lie there
 
@@ -21,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[3]  # of the checkout: requirements.txt 
 class WriteTogether:
     """Write several files so that all of them appear, or none.
 
-    Each file grows under a temporary name in its own folder; leaving the block without an exception renames them all.
+    Each file grows under a temporary name in its own folder; leaving the block without an exception renames them all, and so
+    does `commit`. What killed runs left there is removed.
 
         with WriteTogether() as files:
             with files.open("data/train.pth") as file:
@@ -30,6 +33,7 @@ class WriteTogether:
 
     def __enter__(self):
         self._pending: list[tuple[str, Path]] = []
+        self._swept: set[Path] = set()
         return self
 
     @contextmanager
@@ -37,8 +41,12 @@ class WriteTogether:
         path = Path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-            self._pending.append((temporary, path))
+            if path.parent not in self._swept:
+                remove_stale(path.parent)
+                self._swept.add(path.parent)
+            with held():  # no signal between the file and its note
+                descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(path.name), suffix=".tmp")
+                self._pending.append((temporary, path))
             with os.fdopen(descriptor, "wb") as file:
                 yield file
                 file.flush()
@@ -55,8 +63,16 @@ class WriteTogether:
 
     def __exit__(self, kind, error, traceback):
         if kind is None:
-            umask = os.umask(0)
-            os.umask(umask)
+            self.commit()
+        else:
+            self._discard()
+        return False
+
+    def commit(self, gone: Iterable[Path] = ()) -> None:
+        """Give all files their names, and delete those that have `gone`, before a signal ends the run."""
+        umask = os.umask(0)
+        os.umask(umask)
+        with held():
             for temporary, path in self._pending:
                 try:
                     os.chmod(temporary, 0o666 & ~umask)
@@ -66,13 +82,14 @@ class WriteTogether:
                     raise UserError(
                         f"cannot write {path}: {failure.strerror or failure}; choose another output folder"
                     ) from failure
-        else:
-            self._discard()
-        return False
+            for path in set(gone) - {path for _, path in self._pending}:
+                path.unlink(missing_ok=True)
+            self._pending = []
 
     def _discard(self):
-        for temporary, _ in self._pending:
-            Path(temporary).unlink(missing_ok=True)
+        with held():
+            for temporary, _ in self._pending:
+                Path(temporary).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from utils.base.cli.config_file import ScriptParser, with_config
 from utils.base.cli.words import actions_of, items_of, settle_switches
 from utils.base.errors import UsageError, UserError
 from utils.base.files import ROOT
+from utils.base.parent import end_with_parent
+from utils.base.signals import Moment, Stopped, farewell, listen
 
 LARGEST_INTEGER = 2**63 - 1  # what islice, torch's generators and numpy's indices can hold
 MOST_LAG = 2**31 - 1  # tokens
@@ -226,8 +228,10 @@ def name_list(names: Sequence[str]) -> Callable[[str], list[str]]:
 def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> NoReturn:
     """Run a script's `main` and turn what a user can mend into one line on standard error and an exit status."""
     name = Path(sys.argv[0]).name
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` and `with` blocks clean up
+    listen()
+    end_with_parent()
     try:
+        Moment.idle = False
         from dotenv import load_dotenv
 
         load_dotenv(ROOT / ".env")
@@ -238,12 +242,15 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
     except UserError as error:
         print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
         status = error.exit_status
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted; nothing half written was left", file=sys.stderr)
-        status = 130
+    except KeyboardInterrupt as stop:
+        number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
+        print(farewell(number), file=sys.stderr)
+        status = 128 + number
     except BrokenPipeError:  # the reader of our output went away, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
+    finally:
+        Moment.idle = True
     sys.exit(status)
 
 
