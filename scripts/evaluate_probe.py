@@ -117,11 +117,11 @@ def main(argv=None):
         seed=arguments.seed,
     )
     require_one_model(probes)
-    drop = refuse_other_model(arguments.results_dir, probes[0], arguments.overwrite)
+    refuse_other_model(arguments.results_dir, probes[0], arguments.overwrite)
     datasets = load_datasets(paths(arguments.data, "data/test.pth"), arguments.targets)
     language_model = load_model(arguments, probes, datasets)
     rows = evaluate(arguments, language_model, probes, datasets)
-    write(arguments, rows, drop)
+    write(arguments, rows, probes[0])
     return 0
 
 
@@ -184,9 +184,11 @@ def evaluate(arguments, language_model, probes, datasets) -> list[dict]:
     return rows
 
 
-def write(arguments, rows, drop):
+def write(arguments, rows, probe):
+    """Merge the rows into transfer.csv, and write what follows from it. probe: any of them, by which the model is known."""
+    from utils.base.locks import locked
     from utils.pages.charts.transfer import transfer_pages
-    from utils.saved.transfer import lines_of, matrix_of, merge_transfer, write_transfer
+    from utils.saved.transfer import lines_of, matrix_of, merge_transfer, refuse_other_model, write_transfer
 
     shown = lines_of(matrix_of(rows))
     print(
@@ -195,9 +197,11 @@ def write(arguments, rows, drop):
     )
     if len(shown) > MOST_LINES + 1:
         print(f"... and {len(shown) - MOST_LINES - 1} more lines in transfer.csv")
-    table = merge_transfer(arguments.results_dir, rows, drop)
-    matrix = matrix_of(table)
-    paths = write_transfer(arguments.results_dir, table, matrix, transfer_pages(matrix))
+    with locked(arguments.results_dir):  # another run may have written there meanwhile
+        drop = refuse_other_model(arguments.results_dir, probe, arguments.overwrite)
+        table = merge_transfer(arguments.results_dir, rows, drop)
+        matrix = matrix_of(table)
+        paths = write_transfer(arguments.results_dir, table, matrix, transfer_pages(matrix))
     page = Path(arguments.results_dir) / "transfer.html"
     print(
         f"wrote {', '.join(map(str, paths[:3]))}: {len(rows)} rows of this run, {len(table)} in all\n"

@@ -108,7 +108,7 @@ def sweep(arguments, targets, language_model, watch):
     this_run = describe_run(arguments, targets, language_model)
     asking = asking_of(arguments, targets, language_model.anatomy.causal)
     owner, output = this_run.owner, this_run.output
-    replaced = refuse_to_mix(output.probes, output.results, owner, output.overwrite)
+    refuse_to_mix(output.probes, output.results, owner, output.overwrite)
     if output.export:
         refuse_other_export(output.export, owner, output.overwrite)
     tracking = tracker(not arguments.no_wandb, arguments.wandb_project)
@@ -122,7 +122,7 @@ def sweep(arguments, targets, language_model, watch):
         **vars(owner),
         "seconds": watch.seconds,
     }
-    written = save_sweeps(this_run, sweeps, record, replaced)
+    written = save_sweeps(this_run, sweeps, record)
     tell_what_was_written(arguments, written)
     for found in sweeps if len(sweeps) <= MOST_TABLES else ():
         show(found)
@@ -244,7 +244,7 @@ def say_more(arguments, this_run, sweeps, sources, paths):
     if arguments.learning_curve:
         print(write_learning_curve(this_run, sweeps, sources))
     if arguments.export:
-        print(write_export(this_run.output, paths))
+        print(write_export(this_run, paths))
 
 
 def show(sweep):

@@ -54,9 +54,11 @@ def parse(argv):
 def main(argv=None):
     arguments = parse(argv)
     quiet_libraries()
+    from utils.base.locks import locked
     from utils.pages.charts.results import read_results
 
-    results = read_results(arguments.results_dir, arguments.split, arguments.metric)
+    with locked(arguments.results_dir):  # tables of one run, while another writes
+        results = read_results(arguments.results_dir, arguments.split, arguments.metric)
     folder = arguments.output_dir or arguments.results_dir
     require_writable_folder(folder, "--output_dir")
     charts = draw(results)

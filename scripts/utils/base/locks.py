@@ -22,12 +22,12 @@ LOCK = ".being_written"
 PATIENCE = 5.0  # seconds, then it is said that another run is waited for
 LONGEST_WAIT = 600.0  # seconds: a million rows are merged in less
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
+NOTHING_TO_GUARD = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 
 
 @contextmanager
 def locked(*folders: str | Path, longest_wait: float = LONGEST_WAIT) -> Iterator[None]:
-    """Hold the folders, which exist, for the block. Raise UserError where another run keeps one for too long.
+    """Hold the folders for the block. Raise UserError where another run keeps one for too long.
 
     They are taken in one order by all runs, so that two runs never wait for each other. Who cannot write into a folder only
     reads it, and reads it without a lock.
@@ -60,7 +60,7 @@ def locked_folder(folder: Path, longest_wait: float) -> Iterator[None]:
 
 
 def acquire(lock: "FileLock", path: Path, longest_wait: float) -> None:
-    """Take the lock, or none where there can be none: the folder is not ours, or its file system has no locks."""
+    """Take the lock, or none where there can be none: we cannot write there, or the file system has no locks."""
     from filelock import Timeout
 
     try:
@@ -77,7 +77,7 @@ def acquire(lock: "FileLock", path: Path, longest_wait: float) -> None:
     except OSError as error:
         if error.errno in NO_LOCKS:
             print(f"note: the file system of {path.parent} has no locks; run one script at a time there", flush=True)
-        elif error.errno not in NOT_OURS:
+        elif error.errno not in NOTHING_TO_GUARD:
             reason = error.strerror or error
             raise UserError(f"cannot lock {path.parent}: {reason}; choose another output folder") from error
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from utils.base.errors import UserError
-from utils.saved.columns import COLUMNS
+from utils.base.files import read_csv
+from utils.saved.columns import COLUMNS, TRANSFER, TRANSFER_COLUMNS, TRANSFER_MATRIX
 from utils.saved.probe_files import probe_metadata
 from utils.saved.tables import table_rows
 
@@ -23,12 +25,16 @@ class Owner:
 def refuse_to_mix(output_dir: str, results_dir: str, owner: Owner, overwrite: bool) -> list[Path]:
     """Stop before probes and rows of another model or dataset would stand beside these.
 
-    Return their files, which `overwrite` allows to be deleted; what cannot be read counts as theirs.
+    Return their files, which `overwrite` allows to be deleted; what cannot be read counts as theirs. Another run may write
+    there meanwhile, so this is asked once more, inside the lock, before anything is written.
     """
     probes = sorted(Path(output_dir).glob("probe_*.pth"))
     found = [(path, why) for path in probes if (why := conflict(path, probe_metadata, owner))]
     tables = [Path(results_dir) / name for name in COLUMNS]
     found += [(path, why) for path in tables if (why := conflict(path, table_rows, owner))]
+    if why := model_conflict(Path(results_dir) / TRANSFER, owner.model, owner.model_fingerprint):
+        page = Path(TRANSFER).with_suffix(".html")
+        found += [(Path(results_dir) / name, why) for name in (TRANSFER, TRANSFER_MATRIX, page)]
     if found and not overwrite:
         path, why = found[0]
         raise UserError(
@@ -41,8 +47,18 @@ def refuse_to_mix(output_dir: str, results_dir: str, owner: Owner, overwrite: bo
 def conflict(path: Path, read: Callable[[Path], Iterable[Mapping]], owner: Owner) -> str | None:
     """Say why this run's results must not stand beside the file; None where they may.
 
-    read: gives the dicts in the file that name its owner.
+    read: gives the dicts in the file that name its owner. A file that has not changed is read once.
     """
+    try:
+        found = path.stat()
+    except OSError:
+        return conflict_of(path, None, read, owner)
+    return conflict_of(path, (found.st_ino, found.st_mtime_ns, found.st_size), read, owner)
+
+
+@cache
+def conflict_of(path: Path, state: tuple | None, read: Callable[[Path], Iterable[Mapping]], owner: Owner) -> str | None:
+    """Say what `conflict` says of a file in this state."""
     try:
         found = list(read(path))
     except UserError as error:
@@ -57,4 +73,22 @@ def conflict(path: Path, read: Callable[[Path], Iterable[Mapping]], owner: Owner
             )
         if other.get("settings") != owner.settings:
             return f"was read or sampled by other flags ({other.get('settings')}; this run: {owner.settings})"
+    return None
+
+
+def model_conflict(path: Path, model: str, model_fingerprint: str) -> str | None:
+    """Say what keeps a table from standing beside rows of this model; None where nothing does."""
+    try:
+        rows = read_csv(path)
+    except UserError as error:
+        return f"cannot be kept beside the new results ({error})"
+    if path.name == TRANSFER and rows and set(rows[0]) != set(TRANSFER_COLUMNS):
+        odd = sorted(map(str, set(rows[0]).symmetric_difference(TRANSFER_COLUMNS)))
+        return f"has other columns than this suite's: {', '.join(odd)}"
+    for row in rows:
+        if row.get("model_fingerprint") != model_fingerprint:
+            return (
+                f"is of model {row.get('model')!r} ({row.get('model_fingerprint')}), this run is of {model!r} "
+                f"({model_fingerprint})"
+            )
     return None

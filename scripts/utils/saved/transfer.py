@@ -25,6 +25,7 @@ from utils.saved.columns import (
     TRANSFER_MATRIX,
 )
 from utils.saved.evaluation import Dataset
+from utils.saved.owners import model_conflict
 from utils.saved.saved_probes import SavedProbe
 from utils.scores.intervals import FEWEST
 
@@ -201,30 +202,14 @@ def refuse_other_model(results_dir: Path | str, probe: SavedProbe, overwrite: bo
     """
     folder = Path(results_dir)
     problems = {
-        name: problem for name in (TRANSFER, METRICS, BASELINES) if (problem := model_conflict(folder / name, probe))
+        name: problem
+        for name in (TRANSFER, METRICS, BASELINES)
+        if (problem := model_conflict(folder / name, probe.model, probe.model_fingerprint))
     }
     if problems and not overwrite:
         name, problem = next(iter(problems.items()))
         raise UserError(f"{folder / name} {problem}: give another --results_dir, or replace {TRANSFER} with --overwrite")
     return TRANSFER in problems
-
-
-def model_conflict(path: Path, probe: SavedProbe) -> str | None:
-    """What keeps the table from standing beside rows of this probe's model, or None."""
-    try:
-        rows = read_csv(path)
-    except UserError as error:
-        return f"cannot be kept beside the new results ({error})"
-    if path.name == TRANSFER and rows and set(rows[0]) != set(TRANSFER_COLUMNS):
-        odd = sorted(map(str, set(rows[0]).symmetric_difference(TRANSFER_COLUMNS)))
-        return f"has other columns than this suite's: {', '.join(odd)}"
-    for row in rows:
-        if row.get("model_fingerprint") != probe.model_fingerprint:
-            return (
-                f"is of model {row.get('model')!r} ({row.get('model_fingerprint')}), these probes are of "
-                f"{probe.model!r} ({probe.model_fingerprint})"
-            )
-    return None
 
 
 def merge_transfer(results_dir: Path | str, rows: Sequence[dict], drop: bool) -> list[dict]:

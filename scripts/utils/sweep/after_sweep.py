@@ -1,6 +1,7 @@
 """What follows from finished sweeps: what the directions say, how many labels are enough, all probes in one file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,10 +9,12 @@ import numpy as np
 import torch
 
 from utils.base.files import WriteTogether, csv_text
+from utils.base.locks import locked
 from utils.probes.directions import cosines, direction_entries, pattern, read_entries, write_directions
 from utils.probes.logistic.solver import solve
 from utils.saved.columns import CURVE, CURVE_COLUMNS, DIRECTIONS
 from utils.saved.export import export
+from utils.saved.owners import refuse_to_mix
 from utils.saved.probe_files import load_probe
 from utils.states.matrices import Matrices
 from utils.states.sites import ATTENTION
@@ -20,7 +23,7 @@ from utils.sweep.learning_curve import curve_rows, learning_curve_weights
 from utils.sweep.outcome import Probe, Sweep, run_name
 from utils.sweep.report import direction_line
 from utils.sweep.sampling import class_weights
-from utils.sweep.saving import Output, Run, shared_metadata
+from utils.sweep.saving import Run, shared_metadata
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -57,14 +60,26 @@ def write_sweep_directions(
         return []
     path = Path(run.output.results) / DIRECTIONS
     new = {entry_key(entry) for entry in entries}
-    kept = [entry for entry in read_entries(path, owner) if entry_key(entry) not in new]
-    with WriteTogether() as files:
+    with still_ours(run) as files:
+        kept = [entry for entry in read_entries(path, owner) if entry_key(entry) not in new]
         write_directions(files, path, owner, kept + entries, cosines(names[:MOST_COSINES], weights[:MOST_COSINES]))
     return [
         *filter(None, lines),
         f"wrote {path}: the tokens that {len(kept + entries)} directions promote and suppress, "
         f"and the cosines of {min(len(names), MOST_COSINES)} of this run",
     ]
+
+
+@contextmanager
+def still_ours(run: Run, *more: str) -> Iterator[WriteTogether]:
+    """Write beside the results of this run. Raise UserError where another run has replaced them meanwhile.
+
+    more: folders that are written too.
+    """
+    output = run.output
+    with locked(output.probes, output.results, *more), WriteTogether() as files:
+        refuse_to_mix(output.probes, output.results, run.owner, overwrite=False)
+        yield files
 
 
 def entry_key(entry: dict) -> tuple:
@@ -112,7 +127,7 @@ def write_learning_curve(run: Run, sweeps: Sequence[Sweep], sources: Mapping[tup
         }
         rows += curve_rows(common, columns, solutions, states, examples)
     path = Path(run.output.results) / CURVE
-    with WriteTogether() as files, files.open(path) as file:
+    with still_ours(run) as files, files.open(path) as file:
         file.write(csv_text(CURVE_COLUMNS, rows).encode("utf-8"))
     return f"wrote {path}: {len(rows)} logistic probes on 1/16 to all of the training examples"
 
@@ -122,8 +137,9 @@ def all_rows(matrices: Matrices) -> torch.Tensor:
     return matrices.rows(np.arange(len(matrices)))[0]
 
 
-def write_export(output: Output, paths: Sequence[Path]) -> str:
+def write_export(run: Run, paths: Sequence[Path]) -> str:
     """Write the saved probes at these paths into one file."""
-    with WriteTogether() as files:
+    output = run.output
+    with still_ours(run, *filter(None, [output.export])) as files:
         path = export(files, output.export, [load_probe(path) for path in paths], output.overwrite)
     return f"wrote {path}: {len(paths)} probes in one file"

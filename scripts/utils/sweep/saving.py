@@ -1,15 +1,16 @@
 """What a sweep leaves behind: a file a chosen probe, the tables, the record of the run; all or none of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from utils.base.files import WriteTogether
+from utils.base.locks import locked
 from utils.data.sequences import Sequences
 from utils.model.language_model import LanguageModel
-from utils.saved.columns import COLUMNS, DOCUMENTS, SOLVED
-from utils.saved.owners import Owner
+from utils.saved.columns import SOLVED
+from utils.saved.owners import Owner, refuse_to_mix
 from utils.saved.probe_files import probe_path, save_probe
 from utils.saved.tables import write_tables
 from utils.states.extraction import Reading
@@ -43,10 +44,11 @@ class Run:
     output: Output
 
 
-def save_sweeps(run: Run, sweeps: Sequence[Sweep], record: dict, replaced: Iterable[Path] = ()) -> list[tuple[Path, dict]]:
+def save_sweeps(run: Run, sweeps: Sequence[Sweep], record: dict) -> list[tuple[Path, dict]]:
     """Write everything, and only then delete what it replaces. Return each saved probe's path and metadata.
 
-    record: what else the record of the run says; replaced: files of another run, whose rows are dropped.
+    record: what else the record of the run says. Raise UserError where another run has written there meanwhile, and the two
+    must not be mixed.
     """
     owner = vars(run.owner)
     probe_rows, baseline_rows, document_rows, written = [], [], [], []
@@ -64,10 +66,10 @@ def save_sweeps(run: Run, sweeps: Sequence[Sweep], record: dict, replaced: Itera
             document_rows += [row | owner for row in sweep.documents.rows] if sweep.documents else []
         versions = {name: version(name) for name in VERSIONS}
         record = {**record, "selected_on_validation": selected(sweeps), "versions": versions}
-        write_tables(files, results, probe_rows, baseline_rows, document_rows, record, replaced)
-    kept = [name for name in COLUMNS if name != DOCUMENTS or document_rows]
-    for path in set(replaced) - {*(path for path, _ in written), *(results / name for name in kept)}:
-        path.unlink(missing_ok=True)
+        with locked(run.output.probes, results):
+            replaced = refuse_to_mix(run.output.probes, run.output.results, run.owner, run.output.overwrite)
+            write_tables(files, results, probe_rows, baseline_rows, document_rows, record, replaced)
+            files.commit(gone=replaced)
     return written
 
 

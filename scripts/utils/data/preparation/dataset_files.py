@@ -8,6 +8,7 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.base.files import WriteTogether, fingerprint, json_text
+from utils.base.locks import locked
 from utils.data.sequences import Sequences, save_sequences, unlabelled_sequences
 from utils.data.tokenizer import Frame, Tokenizer, position_limit, tokenizer_fingerprint
 from utils.data.windows import Window
@@ -91,7 +92,7 @@ def write_dataset(
 ) -> None:
     """Write {split: Sequences} and metadata.json into `folder`, with `more` {path below it: text}: all of them or none."""
     folder = Path(folder)
-    with WriteTogether() as files:
+    with locked(folder), WriteTogether() as files:
         for name, sequences in splits.items():
             sequences.metadata = {**metadata, "split": name}
             with files.open(folder / f"{name}.pth") as file:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from utils.base.files import WriteTogether
+from utils.base.locks import locked
 from utils.pages.charts.cells import SCORE_LABELS, known, mean, order_of, values, widest_interval
 from utils.pages.charts.results import baseline_to_beat, baselines_at
 from utils.pages.charts.words import (
@@ -30,7 +31,7 @@ def write_pages(folder, results, charts):
     texts = {f"{chart.name}.html": render_chart(chart, links, run_line(results)) for chart in charts}
     texts["index.html"] = render("results", "charts", WITH_PLOTLY, plotly=PLOTLY, **index_values(results, charts))
     texts[PLOTLY] = get_plotlyjs()
-    with WriteTogether() as files:
+    with locked(folder), WriteTogether() as files:
         for name, text in texts.items():
             with files.open(Path(folder) / name) as file:
                 file.write(text.encode("utf-8", "replace"))
