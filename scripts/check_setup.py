@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prove that machine, model and tokenizer are fit, and say what a run will take, before hours are spent."""
 
-from utils.base.signals import listen
+from utils.base.processes.signals import listen
 
 if __name__ == "__main__":
     listen()  # first, so that Ctrl-C during the imports shows no traceback

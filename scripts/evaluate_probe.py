@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Saved probes on other data, without training: scores of each on every dataset and target, and the transfer matrix."""
 
-from utils.base.signals import listen
+from utils.base.processes.signals import listen
 
 if __name__ == "__main__":
     listen()  # first, so that Ctrl-C during the imports shows no traceback
@@ -186,7 +186,7 @@ def evaluate(arguments, language_model, probes, datasets) -> list[dict]:
 
 def write(arguments, rows, probe):
     """Merge the rows into transfer.csv, and write what follows from it. probe: any of them, by which the model is known."""
-    from utils.base.locks import locked
+    from utils.base.processes.locks import locked
     from utils.pages.charts.transfer import transfer_pages
     from utils.saved.transfer import lines_of, matrix_of, merge_transfer, refuse_other_model, write_transfer
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Look at a dataset, check it by itself and against its sibling files, and refuse a bad one."""
 
-from utils.base.signals import listen
+from utils.base.processes.signals import listen
 
 if __name__ == "__main__":
     listen()  # first, so that Ctrl-C during the imports shows no traceback

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Texts -> labelled token sequences: data/train.pth, val.pth, test.pth and metadata.json."""
 
-from utils.base.signals import listen
+from utils.base.processes.signals import listen
 
 if __name__ == "__main__":
     listen()  # first, so that Ctrl-C during the imports shows no traceback

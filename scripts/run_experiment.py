@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A YAML file, a section a script -> the steps, one after the other, each shown as the shell command it stands for."""
 
-from utils.base.signals import listen
+from utils.base.processes.signals import listen
 
 if __name__ == "__main__":
     listen()  # first, so that Ctrl-C during the imports shows no traceback
@@ -25,9 +25,9 @@ from utils.base.cli.parser import Parser, run
 from utils.base.cli.words import actions_of, as_words
 from utils.base.cli.yaml_file import fault, nearest, read_experiment
 from utils.base.errors import UsageError, UserError
-from utils.base.parent import LONGEST_FAREWELL, ending_with_us
+from utils.base.processes.parent import LONGEST_FAREWELL, ending_with_us
+from utils.base.processes.signals import Stopped
 from utils.base.progress import readable_time
-from utils.base.signals import Stopped
 
 SCRIPTS = Path(__file__).resolve().parent
 GRACE = 3  # seconds: a step that was signalled together with this process ends by itself, and a second signal would hurt

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Labelled sequences -> probes of every target, layer, lag, kind, seed and penalty, from one pass of the model."""
 
-from utils.base.signals import listen
+from utils.base.processes.signals import listen
 
 if __name__ == "__main__":
     listen()  # first, so that Ctrl-C during the imports shows no traceback

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Apply saved probes to a text and write one HTML page: every token is coloured by what each layer's probe says of it."""
 
-from utils.base.signals import listen
+from utils.base.processes.signals import listen
 
 if __name__ == "__main__":
     listen()  # first, so that Ctrl-C during the imports shows no traceback

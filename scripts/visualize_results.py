@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draw the tables of a sweep as charts: HTML pages that any browser shows, without a network."""
 
-from utils.base.signals import listen
+from utils.base.processes.signals import listen
 
 if __name__ == "__main__":
     listen()  # first, so that Ctrl-C during the imports shows no traceback
@@ -54,7 +54,7 @@ def parse(argv):
 def main(argv=None):
     arguments = parse(argv)
     quiet_libraries()
-    from utils.base.locks import locked
+    from utils.base.processes.locks import locked
     from utils.pages.charts.results import read_results
 
     with locked(arguments.results_dir):  # tables of one run, while another writes

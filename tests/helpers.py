@@ -58,7 +58,7 @@ def call(name, *args, cwd=None) -> subprocess.CompletedProcess:
     """
     from utils.base import hub
     from utils.base.cli.parser import run
-    from utils.base.signals import ENDING
+    from utils.base.processes.signals import ENDING
 
     main = importlib.import_module(name).main
     output, errors = io.StringIO(), io.StringIO()

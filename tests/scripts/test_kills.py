@@ -60,7 +60,7 @@ def files_of(folder):
 
 
 def kill_once(step, when, folder):
-    """Kill the step after a share `when` of its time; check what it leaves, and run it again. Return whether it was running."""
+    """Kill the step after a share `when` of its time; check what it leaves; run it again. Return whether it was running."""
     command, before, done, seconds = step
     shutil.copytree(before, folder)
     there = files_of(folder)

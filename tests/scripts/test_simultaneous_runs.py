@@ -1,4 +1,4 @@
-"""Two runs into one folder at the same time: no row is lost, nothing is mixed, and one says so where both cannot be right."""
+"""Two runs into one folder at a time: no row is lost, nothing is mixed, and one says so where both cannot be right."""
 
 import contextlib
 import csv
@@ -12,7 +12,7 @@ import pytest
 
 from forked import start
 from helpers import assert_one_line_error, assert_success, call, write_texts
-from utils.base.locks import LOCK, locked
+from utils.base.processes.locks import LOCK, locked
 from utils.saved.export import read_export
 from utils.saved.probe_files import load_probe
 

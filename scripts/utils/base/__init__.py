@@ -2,17 +2,15 @@
 
 Each file imports only from those above it:
 
-    errors       the errors that a user can mend, and their exit status
-    signals      signals that end a run: cleaned up, one line, the exit status
-    parent       a step ends with the experiment that started it
-    locks        one writer at a time in a folder
-    temporaries  temporary files, and which of them killed runs have left
-    files        files that are whole or absent: writing, checked reading, formats, hashes
-    hub          models, tokenizers and datasets by name or folder, and why one cannot be loaded
-    tracking     Weights & Biases, or an object that does nothing
-    progress     progress lines and bars in words, durations in words
-    stopwatch    the seconds of named laps
-    text_table   plain-text tables, and how scores are written in them
-    checks       one check: what was compared, the figure, the remedy
-    cli          the command line and flags from YAML files
+    errors      the errors that a user can mend, and their exit status
+    processes   a run among others: signals, kills, locks
+    formulas    cells of a table that a spreadsheet would run
+    files       files that are whole or absent: writing, checked reading, formats, hashes
+    hub         models, tokenizers and datasets by name or folder, and why one cannot be loaded
+    tracking    Weights & Biases, or an object that does nothing
+    progress    progress lines and bars in words, durations in words
+    stopwatch   the seconds of named laps
+    text_table  plain-text tables, and how scores are written in them
+    checks      one check: what was compared, the figure, the remedy
+    cli         the command line and flags from YAML files
 """

@@ -8,14 +8,15 @@ import json
 import os
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from utils.base.errors import UserError
-from utils.base.signals import held
-from utils.base.temporaries import remove_stale, temporary_prefix
+from utils.base.formulas import guarded, unguarded
+from utils.base.processes.signals import held
+from utils.base.processes.temporaries import remove_stale, temporary_prefix
 
 ROOT = Path(__file__).resolve().parents[3]  # of the checkout: requirements.txt and .env lie there
 
@@ -108,12 +109,21 @@ def write_json(path: str | Path, value: object) -> None:
         file.write(json_text(value).encode("utf-8"))
 
 
-def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """`rows` are dicts; a missing or NaN value becomes an empty cell."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="", extrasaction="raise")
-    writer.writeheader()
-    writer.writerows({key: "" if value is None or value != value else value for key, value in row.items()} for row in rows)
+class Lines(io.StringIO):
+    """Lines that end in \\n, of a writer that is told of \\r\\n, and so quotes cells that hold one of the two."""
+
+    def write(self, line: str) -> int:
+        return super().write(line.removesuffix("\r\n") + "\n")
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], guard: Callable[[Any], Any] = guarded) -> str:
+    """Write a table. `rows` are dicts; a missing or NaN value becomes an empty cell, a formula is written as text."""
+    text = Lines()
+    writer = csv.DictWriter(text, columns, lineterminator="\r\n", restval="", extrasaction="raise")
+    writer.writerow({name: guard(name) for name in columns})
+    writer.writerows(
+        {key: "" if value is None or value != value else guard(value) for key, value in row.items()} for row in rows
+    )
     return text.getvalue()
 
 
@@ -121,7 +131,9 @@ def read_csv(path: str | Path) -> list[dict[str, str]]:
     """The rows as dicts of strings; [] where there is no file."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            reader.fieldnames = [unguarded(name) for name in reader.fieldnames or ()]
+            return [{name: unguarded(cell) for name, cell in row.items()} for row in reader]
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError, csv.Error) as error:

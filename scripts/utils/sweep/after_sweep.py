@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from utils.base.files import WriteTogether, csv_text
-from utils.base.locks import locked
+from utils.base.processes.locks import locked
 from utils.probes.directions import cosines, direction_entries, pattern, read_entries, write_directions
 from utils.probes.logistic.solver import solve
 from utils.saved.columns import CURVE, CURVE_COLUMNS, DIRECTIONS

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from utils.base.files import WriteTogether
-from utils.base.locks import locked
+from utils.base.processes.locks import locked
 from utils.data.sequences import Sequences
 from utils.model.language_model import LanguageModel
 from utils.saved.columns import SOLVED

@@ -15,8 +15,8 @@ from utils.base.cli.config_file import ScriptParser, with_config
 from utils.base.cli.words import actions_of, items_of, settle_switches
 from utils.base.errors import UsageError, UserError
 from utils.base.files import ROOT
-from utils.base.parent import end_with_parent
-from utils.base.signals import Moment, Stopped, farewell, listen
+from utils.base.processes.parent import end_with_parent
+from utils.base.processes.signals import Moment, Stopped, farewell, listen
 
 LARGEST_INTEGER = 2**63 - 1  # what islice, torch's generators and numpy's indices can hold
 MOST_LAG = 2**31 - 1  # tokens

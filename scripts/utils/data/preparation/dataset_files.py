@@ -8,7 +8,7 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.base.files import WriteTogether, fingerprint, json_text
-from utils.base.locks import locked
+from utils.base.processes.locks import locked
 from utils.data.sequences import Sequences, save_sequences, unlabelled_sequences
 from utils.data.tokenizer import Frame, Tokenizer, position_limit, tokenizer_fingerprint
 from utils.data.windows import Window

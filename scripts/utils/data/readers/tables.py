@@ -228,10 +228,13 @@ def table_counts(documents: list[Annotated], found: list[UsableRows]) -> dict:
 
 
 def cleaned_csv(collection: Collection, target: str, lengths: list[int]) -> str:
-    """Write the documents of one target as `prompt,prompt_len,target`; lengths: tokens of each document."""
+    """Write the documents of one target as `prompt,prompt_len,target`; lengths: tokens of each document.
+
+    Texts are written as they are, for whoever reads them again.
+    """
     rows = [
         {"prompt": document.text, "prompt_len": int(length), "target": document.labels[target]}
         for document, length in zip(collection.documents, lengths, strict=True)
         if target in document.labels
     ]
-    return csv_text(("prompt", "prompt_len", "target"), rows)
+    return csv_text(("prompt", "prompt_len", "target"), rows, guard=lambda cell: cell)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from utils.base.files import WriteTogether
-from utils.base.locks import locked
+from utils.base.processes.locks import locked
 from utils.pages.charts.cells import SCORE_LABELS, known, mean, order_of, values, widest_interval
 from utils.pages.charts.results import baseline_to_beat, baselines_at
 from utils.pages.charts.words import (
