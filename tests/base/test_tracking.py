@@ -1,12 +1,15 @@
 """Weights & Biases: one run a layer, offline without a login, and no prompt."""
 
+import json
 import subprocess
+import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
 
-from helpers import assert_one_line_error, assert_success, run_script
+from helpers import SCRIPTS, assert_one_line_error, assert_success, environment, run_script
 
 pytestmark = pytest.mark.slow  # each trains in a process of its own
 
@@ -76,6 +79,67 @@ def test_a_server_that_refuses_the_key_costs_no_result(prepared, tmp_path):
         server.shutdown()
     assert_success(result)
     assert "going on offline" in result.stdout and (tmp_path / "models" / "probe_layer0_next.pth").exists()
+
+
+class Failing(BaseHTTPRequestHandler):
+    """Answers 500, or never; with `begins`, runs begin as they should, and nothing of them is taken."""
+
+    hangs, begins = False, False
+
+    def do_POST(self):
+        asked = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        answer = b""
+        if self.begins and b"UpsertBucket" in asked:
+            bucket = {"id": "1", "name": json.loads(asked)["variables"]["name"], "project": PROJECT}
+            answer = json.dumps({"data": {"upsertBucket": {"bucket": bucket, "inserted": True}}}).encode()
+        elif self.hangs:
+            time.sleep(60)
+        self.send_response(200 if answer else 500)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_GET = do_POST
+
+    def log_message(self, *_):
+        pass
+
+
+PROJECT = {"name": "p", "entity": {"name": "e"}}
+TRACKED = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from utils.base.tracking import tracker
+tracking = tracker(True, "p", "logs")
+started = time.monotonic()
+runs = [tracking.start(name, "group", {}) for name in ("one", "two", "three")]
+for run in runs:
+    run.log({"score": 1.0})
+    run.finish({"last": 2.0})
+print(time.monotonic() - started)
+"""
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["answers 500", "hangs"])
+@pytest.mark.parametrize("begins, said", [(False, "going on offline in logs"), (True, "upload it later with: wandb sync")])
+def test_a_server_that_fails_is_given_up_after_10_seconds_in_one_line(tmp_path, hangs, begins, said):
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Server", (Failing,), {"hangs": hangs, "begins": begins})) as server:
+        server.daemon_threads, server.block_on_close, server.handle_error = True, False, lambda *_: None
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = {"WANDB_BASE_URL": f"http://127.0.0.1:{server.server_port}", "WANDB_API_KEY": "0" * 40}
+        ended = subprocess.run(
+            [sys.executable, "-c", TRACKED, str(SCRIPTS)],
+            env=environment({"WANDB_MODE": None, "HOME": str(tmp_path), **address}),
+            cwd=tmp_path,
+            text=True,
+            capture_output=True,
+            timeout=120,
+        )
+        server.shutdown()
+    online, *lines, seconds = ended.stdout.splitlines()
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "online" in online and len(lines) == 1 and said in lines[0]
+    assert 8 < float(seconds) < 40, "one wait of 10 s, beside starting wandb"
 
 
 def test_a_login_is_found_where_wandb_login_leaves_it(tmp_path, monkeypatch):

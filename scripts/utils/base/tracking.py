@@ -10,6 +10,7 @@ from utils.base.files import require_writable_folder
 from utils.base.hub import reachable
 
 Mode = Literal["online", "offline"]
+LONGEST_WAIT = 10.0  # seconds for a server to answer: it may hang, or fail and be asked again and again
 
 
 class NoTracking:
@@ -26,24 +27,27 @@ class NoTracking:
 
 
 class Wandb:
-    """Starts runs, several at once. What goes wrong over there is said once and costs no result."""
+    """Starts runs, several at once. What goes wrong over there is said once and costs no result, and 10 seconds at most."""
 
     def __init__(self, project: str, mode: Mode, folder: str) -> None:
-        self._project, self._folder = project, folder
+        self._project, self.folder = project, folder
         self._mode: Mode = mode
+        self.gave_up = False  # on a server that does not take what was logged
 
     def start(self, name: str, group: str, config: Mapping[str, Any]) -> "WandbRun | NoTracking":
         try:
-            return WandbRun(self._init(name, group, config))
+            return WandbRun(self, self._init(name, group, config))
         except Exception as error:  # a revoked key, a server that answers nonsense: whatever it is, probes come first
             if self._mode == "offline":
                 print(f"Weights & Biases: {first_line(error)}; nothing is logged", flush=True)
                 return NoTracking()
-            print(f"Weights & Biases: {first_line(error)}; going on offline in {self._folder}", flush=True)
+            print(f"Weights & Biases: {first_line(error)}; going on offline in {self.folder}", flush=True)
             self._mode = "offline"
             return self.start(name, group, config)
 
     def _init(self, name, group, config):
+        os.environ.setdefault("WANDB_SILENT", "true")  # what goes wrong is said here, in one line
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # wandb's reports of itself delay the end of a run
         import wandb
 
         return wandb.init(
@@ -52,17 +56,22 @@ class Wandb:
             name=name,
             config=config,
             mode=self._mode,
-            dir=self._folder,
+            dir=self.folder,
             reinit="create_new",
-            settings=wandb.Settings(silent=True, console="off"),
+            settings=wandb.Settings(silent=True, console="off", finish_timeout_raises=True, **self._patience()),
         )
+
+    def _patience(self) -> dict[str, float]:
+        """Give the settings of how long a server is waited for; what the environment says wins."""
+        names = ("init_timeout", "finish_timeout")
+        return {name: LONGEST_WAIT for name in names if f"WANDB_{name.upper()}" not in os.environ}
 
 
 class WandbRun:
     """One run of a group."""
 
-    def __init__(self, run: Any) -> None:
-        self._run = run
+    def __init__(self, server: Wandb, run: Any) -> None:
+        self._server, self._run = server, run
 
     def log(self, values: Mapping[str, Any]) -> None:
         self._run.log(values)
@@ -70,7 +79,15 @@ class WandbRun:
     def finish(self, summary: Mapping[str, Any]) -> None:
         try:
             self._run.summary.update(summary)
-            self._run.finish()
+            if not self._server.gave_up:  # else wandb tries once more for all of them, when the script ends
+                self._run.finish()
+        except TimeoutError:
+            self._server.gave_up = True
+            print(
+                f"Weights & Biases: the server took too long; what it lacks is on disk, upload it later with: wandb sync "
+                f"{self._server.folder}/wandb/run-*",
+                flush=True,
+            )
         except Exception as error:
             print(f"Weights & Biases: {first_line(error)}; this run may be incomplete", flush=True)
 
