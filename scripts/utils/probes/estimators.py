@@ -17,13 +17,13 @@ from scipy.special import expit
 
 from utils.base.errors import UserError
 from utils.probes.affine import exact_logits
+from utils.probes.descent.linear import LinearProbes
+from utils.probes.descent.linear import train as train_linear
+from utils.probes.descent.mlp import WIDTH, MLPProbes, train_mlp
+from utils.probes.descent.training import SMALLEST_BATCH, STEPS, Settings, Training
 from utils.probes.labels import LabelledStates, held_out
-from utils.probes.linear import LinearProbes
-from utils.probes.linear import train as train_linear
 from utils.probes.logistic.solver import GRADIENT_TOLERANCE, solve
 from utils.probes.mass_mean import mass_mean
-from utils.probes.mlp import WIDTH, MLPProbes, train_mlp
-from utils.probes.training import SMALLEST_BATCH, STEPS, Settings, Training
 from utils.states.matrices import Matrices
 
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200

@@ -1,6 +1,7 @@
 """The registry of probe kinds: one row a kind, with what the rest of the suite must know of it. Imports nothing heavy.
 
-A new kind needs a file of its own, a row here, and the call that fits it in sweep/fits.py.
+A new kind needs a file of its own, a row here, and a line in TRAINERS or SOLVERS of sweep/fits.py. If its tensors are not
+one weight and one bias, it also has a `format` of its own, and a line in LOGITS of saved/saved_probes.py.
 """
 
 from collections.abc import Iterable

@@ -9,6 +9,7 @@ import numpy as np
 from utils.base.errors import UserError
 from utils.data.sequences import Sequences, load_sequences, per_target
 from utils.model.language_model import LanguageModel
+from utils.probes.kinds import any_reads
 from utils.saved.saved_probes import SavedProbe, logits_of
 from utils.scores.average_precision import average_precisions
 from utils.scores.calibration import checked_prevalence
@@ -170,7 +171,7 @@ def answers(
             reading,
             layers=tuple(sort_layers(layers or {0}, language_model.anatomy)),
             pool=pool,
-            whole=any(probe.kind == "attention" for probe in group),
+            whole=any_reads({probe.kind for probe in group}, "sequences"),
             segments=segments,
             attention=segments > 0,
         )

@@ -114,20 +114,3 @@ def layer_text(arguments: argparse.Namespace) -> str:
     """Give the words that name the layers."""
     given = arguments.layer_sweep if arguments.layer is None else arguments.layer
     return "auto" if given is None else given
-
-
-def reading_of(arguments: argparse.Namespace, anatomy: Any):
-    """Say how states are read of a model with this anatomy, and where they are kept: a Reading."""
-    from utils.states.extraction import Reading
-    from utils.states.sites import parse_layers
-
-    return Reading(
-        layers=tuple(parse_layers(layer_text(arguments), anatomy)),
-        pool=arguments.pool,
-        whole="attention" in arguments.probe,
-        segments=arguments.attention_segments,
-        attention="attention_features" in arguments.probe,
-        batch_size=arguments.batch_size,
-        cache_dir=arguments.cache_dir,
-        memory_gb=arguments.memory_gb,
-    )

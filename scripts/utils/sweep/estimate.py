@@ -14,10 +14,10 @@ from scipy.stats import trim_mean
 from utils.base.stopwatch import Stopwatch
 from utils.data.sequences import Sequences, unlabelled_sequences
 from utils.model.language_model import LanguageModel, is_out_of_memory
+from utils.probes.descent.linear import LinearProbes, train
+from utils.probes.descent.training import Settings, validation_scores
 from utils.probes.labels import LabelledStates
-from utils.probes.linear import LinearProbes, train
 from utils.probes.standardised import standardisation
-from utils.probes.training import Settings, validation_scores
 from utils.scores.metrics import scores
 from utils.states.extraction import LONG_RUN, Reading, plans_of
 from utils.states.forward_pass import Pass, read_batch

@@ -5,7 +5,7 @@ check_setup.py shares them, to say beforehand whether a run will go well.
 
 from utils.base.cli.parser import name_list, number, number_list, whole_number
 from utils.base.errors import UsageError
-from utils.probes.kinds import KINDS, PENALISED
+from utils.probes.kinds import KINDS, PENALISED, any_reads
 from utils.states.flags import SEGMENTS, add_cache_flags, check_layers_and_lags, layer_text
 
 POS_WEIGHT_CAP = 5.0  # of next-token data, unless another is given
@@ -123,7 +123,7 @@ def check_training_flags(arguments):
             f"--l2_grid is for {' and '.join(sorted(PENALISED))}; add one of them to --probe "
             f"{','.join(arguments.probe)}, or leave it out"
         )
-    if arguments.pool != "last" and "attention" in arguments.probe:
+    if arguments.pool != "last" and any_reads(arguments.probe, "sequences"):
         raise UsageError(
             f"--pool {arguments.pool} and --probe attention contradict each other: the probe pools by itself; "
             "train it in a run of its own"
@@ -132,6 +132,23 @@ def check_training_flags(arguments):
 
 
 # From flags to what the run is made of
+
+
+def reading_of(arguments, anatomy):
+    """Say how states are read of a model with this anatomy, and where they are kept: a Reading."""
+    from utils.states.extraction import Reading
+    from utils.states.sites import parse_layers
+
+    return Reading(
+        layers=tuple(parse_layers(layer_text(arguments), anatomy)),
+        pool=arguments.pool,
+        whole=any_reads(arguments.probe, "sequences"),
+        segments=arguments.attention_segments,
+        attention=any_reads(arguments.probe, "attention rows"),
+        batch_size=arguments.batch_size,
+        cache_dir=arguments.cache_dir,
+        memory_gb=arguments.memory_gb,
+    )
 
 
 def files_of(arguments):

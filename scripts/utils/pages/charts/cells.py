@@ -6,6 +6,7 @@ A cell is one layer of one kind of probe, for one target, at one lag. It has a r
 import math
 
 from utils.probes.kinds import KINDS
+from utils.states.sites import ATTENTION, FINAL_NORM, layer_depth, layer_of
 
 SCORE_LABELS = {"balanced_accuracy": "balanced accuracy", "acc": "accuracy", "f1": "F1", "auc": "AUROC", "auprc": "AUPRC"}
 
@@ -42,10 +43,8 @@ def layer_in_words(layer) -> str:
 
 
 def layer_order(layer):
-    """Order layers: embed, 0, 1, ..., then others by name, final_norm, attention."""
-    number = layer.isascii() and layer.isdigit()
-    place = {"embed": 0, "final_norm": 3, "attention": 4}.get(layer, 1 if number else 2)
-    return place, int(layer) if number else 0, layer
+    """Order layers by their depth, and those that no block follows: unknown ones by name, final_norm, attention."""
+    return layer_depth(layer_of(layer)), {FINAL_NORM: 1, ATTENTION: 2}.get(layer, 0), layer
 
 
 def kind_order(kind):

@@ -23,9 +23,9 @@ from scipy.special import expit
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from utils.base.errors import UserError
+from utils.probes.descent.ranges import Backward, Part, Ranges, Scales, concatenated
+from utils.probes.descent.training import FIRST_WEIGHTS, OnEpoch, Settings, Training, threads_for, train_probes
 from utils.probes.labels import LabelledStates, held_out
-from utils.probes.ranges import Backward, Part, Ranges, Scales, concatenated
-from utils.probes.training import FIRST_WEIGHTS, OnEpoch, Settings, Training, threads_for, train_probes
 
 FIRST_QUERIES = 1.0  # of several, so that their first scores have a deviation of 1: queries that start alike stay alike
 NEIGHBOURS = 4  # sequences that are drawn together, for their rows lie together on the disk

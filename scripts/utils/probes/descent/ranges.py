@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from utils.base.errors import UserError
 from utils.probes.standardised import FLAT
 from utils.states.matrices import Matrices, Table
+from utils.states.source import Source
 
 PART_NUMBERS = {"cpu": 2**19, "cuda": 2**26}  # of states, or padded scalars, handled at a time: about what a cache holds
 Backward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -281,3 +282,10 @@ class Scales:
         common = self.common_inverse[:, None]
         ratio = torch.where(common > 0, self.inverse / common.clamp(min=1e-300), 0.0)
         return ratio[:, :, None], (self.mean - self.common_mean[:, None]) * common
+
+
+def whole_texts(source: Source, split: str, table: Table) -> Ranges:
+    """Take the rows of a table that each example attends over. Raise ValueError where no whole texts were read."""
+    if source.attended is None:
+        raise ValueError("whole sequences are asked for, and none were read")
+    return Ranges(table, *source.attended[split])

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from utils.probes.descent.training import FIRST_WEIGHTS, OnEpoch, Settings, Training, train_probes
 from utils.probes.labels import LabelledStates
 from utils.probes.standardised import fold, standardisation
-from utils.probes.training import FIRST_WEIGHTS, OnEpoch, Settings, Training, train_probes
 from utils.states.matrices import Matrices, chunks
 
 

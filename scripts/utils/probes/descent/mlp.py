@@ -17,10 +17,10 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from utils.base.errors import UserError
+from utils.probes.descent.linear import RowsInTraining
+from utils.probes.descent.training import OnEpoch, Settings, Training, train_probes
 from utils.probes.labels import LabelledStates
-from utils.probes.linear import RowsInTraining
 from utils.probes.standardised import fold
-from utils.probes.training import OnEpoch, Settings, Training, train_probes
 from utils.states.matrices import Matrices, chunks
 
 WIDTH = 64
