@@ -1,4 +1,4 @@
-"""The flags of everything that reads hidden states: the model, which layers, at which lags; and what they come to."""
+"""Define the flags of everything that reads hidden states: the model, which layers, at which lags."""
 
 import argparse
 from os.path import expanduser
@@ -17,7 +17,10 @@ def add_model_flags(
     read: str = "sequences",
     batch_size: int = 48,
 ):
-    """The model and how it is run. what, default: of --model_name; read: what a batch is made of."""
+    """Add the flags of the model and of how it is run.
+
+    what, default: of the help of --model_name; read: what a batch is made of.
+    """
     model = parser.add_argument_group("model")
     model.add_argument(
         "--model_name", type=expanduser, help=f"the model {what}: a Hub name or a folder (default: {default})"
@@ -52,7 +55,7 @@ def add_cache_flags(group: Any) -> None:
 
 
 def add_reading_flags(parser: argparse.ArgumentParser):
-    """Which layers are read, and where; `check_reading` refuses what contradicts itself."""
+    """Add the flags that say which layers are read, and where; `check_layers_and_lags` refuses contradictions."""
     what = parser.add_argument_group("what is read")
     what.add_argument("--layer", help="one layer: a number, embed or final_norm")
     what.add_argument(

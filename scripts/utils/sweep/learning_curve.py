@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from utils.base.errors import UserError
+from utils.probes.affine import exact_logits
 from utils.saved.columns import CURVE_SCORES
 from utils.scores.metrics import scores
 from utils.scores.ranking import auroc
@@ -26,7 +27,6 @@ from utils.scores.thresholds import choose_threshold
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 FEWEST_GROUPS = 2  # in the smallest share, on average: with fewer a curve of groups says which group was drawn
-CHUNK = 2**22  # numbers of the states that are turned into float64 at a time
 
 
 def learning_curve_weights(groups, labels, row_weights=None, shares=SHARES, draws=3, seed=0):
@@ -81,7 +81,7 @@ def curve_rows(common, columns, solutions, states, examples) -> list[dict]:
     them; solutions: what `solve` gives for these columns; states: {"val", "test" if there: [n, hidden_size]}; examples:
     {split: anything with labels and groups [n]}. Of penalties, the best AUROC on validation, of equals the largest penalty.
     """
-    logits = {split: all_logits(solutions, rows) for split, rows in states.items()}
+    logits = {split: exact_logits(torch.as_tensor(rows), solutions.weight, solutions.bias) for split, rows in states.items()}
     truth = examples["val"].labels
     result = []
     for index, column in enumerate(columns):
@@ -93,12 +93,3 @@ def curve_rows(common, columns, solutions, states, examples) -> list[dict]:
             row.update({f"{split}_{name}": found[name] for name in CURVE_SCORES})
         result.append(row)
     return result
-
-
-def all_logits(solutions, states) -> np.ndarray:
-    """float64 [columns, penalties, n]"""
-    columns, penalties, hidden_size = solutions.weight.shape
-    weight = torch.as_tensor(solutions.weight).reshape(-1, hidden_size)
-    parts = torch.as_tensor(states).split(max(1, CHUNK // hidden_size))
-    found = torch.cat([part.double() @ weight.mT for part in parts])
-    return found.mT.reshape(columns, penalties, -1).numpy() + solutions.bias[:, :, None]
