@@ -1,4 +1,4 @@
-"""Tabulate what saved probes score on other data: results/transfer.csv, a row a probe, dataset and target, and the
+"""Tabulate what saved probes score on other data: results/transfer.csv, a row per probe, dataset and target, and the
 matrix of the best layers' AUROC that follows from it.
 """
 
