@@ -1,8 +1,8 @@
-"""The kinds of probe, on matrices of hidden states: what is true of each kind, and how it is trained or solved.
+"""Train or solve each kind of probe on matrices of hidden states, without knowing models or texts.
 
 Each file imports only from those above it:
 
-    kinds         the registry: one row a kind
+    kinds         the registry: one row per kind
     labels        examples with label columns and row weights, checked; the weight of each row in the loss
     affine        logits of probes that are a weight and a bias
     standardised  the mean and scale of each feature, and folding them into a probe's weights
@@ -10,5 +10,5 @@ Each file imports only from those above it:
     mass_mean     the difference of the classes' means, as it is or tilted by the covariance
     logistic      logistic regression, solved exactly for many labels and penalties at once
     estimators    one probe on one matrix, with scikit-learn's method names
-    directions    what a linear probe's direction says: promoted tokens, patterns, cosines
+    directions    interpret a linear probe's direction: promoted tokens, patterns, cosines
 """

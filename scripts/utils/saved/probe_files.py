@@ -1,4 +1,4 @@
-"""Probe files: what they are called, what they hold, and how they are written and read."""
+"""Name, write and read probe files."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""Where a state is read: the layers of a model by name, their order, and attention rows, which belong to no layer.
+"""Name and order the layers of a model, where states are read; attention rows belong to no layer.
 
 A name stands for one place of the model. A place in every block, such as the output of its MLP, is not read yet.
 """

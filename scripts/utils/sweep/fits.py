@@ -29,12 +29,12 @@ OnSeedsEpoch = Callable[[int, int, Scores], Any]
 
 @dataclass(frozen=True)
 class Fitting:
-    """How probes are fitted; the fields are flags of train_probe.
+    """The settings by which probes are fitted; the fields are flags of train_probe.
 
     kinds: of probe, by name.
     epochs, learning_rate, weight_decay, probe_batch_size: of the kinds that descend, see `training.Settings`.
     l2_grid: penalties of the kinds that have one.
-    class_balance, pos_weight_cap: "weighted" where a positive counts more, and at most how much more (None: no cap).
+    class_balance, pos_weight_cap: "weighted" where a positive weighs more, and at most how much more (None: no cap).
     seeds: of samples and first weights.
     control: draws of control labels.
     """
@@ -53,7 +53,7 @@ class Fitting:
 
 @dataclass(frozen=True)
 class Task:
-    """What the probes of one question learn.
+    """The labels and samples that the probes of one question learn from.
 
     labels: {split: int8 [1 + draws, n]}, the truth and then control labels.
     in_sample: bool [n_train, seeds], which examples a seed trains on.
@@ -202,7 +202,10 @@ def fit_exactly(kind: str, fitting: Fitting, task: Task, by_layer: Mapping[Layer
 
 @dataclass(frozen=True)
 class SolvedLayer:
-    """weight [columns, penalties, hidden_size], bias [columns, penalties]; solutions: None where it is in closed form."""
+    """The probes of one layer that are solved, not trained.
+
+    weight: [columns, penalties, hidden_size]; bias: [columns, penalties]; solutions: None where it is in closed form.
+    """
 
     weight: np.ndarray
     bias: np.ndarray
