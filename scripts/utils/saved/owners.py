@@ -1,4 +1,4 @@
-"""Whose results are these? Probes and rows of different models, datasets or settings are never mixed."""
+"""Keep apart the probes and rows of different models, datasets or settings."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Owner:
 
 
 def refuse_to_mix(output_dir: str, results_dir: str, owner: Owner, overwrite: bool) -> list[Path]:
-    """Stop before probes and rows of another model or dataset would stand beside these.
+    """Stop before probes and rows of two models or datasets would be mixed.
 
     Return their files, which `overwrite` allows to be deleted; what cannot be read counts as theirs. Another run may write
     there meanwhile, so this is asked once more, inside the lock, before anything is written.
@@ -45,7 +45,7 @@ def refuse_to_mix(output_dir: str, results_dir: str, owner: Owner, overwrite: bo
 
 
 def conflict(path: Path, read: Callable[[Path], Iterable[Mapping]], owner: Owner) -> str | None:
-    """Say why this run's results must not stand beside the file; None where they may.
+    """Say why this run's results must not be mixed with the file's; None where they may.
 
     read: gives the dicts in the file that name its owner. A file that has not changed is read once.
     """
@@ -77,7 +77,7 @@ def conflict_of(path: Path, state: tuple | None, read: Callable[[Path], Iterable
 
 
 def model_conflict(path: Path, model: str, model_fingerprint: str) -> str | None:
-    """Say what keeps a table from standing beside rows of this model; None where nothing does."""
+    """Say why the table cannot be kept with rows of this model, or None."""
     try:
         rows = read_csv(path)
     except UserError as error:
