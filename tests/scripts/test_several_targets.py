@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from helpers import assert_one_line_error, assert_success, call, prose, write_jsonl
-from utils.saved.probe_files import probe_path, slug
+from helpers import assert_one_line_error, assert_success, call, prose, snapshot, write_jsonl
+from utils.saved.probe_files import load_probe, probe_path, slug
 
 pytestmark = pytest.mark.slow  # each trains several times
 KINDS = ("linear", "mass_mean")
@@ -126,5 +126,47 @@ def test_file_names_are_short_and_each_probes_own(tmp_path):
     kinds = ("linear", "mlp", "mass_mean")
     paths = {probe_path(tmp_path, 3, -4, seed, kind, name).name for name in names for kind in kinds for seed in (0, 1)}
     assert len(paths) == len(names) * len(kinds) * 2 and max(map(len, paths)) < 150
+    alike = [probe_path(tmp_path, 3, -4, 0, "linear", name, True).name for name in ("Python", "python", "PYTHON")]
+    assert len({name.lower() for name in alike}) == 3, "a file system that tells no cases apart holds one file of them"
+    assert (
+        probe_path(tmp_path, 3, -4, 0, "mlp", "x").name.lower()
+        != probe_path(tmp_path, 3, -4, 0, "linear", "x_MLP").name.lower()
+    )
     assert slug("backtracking") == "backtracking" and probe_path(tmp_path, 3, -4, 0).name == "probe_layer3_lag-4.pth"
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-=.") for name in paths)
+
+
+def test_names_that_differ_only_in_case_have_files_of_their_own_and_old_ones_are_replaced(tiny_model, tmp_path):
+    """The folder holds a probe as it was named before."""
+    random = np.random.default_rng(0)
+    rows = []
+    for number in range(40):
+        text = prose(number, 60)
+        starts = sorted(random.choice(len(text) - 12, 6, replace=False).tolist())
+        marked = [[start, start + 6, label] for start, label in zip(starts, ("Python", "python") * 3, strict=True)]
+        rows.append({"text": text, "spans": marked if number % 3 else []})
+    write_jsonl(tmp_path / "marked.jsonl", rows)
+    words = (
+        "--task",
+        "spans",
+        "--input",
+        "marked.jsonl",
+        "--context_length",
+        40,
+        "--model_name",
+        tiny_model,
+        "--overlap",
+        10,
+    )
+    assert_success(call("prepare_data", *words, cwd=tmp_path))
+    train = ("train_probe", "--layer", 1, "--lags", 0, "--probe", "mass_mean", "--no_wandb")
+    assert_success(call(*train, cwd=tmp_path))
+    there = {load_probe(path)["metadata"]["target"]: path for path in (tmp_path / "models").glob("*.pth")}
+    assert set(there) == {"Python", "python"} and len({path.name.lower() for path in there.values()}) == 2
+    former = probe_path(tmp_path / "models", 1, 0, 0, "mass_mean", "Python")
+    there["Python"].rename(former)
+    other = snapshot(tmp_path / "models").get(str(there["python"]))
+    assert_success(call("evaluate_probe", "--keep_seen", cwd=tmp_path))
+    assert_success(call(*train, "--targets", "Python", cwd=tmp_path))
+    assert not former.exists() and there["Python"].exists()
+    assert snapshot(tmp_path / "models")[str(there["python"])] == other

@@ -10,7 +10,7 @@ from utils.base.files import require_writable_folder
 from utils.base.hub import reachable
 
 Mode = Literal["online", "offline"]
-LONGEST_WAIT = 10.0  # seconds for a server to answer: it may hang, or fail and be asked again and again
+PATIENCE_WITH_SERVER = 10.0  # seconds for a server to answer: it may hang, or fail and be asked again and again
 
 
 class NoTracking:
@@ -61,10 +61,10 @@ class Wandb:
             settings=wandb.Settings(silent=True, console="off", finish_timeout_raises=True, **self._patience()),
         )
 
-    def _patience(self) -> dict[str, float]:
+    def _patience(self) -> dict[str, Any]:
         """Give the settings of how long a server is waited for; what the environment says wins."""
         names = ("init_timeout", "finish_timeout")
-        return {name: LONGEST_WAIT for name in names if f"WANDB_{name.upper()}" not in os.environ}
+        return {name: PATIENCE_WITH_SERVER for name in names if f"WANDB_{name.upper()}" not in os.environ}
 
 
 class WandbRun:

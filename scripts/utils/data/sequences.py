@@ -1,5 +1,6 @@
 """Labelled token sequences: what prepare_data writes and everything else reads (`data/{train,val,test}.pth`)."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -188,7 +189,8 @@ def per_target(sequences: Sequences) -> list[Sequences]:
     """Split a file by target: the same windows, each once, with the labels of one target; -1 in windows it has no row for.
 
     All arrays but the labels are shared, so a window that several targets label is run and stored once. The metadata of
-    each knows its own target only, in "targets", its "prevalence", and in "of_several" whether there are others.
+    each knows its own target only, in "targets", its "prevalence", and in "of_several" whether there are others, in "alike"
+    whether one of them has its name but for the case.
     """
     targets = sequences.metadata["targets"]
     if len(targets) == 1:
@@ -197,16 +199,16 @@ def per_target(sequences: Sequences) -> list[Sequences]:
         np.stack([sequences.documents, sequences.starts]), axis=1, return_index=True, return_inverse=True
     )
     shared = replace(sequences, **{name: getattr(sequences, name)[first] for name in ARRAYS})
-    result = []
+    result, named = [], Counter(target["name"].lower() for target in targets)
     for index, target in enumerate(targets):
         rows = np.flatnonzero(sequences.tasks == index)
         labels = np.full_like(shared.labels, -1)
         labels[window.reshape(-1)[rows]] = sequences.labels[rows]
-        result.append(one_target(shared, labels, target))
+        result.append(one_target(shared, labels, target, named[target["name"].lower()] > 1))
     return result
 
 
-def one_target(sequences: Sequences, labels: np.ndarray, target: dict) -> Sequences:
+def one_target(sequences: Sequences, labels: np.ndarray, target: dict, alike: bool = False) -> Sequences:
     """Make these windows those of one target, with its labels. target: its entry in metadata["targets"]."""
     prevalence = target.get("prevalence", sequences.prevalence)
     return replace(
@@ -218,6 +220,7 @@ def one_target(sequences: Sequences, labels: np.ndarray, target: dict) -> Sequen
             "targets": [target],
             "prevalence": prevalence,
             "of_several": len(sequences.metadata["targets"]) > 1,
+            "alike": alike,
         },
     )
 

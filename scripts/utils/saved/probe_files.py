@@ -40,26 +40,37 @@ METADATA = {
 
 
 def probe_path(
-    folder: Path | str, layer: Layer, lag: int, seed: int, kind: str = "linear", target: str | None = None
+    folder: Path | str,
+    layer: Layer,
+    lag: int,
+    seed: int,
+    kind: str = "linear",
+    target: str | None = None,
+    alike: bool = False,
 ) -> Path:
     """Name a probe's file: models/probe_layer5_next.pth.
 
     The kind is in the name where it is not linear, the seed where it is not 0, the target where it is given:
-    probe_layer5_lag-4_backtracking.pth. Of the target all but letters, digits, - and _ is written =20.
+    probe_layer5_lag-4_backtracking.pth. Of the target all but letters, digits, - and _ is written =20. alike: as in `slug`.
     """
     name = f"probe_{layer_name(layer)}_{lag_name(lag)}"
     if target is not None:
-        name += f"_{slug(target)}"
+        name += f"_{slug(target, alike)}"
     name += f"_{kind}" if kind != "linear" else ""
     return Path(folder) / (name + (f"_seed{seed}" if seed else "") + ".pth")
 
 
-def slug(target: str) -> str:
-    """Write a target as part of a file name: short, and different for different targets, whatever they are called."""
+def slug(target: str, alike: bool = False) -> str:
+    """Write a target as part of a file name: short, and different for different targets, whatever they are called.
+
+    alike: another target has the same name but for its case, which not every file system tells apart: Python=5ad1c2.
+    """
     name = quote(target, safe="").replace(".", "%2E").replace("~", "%7E").replace("%", "=")
-    if re.search(rf"(^|_)({'|'.join(KINDS)}|seed\d+)$", name):  # "x_mlp" is no probe of the kind mlp
+    if re.search(rf"(^|_)({'|'.join(KINDS)}|seed\d+)$", name, re.IGNORECASE):  # "x_mlp" is no probe of the kind mlp
         name = name.replace("_", "=5F") + "="
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 20]}={fingerprint(target)}"
+    if len(name) > LONGEST_NAME:
+        return f"{name[: LONGEST_NAME - 20]}={fingerprint(target)}"
+    return f"{name}={fingerprint(target)[:6]}" if alike else name
 
 
 def save_probe(files: WriteTogether, path: Path, state: Mapping[str, Any], metadata: dict) -> None:

@@ -69,6 +69,12 @@ class Sweep:
         return self.question.data.several_targets
 
     @property
+    def file_name(self) -> dict:
+        """Give the arguments of `probe_path` that tell this target from others of the data."""
+        data = self.question.data
+        return {"target": self.target, "alike": data.metadata["alike"]} if self.of_several else {}
+
+    @property
     def of_sequences(self) -> bool:
         """Say whether whole sequences are labelled."""
         return self.question.of_sequences

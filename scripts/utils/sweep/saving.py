@@ -11,7 +11,7 @@ from utils.data.sequences import Sequences
 from utils.model.language_model import LanguageModel
 from utils.saved.columns import SOLVED
 from utils.saved.owners import Owner, refuse_to_mix
-from utils.saved.probe_files import probe_path, save_probe
+from utils.saved.probe_files import probe_metadata, probe_path, save_probe
 from utils.saved.tables import write_tables
 from utils.states.extraction import Reading
 from utils.states.sites import layer_name
@@ -56,8 +56,7 @@ def save_sweeps(run: Run, sweeps: Sequence[Sweep], record: dict) -> list[tuple[P
     with WriteTogether() as files:
         for sweep in sweeps:
             for probe in sweep.chosen:
-                target = sweep.target if sweep.of_several else None
-                path = probe_path(run.output.probes, probe.layer, probe.lag, probe.seed, probe.kind, target)
+                path = probe_path(run.output.probes, probe.layer, probe.lag, probe.seed, probe.kind, **sweep.file_name)
                 metadata = metadata_of(run, sweep, probe)
                 save_probe(files, path, probe.tensors, metadata)
                 written.append((path, metadata))
@@ -69,8 +68,20 @@ def save_sweeps(run: Run, sweeps: Sequence[Sweep], record: dict) -> list[tuple[P
         with locked(run.output.probes, results):
             replaced = refuse_to_mix(run.output.probes, run.output.results, run.owner, run.output.overwrite)
             write_tables(files, results, probe_rows, baseline_rows, document_rows, record, replaced)
-            files.commit(gone=replaced)
+            files.commit(gone=[*replaced, *former_files(run.output.probes, sweeps)])
     return written
+
+
+def former_files(folder: str, sweeps: Sequence[Sweep]) -> list[Path]:
+    """Find files of these probes from before names that differ only in case were told apart."""
+    return [
+        path
+        for sweep in sweeps
+        if sweep.file_name.get("alike")
+        for probe in sweep.chosen
+        if (path := probe_path(folder, probe.layer, probe.lag, probe.seed, probe.kind, sweep.target)).exists()
+        and probe_metadata(path)[0]["target"] == sweep.target
+    ]
 
 
 def metadata_of(run: Run, sweep: Sweep, probe: Probe) -> dict:

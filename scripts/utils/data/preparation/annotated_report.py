@@ -8,6 +8,7 @@ from urllib.parse import quote
 import numpy as np
 
 from utils.base.errors import UserError
+from utils.base.files import fingerprint
 from utils.base.text_table import table
 from utils.data.preparation.annotated_tokens import prompt_kind
 from utils.data.preparation.annotated_windows import LabelledDocument
@@ -110,7 +111,10 @@ def cleaned_files(collection: Collection, labelled: Sequence[LabelledDocument], 
         if Path(name).name != name or name in (".", ".."):
             raise UserError(f"the save name {name!r} of {target!r} is not a file name; mend the index")
         path = f"{CLEANED}/{name}"
-        if path in files:
+        taken = {other.lower() for other in files}  # not every file system tells cases apart
+        if path.lower() in taken and target not in save_names:
+            path = f"{CLEANED}/{quote(target, safe=' ')}={fingerprint(target)[:6]}.csv"
+        if path.lower() in taken:
             raise UserError(f"two sets have the save name {name!r}; mend the index")
         files[path] = cleaned_csv(kept, target, [item.length for item in labelled])
     return files
