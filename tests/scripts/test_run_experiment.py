@@ -244,6 +244,19 @@ def test_a_signal_for_the_experiment_alone_is_handed_on_to_its_step(begin, tmp_p
 
 
 @pytest.mark.slow
+def test_a_killed_experiment_takes_its_step_along(begin, tmp_path):
+    """No signal handler runs in the experiment: the step itself notices."""
+    process, step = begin("target ' the' is token")
+    process.kill()
+    errors = process.stderr.read()  # until the step has closed it too
+    assert errors.splitlines() == ["prepare_data.py: ended by SIGTERM; nothing half written was left"]
+    until = time.monotonic() + 10
+    while not gone(step) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert gone(step) and list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.slow
 def test_a_step_that_got_no_ctrl_c_of_its_own_is_sent_one():
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], stderr=subprocess.DEVNULL) as process:
         end(process, signal.SIGINT)

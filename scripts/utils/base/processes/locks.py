@@ -22,7 +22,7 @@ LOCK = ".being_written"
 PATIENCE = 5.0  # seconds, then it is said that another run is waited for
 LONGEST_WAIT = 600.0  # seconds: a million rows are merged in less
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-NOTHING_TO_GUARD = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
+NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
@@ -45,7 +45,8 @@ def locked_folder(folder: Path, longest_wait: float) -> Iterator[None]:
 
     path = folder / LOCK
     lock = FileLock(path, fallback_to_soft=False)
-    acquire(lock, path, longest_wait)
+    if folder.is_dir():  # else there is nothing to guard
+        acquire(lock, path, longest_wait)
     if not lock.is_locked:
         yield
         return
@@ -77,7 +78,7 @@ def acquire(lock: "FileLock", path: Path, longest_wait: float) -> None:
     except OSError as error:
         if error.errno in NO_LOCKS:
             print(f"note: the file system of {path.parent} has no locks; run one script at a time there", flush=True)
-        elif error.errno not in NOTHING_TO_GUARD:
+        elif error.errno not in NOT_OURS:
             reason = error.strerror or error
             raise UserError(f"cannot lock {path.parent}: {reason}; choose another output folder") from error
 
