@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from forked import start
-from helpers import assert_one_line_error, assert_success, call, write_texts
+from helpers import assert_one_line_error, assert_success, call, snapshot, write_texts
 from utils.base.processes.locks import LOCK, locked
 from utils.saved.export import read_export
 from utils.saved.probe_files import load_probe
@@ -127,6 +128,19 @@ def other_data(world, folder):
     assert all(len(found) == 1 for found in layers_of(folder))
 
 
+def second_to_come(world, folder):
+    """It found the folder empty when it began, and another run has filled it since. It sleeps meanwhile."""
+    slow = start(*train(world, "one", "0", "--probe", "linear", "--epochs", 300), cwd=folder)
+    while "pass:" not in slow.said() and slow.running:
+        time.sleep(0.01)
+    slow.kill(signal.SIGSTOP)
+    assert_success(start(*train(world, "other", "1"), cwd=folder).finish())
+    before = snapshot(folder)
+    slow.kill(signal.SIGCONT)
+    assert_one_line_error(slow.finish(), "dataset", "--results_dir")
+    assert snapshot(folder) == before
+
+
 def other_data_with_overwrite(world, folder):
     """The last one wins; the first may find, before its directions, that its results have gone."""
     more = ("--overwrite", "--export", "export")
@@ -173,11 +187,12 @@ def prepare_twice(world, folder):
     assert of_folder in of_data
 
 
-PAIRS = [same_data, other_data, evaluate_twice, same_probe, other_data_with_overwrite, train_and_evaluate, prepare_twice]
+FEW = [same_data, second_to_come, evaluate_twice]
+PAIRS = [*FEW, other_data, same_probe, other_data_with_overwrite, train_and_evaluate, prepare_twice]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("pair", PAIRS[:3], ids=lambda pair: pair.__name__)
+@pytest.mark.parametrize("pair", FEW, ids=lambda pair: pair.__name__)
 def test_a_pair(world, tmp_path, pair):
     pair(world, tmp_path)
     assert nothing_left(tmp_path)
