@@ -26,6 +26,7 @@ from helpers import (
     parser_of,
     prose,
     run_script,
+    sign,
     snapshot,
     start_script,
     write_jsonl,
@@ -272,6 +273,7 @@ def test_labels_of_one_class_only(data, train, tmp_path, label, missing):
         data / "train.pth",
         lambda payload: payload.update(labels=torch.where(payload["labels"] >= 0, label, -1).to(torch.int8)),
     )
+    sign(data)
     assert_one_line_error(train(data), data / "train.pth", f"no {missing} label", "scripts/prepare_data.py")
     assert inspect(data).returncode == 1
     assert wrote_nothing(tmp_path)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from utils.base.errors import UserError
-from utils.base.files import fingerprint, load_tensors, save_tensors
+from utils.base.files import fingerprint
+from utils.base.tensor_files import load_tensors, save_tensors
 
 FORMAT, VERSION = "probe-sequences", 1
 SPLITS = ("train", "val", "test")
@@ -142,7 +143,7 @@ class Sequences:
         return sequence, position, self.labels[sequence, position]
 
     def content_hash(self) -> str:
-        """Hash all arrays."""
+        """Hash all arrays. The metadata have that of each split in "content_hashes"; dataset_fingerprint is their hash."""
         return fingerprint(*(getattr(self, name) for name in ARRAYS))
 
 
@@ -240,8 +241,8 @@ def load_sequences(path: str | Path) -> Sequences:
     try:
         arrays = {name: payload[name].numpy() for name in ARRAYS}
         sequences = Sequences(**arrays, texts=payload.get("texts", []), metadata=payload["metadata"])
-        problem = what_is_unsound(sequences)
-    except (KeyError, AttributeError, TypeError, IndexError, ValueError) as error:
+        problem = what_is_unsound(sequences) or what_was_changed(sequences)
+    except (KeyError, AttributeError, TypeError, IndexError, ValueError, OverflowError) as error:
         problem = f"it lacks or garbles {error}"
     if problem or sequences is None:
         raise UserError(f"{path} is not a sound dataset: {problem}; make it again with scripts/prepare_data.py")
@@ -278,6 +279,19 @@ def what_is_unsound(sequences: Sequences) -> str | None:
         or not all(isinstance(text, str) for text in sequences.texts)
     ):
         return f"it holds {len(sequences.texts)} texts of {len(np.unique(sequences.documents))} documents"
+    return None
+
+
+def what_was_changed(sequences: Sequences) -> str | None:
+    """Say where the arrays are not those that the metadata speak of, or None. Older files do not tell."""
+    hashes = sequences.metadata.get("content_hashes")
+    if hashes is None:
+        return None
+    if fingerprint(*hashes.values()) != sequences.dataset_fingerprint:
+        return f"its dataset_fingerprint {sequences.dataset_fingerprint} is not that of its content_hashes"
+    found, written = sequences.content_hash(), hashes.get(sequences.split)
+    if found != written:
+        return f"its arrays ({found}) are not those that dataset_fingerprint was made of ({written})"
     return None
 
 

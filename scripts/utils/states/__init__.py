@@ -7,6 +7,7 @@ Each file imports only from those above it:
     attention_rows  where each head looks, as features that do not carry the length of the text
     forward_pass    the one pass: hooks, batches, the early stop
     matrices        examples by rows, which probes train on
+    shards          states on disk, and their index: written with checksums, compared when read
     store           where the rows go: memory, or shards on disk that a killed run finds again
     source          the states of one question
     extraction      all splits together: where states are kept, how long it takes, what is not finite

@@ -11,7 +11,7 @@ from utils.base.errors import UserError
 from utils.base.text_table import table
 from utils.data.preparation.annotated_tokens import prompt_kind
 from utils.data.preparation.annotated_windows import LabelledDocument
-from utils.data.preparation.dataset_files import about_tokenizer, count, dataset_fingerprint, in_words, versions
+from utils.data.preparation.dataset_files import about_content, about_tokenizer, count, in_words, versions
 from utils.data.preparation.flags import OF_AN_INDEX, OF_ONE_TABLE
 from utils.data.preparation.settings import RECORDED, AnnotatedFile, AnnotatedPreparation
 from utils.data.readers.annotated import Collection, counts_in_words
@@ -80,7 +80,7 @@ def make_metadata(
         "documents": [item.document.name for item in labelled],
         "document_hashes": [text_hash(item.document.own_text) for item in labelled],
         "length_buckets": buckets if any(bucket is not None for bucket in buckets) else None,
-        "dataset_fingerprint": dataset_fingerprint(splits),
+        **about_content(splits),
     }
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from utils.base.errors import UserError
 from utils.base.progress import Progress
 from utils.data.preparation.dataset_files import (
+    about_content,
     about_tokenizer,
     count,
-    dataset_fingerprint,
     fitting_length,
     in_words,
     report_files,
@@ -220,7 +220,7 @@ def write_token_dataset(
         "document_hashes": made.document_hashes,
         "length_buckets": None,
         "groups": made.groups,
-        "dataset_fingerprint": dataset_fingerprint(made.splits),
+        **about_content(made.splits),
     }
     write_dataset(preparation.output_dir, made.splits, metadata)
     not_used = {what: number for what, number in dropped.items() if what != "texts_read"}
