@@ -135,7 +135,7 @@ def describe_run(arguments, targets, language_model):
     owner = Owner(
         language_model.name,
         language_model.fingerprint,
-        targets[0]["train"].metadata["dataset_fingerprint"],
+        targets[0]["train"].dataset_fingerprint,
         settings_text(arguments, sampling, targets),
     )
     output = Output(arguments.output_dir, arguments.results_dir, arguments.export, arguments.overwrite)
@@ -202,7 +202,7 @@ def load_model(arguments, splits):
     from utils.data.tokenizer import load_tokenizer
     from utils.model.belonging import check_ids, check_length, check_tokenizer_of_data, require
 
-    name, path = arguments.model_name or splits["train"].metadata["model_name"], arguments.train_data
+    name, path = arguments.model_name or splits["train"].model_name, arguments.train_data
     tokenizer = load_tokenizer(name)
     require(check_tokenizer_of_data(path, splits, name, tokenizer), check_length(path, splits, name, tokenizer))
     from utils.model.language_model import load_language_model
