@@ -80,7 +80,7 @@ def checksum(tensors: Mapping[str, "torch.Tensor"], *about: str) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"\0{name} {tensor.dtype} {list(tensor.shape)}\0".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -168,7 +168,9 @@ def plain_value(pickled: bytes, tensor: Callable[[tuple], "torch.Tensor"]) -> An
 
     tensor: makes a tensor of the arguments of torch._utils._rebuild_tensor_v2, its storage a Storage.
     """
-    stack, marks, memo, end = [], [], {}, 0
+    stack: list[Any] = []
+    marks, memo, end = [], {}, 0
+    argument: Any
     for operation, argument, end in pickletools.genops(pickled):  # noqa: B007  the last one's place is used
         name = operation.name
         if name in ("BINPUT", "LONG_BINPUT"):
@@ -237,7 +239,7 @@ def storage_of(value: tuple) -> Storage:
     return Storage((kind, key, elements))
 
 
-def rebuilt(function: Name, given: tuple, tensor: Callable[[tuple], "torch.Tensor"]) -> Any:
+def rebuilt(function: Any, given: Any, tensor: Callable[[tuple], "torch.Tensor"]) -> Any:
     """Do what the two functions do that a pickle of plain tensors names."""
     if not isinstance(function, Name) or not isinstance(given, tuple):
         raise Forbidden("a call of what is no function")
@@ -271,7 +273,7 @@ def read_tensor(
             f"a tensor of shape {list(shape)} and strides {list(strides)} does not lie in its storage row by row"
         )
     everything = torch.empty(elements, dtype=dtype)
-    view = memoryview(everything.view(torch.uint8).numpy())
+    view = everything.view(torch.uint8).numpy().data
     with archive.open(member) as file:
         for start in range(0, len(view), READ_BYTES):
             part = file.read(READ_BYTES)  # the last one is compared with the sum of all

@@ -6,6 +6,7 @@ Each file imports only from those above it:
     tokenizer     what stands around a text, which token the target is in running text, how tokens are shown
     readers       files and Hub datasets -> documents: texts and what is known of them, in characters
     token_labels  the label of each token of an annotated document, by a rule
+    soundness     do the arrays and metadata of a file hold together?
     sequences     the data file: labelled token sequences, what their metadata say, one target at a time
     splits        which documents belong together, to which split each group goes, an even cap
     windows       windows of a document's tokens: at drawn tokens, side by side, or overlapping

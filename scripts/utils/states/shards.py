@@ -31,7 +31,7 @@ def shard_path(folder: Path, first: int, last: int) -> Path:
 def write_shard_index(folder: Path, layers: list[Layer], rows: int, own: str | None, shards: list[list[int]]) -> dict:
     """Write what the folder is going to hold, and return it. own: the hash of the targets; shards: [first, last) of each."""
     values = (FORMAT, VERSION, layers, rows, own, shards)
-    index = dict(zip(INDEX_KEYS, values, strict=True))
+    index: dict = dict(zip(INDEX_KEYS, values, strict=True))
     write_json(folder / INDEX, with_checksum(index))
     return index
 
