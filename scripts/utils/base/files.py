@@ -121,7 +121,11 @@ def read_csv(path: str | Path) -> list[dict[str, str]]:
     """The rows as dicts of strings; [] where there is no file."""
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            names = reader.fieldnames or []
+            if twice := {name for name in names if names.count(name) > 1}:
+                raise csv.Error(f"two columns are named {min(twice)!r}")
+            return list(reader)
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError, csv.Error) as error:
