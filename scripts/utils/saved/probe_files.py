@@ -1,4 +1,4 @@
-"""Probe files: what they are called, what they hold, and how they are written and read."""
+"""Name, write and read probe files."""
 
 import math
 import re
@@ -15,7 +15,7 @@ from utils.base.files import WriteTogether, fingerprint
 from utils.base.tensor_files import load_tensors, save_tensors
 from utils.probes.kinds import BY_NAME, FORMATS, KINDS
 from utils.states.positions import lag_name
-from utils.states.sites import ATTENTION, NAMED, Layer, layer_name
+from utils.states.sites import Layer, is_layer, layer_name
 
 VERSION = 1
 
@@ -119,9 +119,8 @@ def probe_problem(probe: dict) -> str | None:
     for name, kind in PERHAPS.items():
         if not isinstance(metadata.get(name), (kind, NoneType)):
             return f"its {name} is {str(metadata[name])[:40]!r}"
-    layer = metadata["layer"]
-    if not (isinstance(layer, int) and layer >= 0 or layer in (*NAMED, ATTENTION)):
-        return f"its layer is {layer!r}"
+    if not is_layer(metadata["layer"]):
+        return f"its layer is {metadata['layer']!r}"
     if (probe.get("format"), probe.get("version")) not in {(name, VERSION) for name in FORMATS}:
         return f"its format is {probe.get('format')!r} {probe.get('version')!r}"
     kind = BY_NAME.get(metadata["kind"])

@@ -1,4 +1,4 @@
-"""The tables of a run: one row a probe and split, of one model and one dataset only."""
+"""Write the tables of a run: one row for each probe and split, of one model and one dataset only."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -90,7 +90,7 @@ def problem_between_rows(name: str, rows: Sequence[dict]) -> str | None:
 
 
 def replace_rows(path: Path, rows: Sequence[dict], key: Sequence[str], replaced: Iterable[Path]) -> list[dict]:
-    """The rows of the file at `path`, unless it is one of `replaced`, and these, which replace those of the same key (all
+    """Give the file's rows, unless it is one of `replaced`, and these, which replace those of the same key (all
     penalties and splits of a probe at once).
     """
     kept = [] if path in replaced else table_rows(path)
@@ -128,7 +128,7 @@ def write_tables(
 
 
 def summary(metrics: Iterable[dict]) -> tuple[list[str], list[dict]]:
-    """Make probe_results.csv: its columns, and one row a chosen probe, each score with its split before it."""
+    """Make probe_results.csv: its columns, and one row for each chosen probe, each score with its split before it."""
     splits = ("train", "val", "test")
     columns = [
         "target",

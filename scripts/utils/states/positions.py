@@ -1,4 +1,4 @@
-"""Positions: where the lag is applied. Which tokens are labelled, and which states lie `lag` tokens away from them."""
+"""Apply the lag: find which tokens are labelled, and which states lie `lag` tokens away from them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -51,9 +51,9 @@ def examples_at(sequences: Sequences, lag: int, all_lags: Iterable[int] = ()) ->
 
 @dataclass(frozen=True)
 class Question:
-    """What probes are asked: a target of the data, seen from a state `lag` tokens away from the labelled one.
+    """One question to the probes: a target of the data, seen from a state `lag` tokens away from the labelled token.
 
-    target     which of the targets that are asked for
+    target     index of the target among those that are asked for
     lag        in tokens; negative lags predict the future
     sequences  {split: Sequences} with the labels of this target
     examples   {split: Examples} at this lag

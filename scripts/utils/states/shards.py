@@ -13,7 +13,7 @@ from safetensors.torch import save
 from utils.base.errors import UserError
 from utils.base.files import atomic_write, read_checked_json, with_checksum, write_json
 from utils.base.tensor_files import checksum
-from utils.states.sites import NAMED, Layer, layer_depth
+from utils.states.sites import ATTENTION, Layer, is_layer, layer_depth
 
 FORMAT, VERSION = "probe-states", 1
 INDEX, CHECKSUM = "index.json", "checksum"
@@ -64,9 +64,7 @@ def index_problem(index: dict, rows: int, sequences: int) -> str | None:
     if set(index) != set(INDEX_KEYS):
         return f"its keys are {', '.join(index)}"
     layers, shards, own = index["layers"], index["shards"], index["own"]
-    known = isinstance(layers, list) and all(
-        type(layer) is int and layer >= 0 or isinstance(layer, str) and layer in NAMED for layer in layers
-    )
+    known = isinstance(layers, list) and all(is_layer(layer) and layer != ATTENTION for layer in layers)
     if not known or not layers or any(layer_depth(a) >= layer_depth(b) for a, b in pairwise(layers)):
         return f"its layers are {str(layers)[:60]}"
     if type(index["rows"]) is not int or index["rows"] != rows:
