@@ -24,6 +24,7 @@ from utils.base.errors import UserError
 if TYPE_CHECKING:
     import torch
 
+CHECKSUM = "checksum"  # under this key the header of a safetensors file has it
 READ_BYTES = 2**20  # bytes read at a time
 REBUILD = "torch._utils _rebuild_tensor_v2"
 ORDERED = "collections OrderedDict"

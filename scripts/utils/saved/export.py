@@ -3,8 +3,7 @@
 tensors     {target}/{layer}/{lag}/{kind}/{seed}/{name}, such as "%20the/5/-1/linear/0/weight" [hidden_size] and
             ".../bias" []; target and kind percent-encoded as in a URL, layer "embed", a number or "final_norm", lag and
             seed whole numbers
-header      "checksum" of the tensors and of "probes"
-            "probes": JSON {"format", "version", "common": {what the metadata of all probes say alike},
+header      one key, "probes": JSON {"format", "version", "checksum", "common": {what the metadata of all probes say alike},
             "probes": {"{target}/{layer}/{lag}/{kind}/{seed}": {"format", "version", "metadata": {what its own say
             beside that}}}}; an undefined score is null
 
@@ -25,14 +24,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from utils.base.errors import UserError
-from utils.base.files import WriteTogether
-from utils.base.tensor_files import checksum
+from utils.base.files import WriteTogether, fingerprint
+from utils.base.tensor_files import CHECKSUM, checksum
 from utils.saved.columns import OWNERS
 from utils.saved.owners import Owner, conflict
 from utils.saved.probe_files import probe_problem
 
 FORMAT, VERSION = "probe-export", 1
-FILE, HEADER, CHECKSUM = "probes.safetensors", "probes", "checksum"
+FILE, HEADER = "probes.safetensors", "probes"
 REMEDY = "make it again from the probe_*.pth files"
 
 
@@ -91,11 +90,11 @@ def export(files: WriteTogether, folder: Path | str, probes: Sequence[dict], ove
         }
         for (name, probe), metadata in zip(named.items(), everything, strict=True)
     }
-    header = json.dumps(
-        {"format": FORMAT, "version": VERSION, "common": common, "probes": own}, ensure_ascii=False, allow_nan=False
-    )
+    about = {"format": FORMAT, "version": VERSION, "common": common, "probes": own}
+    about = {"format": FORMAT, "version": VERSION, CHECKSUM: checksum(tensors, fingerprint(about)), **about}
+    header = json.dumps(about, ensure_ascii=False, allow_nan=False)
     with files.open(path) as file:
-        file.write(save(tensors, {HEADER: header, CHECKSUM: checksum(tensors, header)}))
+        file.write(save(tensors, {HEADER: header}))
     return path
 
 
@@ -135,8 +134,6 @@ def open_export(path: Path | str, tensors: bool = True) -> tuple[dict[str, torch
 def checked_header(path: Path | str, about: dict[str, str]) -> dict:
     """Read the header's JSON. Raise UserError for what is no header of probes."""
     try:
-        if not set(about) <= {HEADER, CHECKSUM}:
-            raise ValueError("its header has other keys")
         header = json.loads(about[HEADER], object_hook=with_nan)
     except (KeyError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged or no export of probes; {REMEDY}") from error
@@ -146,6 +143,8 @@ def checked_header(path: Path | str, about: dict[str, str]) -> dict:
             f"{path} has format {found[0]!r} version {found[1]!r}, this suite reads {FORMAT!r} version {VERSION}; {REMEDY}"
         )
     common, probes = header.get("common"), header.get("probes")
+    if set(header) - {CHECKSUM} != {"format", "version", "common", "probes"}:
+        raise UserError(f"{path} is damaged: its header's keys are {', '.join(header)}; {REMEDY}")
     if not (isinstance(common, dict) and isinstance(probes, dict)) or not all(
         isinstance(own, dict) and set(own) == {"format", "version", "metadata"} and isinstance(own["metadata"], dict)
         for own in probes.values()
@@ -158,7 +157,8 @@ def read_export(path: Path | str) -> list[dict]:
     """Read the probes as `load_probe` gives them, {"format", "version", "state_dict", "metadata"} each, in order."""
     tensors, about = open_export(path)
     header = checked_header(path, about)
-    if CHECKSUM in about and about[CHECKSUM] != checksum(tensors, about[HEADER]):
+    as_written = json.loads(about[HEADER])
+    if CHECKSUM in as_written and as_written.pop(CHECKSUM) != checksum(tensors, fingerprint(as_written)):
         raise UserError(f"{path} is damaged: its checksum is of other content; {REMEDY}")
     states = {name: {} for name in header["probes"]}
     for name, tensor in tensors.items():

@@ -28,7 +28,7 @@ from utils.saved.columns import (
 )
 from utils.scores.documents.scoring import DOCUMENT_KEY
 
-READ = {**COLUMNS, TRANSFER: TRANSFER_COLUMNS}  # the tables that later runs read, and add to
+KEPT = {**COLUMNS, TRANSFER: TRANSFER_COLUMNS}  # the tables that later runs read, and add to
 UNIQUE = {METRICS: KEY, BASELINES: BASELINE_KEY, DOCUMENTS: DOCUMENT_KEY, TRANSFER: TRANSFER_KEY}  # of each row alone
 
 
@@ -38,7 +38,7 @@ def table_rows(path: Path) -> list[dict[str, str]]:
     Raise UserError for a table that was changed: other columns, cells that are no numbers, rows that are there twice or
     are missing.
     """
-    rows, columns = read_csv(path), READ[path.name]
+    rows, columns = read_csv(path), KEPT[path.name]
     there = set(rows[0]) - {None} if rows else set(columns)
     odd = (there - set(columns)) | ({*UNIQUE[path.name], *OWNERS[:3]} & set(columns) - there)
     if odd:

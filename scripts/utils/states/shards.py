@@ -12,11 +12,11 @@ from safetensors.torch import save
 
 from utils.base.errors import UserError
 from utils.base.files import atomic_write, read_checked_json, with_checksum, write_json
-from utils.base.tensor_files import checksum
+from utils.base.tensor_files import CHECKSUM, checksum
 from utils.states.sites import ATTENTION, Layer, is_layer, layer_depth
 
 FORMAT, VERSION = "probe-states", 1
-INDEX, CHECKSUM = "index.json", "checksum"
+INDEX = "index.json"
 INDEX_KEYS = ("format", "version", "layers", "rows", "own", "shards")
 DAMAGED = (SafetensorError, OSError)  # what the reading of a shard ends in that was cut or changed
 
