@@ -1,7 +1,7 @@
 """Damaged files through the command lines: no traceback, and nothing is believed that is not what was written.
 
-Where a run accepts a damaged file, what it has read or written must be what the sound file gives (a byte that nobody reads was
-hit). Tables, texts and configurations are edited by hand and carry no sum: of them only tracebacks are forbidden.
+Where a run accepts a damaged file, what it has read or written must be what the sound file gives: a byte that nobody reads
+was hit. Tables, texts and configurations are edited by hand and carry no sum: of them only tracebacks are forbidden.
 """
 
 import json
