@@ -179,6 +179,24 @@ PLANTED = {
         {"utils/pages/page.py": "class Page:\n    def draw(self, *, flags: argparse.Namespace | None):\n        pass\n"},
         {"namespaces_taken": ("utils/pages/page.py:2 draw takes a namespace",)},
     ),
+    **{
+        f"a namespace that is taken: {parameters}": (
+            {"utils/pages/page.py": f"from argparse import Namespace as N\n\n\ndef draw({parameters}):\n    pass\n"},
+            {"namespaces_taken": ("utils/pages/page.py:4 draw takes a namespace",)},
+        )
+        for parameters in ("*arguments", "**arguments", "args", "ns", "flags: N")
+    },
+    "a namespace that is forged under another name": (
+        {"utils/pages/page.py": "from types import SimpleNamespace as Flags\nFLAGS = Flags(width=1)\n"},
+        {"namespaces_forged": ("utils/pages/page.py:2 forges a namespace",)},
+    ),
+    "an import by name": (
+        {
+            "utils/base/names.py": "import importlib\nimportlib.import_module('utils.pages.page')\n",
+            "utils/pages/page.py": "",
+        },
+        {"upward_imports": ("utils/base/names.py:2 imports utils.pages.page",)},
+    ),
     "a lambda of a namespace": (
         {"utils/pages/page.py": "WIDTH = lambda arguments: arguments.width\n"},
         {"namespaces_taken": ("utils/pages/page.py:1 lambda takes a namespace",)},
@@ -205,12 +223,25 @@ PLANTED = {
             "setattr(arguments, name, 1)",
             "vars(arguments)[name] = 1",
             "vars(arguments).update(width=1)",
+            "vars(arguments).__setitem__('width', 1)",
+            "arguments.__dict__['width'] = 1",
+            "object.__setattr__(arguments, 'width', 1)",
+            "arguments.__setattr__('width', 1)",
         )
     },
-    "a namespace that is changed under another name": (
-        {"show.py": "def main(argv=None):\n    flags = build_parser().parse_args(argv)\n    flags.width = 1\n"},
-        {"namespaces_changed": ("show.py:3 writes on the namespace flags",)},
-    ),
+    **{
+        f"a namespace that is changed under another name: {parsed}": (
+            {"show.py": f"def main(argv=None):\n    {parsed}\n    flags.width = 1\n"},
+            {"namespaces_changed": ("show.py:3 writes on the namespace flags",)},
+        )
+        for parsed in (
+            "flags = build_parser().parse_args(argv)",
+            "flags = checked(build_parser().parse_args(argv))",
+            "flags, rest = build_parser().parse_known_args(argv)",
+            "print(flags := parse(argv))",
+            "flags = arguments",
+        )
+    },
 }
 
 
