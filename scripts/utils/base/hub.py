@@ -44,6 +44,9 @@ class Adapter:
     kind: str
     base: str
 
+    def __str__(self) -> str:
+        return f"{self.kind} {'beside its model' if self.base == self.name else f'for {self.base}'}"
+
 
 def find_adapter(name: str) -> Adapter | None:
     """Find the adapter that a folder or Hub name holds, beside a model or instead of one; None where there is none.
@@ -66,14 +69,14 @@ def find_adapter(name: str) -> Adapter | None:
             f"--model_name {name}: it holds an adapter ({kind}) whose adapter_config.json names no base model; write its "
             "name there as base_model_name_or_path"
         )
+    adapter = Adapter(name, kind, base)
     if find_spec("peft") is None:
-        beside = "beside its model" if base == name else f"for {base}"
         other = "delete adapter_config.json to read the model without it" if base == name else f"--model_name {base}"
         raise UserError(
-            f"--model_name {name}: it holds an adapter ({kind}) {beside}, which the library peft reads: pip install peft "
+            f"--model_name {name}: it holds an adapter ({adapter}), which the library peft reads: pip install peft "
             f"(without the adapter: {other})"
         )
-    return Adapter(name, kind, base)
+    return adapter
 
 
 def base_of(name: str) -> str:

@@ -70,11 +70,11 @@ class LanguageModel:
         found = []
         if self.lacking_head:
             found.append(
-                f"{listed(self.lacking_head)} not in the file of {self.name}: it is read as a model without a head; its own "
-                "probability and the tokens that a direction promotes are not computed"
+                f"the file of {self.name} does not hold its head ({listed(self.lacking_head)}): its own probability and the "
+                "tokens that a direction promotes are not computed"
             )
         if self.adapter:
-            found.append(f"{self.name} holds an adapter ({self.adapter.kind}) for {self.adapter.base}, loaded with peft")
+            found.append(f"{self.name} holds an adapter, loaded with peft: {self.adapter}")
         if self.trust_remote_code:
             found.append("--trust_remote_code: Python code that comes with the model may run")
         return found
