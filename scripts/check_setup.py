@@ -59,7 +59,7 @@ def main(argv=None):
         return judge(arguments, checks, arguments.model_name or DEFAULT_MODEL)
     with watch("load"):
         targets = files_of(arguments).load_targets() if arguments.train_data else None
-        name = arguments.model_name or (targets[0]["train"].metadata["model_name"] if targets else DEFAULT_MODEL)
+        name = arguments.model_name or (targets[0]["train"].model_name if targets else DEFAULT_MODEL)
         tokenizer, language_model = load_model(arguments, name, checks)
     reading = reading_of(arguments, language_model.anatomy)
     splits = targets and targets[0]

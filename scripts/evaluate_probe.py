@@ -162,7 +162,7 @@ def evaluate(arguments, language_model, probes, datasets) -> list[dict]:
     reading = Reading((), batch_size=arguments.batch_size, cache_dir=arguments.cache_dir, memory_gb=arguments.memory_gb)
     rows, order = [], {probe.file: index for index, probe in enumerate(probes)}
     for dataset in datasets:
-        theirs = ", ".join(repr(sequences.metadata["targets"][0]["name"]) for sequences in dataset.targets)
+        theirs = ", ".join(repr(sequences.target_name) for sequences in dataset.targets)
         print(f"{dataset.path}: {len(probes)} probes of {ours} -> {theirs}, as labelled there", flush=True)
         found = []
         with Progress("scores", "probe", len(probes) * len(dataset.targets)) as progress:

@@ -135,7 +135,7 @@ def describe_run(arguments, targets, language_model):
     owner = Owner(
         language_model.name,
         language_model.fingerprint,
-        targets[0]["train"].metadata["dataset_fingerprint"],
+        targets[0]["train"].dataset_fingerprint,
         settings_text(arguments, sampling, targets),
     )
     output = Output(arguments.output_dir, arguments.results_dir, arguments.export, arguments.overwrite)
@@ -202,11 +202,10 @@ def load_model(arguments, splits):
     from utils.data.tokenizer import load_tokenizer
     from utils.model.belonging import check_ids, check_length, check_tokenizer_of_data, require
 
-    name, path = arguments.model_name or splits["train"].metadata["model_name"], arguments.train_data
+    name, path = arguments.model_name or splits["train"].model_name, arguments.train_data
     tokenizer = load_tokenizer(name, trust_remote_code=arguments.trust_remote_code)
-    require(
-        check_tokenizer_of_data(path, splits, name, tokenizer), check_length(path, splits, name, arguments.trust_remote_code)
-    )
+    require(check_tokenizer_of_data(path, splits, name, tokenizer))
+    require(check_length(path, splits, name, arguments.trust_remote_code))
     from utils.model.language_model import load_language_model
 
     language_model = load_language_model(name, arguments.model_dtype, arguments.device, arguments.trust_remote_code)

@@ -32,7 +32,7 @@ class OddTokenizer(PreTrainedTokenizerFast):
 
 @pytest.fixture
 def odd(tiny_model, tmp_path, monkeypatch):
-    """A model whose architecture and tokenizer are in a file of its folder; and the file that the code writes when it runs."""
+    """A model whose architecture is in a file of its folder, and the file that this code writes when it runs."""
     from transformers import dynamic_module_utils
 
     monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
@@ -89,15 +89,9 @@ def test_no_code_of_a_model_runs_though_standard_input_says_yes(script, odd, pre
 @pytest.mark.parametrize("script", ["evaluate_probe", "visualize_probe"])
 def test_nor_does_it_where_saved_probes_name_the_model(script, odd, prepared, texts, tmp_path, tiny_model):
     folder, marker = odd
-    train = (
-        "--train_data",
-        prepared / "train.pth",
-        "--output_dir",
-        tmp_path / "probes",
-        "--results_dir",
-        tmp_path / "results",
-    )
-    assert_success(call("train_probe", *train, "--device", "cpu", "--no_wandb", "--layer", "2", "--epochs", "1"))
+    to = ("--output_dir", tmp_path / "probes", "--results_dir", tmp_path / "results", "--no_wandb")
+    train = ("--train_data", prepared / "train.pth", "--device", "cpu", "--layer", "2", "--epochs", "1")
+    assert_success(call("train_probe", *train, *to))
     text = ("--text_file", next(texts.iterdir()), "--output", tmp_path / "page.html")
     more = text if script == "visualize_probe" else ("--data", prepared / "test.pth", "--results_dir", tmp_path / "results")
     result = call(script, "--probe_dir", tmp_path / "probes", "--model_name", folder, "--device", "cpu", *more)

@@ -110,7 +110,7 @@ def load_datasets(paths: Iterable[str], wanted: Sequence[str] | None = None) -> 
     datasets = []
     for path in dict.fromkeys(paths):
         sequences = load_sequences(path)
-        names = [target["name"] for target in sequences.metadata["targets"]]
+        names = sequences.target_names
         targets = [found for found, name in zip(per_target(sequences), names, strict=True) if not wanted or name in wanted]
         if not targets:
             raise UserError(
@@ -118,7 +118,7 @@ def load_datasets(paths: Iterable[str], wanted: Sequence[str] | None = None) -> 
             )
         datasets.append(Dataset(str(path), targets))
     for name in wanted or ():
-        if not any(name == found.metadata["targets"][0]["name"] for dataset in datasets for found in dataset.targets):
+        if not any(name == found.target_name for dataset in datasets for found in dataset.targets):
             raise UserError(f"--targets {name!r} is in none of the data; leave it out")
     return datasets
 
@@ -194,7 +194,7 @@ def ask(dataset: Dataset, target: int, lag: int, probes: list[SavedProbe], keep_
     """Find the examples of one target at one lag, and which of them each probe may be scored on."""
     sequences = dataset.targets[target]
     found = [probe.has_seen(sequences) for probe in probes]
-    nothing = np.zeros(len(sequences.metadata["documents"]), dtype=bool)
+    nothing = np.zeros(len(sequences.document_names), dtype=bool)
     seen = np.stack([nothing if those is None else those for those in found])
     scored = np.ones_like(seen) if keep_seen else ~seen
     examples = examples_at(sequences, lag)
@@ -211,7 +211,7 @@ def scores_of(answer: Answer) -> list[dict]:
     probes, used, alike, result = answer.asked.probes, answer.used, defaultdict(list), {}
     for index, probe in enumerate(probes):
         alike[used[index].tobytes(), str(probe.trained_share)].append(index)
-    prevalence = checked_prevalence(answer.asked.sequences.metadata.get("prevalence"), "prevalence")
+    prevalence = checked_prevalence(answer.asked.sequences.prevalence, "prevalence")
     for which in alike.values():
         kept = used[which[0]]
         found = score(

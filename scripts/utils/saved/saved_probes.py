@@ -92,11 +92,11 @@ class SavedProbe:
 
     def has_seen(self, sequences: Sequences) -> np.ndarray | None:
         """Mark, of the documents of a preparation, its training or validation texts; None where nobody can tell."""
-        metadata, hashes = sequences.metadata, sequences.metadata.get("document_hashes")
+        hashes = sequences.document_hashes
         if hashes is not None and self.seen_hashes is not None:
             return np.array([text in self.seen_hashes for text in hashes])
-        if metadata["dataset_fingerprint"] == self.dataset_fingerprint:
-            return np.full(len(metadata["documents"]), metadata["split"] in SEEN)
+        if sequences.dataset_fingerprint == self.dataset_fingerprint:
+            return np.full(len(sequences.document_names), sequences.split in SEEN)
         return None
 
 

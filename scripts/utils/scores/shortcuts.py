@@ -14,14 +14,14 @@ def shortcut_aurocs(sequences: Sequences) -> dict[str, float]:
     """
     sequence, position, labels = sequences.labelled()
     found = {"length of the sequence": auroc(sequences.lengths[sequence], labels)}
-    if sequences.metadata["targets"][0]["token"] is not None:
+    if sequences.target_token is not None:
         distance = distance_since_target(sequences, sequence, position)
         return found | {
             "position in the sequence": auroc(position, labels),
             "distance since the last target": auroc(distance, labels),
             "identity of the token just before": identity_auroc(sequences, -1),
         }
-    if sequences.metadata["task"] != "documents":  # of these the label is at the end
+    if sequences.task != "documents":  # of these the label is at the end
         found["position in the document"] = auroc(sequences.starts[sequence] + position, labels)
     return found | {
         "identity of the token itself": identity_auroc(sequences, 0),

@@ -110,7 +110,7 @@ def own_targets(
     None where the pass ends before the head, where states are pooled, and where the target is no token.
     """
     asked_next = [question for question in questions if question.lag == -1]
-    token = questions[0].metadata["targets"][0]["token"] if asked_next else None
+    token = questions[0].data.target_token if asked_next else None
     anatomy = language_model.anatomy
     last = len(anatomy.blocks) - 1
     reaches_the_end = deepest_block(plan.layers, anatomy) == last

@@ -76,12 +76,12 @@ class Question:
     @property
     def name(self) -> str:
         """Name the target."""
-        return self.metadata["targets"][0]["name"]
+        return self.data.target_name
 
     @property
-    def metadata(self) -> dict:
-        """Give what the data say of this target."""
-        return next(iter(self.sequences.values())).metadata
+    def data(self) -> Sequences:
+        """Give the sequences of one split: what they say of the target holds for all."""
+        return next(iter(self.sequences.values()))
 
     @property
     def first_sample(self) -> dict[str, Examples]:

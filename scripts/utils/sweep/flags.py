@@ -168,7 +168,7 @@ def asking_of(arguments, targets, causal):
     from utils.sweep.questions import Asking, choose_lags
 
     given = [0] if arguments.predict_current else arguments.lags
-    lags = choose_lags(given, targets[0]["train"].metadata, causal, arguments.allow_bidirectional)
+    lags = choose_lags(given, targets[0]["train"], causal, arguments.allow_bidirectional)
     return Asking(
         tuple(lags), tuple(seeds_of(arguments)), arguments.common_positions, arguments.max_val_docs, arguments.max_val_tokens
     )

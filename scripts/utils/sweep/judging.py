@@ -26,7 +26,7 @@ def judge(fitting: Fitting, fits: Fits, task: Task, question: Question) -> list[
     of_truth = {name: values[:, :, 0].reshape(-1, values.shape[-1]) for name, values in fits.logits.items()}
     thresholds = choose_thresholds(of_truth["val"], task.labels["val"][0])
     chosen = choose_penalties(of_truth["val"], task.labels["val"][0], grid)
-    scorer = Scorer(fitting, fits, task, question.metadata["prevalence"], thresholds, chosen)
+    scorer = Scorer(fitting, fits, task, question.data.prevalence, thresholds, chosen)
     metrics = {name: scorer.scores(name, values, grid) for name, values in of_truth.items()}
     probes = []
     for index, (layer, seed, penalty) in enumerate(np.ndindex(*grid)):
@@ -198,8 +198,7 @@ def score_sweep(sweep: Sweep, token_baselines: dict) -> DocumentScores | None:
     reason is printed). token_baselines: {name: {split: logits}}.
     """
     splits = sweep.question.sequences
-    metadata = splits["train"].metadata
-    if (metadata.get("task"), metadata.get("label_rule")) != ("spans", "tokens") or "test" not in splits:
+    if (splits["train"].task, splits["train"].label_rule) != ("spans", "tokens") or "test" not in splits:
         return None
     documents = {"train": documents_of(splits["train"])}
     for split in ("val", "test"):

@@ -66,7 +66,7 @@ class Sweep:
     @property
     def of_several(self) -> bool:
         """Say whether the data have other targets."""
-        return self.question.metadata["of_several"]
+        return self.question.data.several_targets
 
     @property
     def of_sequences(self) -> bool:
@@ -75,7 +75,7 @@ class Sweep:
 
     @property
     def prevalence(self) -> float:
-        return self.question.metadata["prevalence"]
+        return self.question.data.prevalence
 
     @property
     def chosen(self) -> list[Probe]:

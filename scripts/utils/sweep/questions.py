@@ -42,7 +42,7 @@ class DataFiles:
     def load_targets(self) -> list[dict[str, Sequences]]:
         """Read the files; give {split: Sequences} for each target that is wanted, with its labels."""
         splits = self.load()
-        names = [target["name"] for target in splits["train"].metadata["targets"]]
+        names = splits["train"].target_names
         wanted = list(dict.fromkeys(exact_name(part, names) for part in self.targets)) if self.targets else names
         unknown = [name for name in wanted if name not in names]
         if unknown:
@@ -54,7 +54,7 @@ class DataFiles:
 def refuse_strange_splits(splits: Splits, paths: Mapping[str, Path]) -> None:
     """Raise UserError where the files are of several preparations, share texts, or lack a class."""
     for name, sequences in splits.items():
-        ours, theirs = (splits[which].metadata["dataset_fingerprint"] for which in ("train", name))
+        ours, theirs = (splits[which].dataset_fingerprint for which in ("train", name))
         if ours != theirs:
             raise UserError(
                 f"{paths['train']} (dataset {ours}) and {paths[name]} (dataset {theirs}) come from "
@@ -83,16 +83,15 @@ def of_sequences(targets: Sequence[Splits]) -> bool:
 
 def of_next_token(targets: Sequence[Splits]) -> bool:
     """Say whether the labels are of a next-token task."""
-    return targets[0]["train"].metadata.get("task", "token") == "token" and not of_sequences(targets)
+    return targets[0]["train"].task == "token" and not of_sequences(targets)
 
 
-def choose_lags(given: Sequence[int] | None, metadata: dict, causal: bool, allow_bidirectional: bool) -> list[int]:
+def choose_lags(given: Sequence[int] | None, data: Sequences, causal: bool, allow_bidirectional: bool) -> list[int]:
     """Take the lags that are given, else the data's own. Raise UserError for those that data or model cannot serve."""
-    lags = list(given or [metadata["default_lag"]])
-    overlap = metadata.get("overlap")
-    if overlap is not None and max(map(abs, lags)) > overlap:
+    lags = list(given or [data.default_lag])
+    if data.overlap is not None and max(map(abs, lags)) > data.overlap:
         raise UserError(
-            f"lag {max(lags, key=abs)} reaches beyond what the windows overlap, {overlap} tokens: labels near "
+            f"lag {max(lags, key=abs)} reaches beyond what the windows overlap, {data.overlap} tokens: labels near "
             "their edges would be lost; use smaller lags, or prepare the data with a larger --overlap"
         )
     if min(lags) < 0 and not causal:
@@ -159,8 +158,8 @@ def require_both_labels(examples: Mapping[str, Examples], splits: Splits, lag: i
             remedy = "use lags nearer to 0, or leave the target out with --targets"
             if of_next_token([splits]):
                 remedy = "use lags from -context_length to 0, or data of --positions all"
-            metadata = splits["train"].metadata
-            target = f"target {metadata['targets'][0]['name']!r}, " if metadata["of_several"] else ""
+            data = splits["train"]
+            target = f"target {data.target_name!r}, " if data.several_targets else ""
             raise UserError(
                 f"{target}lag {lag}: {len(those)} labelled tokens of {name} have a state to read "
                 f"there, and not of both classes; {remedy}"

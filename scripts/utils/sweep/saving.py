@@ -95,26 +95,26 @@ def metadata_of(run: Run, sweep: Sweep, probe: Probe) -> dict:
 
 def shared_metadata(splits: Mapping[str, Sequences], language_model: LanguageModel, owner: Owner) -> dict:
     """Collect what the metadata of all probes of one target have in common. splits: its Sequences."""
-    metadata = splits["train"].metadata
+    data = splits["train"]
     return {
         **vars(owner),
-        "token": metadata["targets"][0]["token"],
+        "token": data.target_token,
         "hidden_size": language_model.anatomy.hidden_size,
         "causal": language_model.anatomy.causal,
         "model_dtype": str(language_model.dtype).removeprefix("torch."),
-        "tokenizer_fingerprint": metadata["tokenizer"]["fingerprint"],
-        "prevalence": metadata["prevalence"],
-        "task": metadata.get("task", "token"),
-        "label_rule": metadata.get("label_rule", "target"),
-        "source": metadata["source"],
-        "context_length": metadata["context_length"],
+        "tokenizer_fingerprint": data.tokenizer_fingerprint,
+        "prevalence": data.prevalence,
+        "task": data.task,
+        "label_rule": data.label_rule,
+        "source": data.metadata["source"],
+        "context_length": data.metadata["context_length"],
         "texts": text_hashes(splits),
     }
 
 
 def text_hashes(splits: Mapping[str, Sequences]) -> dict[str, list[str]]:
     """Give {split: the hashes of its documents}, by which a text is known that was trained on, chosen by, or kept apart."""
-    hashes = splits["train"].metadata.get("document_hashes")
+    hashes = splits["train"].document_hashes
     return (
         {}
         if hashes is None
