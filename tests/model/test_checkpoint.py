@@ -12,7 +12,7 @@ import tiny_models
 from helpers import ROOT, assert_one_line_error, assert_success, call, snapshot
 from utils.base.errors import UserError
 from utils.model.belonging import check_model_of_probe
-from utils.model.language_model import load_language_model, wrap
+from utils.model.language_model import load_language_model, own_logits, wrap
 from utils.states.forward_pass import forward
 from utils.states.sites import FINAL_NORM, every_layer
 
@@ -248,12 +248,16 @@ def test_a_model_whose_configuration_asks_for_tuples_is_read(case_model):
     theirs = AutoModelForCausalLM.from_pretrained(folder).eval()
     with torch.no_grad():
         output = theirs.model(input_ids=ids, output_hidden_states=True)
+        logits = theirs.lm_head(output[0])[0]
     assert type(output) is tuple, "the model gives no tuples, so this proves nothing"
     expected = output[-1]
     language_model = load(folder)
     ours = states_of(language_model, ids)
     for layer, index in (("embed", 0), (0, 1), (1, 2), (FINAL_NORM, 3)):
         tiny_models.close(ours[layer], expected[index][0])
+    target = torch.full((30,), 7)
+    own = own_logits(language_model, ours[FINAL_NORM], target)
+    tiny_models.close(own, torch.logit(logits.double().softmax(-1)[:, 7]).float())
     assert language_model.has_head and json.loads((folder / "config.json").read_text())["return_dict"] is False
 
 
