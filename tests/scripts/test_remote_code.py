@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from helpers import assert_one_line_error, assert_success, call, run_script, snapshot
+from utils.saved.probe_files import load_probe
 
 CODE = """
 from pathlib import Path
@@ -117,6 +118,7 @@ def test_with_the_flag_the_code_runs_and_what_it_makes_is_recorded(odd, texts, t
     train = ("--train_data", made / "train.pth", "--output_dir", out, "--results_dir", out, "--layer", "2", "--epochs", "1")
     assert_success(call("train_probe", *trusted, *train, "--device", "cpu", "--no_wandb"))
     assert json.loads((out / "run_record.json").read_text())["arguments"]["trust_remote_code"] is True
+    assert load_probe(out / "probe_layer2_next.pth")["metadata"]["trust_remote_code"] is True
 
 
 def test_a_model_of_plain_transformers_needs_no_flag_though_code_lies_beside_it(odd, prepared):

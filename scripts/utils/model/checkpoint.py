@@ -102,9 +102,10 @@ def refuse_random(name: str, report: Report, needed: Collection[int]) -> None:
             f"({listed(sizes)}); give the config.json that they were saved with"
         )
     unknown = f"; it holds {len(report.unknown)} names that a {report.kind} does not know ({listed(report.unknown)})"
+    size = " or have another size there" if report.sizes else ""
     raise UserError(
-        f"--model_name {name}: {len(wrong)} of the weights that the pass reads are not in its file ({listed(wrong)}), and "
-        f"would be drawn at random{unknown if report.unknown else ''}; {remedy(report.missing, report.unknown)}"
+        f"--model_name {name}: {len(wrong)} of the weights that the pass reads are not in its file{size} ({listed(wrong)}), "
+        f"and would be drawn at random{unknown if report.unknown else ''}; {remedy(report.missing, report.unknown)}"
     )
 
 

@@ -53,7 +53,10 @@ class LanguageModel:
 
     @property
     def vocabulary(self) -> int:
-        return self.model.get_input_embeddings().num_embeddings
+        try:
+            return self.model.get_input_embeddings().num_embeddings
+        except NotImplementedError:  # transformers does not know where some text towers keep them
+            return self.body.config.get_text_config().vocab_size
 
     @property
     def has_head(self) -> bool:
@@ -125,8 +128,9 @@ def wrap(model: Any, name: str = "model", report: Report | None = None) -> Langu
         if hasattr(part, "config"):
             prepare_config(part.config)
     anatomy = examine(body)
-    used, lacking = weights_of_pass(body, anatomy), []
-    if model is not body and model.get_output_embeddings() is not None:
+    has_head = model is not body and model.get_output_embeddings() is not None
+    used, lacking = weights_of_pass(body, anatomy, has_head), []
+    if has_head:
         head = {id(tensor) for tensor in named_weights(model).values()} - {
             id(tensor) for tensor in named_weights(body).values()
         }
@@ -151,7 +155,12 @@ def text_tower(model: Any) -> Any:
     """The part that reads text alone, of a model that compares texts with pictures or sounds; of any other, all of it."""
     from transformers import PreTrainedModel
 
-    text = model.config.get_text_config()
+    try:
+        text = model.config.get_text_config()
+    except ValueError as error:
+        raise UserError(
+            f"a {type(model).__name__} is made of several models of text; give one of them as a model of its own"
+        ) from error
     if text is model.config or not (hasattr(model, "get_text_features") or model.main_input_name != "input_ids"):
         return model
     towers = (part for part in model.modules() if isinstance(part, PreTrainedModel) and type(part.config) is type(text))

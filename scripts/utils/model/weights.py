@@ -18,24 +18,24 @@ def named_weights(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in found.items() if isinstance(tensor, torch.Tensor)}
 
 
-def weights_of_pass(body: nn.Module, anatomy: Anatomy) -> set[int]:
+def weights_of_pass(body: nn.Module, anatomy: Anatomy, has_head: bool = False) -> set[int]:
     """The ids of the tensors that a pass through the body reads: all but those of poolers, towers for pictures and the like.
 
-    A part beside the blocks is not read if none of its modules is called before the last state is there.
+    A part beside the blocks is not read if none of its modules is called before the last state is there. has_head: what is
+    called after it leads to a language-model head (OPT's projection), and so is read too.
     """
-    parts = [part for part in parts_beside_blocks(body, anatomy) if any(True for _ in named_weights(part))]
-    unused = parts_not_called(body, anatomy, parts) if parts else []
+    parts = [part for part in parts_beside_blocks(body, anatomy) if named_weights(part)]
+    unused = parts_not_called(body, anatomy, parts, has_head) if parts else []
     left_out = {id(tensor) for part in unused for tensor in named_weights(part).values()}
     kept = {id(tensor) for part in parts if part not in unused for tensor in named_weights(part).values()}
     return {id(tensor) for tensor in named_weights(body).values()} - (left_out - kept)
 
 
 def parts_beside_blocks(body: nn.Module, anatomy: Anatomy) -> Iterator[nn.Module]:
-    """Yield the largest parts of the body that hold no block, but for the embeddings and the last norm."""
+    """Yield the largest parts of the body that hold no block, but for embeddings and the last norm, which are read."""
     blocks = set(anatomy.blocks)
-    known = {anatomy.final_norm, body.get_input_embeddings() if hasattr(body, "get_input_embeddings") else None}
     for part in body.children():
-        if part in blocks or part in known:
+        if part in blocks or part is anatomy.final_norm or isinstance(part, nn.Embedding):
             continue
         if blocks.isdisjoint(part.modules()):
             yield part
@@ -44,10 +44,11 @@ def parts_beside_blocks(body: nn.Module, anatomy: Anatomy) -> Iterator[nn.Module
 
 
 @torch.inference_mode()
-def parts_not_called(body: Any, anatomy: Anatomy, parts: Collection[nn.Module]) -> list[nn.Module]:
+def parts_not_called(body: Any, anatomy: Anatomy, parts: Collection[nn.Module], has_head: bool) -> list[nn.Module]:
     """Run a few tokens. Return the parts of which nothing is called, or only after the last state is there.
 
-    A part of the trunk that is never called may still be read, by its weights alone: it counts as used.
+    has_head: the head reads those that are called only then. A part of the trunk that is never called may still be read, by
+    its weights alone: it counts as used.
     """
     inside = set(anatomy.trunk.modules())
     blocks_left, early, late = len(anatomy.blocks), set(), set()
@@ -78,6 +79,8 @@ def parts_not_called(body: Any, anatomy: Anatomy, parts: Collection[nn.Module]) 
 
     def used(part):
         modules = set(part.modules())
-        return not modules.isdisjoint(early) or part in inside and modules.isdisjoint(late)
+        if modules.isdisjoint(early | late):
+            return part in inside
+        return has_head or not modules.isdisjoint(early)
 
     return [part for part in parts if not used(part)]
