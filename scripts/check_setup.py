@@ -9,7 +9,7 @@ from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.errors import UserError
 from utils.base.progress import Progress, readable_time
 from utils.base.stopwatch import Stopwatch
-from utils.states.flags import add_model_flags, add_reading_flags, reading_of
+from utils.states.flags import add_model_flags, add_reading_flags
 from utils.sweep.flags import (
     add_data_flags,
     add_training_flags,
@@ -17,6 +17,7 @@ from utils.sweep.flags import (
     check_training_flags,
     files_of,
     fitting_of,
+    reading_of,
     sampling_of,
 )
 

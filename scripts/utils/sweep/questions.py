@@ -1,4 +1,4 @@
-"""What a probing run asks: the three files of one preparation, their targets, the lags, the examples of each question."""
+"""Say what a probing run asks: the three files of one preparation, their targets, the lags, each question's examples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ Splits = Mapping[str, Sequences]  # "train", "val", and "test" where there is on
 
 @dataclass(frozen=True)
 class DataFiles:
-    """The files of one preparation. val, test: None for those beside train; targets: names that are wanted, None for all."""
+    """The files of one preparation. val, test: None for those next to train; targets: the names wanted, None for all."""
 
     train: str
     val: str | None = None
@@ -112,7 +112,7 @@ BIDIRECTIONAL = (
 
 @dataclass(frozen=True)
 class Asking:
-    """Which questions are asked of the data, and by which examples of validation they are chosen.
+    """The questions that are asked of the data, and the examples of validation by which probes are chosen.
 
     common_positions: keep only tokens that have a state at every lag; max_val_docs, max_val_tokens: for a quick trial,
     choose by fewer documents and labelled tokens (None: by all).

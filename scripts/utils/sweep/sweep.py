@@ -1,4 +1,4 @@
-"""All probes of one question: fitted together, chosen on validation, scored beside what they must beat."""
+"""Answer one question: fit all probes together, choose on validation, compare with the baselines."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""What Weights & Biases sees: a run a probe, with its epochs, where there are some; else a run a kind and question."""
+"""Log to Weights & Biases: one run per probe, where there are epochs; else one per kind and question."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,6 @@
-"""The charts of a sweep: plain data first, a Plotly figure for every choice, then a page for each chart.
+"""Chart a sweep: plain data first, a Plotly figure for every choice, then a page for each chart.
+
+A new chart needs a file here, and its call in `draw` of scripts/visualize_results.py.
 
 Each file imports only from those above it:
 

@@ -1,4 +1,4 @@
-"""The learning curve: a score by the amount of training data, a line for each kind of probe and layer."""
+"""Chart the learning curve: a score by the amount of training data, a line for each kind of probe and layer."""
 
 from utils.pages.charts.cells import SCORE_LABELS, known, layer_in_words, values
 from utils.pages.charts.figures import COLOURS, RANGES, SYMBOLS, Chart, add_banded, figure, make_chart, options
