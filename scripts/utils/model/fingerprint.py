@@ -27,10 +27,10 @@ def model_fingerprints(model: Any, unused: Collection[str]) -> tuple[str, str]:
         if not isinstance(tensor, torch.nn.Parameter) and tensor.is_floating_point()
     }
     used = [entry for name, entry in (*parameters.items(), *buffers.items()) if name not in unused]
-    return fingerprint(config, *flat(used)), fingerprint(config, *flat(parameters.values()))
+    return fingerprint(config, *entries_of(used)), fingerprint(config, *entries_of(parameters.values()))
 
 
-def flat(entries: Any) -> list:
+def entries_of(entries: Any) -> list:
     return [part for entry in entries for part in entry]
 
 
