@@ -33,7 +33,7 @@ SIZES = {  # of every configuration that has a field of this name
     128: "max_position_embeddings n_positions n_ctx max_seq_len max_source_positions max_target_positions "
     "max_sequence_length context_length",
     0: "pad_token_id pad_index first_k_dense_replace",
-    1: "bos_token_id bos_index decoder_start_token_id",
+    1: "n_group topk_group bos_token_id bos_index decoder_start_token_id",
 }
 SMALL = {name: size for size, names in SIZES.items() for name in names.split()}
 LENGTHS = (40, 27, 33)  # beyond every window above
@@ -51,6 +51,8 @@ def fields_of(kind, own):
             fields[name] = fields_of(part, own)
         elif hasattr(there, "model_type"):
             fields[name] = {"model_type": there.model_type, **fields_of(type(there), own)}
+    if "kv_lora_rank" in named:  # latent attention has as many keys as queries
+        fields["num_key_value_heads"] = SMALL["num_attention_heads"]
     changes = own.get(kind.model_type, {})
     return {name: value for name, value in {**fields, **changes}.items() if value != "default"}
 

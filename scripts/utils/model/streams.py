@@ -22,12 +22,12 @@ def tokens_first(state: torch.Tensor, batch: int, tokens: int) -> torch.Tensor |
 
 def streams_first(state: torch.Tensor, batch: int, tokens: int) -> torch.Tensor | None:
     """[streams, batch, tokens, hidden_size], of which the first is read: Gemma 3n, whose blocks write to it."""
-    return batch_first(state[0], batch, tokens) if state.ndim == 4 else None
+    return batch_first(state[0], batch, tokens) if state.ndim == 4 and state.shape[0] else None
 
 
 def streams_last(state: torch.Tensor, batch: int, tokens: int) -> torch.Tensor | None:
     """[batch, tokens, streams, hidden_size], of which the first is read."""
-    return batch_first(state[:, :, 0], batch, tokens) if state.ndim == 4 else None
+    return batch_first(state[:, :, 0], batch, tokens) if state.ndim == 4 and state.shape[2] else None
 
 
 def flat(state: torch.Tensor, batch: int, tokens: int) -> torch.Tensor | None:

@@ -8,11 +8,11 @@ import torch
 
 from utils.base.errors import UserError
 from utils.data.sequences import Sequences
-from utils.model.language_model import LanguageModel
+from utils.model.language_model import LanguageModel, is_out_of_memory
 from utils.model.streams import LAYOUTS, tensors_in
 from utils.model.unchanged import unchanged
 from utils.model.watched import run_with_states
-from utils.states.forward_pass import forward, inputs_to
+from utils.states.forward_pass import forward, halve, inputs_to
 from utils.states.sites import EMBED, FINAL_NORM, Layer, every_layer
 
 # How far two ways to the same state may lie apart where shapes and kernels are the same, as a part of its norm, at the
@@ -56,7 +56,14 @@ def require_same_states(language_model: LanguageModel, sequences: Iterable[Seque
     Return what is to be recorded: the fields of a Comparison, or {"not compared": why}. Raise UserError where the states
     are not those of transformers.
     """
-    found = compare(language_model, longest(sequences, batch_size), together=True)
+    framed = longest(sequences, batch_size)
+    try:
+        found = compare(language_model, framed, together=True)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        halve(len(framed), error)
+        found = compare(language_model, framed[:1], together=True)
     if isinstance(found, str):
         print(f"states are not compared with those of transformers: {found}", flush=True)
         return {"not compared": found}
@@ -72,10 +79,11 @@ def require_same_states(language_model: LanguageModel, sequences: Iterable[Seque
 def longest(sequences: Iterable[Sequences], batch_size: int) -> list[list[int]]:
     """Take the longest sequences of all: two, or one where the batch is smaller than 4, or half of one where it is 1."""
     rows = min(MOST_ROWS, max(1, batch_size // 2))
-    found = []
-    for each in sequences:
-        for row in np.argsort(-each.lengths, kind="stable")[:rows]:
-            found.append(each.input_ids[row, : each.lengths[row]].tolist())
+    found = [
+        each.input_ids[row, : each.lengths[row]].tolist()
+        for each in sequences
+        for row in np.argsort(-each.lengths, kind="stable")[:rows]
+    ]
     chosen = sorted(found, key=len, reverse=True)[:rows]
     return chosen if batch_size > 1 else [ids[: (len(ids) + 1) // 2] for ids in chosen]
 
@@ -98,6 +106,8 @@ def compare(language_model: LanguageModel, framed: Sequence[list[int]], together
             errors[layer] = max(error, errors.get(layer, 0.0))
         states = [state[mask.bool()] for state in theirs.values()]
         apart = min([apart, *(float(distance(*pair).median()) for pair in zip(states, states[1:], strict=False))])
+    if not errors:
+        return "none of the states is finite"
     layer = max(errors, key=lambda layer: errors[layer])
     tokens = sum(map(len, framed))
     return Comparison(errors[layer], layer, SAME_KERNELS[language_model.dtype], apart, tokens, len(errors))
