@@ -109,13 +109,14 @@ def sweep(arguments, targets, language_model, watch):
         refuse_other_export(output.export, owner, output.overwrite)
     tracking = tracker(not arguments.no_wandb, arguments.wandb_project)
     questions = asking.draw(targets, this_run.sampling)
-    questions, sources, random_sources = read(this_run, questions, arguments.random_weights, watch)
+    questions, sources, random_sources, comparison = read(this_run, questions, arguments.random_weights, watch)
     with watch("train"):
         sweeps = train(arguments, this_run, questions, sources, random_sources, tracking)
     record = {
         "command": sys.argv,
         "arguments": record_of(arguments, this_run.sampling, targets),
         **vars(owner),
+        "states_beside_transformers": comparison,
         "seconds": watch.seconds,
     }
     written = save_sweeps(this_run, sweeps, record, replaced)
@@ -147,17 +148,18 @@ def read(this_run, questions, random_weights, watch):
     """Read the states of the model, and where it is asked for of the same model with random weights.
 
     Return the questions, without the examples whose states are not finite, and {question's key: Source} of both models
-    (None for the second where it is not asked for).
+    (None for the second where it is not asked for), and how far the states lay from those of transformers.
     """
     from utils.model.random_weights import with_random_weights
     from utils.states.extraction import drop_non_finite, run_pass
 
     states = run_pass(this_run.reading, this_run.language_model, questions)
+    comparison = states.comparison
     watch.seconds["pass"] = states.seconds
     questions = drop_non_finite(states, this_run.language_model, questions)
     sources = {question.key: states.source(question) for question in questions}
     if not random_weights:
-        return questions, sources, dict.fromkeys(sources)
+        return questions, sources, dict.fromkeys(sources), comparison
     print("the same with random weights", flush=True)
     without = with_random_weights(this_run.language_model)
     states = run_pass(this_run.reading, without, questions, own_probability=False)
@@ -166,7 +168,7 @@ def read(this_run, questions, random_weights, watch):
             f"--random_weights: states of the random model are not finite in {without.dtype}; use "
             "--model_dtype float32, or leave it out"
         )
-    return questions, sources, {question.key: states.source(question) for question in questions}
+    return questions, sources, {question.key: states.source(question) for question in questions}, comparison
 
 
 def train(arguments, this_run, questions, sources, random_sources, tracking):

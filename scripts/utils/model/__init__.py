@@ -2,6 +2,9 @@
 
 Each file imports only from those above it:
 
+    streams           where the states lie in what a module takes and gives
+    unchanged         a model is put back after it was watched
+    watched           what every module took and gave while the model read a few tokens
     anatomy           where the blocks and the last norm are, and whether the model is causal
     fingerprint       a hash of the configuration and of the weights that the pass reads
     weights           which weights the pass reads

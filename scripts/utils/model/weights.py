@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from utils.model.anatomy import Anatomy
-
-FEW_TOKENS = 8
+from utils.model.anatomy import TOKENS_READ, Anatomy, given
+from utils.model.unchanged import unchanged
 
 
 def named_weights(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -66,16 +65,15 @@ def parts_not_called(body: Any, anatomy: Anatomy, parts: Collection[nn.Module], 
         nonlocal ended
         ended = ended or blocks_left <= 0
 
-    vocabulary = body.config.get_text_config().vocab_size
-    input_ids = (torch.arange(FEW_TOKENS, device=next(body.parameters()).device) + 11)[None] % vocabulary
-    with ExitStack() as hooks:
+    ids = torch.arange(TOKENS_READ, device=next(body.parameters()).device)[None] + 11
+    with unchanged(body), ExitStack() as hooks:
         for module in {module for part in parts for module in part.modules()}:
             hooks.callback(module.register_forward_pre_hook(before).remove)
         for block in dict.fromkeys(anatomy.blocks):
             hooks.callback(block.register_forward_hook(after_block).remove)
         if anatomy.final_norm is not None:
             hooks.callback(anatomy.final_norm.register_forward_hook(after_norm).remove)
-        body(input_ids=input_ids, attention_mask=torch.ones_like(input_ids))
+        body(**given(ids, body.config.get_text_config().vocab_size, anatomy.takes_mask))
 
     def used(part):
         modules = set(part.modules())
