@@ -204,6 +204,12 @@ def test_the_case_of_no_pooler_is_one_model_at_each_loading(case_model):
     assert first.former_fingerprint != second.former_fingerprint, "there is no random pooler, so this proves nothing"
 
 
+def test_finding_what_is_read_leaves_no_trace(case_model):
+    language_model = load(case_model("switching_attention"))
+    assert language_model.unused == ("pooler.weight", "pooler.bias")
+    assert language_model.body.attention_type == "block_sparse", "eight tokens have switched it for good"
+
+
 def test_towers_and_decoders_that_read_no_text_do_not_count(tmp_path):
     several, decoder = tiny_models.make("gemma3"), tiny_models.make("t5")
     unused = {name.split(".")[1] for name in wrap(several).unused}
