@@ -177,8 +177,8 @@ def require_tokens(body: Any, name: str) -> None:
         )
     if not isinstance(getattr(body.config.get_text_config(), "vocab_size", None), int):
         raise UserError(
-            f"--model_name {name}: a {kind} names no vocabulary (vocab_size in its config.json): it reads characters or bytes "
-            "and has no tokens whose states could be read; choose a model that reads tokens"
+            f"--model_name {name}: a {kind} names no vocabulary (vocab_size in its config.json): it reads characters or "
+            "bytes and has no tokens whose states could be read; choose a model that reads tokens"
         )
 
 
