@@ -53,7 +53,7 @@ def find_adapter(name: str) -> Adapter | None:
 
     To be called inside `loading`. Raises UserError where peft, which reads it, is not installed.
     """
-    from transformers.utils import find_adapter_config_file
+    from transformers.utils.peft_utils import find_adapter_config_file
 
     path = find_adapter_config_file(name)
     if path is None:
@@ -90,7 +90,7 @@ def base_of(name: str) -> str:
 
 def place_of_tokenizer(name: str) -> str:
     """Where the tokenizer is: of an adapter without one, with its base. To be called inside `loading`."""
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     base = base_of(name)
     own = base == name or cached_file(name, "tokenizer_config.json", _raise_exceptions_for_missing_entries=False)
