@@ -4,7 +4,7 @@
 from os.path import expanduser
 from pathlib import Path
 
-from utils.base.cli.parser import Parser, quiet_libraries, run, whole_number
+from utils.base.cli.parser import Parser, add_trust_flag, quiet_libraries, run, whole_number
 from utils.base.errors import UserError
 
 CONTEXT_SHOWN = 40  # tokens before the labelled one in a sample
@@ -20,6 +20,7 @@ def build_parser() -> Parser:
         help="file of labelled sequences; it is compared with train.pth, val.pth and test.pth in its folder",
     )
     parser.add_argument("--model_name", type=expanduser, help="model whose tokenizer is used (default: the data's own)")
+    add_trust_flag(parser)
     parser.add_argument("--num_samples", type=whole_number(0), default=5, help="samples shown of each class")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="draws the samples")
     return parser
@@ -37,7 +38,7 @@ def main(argv=None):
     from utils.data.tokenizer import load_tokenizer, tokenizer_fingerprint
 
     sequences = load_sequences(arguments.data_path)
-    tokenizer = load_tokenizer(arguments.model_name or sequences.model_name)
+    tokenizer = load_tokenizer(arguments.model_name or sequences.model_name, trust_remote_code=arguments.trust_remote_code)
     targets = per_target(sequences)
     show_statistics(arguments.data_path, sequences, targets)
     show_balance(sequences, targets)

@@ -145,15 +145,22 @@ def load(arguments):
     ):
         require_value(found, key, wanted, flag)
     name = arguments.model_name or most_common(found, "model")
-    tokenizer = load_tokenizer(name)
+    tokenizer = load_tokenizer(name, trust_remote_code=arguments.trust_remote_code)
     from utils.model.language_model import load_language_model
     from utils.saved.saved_probes import precision_to_load
     from utils.states.sites import sort_layers
 
     dtype = precision_to_load(arguments.model_dtype, (probe["metadata"] for probe in found.values()))
-    language_model = load_language_model(name, dtype, arguments.device)
+    language_model = load_language_model(name, dtype, arguments.device, arguments.trust_remote_code)
+    for note in language_model.notes:
+        print(note, flush=True)
     probes, left_out = choose_set(
-        found, language_model.fingerprint, arguments.lag, arguments.target_token, arguments.seed, arguments.probe
+        found,
+        language_model.named_in(probe["metadata"]["model_fingerprint"] for probe in found.values()),
+        arguments.lag,
+        arguments.target_token,
+        arguments.seed,
+        arguments.probe,
     )
     if probes is None:
         why = "; ".join(f"{len(paths)} are {reason}" for reason, paths in left_out.items())
@@ -176,11 +183,12 @@ def load(arguments):
 
 def choose_windows(arguments, language_model, tokenizer):
     """Choose how many text tokens are read together, and how many of them windows share: a Windowing."""
-    from utils.data.tokenizer import position_limit, special_frame
+    from utils.data.position_limit import position_limit
+    from utils.data.tokenizer import special_frame
     from utils.saved.running_text import Windowing
 
     frame = special_frame(tokenizer)
-    limit = position_limit(language_model.name, tokenizer)
+    limit = position_limit(language_model.name, language_model.trust_remote_code)
     most = limit - len(frame[0]) - len(frame[1]) if limit else None
     width = arguments.window or min(most or LONGEST_WINDOW, LONGEST_WINDOW)
     if most and width > most:

@@ -9,7 +9,7 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.base.files import fingerprint
-from utils.base.hub import loading
+from utils.base.hub import loading, place_of_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -27,12 +27,12 @@ JOINERS = "\u200c\u200d"  # zero-width: what stands on both sides is one charact
 FINGERPRINT_TEXT = "In 1815, M. Charles-François-Bienvenu Myriel said:\n\t“the end”"
 
 
-def load_tokenizer(name: str) -> Tokenizer:
-    """Load the fast tokenizer of a model, by Hub name or folder."""
+def load_tokenizer(name: str, trust_remote_code: bool = False) -> Tokenizer:
+    """Load the fast tokenizer of a model, by Hub name or folder. trust_remote_code: run Python code that comes with it."""
     with loading("tokenizer", name, "--model_name"):
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        tokenizer = AutoTokenizer.from_pretrained(place_of_tokenizer(name), trust_remote_code=trust_remote_code)
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(
             f"--model_name {name}: its tokenizer has no fast version; convert it (tokenizer.json) or "
@@ -179,16 +179,3 @@ def tokenizer_fingerprint(tokenizer: Tokenizer) -> str:
     """Hash the vocabulary, the special tokens around a text, and the tokens of one text full of traps."""
     sample = tokenizer.backend_tokenizer.encode(FINGERPRINT_TEXT).ids
     return fingerprint(sorted(tokenizer.get_vocab().items()), special_frame(tokenizer), sample)
-
-
-def position_limit(name: str, tokenizer: Tokenizer) -> int | None:
-    """Return the most tokens a sequence of this model may have, special tokens included; None where nothing limits it."""
-    with loading("model's configuration", name, "--model_name"):
-        from transformers import AutoConfig
-
-        config = AutoConfig.from_pretrained(name).get_text_config()
-    limits = [getattr(config, key, None) for key in ("max_position_embeddings", "n_positions", "max_seq_len")]
-    limit = min((value for value in limits if isinstance(value, int) and value > 0), default=None)
-    if limit and 0 < limit - tokenizer.model_max_length <= 4:  # RoBERTa's table has rows that hold no position
-        limit = tokenizer.model_max_length
-    return limit

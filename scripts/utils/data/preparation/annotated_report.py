@@ -57,6 +57,7 @@ def make_metadata(
         "task": file.task,
         "source": source(file, tokenizer, collection),
         "model_name": preparation.model_name,
+        "trust_remote_code": preparation.trust_remote_code,
         "tokenizer": about_tokenizer(tokenizer, frame),
         "targets": [
             {"name": target, "token": None, "piece": None, "prevalence": prevalence(counts, target)} for target in targets

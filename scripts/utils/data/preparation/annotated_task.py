@@ -28,9 +28,9 @@ from utils.data.windows import default_overlap
 def prepare_annotated(preparation: AnnotatedPreparation) -> None:
     """Read, split, label, cut and write, and print what was made."""
     file, rule, seed = preparation.file, preparation.rule, preparation.seed
-    tokenizer = load_tokenizer(preparation.model_name)
+    tokenizer = load_tokenizer(preparation.model_name, trust_remote_code=preparation.trust_remote_code)
     frame = special_frame(tokenizer)
-    preparation = replace(preparation, windows=settled_windows(preparation, tokenizer, frame))
+    preparation = replace(preparation, windows=settled_windows(preparation, frame))
     collection, wanted = read_file(file, tokenizer)
     report_reading(file, collection.counts)
     collection, not_drawn = draw(collection, file.max_texts, seed)
@@ -59,13 +59,13 @@ def prepare_annotated(preparation: AnnotatedPreparation) -> None:
     report_files(preparation.output_dir, metadata["splits"], cleaned)
 
 
-def settled_windows(preparation: AnnotatedPreparation, tokenizer: Tokenizer, frame: Frame) -> TextWindows:
+def settled_windows(preparation: AnnotatedPreparation, frame: Frame) -> TextWindows:
     """Fill in the context length and the overlap that were not given. Raises UserError for those that cannot be.
 
     Documents are truncated and have no overlap; an overlap that leaves no window a middle is refused.
     """
     windows = preparation.windows
-    length = fitting_length(windows.context_length, preparation.model_name, tokenizer, frame)
+    length = fitting_length(windows.context_length, preparation.model_name, frame, preparation.trust_remote_code)
     windows = replace(windows, context_length=length)
     if preparation.task == "documents":
         return windows

@@ -5,7 +5,7 @@ from dataclasses import fields
 from os.path import expanduser
 from typing import Any
 
-from utils.base.cli.parser import number, whole_number
+from utils.base.cli.parser import add_trust_flag, number, whole_number
 from utils.base.errors import UsageError
 from utils.data.label_rule import LabelRule
 from utils.data.preparation.settings import (
@@ -64,6 +64,7 @@ def add_flags(parser: argparse.ArgumentParser):
         default="unsloth/gemma-3-270m",
         help="the model whose tokenizer is used: a Hub name or a folder",
     )
+    add_trust_flag(task)
     task.add_argument(
         "--context_length",
         type=whole_number(1),
@@ -190,7 +191,7 @@ def preparation_of(arguments: argparse.Namespace) -> TokenPreparation | Annotate
     for flag in LISTS:
         if flag in READ_BY[task]:
             values[flag] = names(values[flag], flag)
-    run = {name: values[name] for name in ("model_name", "train_ratio", "seed", "output_dir")}
+    run = {name: values[name] for name in ("model_name", "trust_remote_code", "train_ratio", "seed", "output_dir")}
     if task == "token":
         windows = TokenWindows(**chosen(values, TokenWindows))
         check_token_task(values["target_token"], windows)

@@ -110,6 +110,7 @@ class TokenPreparation:
     train_ratio: float
     seed: int
     output_dir: str
+    trust_remote_code: bool = False
 
     @property
     def task(self) -> str:
@@ -127,6 +128,7 @@ class AnnotatedPreparation:
     train_ratio: float
     seed: int
     output_dir: str
+    trust_remote_code: bool = False
 
     @property
     def task(self) -> str:

@@ -43,9 +43,9 @@ CHARACTERS_A_CORE = 1_000_000  # of a batch, for each core: enough to keep it bu
 
 def prepare_token_task(preparation: TokenPreparation) -> None:
     """Read, cut, split and write, and print what was made."""
-    tokenizer = load_tokenizer(preparation.model_name)
+    tokenizer = load_tokenizer(preparation.model_name, trust_remote_code=preparation.trust_remote_code)
     frame = special_frame(tokenizer)
-    fitting_length(preparation.windows.context_length, preparation.model_name, tokenizer, frame)
+    fitting_length(preparation.windows.context_length, preparation.model_name, frame, preparation.trust_remote_code)
     target = target_in_running_text(tokenizer, preparation.target_token)
     print(
         f"target {preparation.target_token!r} is token {target} ({tokenizer.convert_ids_to_tokens(target)!r}); "
@@ -201,6 +201,7 @@ def write_token_dataset(
         "task": "token",
         "source": asdict(preparation.texts),
         "model_name": preparation.model_name,
+        "trust_remote_code": preparation.trust_remote_code,
         "tokenizer": about_tokenizer(tokenizer, frame),
         "targets": [about_target],
         "label_rule": "target",
