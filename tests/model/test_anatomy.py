@@ -13,18 +13,6 @@ from utils.model.language_model import wrap
 from utils.model.unchanged import unchanged
 
 CLOSE = 1e-4
-OWN = {
-    "big_bird": {"block_size": 4, "num_random_blocks": 1, "attention_type": "block_sparse"},
-    "longformer": {"attention_window": 8},
-    "gemma3n_text": {
-        "num_hidden_layers": 4,
-        "num_kv_shared_layers": 0,
-        "layer_types": ["sliding_attention", "full_attention"] * 2,
-        "laurel_rank": 4,
-        "activation_sparsity_pattern": [0.0] * 4,
-    },
-    "bart": {"encoder_layers": 5, "is_decoder": True, "is_encoder_decoder": False},
-}
 # model_type -> (what transformers' hidden_states are, whether there is a last norm); E: the embeddings, N: after the norm
 EXPECTED = {
     "big_bird": ("E 0 1 2", False),  # a short text switches its attention for good
@@ -46,7 +34,7 @@ EXPECTED = {
 @pytest.fixture(scope="module", params=EXPECTED)
 def found(request):
     """(model_type, the model as it was built, the same wrapped)."""
-    return request.param, build(request.param, OWN), wrap(build(request.param, OWN))
+    return request.param, build(request.param), wrap(build(request.param))
 
 
 def test_states_are_those_of_transformers_in_a_padded_batch_beyond_the_window(found):
@@ -108,7 +96,7 @@ def test_watching_leaves_no_trace(found):
 
 def test_the_pass_leaves_no_trace():
     """A batch of short texts must not change how the next one is read."""
-    language_model = wrap(build("big_bird", OWN))
+    language_model = wrap(build("big_bird"))
     long = token_ids(97, (40,))
     before = read_everything(language_model, long)
     read_everything(language_model, token_ids(97, (9,)))
@@ -118,7 +106,7 @@ def test_the_pass_leaves_no_trace():
 
 def test_a_block_sparse_model_without_putting_back_would_be_another():
     """The negative control of the test above."""
-    body = body_of(build("big_bird", OWN))
+    body = body_of(build("big_bird"))
     (long,) = token_ids(97, (40,))
     with torch.inference_mode():
         before = body(input_ids=torch.tensor([long])).last_hidden_state
@@ -152,7 +140,7 @@ def test_what_is_put_back():
 
 def refused(name, **more):
     with pytest.raises(UserError) as error:
-        wrap(build(name, OWN, **more))
+        wrap(build(name, **more))
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -166,7 +154,7 @@ def test_what_cannot_be_read_is_refused_in_one_line():
 
 def test_a_model_that_writes_to_its_weights_is_left_as_it_then_is():
     """RWKV divides its weights when it first reads, and notes that it has: without the note it would divide them again."""
-    body = body_of(build("rwkv", OWN, rescale_every=1))
+    body = body_of(build("rwkv", rescale_every=1))
     with unchanged(body), torch.inference_mode():
         body(input_ids=torch.arange(8)[None])
     once = {name: value.clone() for name, value in body.state_dict().items()}
@@ -177,7 +165,7 @@ def test_a_model_that_writes_to_its_weights_is_left_as_it_then_is():
 
 def test_a_list_that_is_called_in_order_but_is_no_chain_is_not_taken_for_the_blocks():
     """XLM's attention modules are called once a layer each, in order."""
-    language_model = wrap(build("xlm", OWN))
+    language_model = wrap(build("xlm"))
     assert len(language_model.anatomy.blocks) == LAYERS
     assert list(language_model.body.attentions) != language_model.anatomy.blocks
 

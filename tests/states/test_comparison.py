@@ -90,15 +90,14 @@ def test_too_little_memory_for_two_sequences_is_enough_for_one(capsys):
 
 
 def test_what_transformers_does_not_return_is_said(capsys):
-    language_model = wrap(build("dpr", {}))
+    language_model = wrap(build("dpr"))
     found = require_same_states(language_model, framed([9, 14]), 8)
     assert list(found) == ["not compared"] and "returns no hidden_states" in found["not compared"]
     assert "states are not compared with those of transformers" in capsys.readouterr().out
 
 
 def test_a_model_that_a_short_text_changes_is_compared_as_it_is():
-    own = {"big_bird": {"block_size": 4, "num_random_blocks": 1, "attention_type": "block_sparse"}}
-    language_model = wrap(build("big_bird", own))
+    language_model = wrap(build("big_bird"))
     found = compare(language_model, [list(range(10, 18)), list(range(10, 50))])
     assert found.passed and found.largest < 1e-5
 

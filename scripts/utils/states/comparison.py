@@ -147,15 +147,21 @@ def differences(
     Where transformers gives the last layer after the last norm only, the norm of ours is compared.
     """
     anatomy = language_model.anatomy
-    errors = {
-        layer: worst([(ours[layer][mask], state[mask])]) if layer in ours else float("inf")
-        for layer, state in theirs.items()
-    }
+    errors: dict[Layer, float] = {}
+    finite = {
+        layer: mask & state.isfinite().all(-1) for layer, state in theirs.items()
+    }  # overflow is counted after the pass
+    for layer, state in theirs.items():
+        if layer not in ours:
+            errors[layer] = float("inf")
+        elif finite[layer].any():
+            errors[layer] = worst([(ours[layer][finite[layer]], state[finite[layer]])])
     last = len(anatomy.blocks) - 1
-    if last not in errors and FINAL_NORM in theirs and anatomy.norm_follows:
+    if last not in theirs and FINAL_NORM in errors and anatomy.norm_follows:
+        those = finite[FINAL_NORM]
         with torch.inference_mode():
-            normed = anatomy.final_norm(ours[last][mask].to(language_model.device))
-        errors[last] = worst([(normed, theirs[FINAL_NORM][mask])])
+            normed = anatomy.final_norm(ours[last][those].to(language_model.device))
+        errors[last] = worst([(normed, theirs[FINAL_NORM][those])])
     return errors
 
 
