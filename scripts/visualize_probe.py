@@ -132,7 +132,7 @@ def main(argv=None):
 
 def load(arguments):
     """Load the probes, their model and its tokenizer, and prove that they belong together. Print what is left out."""
-    from utils.data.tokenizer import load_tokenizer
+    from utils.data.tokenizer import load_tokenizer, read_special_tokens_as
     from utils.model.belonging import check_tokenizer_of_probe, require
     from utils.saved.probe_sets import choose_set, load_folder, most_common, require_value
 
@@ -163,6 +163,7 @@ def load(arguments):
             "the model that they were trained on, in its precision"
         )
     sort_layers(probes.layers, language_model.anatomy)
+    read_special_tokens_as(tokenizer, (probes.common.get("source") or {}).get("special_tokens", "text"))
     for reason, paths in left_out.items():
         print(f"left out: {paths[0]}" + (f" ... {paths[-1].name}" if len(paths) > 1 else "") + f", {reason}", flush=True)
     require(check_tokenizer_of_probe(str(probes.paths[0]), probes.common, name, tokenizer))

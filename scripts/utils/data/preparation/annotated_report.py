@@ -18,6 +18,7 @@ from utils.data.readers.annotated import Collection, counts_in_words
 from utils.data.readers.document import text_hash
 from utils.data.readers.tables import cleaned_csv
 from utils.data.sequences import Sequences
+from utils.data.special_tokens import SpeltOut, spelt_out_in_words
 from utils.data.tokenizer import Frame, Tokenizer
 
 CLEANED = "cleaned"  # the folder below --output_dir for the cleaned files of documents
@@ -79,6 +80,7 @@ def make_metadata(
         "versions": versions(),
         "documents": [item.document.name for item in labelled],
         "document_hashes": [text_hash(item.document.own_text) for item in labelled],
+        "special_tokens": count_spelt_out(tokenizer, labelled).record(file.special_tokens),
         "length_buckets": buckets if any(bucket is not None for bucket in buckets) else None,
         "dataset_fingerprint": dataset_fingerprint(splits),
     }
@@ -90,6 +92,14 @@ def source(file: AnnotatedFile, tokenizer: Tokenizer, collection: Collection) ->
     unused = OF_ONE_TABLE if of_an_index else OF_AN_INDEX if file.task == "documents" else ()
     flags = {name: getattr(file, name) for name in RECORDED[file.task] if name not in unused}
     return flags | ({"prompt": prompt_kind(tokenizer)} if file.task == "chains" else {})
+
+
+def count_spelt_out(tokenizer: Tokenizer, labelled: Sequence[LabelledDocument]) -> SpeltOut:
+    """Count the texts that spell out special tokens; of a chain, without the prompt before it."""
+    spelt_out = SpeltOut(tokenizer)
+    for item in labelled:
+        spelt_out.read(item.document.own_text)
+    return spelt_out
 
 
 def prevalence(counts: Mapping[str, dict], target: str) -> float:
@@ -144,6 +154,7 @@ def report(metadata: dict) -> None:
         part = "end" if truncated["side"] == "right" else "beginning"
         print(f"truncated: {truncated['texts']:,} of {len(metadata['documents']):,} texts lost their {part}")
     print(f"dropped: {in_words(dropped)}")
+    print(f"special tokens: {spelt_out_in_words(metadata['special_tokens'])}")
     whole = metadata["label_rule"] == "whole"
     print(f"positives / labelled {'texts' if whole else 'tokens (texts with positives)'} by split:")
     print(balance_table(metadata, whole))

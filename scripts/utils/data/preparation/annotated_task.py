@@ -21,19 +21,20 @@ from utils.data.readers.spans import read_spans
 from utils.data.readers.tables import is_index, read_indexed_sets, read_table
 from utils.data.sequences import SPLITS
 from utils.data.token_labels import labels_by_rule
-from utils.data.tokenizer import Frame, Tokenizer, load_tokenizer, special_frame
+from utils.data.tokenizer import Frame, Tokenizer, load_tokenizer, require_own_ids, special_frame
 from utils.data.windows import default_overlap
 
 
 def prepare_annotated(preparation: AnnotatedPreparation) -> None:
     """Read, split, label, cut and write, and print what was made."""
     file, rule, seed = preparation.file, preparation.rule, preparation.seed
-    tokenizer = load_tokenizer(preparation.model_name)
+    tokenizer = load_tokenizer(preparation.model_name, file.special_tokens)
     frame = special_frame(tokenizer)
     preparation = replace(preparation, windows=settled_windows(preparation, tokenizer, frame))
     collection, wanted = read_file(file, tokenizer)
     report_reading(file, collection.counts)
     collection, not_drawn = draw(collection, file.max_texts, seed)
+    require_own_ids(tokenizer, frame, [document.own_text for document in collection.documents])
     targets = choose_targets(collection, wanted)
     split_of = split_documents(collection, preparation.train_ratio, seed)
     labelled = label_documents(collection.documents, targets, file.task, rule, tokenizer, preparation.windows)

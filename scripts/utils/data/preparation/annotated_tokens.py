@@ -89,7 +89,7 @@ def tokenize_chains(tokenizer: Tokenizer, documents: Sequence[Annotated], before
     chains = tokenize(tokenizer, [document.text[start:] for document, start in zip(documents, starts, strict=True)])
     texts = [document.text[:start] for document, start in zip(documents, starts, strict=True)]
     backend = tokenizer.backend_tokenizer
-    backend.encode_special_tokens = False
+    as_text, backend.encode_special_tokens = backend.encode_special_tokens, False
     try:
         prompts = [
             as_tokens(encoding)
@@ -97,7 +97,7 @@ def tokenize_chains(tokenizer: Tokenizer, documents: Sequence[Annotated], before
             for encoding in backend.encode_batch(batch, add_special_tokens=False)
         ]
     finally:
-        backend.encode_special_tokens = True
+        backend.encode_special_tokens = as_text
     return [after_prompt(prompt, chain, start, before) for prompt, chain, start in zip(prompts, chains, starts, strict=True)]
 
 

@@ -76,6 +76,13 @@ def add_flags(parser: argparse.ArgumentParser):
         type=whole_number(1),
         help="use at most this many texts (default: the first 1000; with --input: all, else drawn at random)",
     )
+    task.add_argument(
+        "--special_tokens",
+        choices=("text", "encode"),
+        default="text",
+        help="what a special token is that a text spells out, such as <s>: text, or encode: the token itself, as in the "
+        "model's own call (default: text)",
+    )
     add_token_flags(parser.add_argument_group("--task token"))
     add_annotated_flags(parser.add_argument_group("--task spans, chains, documents"))
     add_marked_flags(parser.add_argument_group("--task spans, chains"))
@@ -198,7 +205,7 @@ def preparation_of(arguments: argparse.Namespace) -> TokenPreparation | Annotate
         return TokenPreparation(
             texts=PlainTexts(**chosen(values, PlainTexts)), target_token=values["target_token"], windows=windows, **run
         )
-    own = {name: values[name] for name in READ_BY[task]}
+    own = {name: values[name] for name in ("special_tokens", *READ_BY[task])}
     tables = tuple(name for name in (*OF_ONE_TABLE, *OF_AN_INDEX) if name in given)
     return AnnotatedPreparation(
         file=AnnotatedFile(**{**chosen(own, AnnotatedFile), "task": task, "given": tables}),

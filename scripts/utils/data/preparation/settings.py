@@ -7,11 +7,12 @@ from typing import Literal
 from utils.data.label_rule import LabelRule
 
 RECORDED = {  # {task: what the metadata say of its file, in this order}
-    "spans": ("input", "max_texts", "label", "text_column", "group_by"),
-    "chains": ("input", "max_texts", "label"),
+    "spans": ("input", "max_texts", "special_tokens", "label", "text_column", "group_by"),
+    "chains": ("input", "max_texts", "special_tokens", "label"),
     "documents": (
         "input",
         "max_texts",
+        "special_tokens",
         "datasets",
         "text_column",
         "label_column",
@@ -29,6 +30,7 @@ class PlainTexts:
     text_column: str
     language: str
     max_texts: int | None
+    special_tokens: Literal["text", "encode"] = "text"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class AnnotatedFile:
     task: str
     input: str
     max_texts: int | None = None
+    special_tokens: Literal["text", "encode"] = "text"
     label: str | list[str] = "all"
     text_column: str = "text"
     group_by: str | None = None
