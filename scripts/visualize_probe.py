@@ -118,13 +118,13 @@ def main(argv=None):
 
         require_text_file(arguments.text_file)
     probes, language_model, tokenizer = load(arguments)
-    from utils.pages.shown_texts import TextRequest, choose_source, read_shown
+    from utils.pages.shown_texts import TextRequest, choose_source, frame_of, read_shown
 
     asked = TextRequest(arguments.text_file, arguments.dataset, arguments.text_column, arguments.language)
     source = choose_source(asked, probes)
     refuse_output(arguments.output, source.place)  # the probes' own texts are known only now
     texts = read_shown(source, arguments.num_tokens, probes, tokenizer)
-    windows = choose_windows(arguments, language_model, tokenizer)
+    windows = choose_windows(arguments, language_model, tokenizer, frame_of(source, probes, tokenizer))
     logits = apply(arguments, probes, language_model, [text.ids for text in texts], windows)
     write(arguments.output, probes, tokenizer, texts, logits, windows.width)
     return 0
@@ -175,12 +175,11 @@ def load(arguments):
     return probes, language_model, tokenizer
 
 
-def choose_windows(arguments, language_model, tokenizer):
+def choose_windows(arguments, language_model, tokenizer, frame):
     """Choose how many text tokens are read together, and how many of them windows share: a Windowing."""
-    from utils.data.tokenizer import position_limit, special_frame
+    from utils.data.tokenizer import position_limit
     from utils.saved.running_text import Windowing
 
-    frame = special_frame(tokenizer)
     limit = position_limit(language_model.name, tokenizer)
     most = limit - len(frame[0]) - len(frame[1]) if limit else None
     width = arguments.window or min(most or LONGEST_WINDOW, LONGEST_WINDOW)

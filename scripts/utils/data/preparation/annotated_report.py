@@ -11,6 +11,7 @@ from utils.base.errors import UserError
 from utils.base.text_table import table
 from utils.data.preparation.annotated_tokens import prompt_kind
 from utils.data.preparation.annotated_windows import LabelledDocument
+from utils.data.preparation.conversations import are_chats
 from utils.data.preparation.dataset_files import about_tokenizer, count, dataset_fingerprint, in_words, versions
 from utils.data.preparation.flags import OF_AN_INDEX, OF_ONE_TABLE
 from utils.data.preparation.settings import RECORDED, AnnotatedFile, AnnotatedPreparation
@@ -56,7 +57,7 @@ def make_metadata(
     was_cut = windows.overlap is not None and any(item.length > windows.width for item in labelled)
     return {
         "task": file.task,
-        "source": source(file, tokenizer, collection),
+        "source": source(file, tokenizer, collection, frame),
         "model_name": preparation.model_name,
         "tokenizer": about_tokenizer(tokenizer, frame),
         "targets": [
@@ -86,12 +87,16 @@ def make_metadata(
     }
 
 
-def source(file: AnnotatedFile, tokenizer: Tokenizer, collection: Collection) -> dict:
-    """Return the flags that say what was read, without those that an index or a single table has no use for."""
+def source(file: AnnotatedFile, tokenizer: Tokenizer, collection: Collection, frame: Frame) -> dict:
+    """Return the flags that say what was read, without those that an index or a single table has no use for.
+
+    Of conversations the ids around each window, too, which depend on what their template writes.
+    """
     of_an_index = "save_names" in collection.counts
     unused = OF_ONE_TABLE if of_an_index else OF_AN_INDEX if file.task == "documents" else ()
     flags = {name: getattr(file, name) for name in RECORDED[file.task] if name not in unused}
-    return flags | ({"prompt": prompt_kind(tokenizer)} if file.task == "chains" else {})
+    flags |= {"frame": frame} if are_chats(collection.documents) else {}
+    return flags | ({"prompt": prompt_kind(tokenizer)} if file.task == "chains" or "frame" in flags else {})
 
 
 def count_spelt_out(tokenizer: Tokenizer, labelled: Sequence[LabelledDocument]) -> SpeltOut:
