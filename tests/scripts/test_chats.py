@@ -273,3 +273,9 @@ def test_the_page_shows_the_logits_of_transformers_own_states(chats, chat_model,
         expected.append((states @ probe["weight"] + probe["bias"])[1:].numpy())
     shown = Page(tmp_path / "page.html").logits[0]
     assert sorted(shown.tolist()) == pytest.approx(sorted(np.concatenate(expected).tolist()), abs=1e-3)
+
+
+def test_a_template_that_writes_the_date_is_named(chats, tiny_model, tmp_path):
+    template = "{{ strftime_now('%Y') }}" + chat_data.CHATML
+    model = chat_data.with_template(tmp_path / "model", tiny_model, template)
+    assert "can write today's date" in prepared(tmp_path, "spans", chats, model).stdout

@@ -12,7 +12,14 @@ from utils.data.preparation.annotated_report import cleaned_files, make_metadata
 from utils.data.preparation.annotated_splits import draw, split_documents, targets_in_every_split
 from utils.data.preparation.annotated_tokens import Tokens, chat_prompt, tokenize, tokenize_chains
 from utils.data.preparation.annotated_windows import LabelledDocument, cut_rows, sequences_of
-from utils.data.preparation.conversations import are_chats, chat_frame, require_chats, settled_for_chats, tokenize_chats
+from utils.data.preparation.conversations import (
+    about_template,
+    are_chats,
+    chat_frame,
+    require_chats,
+    settled_for_chats,
+    tokenize_chats,
+)
 from utils.data.preparation.dataset_files import fitting_length, report_files, write_dataset
 from utils.data.preparation.flags import OF_AN_INDEX, OF_ONE_TABLE, refuse
 from utils.data.preparation.settings import AnnotatedFile, AnnotatedPreparation, TextWindows
@@ -68,6 +75,7 @@ def settled(
 ) -> tuple[AnnotatedPreparation, Frame]:
     """Fill in what depends on whether the texts are conversations, and prove the frame of other texts."""
     if are_chats(collection.documents):
+        print(about_template(tokenizer), end="", flush=True)
         return settled_for_chats(preparation), chat_frame(tokenizer, collection.documents)
     require_chats(preparation, collection)
     require_own_ids(tokenizer, frame, [document.own_text for document in collection.documents])

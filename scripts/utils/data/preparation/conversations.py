@@ -37,6 +37,13 @@ def settled_for_chats(preparation: AnnotatedPreparation) -> AnnotatedPreparation
     return replace(preparation, file=replace(file, special_tokens="encode"), windows=windows)
 
 
+def about_template(tokenizer: Tokenizer) -> str:
+    """Return what is to be said of the chat template, a line or nothing."""
+    if "strftime_now" not in str(tokenizer.chat_template):
+        return ""
+    return "note: the chat template can write today's date: tomorrow the same command may give other tokens\n"
+
+
 def require_chats(preparation: AnnotatedPreparation, collection: Collection) -> None:
     """Raise UserError for flags of conversations where there are none."""
     if preparation.file.add_generation_prompt:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from utils.base.errors import UserError
+from utils.base.progress import Progress
 from utils.data.chat_template import (
     ANSWERS,
     Rendered,
@@ -58,7 +59,12 @@ class Chats:
         field = chat_field([row for _, row in rows], column)
         if field is None:
             return rows
-        return [(number, self.with_spans(row, field, column, f"{self.source}, line {number}")) for number, row in rows]
+        result = []
+        with Progress("write conversations", "row", len(rows)) as progress:
+            for number, row in rows:
+                result.append((number, self.with_spans(row, field, column, f"{self.source}, line {number}")))
+                progress.update(1)
+        return result
 
     def with_spans(self, row: dict, field: str, column: str, where: str) -> dict:
         """Turn one row; see `in_rows`."""
@@ -81,9 +87,11 @@ class Chats:
         if not fields or column in table and fields[0] != column:
             return table
         field, texts = fields[0], []
-        for number, value in zip(table.index + 1, table[field], strict=True):
-            missing = value is None or isinstance(value, float)
-            texts.append(None if missing else self.before_answer(value, f"{self.source}, row {number}"))
+        with Progress("write conversations", "row", len(table)) as progress:
+            for number, value in enumerate(table[field], 1):
+                missing = value is None or isinstance(value, float)
+                texts.append(None if missing else self.before_answer(value, f"{self.source}, row {number}"))
+                progress.update(1)
         return table.drop(columns=[field]).assign(**{column: texts})
 
     def before_answer(self, value: object, where: str) -> str:
