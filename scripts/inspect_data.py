@@ -44,6 +44,7 @@ def main(argv=None):
     show_balance(sequences, targets)
     checks = check_file(sequences, tokenizer_fingerprint(tokenizer))
     if checks[0].passed:  # another tokenizer would show another text
+        show_special_tokens(sequences, tokenizer)
         for target in targets[:TARGETS_SHOWN]:
             show_samples(target, tokenizer, arguments.num_samples, arguments.seed)
     checks += check_against_siblings(Path(arguments.data_path), sequences)
@@ -105,6 +106,31 @@ def show_balance(sequences, targets):
         show_documents(sequences)
 
 
+def show_special_tokens(sequences, tokenizer):
+    """Print which special tokens the sequences hold, and where."""
+    import numpy as np
+
+    from utils.data.special_tokens import special_ids, spelt_out_in_words
+
+    before, after = (
+        " ".join(tokenizer.convert_ids_to_tokens(sequences.metadata["tokenizer"][side])) or "nothing"
+        for side in ("before", "after")
+    )
+    column = np.arange(sequences.input_ids.shape[1])
+    inside = (column >= sequences.text_start) & (column < sequences.text_ends[:, None])
+    ids, counts = np.unique(sequences.input_ids[inside], return_counts=True)
+    special = special_ids(tokenizer)
+    found = [
+        f"{tokenizer.convert_ids_to_tokens(int(token))} {number:,}"
+        for token, number in zip(ids, counts, strict=True)
+        if token in special
+    ]
+    inside_texts = ", ".join(found) or "none"
+    print(f"\nspecial tokens: {before} before and {after} after every text; inside texts {inside_texts}; in ⟪ ⟫ below")
+    if "special_tokens" in sequences.metadata:  # data of before they were counted
+        print(f"  {spelt_out_in_words(sequences.metadata['special_tokens'])}")
+
+
 def show_targets(targets):
     """Print a line for each target: what of this file is labelled for it, and its natural share."""
     import numpy as np
@@ -163,25 +189,32 @@ def show_samples(sequences, tokenizer, number, seed):
                 f"\n{name} samples{of_target}, " + ("the text's beginning and end" if whole else "the labelled token in ⟦ ⟧")
             )
         for index in drawn:
-            text = sequences.input_ids[sequence[index], sequences.text_start : position[index] + 1]
+            end = sequences.lengths[sequence[index]] if whole else position[index] + 1
+            text = sequences.input_ids[sequence[index], :end]
             print(f"  {(ends_of_text if whole else token_in_context)(tokenizer, text)}")
 
 
 def token_in_context(tokenizer, ids) -> str:
     """Mark the last of these tokens and show those before it."""
-    from utils.data.tokenizer import token_text
-
-    shown = [token_text(tokenizer, token) for token in ids[-CONTEXT_SHOWN - 1 :]]
-    return f"…{''.join(shown[:-1])}⟦{shown[-1]}⟧"
+    shown = shown_tokens(tokenizer, ids[-CONTEXT_SHOWN - 1 :])
+    cut = "…" if len(ids) > CONTEXT_SHOWN + 1 else ""
+    return f"{cut}{''.join(shown[:-1])}⟦{shown[-1]}⟧"
 
 
 def ends_of_text(tokenizer, ids) -> str:
     """Show a text whole if it is short, else its first and last tokens."""
-    from utils.data.tokenizer import token_text
-
     half = CONTEXT_SHOWN // 2
     parts = [ids] if len(ids) <= CONTEXT_SHOWN else [ids[:half], ids[-half:]]
-    return " … ".join("".join(token_text(tokenizer, token) for token in part) for part in parts)
+    return " … ".join("".join(shown_tokens(tokenizer, part)) for part in parts)
+
+
+def shown_tokens(tokenizer, ids) -> list[str]:
+    """Show each token; special ones, unlike text that spells them out, in ⟪ ⟫."""
+    from utils.data.special_tokens import special_ids
+    from utils.data.tokenizer import token_text
+
+    special = special_ids(tokenizer)
+    return [f"⟪{token_text(tokenizer, token)}⟫" if token in special else token_text(tokenizer, token) for token in ids]
 
 
 def show_shortcuts(targets):

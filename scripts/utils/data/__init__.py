@@ -5,6 +5,8 @@ Each file imports only from those above it:
     label_rule      which tokens are positive: the rules and their names in the metadata
     position_limit  how many tokens a model can read at once
     tokenizer       special tokens around a text, which token the target is in running text, how tokens are shown
+    special_tokens  which texts spell out special tokens
+    chat_template   conversations as the model reads them, and where each message stands
     readers         files and Hub datasets -> documents: texts and what is known of them, in characters
     token_labels    the label of each token of an annotated document, by a rule
     sequences       the data file: labelled token sequences, what their metadata say, one target at a time

@@ -11,6 +11,7 @@ from utils.base.errors import UserError
 from utils.base.text_table import table
 from utils.data.preparation.annotated_tokens import prompt_kind
 from utils.data.preparation.annotated_windows import LabelledDocument
+from utils.data.preparation.conversations import are_chats
 from utils.data.preparation.dataset_files import about_tokenizer, count, dataset_fingerprint, in_words, versions
 from utils.data.preparation.flags import OF_AN_INDEX, OF_ONE_TABLE
 from utils.data.preparation.settings import RECORDED, AnnotatedFile, AnnotatedPreparation
@@ -18,6 +19,7 @@ from utils.data.readers.annotated import Collection, counts_in_words
 from utils.data.readers.document import text_hash
 from utils.data.readers.tables import cleaned_csv
 from utils.data.sequences import Sequences
+from utils.data.special_tokens import SpeltOut, spelt_out_in_words
 from utils.data.tokenizer import Frame, Tokenizer
 
 CLEANED = "cleaned"  # the folder below --output_dir for the cleaned files of documents
@@ -55,7 +57,7 @@ def make_metadata(
     was_cut = windows.overlap is not None and any(item.length > windows.width for item in labelled)
     return {
         "task": file.task,
-        "source": source(file, tokenizer, collection),
+        "source": source(file, tokenizer, collection, frame),
         "model_name": preparation.model_name,
         "trust_remote_code": preparation.trust_remote_code,
         "tokenizer": about_tokenizer(tokenizer, frame),
@@ -80,17 +82,30 @@ def make_metadata(
         "versions": versions(),
         "documents": [item.document.name for item in labelled],
         "document_hashes": [text_hash(item.document.own_text) for item in labelled],
+        "special_tokens": count_spelt_out(tokenizer, labelled).record(file.special_tokens),
         "length_buckets": buckets if any(bucket is not None for bucket in buckets) else None,
         "dataset_fingerprint": dataset_fingerprint(splits),
     }
 
 
-def source(file: AnnotatedFile, tokenizer: Tokenizer, collection: Collection) -> dict:
-    """Return the flags that say what was read, without those that an index or a single table has no use for."""
+def source(file: AnnotatedFile, tokenizer: Tokenizer, collection: Collection, frame: Frame) -> dict:
+    """Return the flags that say what was read, without those that an index or a single table has no use for.
+
+    Of conversations the ids around each window, too, which depend on what their template writes.
+    """
     of_an_index = "save_names" in collection.counts
     unused = OF_ONE_TABLE if of_an_index else OF_AN_INDEX if file.task == "documents" else ()
     flags = {name: getattr(file, name) for name in RECORDED[file.task] if name not in unused}
-    return flags | ({"prompt": prompt_kind(tokenizer)} if file.task == "chains" else {})
+    flags |= {"frame": frame} if are_chats(collection.documents) else {}
+    return flags | ({"prompt": prompt_kind(tokenizer)} if file.task == "chains" or "frame" in flags else {})
+
+
+def count_spelt_out(tokenizer: Tokenizer, labelled: Sequence[LabelledDocument]) -> SpeltOut:
+    """Count the texts that spell out special tokens; of a chain, without the prompt before it."""
+    spelt_out = SpeltOut(tokenizer)
+    for item in labelled:
+        spelt_out.read(item.document.own_text)
+    return spelt_out
 
 
 def prevalence(counts: Mapping[str, dict], target: str) -> float:
@@ -145,6 +160,7 @@ def report(metadata: dict) -> None:
         part = "end" if truncated["side"] == "right" else "beginning"
         print(f"truncated: {truncated['texts']:,} of {len(metadata['documents']):,} texts lost their {part}")
     print(f"dropped: {in_words(dropped)}")
+    print(f"special tokens: {spelt_out_in_words(metadata['special_tokens'])}")
     whole = metadata["label_rule"] == "whole"
     print(f"positives / labelled {'texts' if whole else 'tokens (texts with positives)'} by split:")
     print(balance_table(metadata, whole))

@@ -12,31 +12,42 @@ from utils.data.preparation.annotated_report import cleaned_files, make_metadata
 from utils.data.preparation.annotated_splits import draw, split_documents, targets_in_every_split
 from utils.data.preparation.annotated_tokens import Tokens, chat_prompt, tokenize, tokenize_chains
 from utils.data.preparation.annotated_windows import LabelledDocument, cut_rows, sequences_of
+from utils.data.preparation.conversations import (
+    about_template,
+    are_chats,
+    chat_frame,
+    require_chats,
+    settled_for_chats,
+    tokenize_chats,
+)
 from utils.data.preparation.dataset_files import fitting_length, report_files, write_dataset
 from utils.data.preparation.flags import OF_AN_INDEX, OF_ONE_TABLE, refuse
 from utils.data.preparation.settings import AnnotatedFile, AnnotatedPreparation, TextWindows
 from utils.data.readers.annotated import ALL_TARGETS, Annotated, Collection, choose_targets
 from utils.data.readers.chains import read_chains
+from utils.data.readers.chats import Chats
 from utils.data.readers.spans import read_spans
 from utils.data.readers.tables import is_index, read_indexed_sets, read_table
 from utils.data.sequences import SPLITS
 from utils.data.token_labels import labels_by_rule
-from utils.data.tokenizer import Frame, Tokenizer, load_tokenizer, special_frame
+from utils.data.tokenizer import Frame, Tokenizer, load_tokenizer, require_own_ids, special_frame
 from utils.data.windows import default_overlap
 
 
 def prepare_annotated(preparation: AnnotatedPreparation) -> None:
     """Read, split, label, cut and write, and print what was made."""
     file, rule, seed = preparation.file, preparation.rule, preparation.seed
-    tokenizer = load_tokenizer(preparation.model_name, trust_remote_code=preparation.trust_remote_code)
+    tokenizer = load_tokenizer(preparation.model_name, file.special_tokens or "text", preparation.trust_remote_code)
     frame = special_frame(tokenizer)
     preparation = replace(preparation, windows=settled_windows(preparation, frame))
     collection, wanted = read_file(file, tokenizer)
+    preparation, frame = settled(preparation, tokenizer, frame, collection)
+    file = preparation.file
     report_reading(file, collection.counts)
     collection, not_drawn = draw(collection, file.max_texts, seed)
     targets = choose_targets(collection, wanted)
     split_of = split_documents(collection, preparation.train_ratio, seed)
-    labelled = label_documents(collection.documents, targets, file.task, rule, tokenizer, preparation.windows)
+    labelled = label_documents(collection.documents, targets, file.task, rule, tokenizer, preparation.windows, frame[0])
     chosen, problems = targets_in_every_split(labelled, split_of, targets, wanted, rule.kind == "onsets")
     if wanted == ALL_TARGETS:
         problems += [f"{name!r} is positive in too few groups" for name in collection.targets if name not in targets]
@@ -57,6 +68,21 @@ def prepare_annotated(preparation: AnnotatedPreparation) -> None:
     write_dataset(preparation.output_dir, splits, metadata, cleaned)
     report(metadata)
     report_files(preparation.output_dir, metadata["splits"], cleaned)
+
+
+def settled(
+    preparation: AnnotatedPreparation, tokenizer: Tokenizer, frame: Frame, collection: Collection
+) -> tuple[AnnotatedPreparation, Frame]:
+    """Fill in what depends on whether the texts are conversations, and prove the frame of other texts."""
+    if are_chats(collection.documents):
+        print(about_template(tokenizer), end="", flush=True)
+        return settled_for_chats(preparation), chat_frame(tokenizer, collection.documents)
+    require_chats(preparation, collection)
+    require_own_ids(tokenizer, frame, [document.own_text for document in collection.documents])
+    file, windows = preparation.file, preparation.windows
+    if file.task == "documents":
+        windows = replace(windows, truncation_side=windows.truncation_side or "right")
+    return replace(preparation, file=replace(file, special_tokens=file.special_tokens or "text"), windows=windows), frame
 
 
 def settled_windows(preparation: AnnotatedPreparation, frame: Frame) -> TextWindows:
@@ -81,7 +107,8 @@ def settled_windows(preparation: AnnotatedPreparation, frame: Frame) -> TextWind
 def read_file(file: AnnotatedFile, tokenizer: Tokenizer) -> tuple[Collection, str | list[str]]:
     """Read the file. Returns the names of the targets that were asked for too, or "all"."""
     if file.task == "spans":
-        return read_spans(file.input, file.text_column, file.group_by), file.label
+        chats = Chats(tokenizer, file.add_generation_prompt, file.input)
+        return chats.described(read_spans(file.input, file.text_column, file.group_by, chats.in_rows)), file.label
     if file.task == "chains":
         return read_chains(file.input, chat_prompt(tokenizer)), file.label
     if is_index(file.input):
@@ -92,6 +119,7 @@ def read_file(file: AnnotatedFile, tokenizer: Tokenizer) -> tuple[Collection, st
         )
         return read_indexed_sets(file.input, file.datasets, file.group_column, file.as_published), file.datasets
     refuse([name for name in OF_AN_INDEX if name in file.given], f"{file.input}, which is no index,", "leave it out")
+    chats = Chats(tokenizer, file.add_generation_prompt, file.input)
     collection = read_table(
         file.input,
         file.text_column,
@@ -99,8 +127,9 @@ def read_file(file: AnnotatedFile, tokenizer: Tokenizer) -> tuple[Collection, st
         file.group_column,
         file.label_expression,
         as_published=file.as_published,
+        as_texts=chats.in_table,
     )
-    return collection, collection.targets
+    return chats.described(collection), collection.targets
 
 
 def label_documents(
@@ -110,13 +139,17 @@ def label_documents(
     rule: LabelRule,
     tokenizer: Tokenizer,
     windows: TextWindows | None = None,
+    before: Sequence[int] = (),
 ) -> list[LabelledDocument]:
     """Tokenize every document and label its tokens for every target.
 
+    before: the ids that every sequence begins with; a chat template that writes them too does not double them.
     windows: where the rule is "whole", only the tokens that fit into one such window are kept; None keeps all.
     """
     if task == "chains":
-        found = tokenize_chains(tokenizer, documents, special_frame(tokenizer)[0])
+        found = tokenize_chains(tokenizer, documents, before)
+    elif are_chats(documents):
+        found = tokenize_chats(tokenizer, documents, before)
     else:
         found = tokenize(tokenizer, [document.text for document in documents])
     labelled = []

@@ -31,7 +31,7 @@ READ_BY = {  # {task: {flag: default}}; what no task has here is read by every t
         "min_context": 16,
         "max_chunks_per_class": 50000,
     },
-    "spans": {**FROM_A_FILE, **LABELLED_TEXT, "text_column": "text", "group_by": None},
+    "spans": {**FROM_A_FILE, **LABELLED_TEXT, "text_column": "text", "group_by": None, "add_generation_prompt": False},
     "chains": {**FROM_A_FILE, **LABELLED_TEXT},
     "documents": {
         **FROM_A_FILE,
@@ -41,7 +41,8 @@ READ_BY = {  # {task: {flag: default}}; what no task has here is read by every t
         "group_column": None,
         "label_expression": "col",
         "as_published": False,
-        "truncation_side": "right",
+        "truncation_side": None,
+        "add_generation_prompt": False,
     },
 }
 LISTS = ("label", "datasets")
@@ -75,6 +76,12 @@ def add_flags(parser: argparse.ArgumentParser):
         "--max_texts",
         type=whole_number(1),
         help="use at most this many texts (default: the first 1000; with --input: all, else drawn at random)",
+    )
+    task.add_argument(
+        "--special_tokens",
+        choices=("text", "encode"),
+        help="what a special token is that a text spells out, such as <s>: text, or encode: the token itself, as in the "
+        "model's own call (default: text; in conversations encode)",
     )
     add_token_flags(parser.add_argument_group("--task token"))
     add_annotated_flags(parser.add_argument_group("--task spans, chains, documents"))
@@ -126,7 +133,17 @@ def add_annotated_flags(annotated: Any):
         help="the annotated file: spans .jsonl, chains .json, documents an index .csv, one .csv or a Hub "
         "dataset (its split train)",
     )
-    annotated.add_argument("--text_column", help="the column or key that holds the text; tokens too (default: text)")
+    annotated.add_argument(
+        "--text_column",
+        help="the column or key that holds the text, or the messages of a conversation; tokens too (default: text, or "
+        "messages where there is no text)",
+    )
+    annotated.add_argument(
+        "--add_generation_prompt",
+        action="store_true",
+        help="spans, documents: end each conversation with the beginning of the model's next answer, as the chat template "
+        "writes it",
+    )
 
 
 def add_marked_flags(marked: Any):
@@ -169,7 +186,7 @@ def add_document_flags(documents: Any):
     documents.add_argument(
         "--truncation_side",
         choices=("right", "left"),
-        help="what a text longer than a window loses: its end (right) or its beginning (default: right)",
+        help="what a text longer than a window loses: its end (right) or its beginning (default: right; of chats left)",
     )
     documents.add_argument(
         "--as_published",
@@ -193,12 +210,13 @@ def preparation_of(arguments: argparse.Namespace) -> TokenPreparation | Annotate
             values[flag] = names(values[flag], flag)
     run = {name: values[name] for name in ("model_name", "trust_remote_code", "train_ratio", "seed", "output_dir")}
     if task == "token":
+        values["special_tokens"] = values["special_tokens"] or "text"
         windows = TokenWindows(**chosen(values, TokenWindows))
         check_token_task(values["target_token"], windows)
         return TokenPreparation(
             texts=PlainTexts(**chosen(values, PlainTexts)), target_token=values["target_token"], windows=windows, **run
         )
-    own = {name: values[name] for name in READ_BY[task]}
+    own = {name: values[name] for name in ("special_tokens", *READ_BY[task])}
     tables = tuple(name for name in (*OF_ONE_TABLE, *OF_AN_INDEX) if name in given)
     return AnnotatedPreparation(
         file=AnnotatedFile(**{**chosen(own, AnnotatedFile), "task": task, "given": tables}),

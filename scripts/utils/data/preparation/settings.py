@@ -7,16 +7,18 @@ from typing import Literal
 from utils.data.label_rule import LabelRule
 
 RECORDED = {  # {task: what the metadata say of its file, in this order}
-    "spans": ("input", "max_texts", "label", "text_column", "group_by"),
-    "chains": ("input", "max_texts", "label"),
+    "spans": ("input", "max_texts", "special_tokens", "label", "text_column", "group_by", "add_generation_prompt"),
+    "chains": ("input", "max_texts", "special_tokens", "label"),
     "documents": (
         "input",
         "max_texts",
+        "special_tokens",
         "datasets",
         "text_column",
         "label_column",
         "group_column",
         "label_expression",
+        "add_generation_prompt",
     ),
 }
 
@@ -29,6 +31,7 @@ class PlainTexts:
     text_column: str
     language: str
     max_texts: int | None
+    special_tokens: Literal["text", "encode"] = "text"
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,15 @@ class AnnotatedFile:
     """The annotated file of --task spans, chains or documents, and what its reader is told.
 
     label, datasets  the targets that are asked for: names, or "all"; datasets: tags of an index
+    special_tokens   what a special token is that a text spells out; None: the token in conversations, else text
+    add_generation_prompt  whether a conversation ends with the beginning of the model's next answer
     given            the flags that the user gave, of those that only an index or only a single table has a use for
     """
 
     task: str
     input: str
     max_texts: int | None = None
+    special_tokens: Literal["text", "encode"] | None = None
     label: str | list[str] = "all"
     text_column: str = "text"
     group_by: str | None = None
@@ -50,6 +56,7 @@ class AnnotatedFile:
     group_column: str | None = None
     label_expression: str = "col"
     as_published: bool = False
+    add_generation_prompt: bool = False
     given: tuple[str, ...] = ()
 
     @classmethod
@@ -84,7 +91,8 @@ class TextWindows:
 
     context_length   None: as many as the model takes (`dataset_files.fitting_length`)
     overlap          tokens that each token has before and after it in its window; None: texts are truncated instead
-    truncation_side  "right" or "left": where a document loses what is too long; None where texts are cut into windows
+    truncation_side  "right" or "left": where a document loses what is too long; None where texts are cut into windows, or
+                     until it is settled: conversations lose their beginning, other texts their end
     """
 
     context_length: int | None

@@ -26,13 +26,16 @@ from utils.data.preparation.settings import PlainTexts, TokenPreparation, TokenW
 from utils.data.readers.document import Document, text_hash
 from utils.data.readers.plain import read_texts
 from utils.data.sequences import SPLITS, Sequences
+from utils.data.special_tokens import SpeltOut, spelt_out_in_words
 from utils.data.splits import EvenCap, assign_splits, group_near_duplicates, sketch
 from utils.data.tokenizer import (
+    PROVED_TEXTS,
     Frame,
     Tokenizer,
     batches_by_size,
     encode_batch,
     load_tokenizer,
+    require_own_ids,
     special_frame,
     target_in_running_text,
 )
@@ -43,7 +46,7 @@ CHARACTERS_A_CORE = 1_000_000  # of a batch, for each core: enough to keep it bu
 
 def prepare_token_task(preparation: TokenPreparation) -> None:
     """Read, cut, split and write, and print what was made."""
-    tokenizer = load_tokenizer(preparation.model_name, trust_remote_code=preparation.trust_remote_code)
+    tokenizer = load_tokenizer(preparation.model_name, preparation.texts.special_tokens, preparation.trust_remote_code)
     frame = special_frame(tokenizer)
     fitting_length(preparation.windows.context_length, preparation.model_name, frame, preparation.trust_remote_code)
     target = target_in_running_text(tokenizer, preparation.target_token)
@@ -53,9 +56,9 @@ def prepare_token_task(preparation: TokenPreparation) -> None:
         flush=True,
     )
 
-    kept, dropped, prevalence = collect_windows(preparation, tokenizer, target)
+    kept, counted = collect_windows(preparation, tokenizer, frame, target)
     made = split_windows(kept, frame, preparation.train_ratio, preparation.seed)
-    write_token_dataset(preparation, tokenizer, frame, target, made, dropped, prevalence)
+    write_token_dataset(preparation, tokenizer, frame, target, made, counted)
 
 
 def layout(tokenizer: Tokenizer, frame: Frame) -> str:
@@ -83,8 +86,18 @@ class Kept:
         return empty
 
 
-def collect_windows(preparation: TokenPreparation, tokenizer: Tokenizer, target: int) -> tuple[Kept, dict[str, int], float]:
-    """Read, tokenize and cut every text. Returns what is kept, what was dropped, and the target's share of tokens."""
+@dataclass(frozen=True)
+class Counted:
+    """What was read and dropped, the target's share of all tokens, and the record of special tokens that texts spell out."""
+
+    dropped: dict[str, int]
+    prevalence: float
+    special_tokens: dict
+
+
+def collect_windows(preparation: TokenPreparation, tokenizer: Tokenizer, frame: Frame, target: int) -> tuple[Kept, Counted]:
+    """Read, tokenize and cut every text. Returns what is kept, and what was counted."""
+    spelt_out = SpeltOut(tokenizer)
     kept, windows_by = Kept(), preparation.windows
     cap = EvenCap(windows_by.max_chunks_per_class * (2 if windows_by.positions == "all" else 1), preparation.seed)
     dropped: Counter[str] = Counter()
@@ -94,6 +107,9 @@ def collect_windows(preparation: TokenPreparation, tokenizer: Tokenizer, target:
         for index, (document, tokens) in enumerate(tokenized(preparation.texts, tokenizer)):
             progress.update(len(tokens), note=f"{index + 1} texts")
             counted.update(texts=1, tokens=len(tokens), targets=int((tokens == target).sum()))
+            spelt_out.read(document.text)
+            if index < PROVED_TEXTS:
+                require_own_ids(tokenizer, frame, [document.text])
             digest = hash(tokens.tobytes())
             windows = [] if digest in seen else cut(windows_by, preparation.seed, tokens, target, index)
             if not windows:
@@ -111,7 +127,11 @@ def collect_windows(preparation: TokenPreparation, tokenizer: Tokenizer, target:
     groups = group_near_duplicates(kept.groups, kept.sketches)
     dropped["texts_grouped_as_near_duplicates"] = sum(a != b for a, b in zip(groups, kept.groups, strict=True))
     kept.groups = groups
-    return kept, {"texts_read": counted["texts"], **dropped}, counted["targets"] / counted["tokens"]
+    return kept, Counted(
+        {"texts_read": counted["texts"], **dropped},
+        counted["targets"] / counted["tokens"],
+        spelt_out.record(preparation.texts.special_tokens),
+    )
 
 
 def tokenized(texts: PlainTexts, tokenizer: Tokenizer) -> Iterator[tuple[Document, np.ndarray]]:
@@ -185,8 +205,7 @@ def write_token_dataset(
     frame: Frame,
     target: int,
     made: Made,
-    dropped: dict[str, int],
-    prevalence: float,
+    counted: Counted,
 ) -> None:
     """Write the files of the dataset, and print what was dropped and written."""
     windows = preparation.windows
@@ -195,7 +214,7 @@ def write_token_dataset(
         "name": preparation.target_token,
         "token": target,
         "piece": tokenizer.convert_ids_to_tokens(target),
-        "prevalence": prevalence,
+        "prevalence": counted.prevalence,
     }
     metadata = {
         "task": "token",
@@ -210,12 +229,13 @@ def write_token_dataset(
         "context_length": windows.context_length,
         "min_context": windows.min_context if windows.positions == "all" else windows.context_length,
         "overlap": None,
-        "prevalence": prevalence,
+        "prevalence": counted.prevalence,
         "max_chunks_per_class": windows.max_chunks_per_class,
         "train_ratio": preparation.train_ratio,
         "seed": preparation.seed,
         "splits": counts,
-        "dropped": dropped,
+        "dropped": counted.dropped,
+        "special_tokens": counted.special_tokens,
         "versions": versions(),
         "documents": made.documents,
         "document_hashes": made.document_hashes,
@@ -224,6 +244,7 @@ def write_token_dataset(
         "dataset_fingerprint": dataset_fingerprint(made.splits),
     }
     write_dataset(preparation.output_dir, made.splits, metadata)
-    not_used = {what: number for what, number in dropped.items() if what != "texts_read"}
-    print(f"{preparation.target_token!r} is {prevalence:.2%} of the tokens; dropped: {in_words(not_used)}")
+    not_used = {what: number for what, number in counted.dropped.items() if what != "texts_read"}
+    print(f"{preparation.target_token!r} is {counted.prevalence:.2%} of the tokens; dropped: {in_words(not_used)}")
+    print(f"special tokens: {spelt_out_in_words(counted.special_tokens)}")
     report_files(preparation.output_dir, counts)

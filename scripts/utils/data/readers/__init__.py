@@ -13,4 +13,5 @@ Each file imports only from those above it:
     expressions  expressions over a column, such as col == 1, evaluated without running any code
     table_rows   one table -> its usable rows, as expressions take texts and labels from its columns
     tables       whole texts with labels: an index of sets, one CSV, or a Hub dataset
+    chats        conversations -> texts by the chat template, their spans and answers found in them
 """

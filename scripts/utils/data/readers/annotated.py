@@ -37,8 +37,8 @@ class Annotated(Document):
 
     @property
     def own_text(self) -> str:
-        """The text without the prompt before it: a chain is the same chain whatever prompt a tokenizer puts there."""
-        return self.text[self.meta.get("chain_start", 0) :]
+        """The text without what a chat template adds: a chain, or a conversation, is the same whatever the tokenizer."""
+        return self.meta.get("conversation") or self.text[self.meta.get("chain_start", 0) :]
 
 
 @dataclass(frozen=True)

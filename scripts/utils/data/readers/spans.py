@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from utils.base.errors import UserError
@@ -32,7 +33,9 @@ SPLIT_NAMES = {
 SKIN_TONES = {chr(code) for code in range(0x1F3FB, 0x1F400)}
 
 
-def read_spans(path: str | Path, text_column: str = "text", group_by: str | None = None) -> Collection:
+def read_spans(
+    path: str | Path, text_column: str = "text", group_by: str | None = None, as_texts: Callable = lambda rows, _: rows
+) -> Collection:
     """Read documents whose spans are positive and all else negative.
 
     A row: {"text": ..., "spans": [[start, end], [start, end, label], ...]} or {"text": ..., "needle_char_span": [start,
@@ -40,12 +43,12 @@ def read_spans(path: str | Path, text_column: str = "text", group_by: str | None
     one); a row without a group is a group of its own. Offsets count characters, ends are exclusive: a span cannot lie
     inside the bytes of a character, so what is checked is that it lies inside the text, that it holds `needle_text` where
     the row says it, and, counted, whether it parts a base character from its combining marks. Empty spans and texts are
-    counted and skipped, overlapping spans of one label are counted and merged, the same text with other spans is dropped.
+    counted and skipped, overlapping spans of one label merged, copies with other spans dropped. as_texts: see `chats`.
 
     counts: rows, empty_texts, empty_spans, overlapping_spans, spans_that_cut_a_character, duplicates_merged,
     conflicting_rows, documents, documents_with_spans, groups, spans {label: n}, splits {name: n}, grouped_by.
     """
-    rows = list(json_lines(path))
+    rows = as_texts(list(json_lines(path)), text_column)
     if not rows:
         raise UserError(f"--input {path} holds no rows; give one JSON object a line")
     key = span_field(rows, path)

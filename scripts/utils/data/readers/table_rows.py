@@ -9,7 +9,7 @@ import pandas as pd
 
 from utils.base.errors import UserError
 from utils.base.hub import loading
-from utils.data.readers.annotated import decode, did_you_mean, normalised, read_bytes, shown
+from utils.data.readers.annotated import decode, did_you_mean, json_lines, normalised, read_bytes, shown
 from utils.data.readers.expressions import Expression
 
 
@@ -59,6 +59,16 @@ def read_csv_table(path: str | Path, text_columns: Iterable[str | None] = ()) ->
     if not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus first cells for names of rows
         raise UserError(f"{path}: its rows have more cells than its header; put texts with commas into quotation marks")
     return table
+
+
+def read_row_file(path: str | Path) -> pd.DataFrame:
+    """Read a file of JSON lines, or a parquet file."""
+    if Path(path).suffix == ".jsonl":
+        return pd.DataFrame([row for _, row in json_lines(path)])
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--input {path} is damaged or not a parquet file: {error}; download or make it again") from error
 
 
 def load_split(name: str, split: str) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Whole texts with a label: an index of CSV sets, one CSV, or a dataset of the Hub."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from utils.data.readers.annotated import (
     read_bytes,
 )
 from utils.data.readers.expressions import Expression
-from utils.data.readers.table_rows import TextSet, UsableRows, load_split, read_csv_table, usable_rows
+from utils.data.readers.table_rows import TextSet, UsableRows, load_split, read_csv_table, read_row_file, usable_rows
 
 SOURCE, TAG, SAVE_NAME, KIND = "source", "tag", "save_name", "Data type"
 TEXT_FROM, LABEL_FROM = "Probe from", "Probe to"
@@ -30,7 +31,8 @@ RAW = "raw"  # the folder beside the index that holds its sources
 
 def is_index(path: str | Path) -> bool:
     """Does this CSV list sets, rather than texts?"""
-    header = decode(read_bytes(path).split(b"\n", 1)[0], path) if Path(path).is_file() else ""
+    text = Path(path).is_file() and Path(path).suffix not in (".jsonl", ".parquet")
+    header = decode(read_bytes(path).split(b"\n", 1)[0], path) if text else ""
     return TEXT_EXPRESSION in header and LABEL_EXPRESSION in header
 
 
@@ -74,15 +76,15 @@ def read_table(
     label_column: str = "label",
     group_column: str | None = None,
     label_expression: str = "col",
-    split: str = "train",
     as_published: bool = False,
+    as_texts: Callable = lambda table, column: table,
 ) -> Collection:
     """Read one set, whose target is named by its label column: a CSV file, or one split of a Hub dataset.
 
     source            the file, the dataset, or a folder laid out like a dataset
     label_expression  which labels are positive; `col` itself will do where they are 0 and 1
-    split             of a dataset
     as_published      as for `read_indexed_sets`
+    as_texts          makes texts of conversations; see `chats.Chats.in_table`
     """
     item = TextSet(
         label_column,
@@ -95,7 +97,11 @@ def read_table(
         f"{label_column}.csv",
     )
     local = Path(source).is_file()
-    table = read_csv_table(source, (text_column, group_column)) if local else load_split(str(source), split)
+    if local and Path(source).suffix in (".jsonl", ".parquet"):
+        table = read_row_file(source)
+    else:
+        table = read_csv_table(source, (text_column, group_column)) if local else load_split(str(source), "train")
+    table = as_texts(table, text_column)
     found = [usable_rows(item, table, group_column)]
     require_group_column(found, group_column)
     return collect(found, as_published)
