@@ -13,7 +13,7 @@ from utils.data.preparation.annotated_tokens import prompt_kind
 from utils.data.preparation.annotated_windows import LabelledDocument
 from utils.data.preparation.dataset_files import about_tokenizer, count, dataset_fingerprint, in_words, versions
 from utils.data.preparation.flags import OF_AN_INDEX, OF_ONE_TABLE
-from utils.data.preparation.settings import RECORDED, AnnotatedFile, AnnotatedPreparation
+from utils.data.preparation.settings import OF_SPLITS, RECORDED, AnnotatedFile, AnnotatedPreparation
 from utils.data.readers.annotated import Collection, counts_in_words
 from utils.data.readers.document import text_hash
 from utils.data.readers.tables import cleaned_csv
@@ -88,7 +88,12 @@ def source(file: AnnotatedFile, tokenizer: Tokenizer, collection: Collection) ->
     """Return the flags that say what was read, without those that an index or a single table has no use for."""
     of_an_index = "save_names" in collection.counts
     unused = OF_ONE_TABLE if of_an_index else OF_AN_INDEX if file.task == "documents" else ()
-    flags = {name: getattr(file, name) for name in RECORDED[file.task] if name not in unused}
+    default = AnnotatedFile(file.task, file.input)
+    flags = {
+        name: getattr(file, name)
+        for name in RECORDED[file.task]
+        if name not in unused and not (name in OF_SPLITS and getattr(file, name) == getattr(default, name))
+    }
     return flags | ({"prompt": prompt_kind(tokenizer)} if file.task == "chains" else {})
 
 
@@ -116,9 +121,12 @@ def cleaned_files(collection: Collection, labelled: Sequence[LabelledDocument], 
     return files
 
 
-def report_reading(file: AnnotatedFile, counts: Mapping) -> None:
-    """Print what the reader found."""
+def report_reading(file: AnnotatedFile, collection: Collection) -> None:
+    """Print what the reader found, and what it has to say; warnings go to standard error."""
+    counts = collection.counts
     print(f"read {file.input}: {counts_in_words(counts)}")
+    for note in collection.notes:
+        print(f"  {note}" if not note.startswith("WARNING") else note, file=sys.stderr if note.startswith("WARN") else None)
     for tag, own in counts.get("sets", {}).items():
         print(f"  {tag}: {counts_in_words(own)}")
         if own.get("unused_text_columns") and not file.group_column:

@@ -6,9 +6,10 @@ from typing import Literal
 
 from utils.data.label_rule import LabelRule
 
+OF_SPLITS = ("split_column", "splits")  # recorded where they are not the default
 RECORDED = {  # {task: what the metadata say of its file, in this order}
-    "spans": ("input", "max_texts", "label", "text_column", "group_by"),
-    "chains": ("input", "max_texts", "label"),
+    "spans": ("input", "max_texts", "label", "text_column", "group_by", *OF_SPLITS),
+    "chains": ("input", "max_texts", "label", *OF_SPLITS),
     "documents": (
         "input",
         "max_texts",
@@ -17,6 +18,7 @@ RECORDED = {  # {task: what the metadata say of its file, in this order}
         "label_column",
         "group_column",
         "label_expression",
+        *OF_SPLITS,
     ),
 }
 
@@ -36,6 +38,8 @@ class AnnotatedFile:
     """The annotated file of --task spans, chains or documents, and what its reader is told.
 
     label, datasets  the targets that are asked for: names, or "all"; datasets: tags of an index
+    split_column     the key or column that names each text's split; "none": splits are not read
+    splits           the published splits that are used, as ["train", "holdout=test"], or "all"
     given            the flags that the user gave, of those that only an index or only a single table has a use for
     """
 
@@ -50,6 +54,8 @@ class AnnotatedFile:
     group_column: str | None = None
     label_expression: str = "col"
     as_published: bool = False
+    split_column: str = "split"
+    splits: str | list[str] = "all"
     given: tuple[str, ...] = ()
 
     @classmethod
