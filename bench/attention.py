@@ -68,9 +68,9 @@ def make(arguments):
 
 def epoch(states, start, end, labels, batch_size) -> float:
     """Seconds, after standardisation."""
-    from utils.probes.attention import AttentionInTraining
-    from utils.probes.ranges import Ranges
-    from utils.probes.training import Settings, adamw
+    from utils.probes.descent.attention import AttentionInTraining
+    from utils.probes.descent.ranges import Ranges
+    from utils.probes.descent.training import Settings, adamw
 
     truth, generator = torch.from_numpy(labels).float(), torch.Generator().manual_seed(0)
     model = AttentionInTraining(1, Ranges.of(states, start, end), truth, torch.ones_like(truth), generator, "cpu")

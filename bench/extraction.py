@@ -143,8 +143,7 @@ class Ours:
     def tables(self, batch_size):
         """{split: StateTable} of all layers at the places that are read."""
         from utils.states.extraction import run_pass
-        from utils.states.flags import reading_of
-        from utils.sweep.flags import asking_of, sampling_of
+        from utils.sweep.flags import asking_of, reading_of, sampling_of
 
         arguments, anatomy = self.parse("all", batch_size), self.language_model.anatomy
         questions = asking_of(arguments, self.targets, anatomy.causal).draw(

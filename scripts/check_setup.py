@@ -9,7 +9,7 @@ from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.errors import UserError
 from utils.base.progress import Progress, readable_time
 from utils.base.stopwatch import Stopwatch
-from utils.states.flags import add_model_flags, add_reading_flags, reading_of
+from utils.states.flags import add_model_flags, add_reading_flags
 from utils.sweep.flags import (
     add_data_flags,
     add_training_flags,
@@ -17,6 +17,7 @@ from utils.sweep.flags import (
     check_training_flags,
     files_of,
     fitting_of,
+    reading_of,
     sampling_of,
 )
 
@@ -59,7 +60,7 @@ def main(argv=None):
         return judge(arguments, checks, arguments.model_name or DEFAULT_MODEL)
     with watch("load"):
         targets = files_of(arguments).load_targets() if arguments.train_data else None
-        name = arguments.model_name or (targets[0]["train"].metadata["model_name"] if targets else DEFAULT_MODEL)
+        name = arguments.model_name or (targets[0]["train"].model_name if targets else DEFAULT_MODEL)
         tokenizer, language_model = load_model(arguments, name, checks)
     reading = reading_of(arguments, language_model.anatomy)
     splits = targets and targets[0]

@@ -54,15 +54,15 @@ def add_probe_flags(parser):
         "--layer",
         action="list",
         type=read_layers,
-        help="only of these layers, a list such as 0,5,embed,final_norm (default: all)",
+        help="only these layers, a list such as 0,5,embed,final_norm (default: all)",
     )
     probes.add_argument(
         "--lag",
         action="list",
         type=lag_list,
-        help="only of these lags, a list such as -4,-1 (default: all; each probe is read at its own)",
+        help="only these lags, a list such as -4,-1 (default: all; each probe is read at its own)",
     )
-    probes.add_argument("--seed", action="list", type=number_list(0, whole=True), help="only of these seeds (default: all)")
+    probes.add_argument("--seed", action="list", type=number_list(0, whole=True), help="only these seeds (default: all)")
 
 
 def add_data_flags(parser):
@@ -77,7 +77,7 @@ def add_data_flags(parser):
         "--targets",
         action="names",
         type=lambda text: text.split(","),
-        help="of the data's targets only these, a list of names (default: all, each with every probe)",
+        help="only these targets of the data, a list of names (default: all, each with every probe)",
     )
     data.add_argument(
         "--keep_seen",
@@ -160,7 +160,7 @@ def evaluate(arguments, language_model, probes, datasets) -> list[dict]:
     reading = Reading((), batch_size=arguments.batch_size, cache_dir=arguments.cache_dir, memory_gb=arguments.memory_gb)
     rows, order = [], {probe.file: index for index, probe in enumerate(probes)}
     for dataset in datasets:
-        theirs = ", ".join(repr(sequences.metadata["targets"][0]["name"]) for sequences in dataset.targets)
+        theirs = ", ".join(repr(sequences.target_name) for sequences in dataset.targets)
         print(f"{dataset.path}: {len(probes)} probes of {ours} -> {theirs}, as labelled there", flush=True)
         found = []
         with Progress("scores", "probe", len(probes) * len(dataset.targets)) as progress:

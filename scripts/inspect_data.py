@@ -17,7 +17,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--data_path",
         default="data/train.pth",
-        help="file of labelled sequences; train.pth, val.pth and test.pth beside it are compared with it",
+        help="file of labelled sequences; it is compared with train.pth, val.pth and test.pth in its folder",
     )
     parser.add_argument("--model_name", type=expanduser, help="model whose tokenizer is used (default: the data's own)")
     parser.add_argument("--num_samples", type=whole_number(0), default=5, help="samples shown of each class")

@@ -29,14 +29,14 @@ GRACE = 3  # seconds: a step that was signalled together with this process ends 
 def build_parser() -> Parser:
     parser = Parser(__file__, __doc__, "next: python scripts/run_experiment.py configs/demo.yaml --dry_run", config=False)
     parser.add_argument(
-        "--from", metavar="STEP", help="the section to start at, those before it are left out (default: the first)"
+        "--from", metavar="STEP", help="the section to start at; those before it are skipped (default: the first)"
     )
     parser.add_argument(
         "--set",
         action="append",
         metavar="SECTION.FLAG=VALUE",
-        help='for a quick trial, in place of what the file says: "train_probe.layer_sweep=0,3"; again for '
-        "each flag, true or false for one that stands alone (default: none)",
+        help='for a quick trial, a value in place of the one in the file: "train_probe.layer_sweep=0,3"; repeat it for '
+        "each flag; true or false for a flag that stands alone (default: none)",
     )
     parser.add_argument("--dry_run", action="store_true", help="check everything and print the commands, run none")
     parser.add_argument("experiment", nargs="?", type=expanduser, help="YAML file, such as configs/demo.yaml")

@@ -9,8 +9,8 @@ from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.errors import UsageError, UserError
 from utils.base.files import require_writable_folder
 from utils.base.stopwatch import Stopwatch
-from utils.probes.kinds import PAGE_KINDS
-from utils.states.flags import add_model_flags, add_reading_flags, reading_of
+from utils.probes.kinds import BY_NAME, PAGE_KINDS
+from utils.states.flags import add_model_flags, add_reading_flags
 from utils.sweep.flags import (
     add_comparison_flags,
     add_data_flags,
@@ -19,6 +19,7 @@ from utils.sweep.flags import (
     check_training_flags,
     files_of,
     fitting_of,
+    reading_of,
     record_of,
     sampling_of,
     settings_text,
@@ -54,7 +55,7 @@ def build_parser() -> Parser:
 
 def parse(argv):
     arguments = check_training_flags(build_parser().parse_args(argv))
-    if arguments.learning_curve and arguments.probe == ["attention_features"]:
+    if arguments.learning_curve and all(BY_NAME[kind].reads == "attention rows" for kind in arguments.probe):
         raise UsageError(
             "--learning_curve is of the states of a layer, which --probe attention_features does not read; add "
             "another kind, or leave it out"
@@ -135,7 +136,7 @@ def describe_run(arguments, targets, language_model):
     owner = Owner(
         language_model.name,
         language_model.fingerprint,
-        targets[0]["train"].metadata["dataset_fingerprint"],
+        targets[0]["train"].dataset_fingerprint,
         settings_text(arguments, sampling, targets),
     )
     output = Output(arguments.output_dir, arguments.results_dir, arguments.export, arguments.overwrite)
@@ -202,7 +203,7 @@ def load_model(arguments, splits):
     from utils.data.tokenizer import load_tokenizer
     from utils.model.belonging import check_ids, check_length, check_tokenizer_of_data, require
 
-    name, path = arguments.model_name or splits["train"].metadata["model_name"], arguments.train_data
+    name, path = arguments.model_name or splits["train"].model_name, arguments.train_data
     tokenizer = load_tokenizer(name)
     require(check_tokenizer_of_data(path, splits, name, tokenizer), check_length(path, splits, name, tokenizer))
     from utils.model.language_model import load_language_model

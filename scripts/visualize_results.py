@@ -18,8 +18,7 @@ def build_parser() -> Parser:
         "--results_dir",
         type=expanduser,
         default="results",
-        help="folder of probe_results.csv, and of baselines.csv, run_record.json and learning_curve.csv "
-        "where there are some",
+        help="folder of probe_results.csv, and of baselines.csv, run_record.json and learning_curve.csv if there are any",
     )
     tables.add_argument(
         "--split",

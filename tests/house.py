@@ -352,3 +352,18 @@ def defined_names(path) -> set[str]:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names |= {leaf.id for target in targets for leaf in ast.walk(target) if isinstance(leaf, ast.Name)}
     return {name for name in names if not name.startswith("_")}
+
+
+CHECKS = (
+    unlisted,
+    code_in_rooms,
+    crowded_rooms,
+    relative_imports,
+    imported_scripts,
+    upward_imports,
+    circles,
+    strangers_that_meet,
+    namespaces_taken,
+    namespaces_forged,
+    namespaces_changed,
+)

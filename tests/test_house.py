@@ -13,25 +13,10 @@ import house
 from helpers import ROOT, SCRIPTS, environment
 
 MODULES = house.modules(SCRIPTS)
-CHECKS = (
-    house.unlisted,
-    house.code_in_rooms,
-    house.crowded_rooms,
-    house.relative_imports,
-    house.imported_scripts,
-    house.upward_imports,
-    house.circles,
-    house.strangers_that_meet,
-    house.namespaces_taken,
-    house.namespaces_forged,
-    house.namespaces_changed,
-)
-
-
 # The house as it stands
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", house.CHECKS, ids=lambda check: check.__name__)
 def test_nothing_is_wrong_with(check):
     wrong = check(SCRIPTS)
     assert not wrong, "\n".join(wrong)
@@ -88,7 +73,7 @@ def planted(folder, **changes):
 
 def complaints(scripts):
     """{name of the check: its complaints}, of the checks that complain."""
-    return {check.__name__: wrong for check in CHECKS if (wrong := check(scripts))}
+    return {check.__name__: wrong for check in house.CHECKS if (wrong := check(scripts))}
 
 
 def test_a_sound_house_has_no_complaint(tmp_path):

@@ -28,7 +28,7 @@ AT_THE_DOOR = {
     "Logistic": "utils.probes.estimators",
     "MassMean": "utils.probes.estimators",
     "MLP": "utils.probes.estimators",
-    "Attention": "utils.probes.attention",
+    "Attention": "utils.probes.descent.attention",
     "scores": "utils.scores.metrics",
     "choose_threshold": "utils.scores.thresholds",
     "paired_difference": "utils.scores.differences",

@@ -136,9 +136,12 @@ def test_no_unit_is_abbreviated_or_in_its_plural_where_it_is_named():
     [
         (
             2_800_000,
-            ["hidden states: |", "| 43 % (1.2 of 2.8 million tokens), 5,300 tokens/s, 5 min left; 0.98 x hook-free"],
+            [
+                "hidden states: |",
+                "| 43 % (1.2 of 2.8 million tokens), 5,300 tokens/s, 5 min left; 98 % of the speed without hooks",
+            ],
         ),
-        (None, ["hidden states: 1.2 million tokens, 5,300 tokens/s; 0.98 x hook-free"]),
+        (None, ["hidden states: 1.2 million tokens, 5,300 tokens/s; 98 % of the speed without hooks"]),
     ],
 )
 def test_a_terminal_has_a_bar_that_ends_in_the_same_words(clock, capsys, monkeypatch, total, expected):
@@ -147,7 +150,7 @@ def test_a_terminal_has_a_bar_that_ends_in_the_same_words(clock, capsys, monkeyp
     monkeypatch.setenv("COLUMNS", "140")
     with Progress("hidden states", "token", total) as shown:
         clock.now += 227
-        shown.update(1_204_000, "0.98 x hook-free")
+        shown.update(1_204_000, "98 % of the speed without hooks")
     said = terminal.getvalue()
     assert all(part in said for part in expected), said
     assert capsys.readouterr().out == "", "a bar and no lines"

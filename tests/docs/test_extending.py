@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import house
 from helpers import ROOT, SCRIPTS, environment
 
 PAGE = (ROOT / "docs/extending.md").read_text(encoding="utf-8")
@@ -22,6 +23,11 @@ def extended(tmp_path_factory):
         done = subprocess.run(["git", "apply", "-"], input=diff, cwd=folder, text=True, capture_output=True, timeout=60)
         assert done.returncode == 0, f"{heading}: {done.stderr}"
     return folder
+
+
+def test_the_extended_tree_keeps_the_order_of_the_house(extended):
+    wrong = [complaint for check in house.CHECKS for complaint in check(extended / "scripts")]
+    assert wrong == []
 
 
 def run(folder, script, *args):
@@ -54,4 +60,4 @@ def test_the_kind_the_site_and_the_chart_go_through_the_scripts(extended, prepar
     assert "least_squares" in said
     for layer in ("words", "embed", "layer0"):
         assert (extended / f"models/probe_{layer}_next_least_squares.pth").is_file()
-    assert "calibration.html" in run(extended, "visualize_results")
+    assert "calibration_error.html" in run(extended, "visualize_results")

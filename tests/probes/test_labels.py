@@ -5,11 +5,11 @@ import pytest
 
 from made_states import made, noisy
 from utils.base.errors import UserError
+from utils.probes.descent.linear import train
+from utils.probes.descent.mlp import train_mlp
+from utils.probes.descent.training import Settings
 from utils.probes.labels import LabelledStates
-from utils.probes.linear import train
 from utils.probes.mass_mean import mass_mean
-from utils.probes.mlp import train_mlp
-from utils.probes.training import Settings
 from utils.states.matrices import Matrices
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from utils.data.sequences import Sequences
+from utils.probes.descent.linear import train
+from utils.probes.descent.training import Settings
 from utils.probes.labels import LabelledStates
-from utils.probes.linear import train
-from utils.probes.training import Settings
 from utils.scores.ranking import auroc
 from utils.states.matrices import Matrices
 from utils.states.positions import ReadPlan, examples_at

@@ -320,10 +320,15 @@ def test_hostile_names_are_text_wherever_they_stand(open_page):
 def test_plotlys_own_markup_in_a_name_is_text(tmp_path, browser):
     make_results(tmp_path)
     change(tmp_path, lambda row: row | {"layer": "<b>x</b>&lt;%{z}"} if row["layer"] == "2" else row)
+    change(tmp_path, lambda row: row | {"layer": "<b>x</b>&lt;%{z}"}, "learning_curve")
     draw_pages(tmp_path)
     browser.goto((tmp_path / "heatmap_f1.html").as_uri())
     browser.wait_for_selector(".ytick text")
     assert "<b>x</b>&lt;%{z}" in browser.locator(".ytick text").all_text_contents()
+    browser.goto((tmp_path / "learning_curve.html").as_uri())
+    browser.wait_for_selector(".legendtext")
+    legend = browser.locator(".legendtext").all_text_contents()
+    assert legend and all(name.endswith(", <b>x</b>&lt;%{z}") for name in legend)
 
 
 def test_the_overview_lists_the_chosen_best_on_validation_first(open_page, written):

@@ -65,7 +65,7 @@ class Sequences:
     @property
     def annotated(self) -> bool:
         """Whether the labels come from an annotated file, not from the tokens themselves."""
-        return self.task in ("spans", "chains", "documents")
+        return self.task != "token"
 
     @property
     def label_rule(self) -> str:

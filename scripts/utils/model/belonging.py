@@ -25,13 +25,13 @@ def check_tokenizer_of_data(
     path: str, splits: Mapping[str, Sequences], name: str, tokenizer: "PreTrainedTokenizerBase"
 ) -> Check:
     """Compare the tokenizer that the data were made with and that of the model called `name`."""
-    metadata = next(iter(splits.values())).metadata
-    theirs, ours = metadata["tokenizer"]["fingerprint"], tokenizer_fingerprint(tokenizer)
+    data = next(iter(splits.values()))
+    theirs, ours = data.tokenizer_fingerprint, tokenizer_fingerprint(tokenizer)
     other = "the same one" if theirs == ours else f"another one ({ours})"
     return Check(
         "data's tokenizer",
         theirs == ours,
-        f"{path} was made with the tokenizer of {metadata['model_name']} ({theirs}), --model_name {name} has {other}",
+        f"{path} was made with the tokenizer of {data.model_name} ({theirs}), --model_name {name} has {other}",
         f"prepare the data with --model_name {name}",
     )
 

@@ -1,4 +1,4 @@
-"""HTML pages from plain data: no request but for files beside them, every string escaped where it meets the page.
+"""Make HTML pages from plain data: they load only files next to them, and every string is escaped on its way in.
 
 Each file imports only from those above it:
 

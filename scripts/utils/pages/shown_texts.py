@@ -1,5 +1,6 @@
-"""Find the texts that the page of probes shows and the truth of each token: plain texts, or the annotated texts that the
-probes are of.
+"""Find the texts that the page of probes shows, and the truth of each token.
+
+They are plain texts, or the annotated texts that the probes were made from.
 """
 
 import os
@@ -26,8 +27,9 @@ KNOWN = {
 
 @dataclass(frozen=True)
 class TextRequest:
-    """Which text the user asks for: a file, or a dataset with its column and language. None: as the probes' data were
-    prepared.
+    """The text that the user asks for: a file, or a dataset with its column and language.
+
+    None: as the probes' data were prepared.
     """
 
     file: str | None = None
@@ -76,9 +78,7 @@ class ShownText:
 
 
 def choose_source(request: TextRequest, probes) -> TextSource:
-    """Choose what is read: what was asked for, else what the probes' data were prepared from, of which only the texts of
-    the test split are shown.
-    """
+    """Choose what is read: what was asked for, else what the probes' data were prepared from, its test split only."""
     if shows_annotated(request, probes):
         return TextSource("annotated", own_file(probes), only_test=has_test_texts(probes))
     if request.file:
@@ -158,8 +158,10 @@ def what_is_known(split: str | None, split_of: dict[str, str]) -> str:
 
 
 def plain_texts(source: TextSource, tokens: int, probes, tokenizer) -> list[ShownText]:
-    """Read plain texts. For next-token probes the truth is whether a token is the target; whether a label of spans or
-    chains fits a plain text is unknown.
+    """Read plain texts.
+
+    For next-token probes the truth is whether a token is the target; whether a label of spans or chains fits a plain text is
+    unknown.
     """
     split_of = split_by_text(probes)
     texts, missing = [], tokens
@@ -253,8 +255,9 @@ def labelled(documents, probes, tokenizer, characters) -> Iterator:
 
 
 def gaps_of(item, tokenizer) -> list[str]:
-    """List what of the text lies before each token and in none. The special tokens that a chat template writes before the
-    first one are left out, since they are put before every window.
+    """List what of the text lies before each token and in none.
+
+    The special tokens that a chat template writes before the first one are left out, since they are put before every window.
     """
     text, starts, ends = item.document.text, item.tokens.starts.tolist(), item.tokens.ends.tolist()
     first = starts[0] if tokenizer.chat_template and "chain_start" in item.document.meta else 0

@@ -1,4 +1,4 @@
-"""Logits of probes that are a weight and a bias on raw states: of many at once, quickly or exactly."""
+"""Compute logits of probes that are a weight and a bias on raw states: of many at once, quickly or exactly."""
 
 import numpy as np
 import torch

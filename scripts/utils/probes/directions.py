@@ -1,18 +1,18 @@
-"""Interpret the direction of a linear probe: the tokens that it promotes through the model's own head, its pattern, and its
-cosines with other directions.
+"""Interpret the direction of a linear probe: the tokens it promotes, its pattern, its cosines with other directions.
 
-Through the head: a step v of the state before the last norm N(h) = gain * centred(h) / size(h) + shift moves the logits,
-while the size stays as it is, by W_U (gain * centred(v)) / size: the logit lens (nostalgebraist 2020) on a direction, the
-direct logit attribution of Elhage et al. (2021). Centred takes the mean away in a LayerNorm and nothing in an RMSNorm.
-What the norm does is read from the norm itself, as its odd part: (N(v) - N(-v)) / 2 = gain * centred(v) / size(v).
+Through the head: moving the state before the last norm N(h) = gain * centred(h) / size(h) + shift by a step v, while its
+size stays as it is, moves the logits by W_U (gain * centred(v)) / size. This is the logit lens (nostalgebraist 2020) on a
+direction, or the direct logit attribution of Elhage et al. (2021). Centring subtracts the mean in a LayerNorm and nothing in
+an RMSNorm. What the norm does is read from the norm itself, as its odd part: (N(v) - N(-v)) / 2 = gain * centred(v) /
+size(v).
 
-Filter and pattern: a probe's weight w is a filter. It says how to read the label off a state and may lean on features
-that only cancel noise, so that its entries (and W_U w) need not say what the label looks like. Its pattern does: the
-covariance of the states times w, how the state moves as the probe's logit does (Haufe et al. 2014, equation 6). Through
-the head, W_U (gain * pattern) is the covariance of each token's logit with the probe's logit, the size of the states held.
-But the logits of frequent tokens vary most, so they lead the lists of many a pattern, at either end: probes of shuffled
-labels had " the" among a pattern's first 1 % of tokens in 21 of 160 cases, among a filter's in 1 (two small models, their
-four last layers). A high rank says more of a filter; of a pattern, hold it against one of shuffled labels.
+Filter and pattern: a probe's weight w is a filter. It says how to read the label off a state, and may lean on features that
+only cancel noise, so its entries (and W_U w) need not show what the label looks like. Its pattern does: the covariance of
+the states times w, which is how the state moves as the probe's logit does (Haufe et al. 2014, equation 6). Through the head,
+W_U (gain * pattern) is the covariance of each token's logit with the probe's logit, at a fixed size of the states. But the
+logits of frequent tokens vary most, so they lead the lists of many patterns, at either end: probes of shuffled labels had "
+the" among a pattern's first 1 % of tokens in 21 of 160 cases, and among a filter's in 1 (two small models, their four last
+layers). A high rank says more about a filter; compare a pattern's with that of shuffled labels.
 
     promoted_tokens(language_model, tokenizer, weight, token, layers=[3, 4, "final_norm"])
     promoted_tokens(language_model, tokenizer, pattern(matrices, weight), token, layers=[3, 4, "final_norm"])
@@ -92,13 +92,13 @@ def cosines(
     directions: Sequence[np.ndarray] | np.ndarray | torch.Tensor,
     covariance: np.ndarray | torch.Tensor | None = None,
 ) -> dict:
-    """Compute the cosines between directions [m, hidden_size], of whatever layers, lags, seeds and kinds.
+    """Compute the cosines between directions [m, hidden_size], whatever their layers, lags, seeds and kinds.
 
-    Returns {"names", "matrix": [[cosine]]}; NaN beside a direction of length 0.
+    Returns {"names", "matrix": [[cosine]]}; NaN where a direction has length 0.
 
-    covariance: [hidden_size, hidden_size] of the states of one layer, for weights of probes on it. Their cosine is then
-    that in the whitened space, w @ covariance @ v / (|.| |.|): the correlation of the two probes' logits on those states.
-    In raw space two probes that say the same may be at right angles: a weight is free where the states do not vary.
+    covariance: [hidden_size, hidden_size] of the states of one layer, for weights of probes on it. Their cosine is then that
+    in the whitened space, w @ covariance @ v / (|.| |.|): the correlation of the two probes' logits on those states. In raw
+    space two probes that say the same may be at right angles, since a weight is free where the states do not vary.
     """
     rows = np.asarray(directions, dtype=np.float64)
     inner = rows @ (rows.T if covariance is None else np.asarray(covariance, dtype=np.float64) @ rows.T)
@@ -120,8 +120,9 @@ def read_entries(path: str | Path, owner: Mapping[str, Any]) -> list[dict]:
 def write_directions(
     files: WriteTogether, path: str | Path, owner: Mapping[str, Any], entries: Sequence[dict], cosines: dict
 ):
-    """Write JSON: {"format", "version", "owner", "entries", "cosines"}, an entry or a row of cosines a line; numbers of 6
-    significant digits, cosines of 3 digits after the point, null for what is undefined.
+    """Write JSON: {"format", "version", "owner", "entries", "cosines"}, one entry or one row of cosines a line.
+
+    Numbers have 6 significant digits, cosines 3 digits after the point; what is undefined is null.
     """
     rows = [[None if math.isnan(one) else round(one, 3) for one in row] for row in cosines["matrix"]]
     lines = [

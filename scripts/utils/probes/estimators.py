@@ -1,4 +1,4 @@
-"""The families of probes on one matrix of states [n, hidden_size], numpy or torch, with scikit-learn's method names.
+"""Fit one probe on one matrix of states [n, hidden_size], numpy or torch, with scikit-learn's method names.
 
 >>> import numpy as np
 >>> from utils.probes.estimators import Logistic, MassMean
@@ -17,20 +17,20 @@ from scipy.special import expit
 
 from utils.base.errors import UserError
 from utils.probes.affine import exact_logits
+from utils.probes.descent.linear import LinearProbes
+from utils.probes.descent.linear import train as train_linear
+from utils.probes.descent.mlp import WIDTH, MLPProbes, train_mlp
+from utils.probes.descent.training import SMALLEST_BATCH, STEPS, Settings, Training
 from utils.probes.labels import LabelledStates, held_out
-from utils.probes.linear import LinearProbes
-from utils.probes.linear import train as train_linear
 from utils.probes.logistic.solver import GRADIENT_TOLERANCE, solve
 from utils.probes.mass_mean import mass_mean
-from utils.probes.mlp import WIDTH, MLPProbes, train_mlp
-from utils.probes.training import SMALLEST_BATCH, STEPS, Settings, Training
 from utils.states.matrices import Matrices
 
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
 
 
 class Estimator:
-    """What the families share. A subclass gives `learn` and `logits`.
+    """The methods that all families share. A subclass gives `learn` and `logits`.
 
     After fit: threshold, the logit above which `predict` says 1: 0, or the best on validation where the family has one.
     Raises UserError for states that are not finite or not [n, hidden_size], labels that are not 0 and 1 or of one class.
@@ -42,7 +42,7 @@ class Estimator:
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> "Estimator":
         """Fit the probe.
 
-        X: [n, hidden_size]; y: 0 and 1, [n]; sample_weight: >= 0, [n]; a row of weight 0 is as good as left out.
+        X: [n, hidden_size]; y: 0 and 1, [n]; sample_weight: >= 0, [n]; a row of weight 0 counts as left out.
         """
         states, labels, weights = checked_rows(X, y, sample_weight)
         self.features = states.shape[1]
@@ -50,11 +50,11 @@ class Estimator:
         return self
 
     def learn(self, states: torch.Tensor, labels: np.ndarray, weights: np.ndarray):
-        """Fit the probe to states [n, hidden_size], labels [n] and weights [n] that are sound."""
+        """Fit the probe to states [n, hidden_size], labels [n] and weights [n], all checked."""
         raise NotImplementedError
 
     def logits(self, states: torch.Tensor) -> np.ndarray:
-        """Compute logits float64 [n] of states [n, hidden_size] that are sound."""
+        """Compute logits float64 [n] of checked states [n, hidden_size]."""
         raise NotImplementedError
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
@@ -85,7 +85,10 @@ class Estimator:
 
 
 class Affine(Estimator):
-    """After fit: weight float64 [hidden_size] and bias, on raw states; the logit is states @ weight + bias."""
+    """A probe of one weight and one bias.
+
+    After fit: weight float64 [hidden_size] and bias, on raw states; the logit is states @ weight + bias.
+    """
 
     weight: np.ndarray
     bias: float
@@ -95,10 +98,10 @@ class Affine(Estimator):
 
 
 class Logistic(Affine):
-    """Logistic regression at its exact minimum, of mean loss + l2 / 2 * |weight|^2 on standardised states: see
-    `logistic.solver.solve`.
+    """Logistic regression at its exact minimum: see `logistic.solver.solve`.
 
-    After fit: gradient, its largest entry; converged; separable: without a penalty there is no minimum.
+    It minimises mean loss + l2 / 2 * |weight|^2 on standardised states. After fit: gradient, its largest entry; converged;
+    separable: without a penalty there is no minimum.
     """
 
     def __init__(self, l2: float = 1e-3, tolerance: float = GRADIENT_TOLERANCE):
@@ -115,10 +118,9 @@ class Logistic(Affine):
 
 
 class MassMean(Affine):
-    """The difference of the classes' means; tilted: times the inverse covariance within them: see
-    `mass_mean.mass_mean`.
+    """The difference of the classes' means; tilted: times the inverse within-class covariance: see `mass_mean.mass_mean`.
 
-    The plain form's logit has no scale, so that its probabilities rank and part the classes but are not calibrated; the
+    The plain form's logit has no scale, so its probabilities rank and separate the classes but are not calibrated; the
     tilted form's are those of normal classes that are equally frequent. After fit: shrinkage of the covariance, 0 where none
     was needed; with fewer rows than features there is some.
     """
@@ -132,9 +134,9 @@ class MassMean(Affine):
 
 
 class Descended(Estimator):
-    """Families trained by AdamW, of which the epoch with the best balanced accuracy on validation is kept.
+    """A family trained by AdamW, which keeps the epoch with the best balanced accuracy on validation.
 
-    epochs: None for about STEPS steps, from FEWEST_EPOCHS to MOST_EPOCHS; balance: both classes weigh the same in all;
+    epochs: None for about STEPS steps, from FEWEST_EPOCHS to MOST_EPOCHS; balance: both classes have the same total weight;
     others as in `training.Settings`. After fit: epoch, threshold (the best on validation), history[epoch]: scores by name.
     """
 
@@ -183,7 +185,7 @@ class Descended(Estimator):
         return self
 
     def settings(self, examples: int) -> Settings:
-        """Choose how so many examples are trained on."""
+        """Choose the settings of training on so many examples."""
         enough = -(-STEPS * SMALLEST_BATCH // examples)
         epochs = self.epochs or min(max(enough, FEWEST_EPOCHS), MOST_EPOCHS)
         return Settings(epochs, self.learning_rate, self.weight_decay, self.batch_size, None, self.seed, self.balance)
@@ -198,7 +200,7 @@ class Descended(Estimator):
 
 
 class Linear(Descended, Affine):
-    """See `linear.train`."""
+    """A linear probe: see `linear.train`."""
 
     def train(self, train: LabelledStates, val: LabelledStates, settings: Settings) -> Training:
         return train_linear(train, val, settings, device=self.device)

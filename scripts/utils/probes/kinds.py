@@ -1,6 +1,7 @@
-"""The registry of probe kinds: one row a kind, with what the rest of the suite must know of it. Imports nothing heavy.
+"""Register the kinds of probe: one row per kind, with what the rest of the suite must know of it. Imports nothing heavy.
 
-A new kind needs a file of its own, a row here, and the call that fits it in sweep/fits.py.
+A new kind needs a file of its own, a row here, and a line in TRAINERS or SOLVERS of sweep/fits.py. If its tensors are not
+one weight and one bias, it also has a `format` of its own, and a line in LOGITS of saved/saved_probes.py.
 """
 
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Kind:
-    """What is true of every probe of one kind.
+    """The facts that hold for every probe of one kind.
 
     name: as in --probe, in tables and in file names.
     reads: the states of one position (pooled or not), the states of a whole sequence, or attention rows.
@@ -19,8 +20,8 @@ class Kind:
     penalised: whether it is solved for each penalty of --l2_grid.
     on_a_page: whether it is one weight and one bias on states, which a page can show.
     format: of its file.
-    scale: what the logits are log-odds of: the classes as they counted in "training", classes of "equal" frequency, or
-        None where the logits have no scale and only rank.
+    scale: what the logits are log-odds of: the classes as they counted in "training", classes of "equal" frequency, or None
+        where the logits have no scale and only rank.
     """
 
     name: str
@@ -62,11 +63,11 @@ def any_reads(kinds: Iterable[str], what: str) -> bool:
 def trained_share(
     kind: str, positives: float, negatives: float, weighted: bool, pos_weight_cap: float | None = None
 ) -> float:
-    """Compute the share of positives, as they counted in training, that the logits of a probe speak of.
+    """Compute the share of positives, as they counted in training, that the logits of a probe assume.
 
     kind: of the probe, or the name of a baseline, which counts every example once.
     positives, negatives: training examples of each class.
-    weighted: whether a positive counted as much more as there were fewer of them, at most pos_weight_cap (None: no cap).
+    weighted: whether positives weighed more the fewer they were, at most pos_weight_cap times a negative (None: no cap).
 
     NaN where the logits have no scale, or where there were no examples.
     """

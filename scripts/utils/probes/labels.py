@@ -1,4 +1,4 @@
-"""Examples with their label columns and row weights: checked, and turned into what each row counts in each column's loss."""
+"""Check examples with their label columns and row weights, and compute each row's weight in each column's loss."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -73,7 +73,7 @@ def label_columns(
 
 
 def require_two_classes(labels: torch.Tensor, weights: torch.Tensor, of: str):
-    """Raise UserError for a column of which all examples of some weight are of one class. of: the split, for the error."""
+    """Raise UserError for a column whose examples of some weight are all of one class. of: the split, for the error."""
     rows, positives = (weights > 0).sum(0).tolist(), (labels > 0).sum(0).tolist()
     for column, (count, positive) in enumerate(zip(rows, positives, strict=True)):
         if positive in (0, count):
@@ -83,9 +83,9 @@ def require_two_classes(labels: torch.Tensor, weights: torch.Tensor, of: str):
 def loss_weights(
     labels: torch.Tensor, row_weights: torch.Tensor, balance: bool, pos_weight_cap: float | None
 ) -> tuple[list[float], torch.Tensor]:
-    """Compute what a positive counts beside a negative in each column, and each row's weight in its loss.
+    """Compute the weight of a positive relative to a negative in each column, and each row's weight in its loss.
 
-    The row's weights are float32 [n, columns]; without what positives count more, their mean in a column is 1. balance,
+    The row's weights are float32 [n, columns]; without the extra weight of positives, their mean in a column is 1. balance,
     pos_weight_cap: as in `training.Settings`.
     """
     total = row_weights.sum(0, dtype=torch.float64)

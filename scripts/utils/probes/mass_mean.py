@@ -1,10 +1,10 @@
-"""Mass-mean probes: the direction from the negatives' mean to the positives', as it is or tilted by the covariance.
+"""Compute mass-mean probes: the direction from the negatives' mean to the positives', plain or tilted by the covariance.
 
     mass_mean(states, labels).weight                              # states [n, hidden_size]; weight [1, hidden_size]
     found = mass_mean(states, labels_of_7_tasks, tilted=True)     # found.weight [7, hidden_size], found.bias [7]
 
-Two positives (3, 0), (3, 2) and two negatives (-1, 0), (-1, 2): means (3, 1) and (-1, 1), so that weight = (4, 0), and
-bias = -4, for the logit is 0 midway, at (1, 1).
+For two positives (3, 0), (3, 2) and two negatives (-1, 0), (-1, 2) the means are (3, 1) and (-1, 1). So weight = (4, 0), and
+bias = -4, which makes the logit 0 midway, at (1, 1).
 """
 
 from collections.abc import Callable, Iterator
@@ -29,8 +29,9 @@ LEAST_SHRINKAGE = 1e-3  # where the covariance is singular and Ledoit and Wolf's
 
 @dataclass(frozen=True)
 class MassMeans:
-    """weight float64 [columns, hidden_size] and bias [columns], on raw states: logits = states @ weight + bias; shrinkage
-    [columns], 0 where none was needed.
+    """One probe for each label column, on raw states: logits = states @ weight + bias.
+
+    weight: float64 [columns, hidden_size]; bias: [columns]; shrinkage: [columns], 0 where none was needed.
     """
 
     weight: np.ndarray
@@ -41,21 +42,22 @@ class MassMeans:
 def mass_mean(
     states: ArrayLike | Matrices, labels: ArrayLike, row_weights: ArrayLike | None = None, tilted: bool = False
 ) -> MassMeans:
-    """Take the difference of the means of the classes, delta = mean+ - mean-, of each label column (Marks and Tegmark 2024).
+    """Take the difference of the classes' means, delta = mean+ - mean-, of each label column (Marks and Tegmark 2024).
 
-    Plain: weight = delta. Tilted: weight = S^-1 delta, S the covariance within the classes, pooled (divided by the sum of
-    weights): linear discriminant analysis of equally frequent classes. The bias puts logit 0 midway between the means. The
-    logit of a tilted probe is in nats where classes are normal with that covariance; that of a plain one has no scale.
+    Plain: weight = delta. Tilted: weight = S^-1 delta, where S is the pooled covariance within the classes (divided by the
+    sum of weights); this is linear discriminant analysis of equally frequent classes. The bias puts logit 0 midway between
+    the means. The logit of a tilted probe is in nats where classes are normal with that covariance; that of a plain one has
+    no scale.
 
     states: [n, hidden_size] of any float type, or Matrices of one layer.
     labels: 0 and 1, [n] or [n, columns].
     row_weights: >= 0, likewise (0: the row is not in that column).
 
-    States are visited once in blocks, for all columns, and tilted again for every COVARIANCE_BYTES of covariances, one for
+    States are visited once in blocks for all columns, and if tilted again for every COVARIANCE_BYTES of covariances, one for
     each different column of weights. A constant feature has weight 0.
 
-    A singular or ill-conditioned S becomes (1 - a) S + a D: D the variances of the features, both classes together, and a
-    the shrinkage of Ledoit and Wolf (2004) for standardised states toward the identity, which costs one visit more.
+    A singular or ill-conditioned S becomes (1 - a) S + a D. D holds the variances of the features, both classes together; a
+    is the shrinkage of Ledoit and Wolf (2004) for standardised states toward the identity, which costs one more visit.
 
     Raises UserError for states that are not finite, columns of one class, and labels or weights of a wrong kind.
     """
@@ -69,7 +71,7 @@ def mass_mean(
 
 
 class Blocks:
-    """States, float64, a block of rows at a time, less `origin`: a point near their mean, exact for constant features."""
+    """States in float64, a block of rows at a time, less `origin`: a point near their mean, exact for constant features."""
 
     def __init__(self, states: ArrayLike | Matrices):
         held = states if isinstance(states, Matrices) else torch.as_tensor(states).detach()
@@ -107,8 +109,9 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Means:
-    """positive, negative: means less the origin, float64 [columns, hidden_size]; share: of positives in the weights
-    [columns].
+    """The means of each class, relative to the origin of the blocks.
+
+    positive, negative: float64 [columns, hidden_size]; share: of positives in the weights, [columns].
     """
 
     positive: np.ndarray
@@ -219,8 +222,9 @@ class Total:
         return weight, shrinkage
 
     def solved(self, scaled: np.ndarray, spread: np.ndarray, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:
-        """Compute ((1 - shrinkage) correlations + shrinkage)^-1 scaled [k, columns], and 1 - spread (1 - shrinkage) * their
-        product [columns]; NaN where the matrix is ill-conditioned.
+        """Solve for x = ((1 - shrinkage) correlations + shrinkage)^-1 scaled, [k, columns].
+
+        Also returns 1 - spread (1 - shrinkage) (scaled . x), [columns]. NaN where the matrix is ill-conditioned.
         """
         matrix = (1 - shrinkage) * self.correlations
         np.fill_diagonal(matrix, 1.0)

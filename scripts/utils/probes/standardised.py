@@ -1,4 +1,4 @@
-"""The scale of each feature: how it is measured over all rows, and how it is folded into the weights of a probe."""
+"""Measure the scale of each feature over all rows, and fold it into the weights of a probe."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""What stays on disk, and using it again.
+"""Keep probes and tables on disk, and use saved probes again.
 
 Each file imports only from those above it:
 

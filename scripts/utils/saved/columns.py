@@ -1,4 +1,4 @@
-"""The file names and the columns of every table: their one home. docs/tables.md says what each column means."""
+"""Define the file names and the columns of every table, once; docs/tables.md says what each column means."""
 
 from utils.scores.documents.scoring import DOCUMENT_COLUMNS
 

@@ -1,4 +1,4 @@
-"""Saved probes on other data: one pass of the model, the logits of every probe on every target, and their scores."""
+"""Score saved probes on other data: one pass of the model, then every probe's logits and scores on every target."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,6 +9,7 @@ import numpy as np
 from utils.base.errors import UserError
 from utils.data.sequences import Sequences, load_sequences, per_target
 from utils.model.language_model import LanguageModel
+from utils.probes.kinds import any_reads
 from utils.saved.saved_probes import SavedProbe, logits_of
 from utils.scores.average_precision import average_precisions
 from utils.scores.calibration import checked_prevalence
@@ -34,7 +35,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the probes of one lag and reading are asked of one target.
+    """One question to the probes of one lag and reading, about one target.
 
     question  its examples are labelled tokens with a state at the lag, in documents that some of the probes may be scored on
     seen      bool [probes, documents of the preparation]: trained on or chosen by
@@ -63,17 +64,17 @@ class Asked:
 
     @property
     def labelled(self) -> np.ndarray:
-        """The document of each labelled token, whether it has a state or not."""
+        """Give the document of each labelled token, whether it has a state or not."""
         return self.sequences.documents[self.sequences.labelled()[0]]
 
     def scored_in(self, examples: Examples) -> np.ndarray:
-        """bool [probes, n]"""
+        """Mark the examples that each probe is scored on: bool [probes, n]."""
         return self.scored[:, self.sequences.documents[examples.sequence]]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the probes say, before anything is made of it (scores of tokens by `scores_of`; scores of documents would start
+    """The probes' answer, before anything is made of it (scores of tokens by `scores_of`; scores of documents would start
     here too): logits float32 [probes, n] on the examples, which are those of `asked` whose states are finite. used: bool
     [probes, n], which of them each probe is scored on.
     """
@@ -87,7 +88,7 @@ class Answer:
         return self.asked.scored_in(self.examples)
 
     def counts(self) -> list[dict]:
-        """Of each probe: labelled tokens that are no examples, for they have no token at the lag (n_no_state), or a state
+        """Count per probe: labelled tokens that are no examples, as they have no token at the lag (n_no_state), or a state
         that overflowed (n_not_finite); documents that it was trained on or chosen by (None: nobody can tell).
         """
         asked, labelled = self.asked, np.unique(self.asked.labelled)
@@ -110,7 +111,7 @@ def load_datasets(paths: Iterable[str], wanted: Sequence[str] | None = None) -> 
     datasets = []
     for path in dict.fromkeys(paths):
         sequences = load_sequences(path)
-        names = [target["name"] for target in sequences.metadata["targets"]]
+        names = sequences.target_names
         targets = [found for found, name in zip(per_target(sequences), names, strict=True) if not wanted or name in wanted]
         if not targets:
             raise UserError(
@@ -118,7 +119,7 @@ def load_datasets(paths: Iterable[str], wanted: Sequence[str] | None = None) -> 
             )
         datasets.append(Dataset(str(path), targets))
     for name in wanted or ():
-        if not any(name == found.metadata["targets"][0]["name"] for dataset in datasets for found in dataset.targets):
+        if not any(name == found.target_name for dataset in datasets for found in dataset.targets):
             raise UserError(f"--targets {name!r} is in none of the data; leave it out")
     return datasets
 
@@ -170,7 +171,7 @@ def answers(
             reading,
             layers=tuple(sort_layers(layers or {0}, language_model.anatomy)),
             pool=pool,
-            whole=any(probe.kind == "attention" for probe in group),
+            whole=any_reads({probe.kind for probe in group}, "sequences"),
             segments=segments,
             attention=segments > 0,
         )
@@ -194,7 +195,7 @@ def ask(dataset: Dataset, target: int, lag: int, probes: list[SavedProbe], keep_
     """Find the examples of one target at one lag, and which of them each probe may be scored on."""
     sequences = dataset.targets[target]
     found = [probe.has_seen(sequences) for probe in probes]
-    nothing = np.zeros(len(sequences.metadata["documents"]), dtype=bool)
+    nothing = np.zeros(len(sequences.document_names), dtype=bool)
     seen = np.stack([nothing if those is None else those for those in found])
     scored = np.ones_like(seen) if keep_seen else ~seen
     examples = examples_at(sequences, lag)
@@ -205,13 +206,13 @@ def ask(dataset: Dataset, target: int, lag: int, probes: list[SavedProbe], keep_
 
 
 def scores_of(answer: Answer) -> list[dict]:
-    """Of each probe, on the examples that it may be scored on: `metrics.scores`, average precision with its interval,
+    """Score each probe on the examples that it may be scored on: `metrics.scores`, average precision with its interval,
     in the sample and at the natural prevalence, precision and accuracy there, and what a false positive rate of 1 % gives.
     """
     probes, used, alike, result = answer.asked.probes, answer.used, defaultdict(list), {}
     for index, probe in enumerate(probes):
         alike[used[index].tobytes(), str(probe.trained_share)].append(index)
-    prevalence = checked_prevalence(answer.asked.sequences.metadata.get("prevalence"), "prevalence")
+    prevalence = checked_prevalence(answer.asked.sequences.prevalence, "prevalence")
     for which in alike.values():
         kept = used[which[0]]
         found = score(

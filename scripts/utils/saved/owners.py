@@ -1,4 +1,4 @@
-"""Whose results are these? Probes and rows of different models, datasets or settings are never mixed."""
+"""Keep apart the probes and rows of different models, datasets or settings."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Owner:
 
 
 def refuse_to_mix(output_dir: str, results_dir: str, owner: Owner, overwrite: bool) -> list[Path]:
-    """Stop before probes and rows of another model or dataset would stand beside these.
+    """Stop before probes and rows of two models or datasets would be mixed.
 
     Return their files, which `overwrite` allows to be deleted; what cannot be read counts as theirs.
     """
@@ -39,7 +39,7 @@ def refuse_to_mix(output_dir: str, results_dir: str, owner: Owner, overwrite: bo
 
 
 def conflict(path: Path, read: Callable[[Path], Iterable[Mapping]], owner: Owner) -> str | None:
-    """Say why this run's results must not stand beside the file; None where they may.
+    """Say why this run's results must not be mixed with the file's; None where they may.
 
     read: gives the dicts in the file that name its owner.
     """

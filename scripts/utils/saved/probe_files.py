@@ -1,4 +1,4 @@
-"""Probe files: what they are called, what they hold, and how they are written and read."""
+"""Name, write and read probe files."""
 
 import math
 import re
@@ -14,7 +14,7 @@ from utils.base.errors import UserError
 from utils.base.files import WriteTogether, fingerprint, load_tensors, save_tensors
 from utils.probes.kinds import BY_NAME, FORMATS, KINDS
 from utils.states.positions import lag_name
-from utils.states.sites import ATTENTION, NAMED, Layer, layer_name
+from utils.states.sites import Layer, is_layer, layer_name
 
 VERSION = 1
 
@@ -90,8 +90,7 @@ def probe_problem(probe: dict) -> str | None:
         value = metadata.get(name)
         if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
             return f"its {name} is {value!r}"
-    named = (*NAMED, ATTENTION)
-    if not (isinstance(metadata["layer"], int) and metadata["layer"] >= 0 or metadata["layer"] in named):
+    if not is_layer(metadata["layer"]):
         return f"its layer is {metadata['layer']!r}"
     shapes = (
         {"weight": (metadata["hidden_size"],), "bias": ()}

@@ -14,10 +14,10 @@ from utils.base.errors import UserError
 from utils.base.files import fingerprint
 from utils.data.sequences import Sequences
 from utils.probes.affine import linear_logits
-from utils.probes.attention import AttentionProbes
+from utils.probes.descent.attention import AttentionProbes
+from utils.probes.descent.mlp import MLP_TENSORS, MLPProbes
+from utils.probes.descent.ranges import whole_texts
 from utils.probes.kinds import BY_NAME, KINDS, trained_share
-from utils.probes.mlp import MLP_TENSORS, MLPProbes
-from utils.probes.ranges import Ranges
 from utils.saved.export import probe_name, read_export
 from utils.saved.probe_sets import load_folder
 from utils.scores.choice import score_to_choose_by
@@ -26,6 +26,9 @@ from utils.states.source import Source
 
 EXPORT = ".safetensors"
 SEEN = ("train", "val")  # the splits whose texts a probe was trained on or chosen by
+
+
+Tensors = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,11 @@ class SavedProbe:
 
     def has_seen(self, sequences: Sequences) -> np.ndarray | None:
         """Mark, of the documents of a preparation, its training or validation texts; None where nobody can tell."""
-        metadata, hashes = sequences.metadata, sequences.metadata.get("document_hashes")
+        hashes = sequences.document_hashes
         if hashes is not None and self.seen_hashes is not None:
             return np.array([text in self.seen_hashes for text in hashes])
-        if metadata["dataset_fingerprint"] == self.dataset_fingerprint:
-            return np.full(len(metadata["documents"]), metadata["split"] in SEEN)
+        if sequences.dataset_fingerprint == self.dataset_fingerprint:
+            return np.full(len(sequences.document_names), sequences.split in SEEN)
         return None
 
 
@@ -150,34 +153,43 @@ def require_one_model(probes: Sequence[SavedProbe]) -> None:
                 )
 
 
+def logits_of_affine(state: Tensors, layer: Layer, source: Source, split: str) -> np.ndarray:
+    """Compute the logits of probes that are a weight and a bias on one layer, or on attention rows."""
+    read = source.attention(split) if layer == ATTENTION else source.of_layer(split, layer)
+    return linear_logits(read, state["weight"].numpy(), state["bias"].numpy())
+
+
+def logits_of_mlp(state: Tensors, layer: Layer, source: Source, split: str) -> np.ndarray:
+    """Compute the logits of probes with one hidden layer."""
+    return MLPProbes(*(state[name][None] for name in MLP_TENSORS)).logits(source.of_layer(split, layer))[0]
+
+
+def logits_of_attention(state: Tensors, layer: Layer, source: Source, split: str) -> np.ndarray:
+    """Compute the logits of probes that attend over whole sequences."""
+    probes = AttentionProbes(*(state[name][None] for name in ("query", "value", "bias")))
+    return probes.logits(whole_texts(source, split, source.of_layer(split, layer).table))[0]
+
+
+LOGITS = {  # by the format of the probe's file; each takes tensors [probes, ...] and gives float32 [probes, n]
+    "linear-probe": logits_of_affine,
+    "mlp-probe": logits_of_mlp,
+    "attention-probe": logits_of_attention,
+    "attention-features-probe": logits_of_affine,
+}
+
+
 def logits_of(probes: Sequence[SavedProbe], source: Source, split: str) -> np.ndarray:
     """Compute each probe's logits on the examples that it reads, those that are alike together: float32 [probes, n]."""
     alike = defaultdict(list)
     for index, probe in enumerate(probes):
         shapes = tuple((name, tuple(tensor.shape)) for name, tensor in sorted(probe.state.items()))
-        alike[probe.layer, BY_NAME[probe.kind].reads == "sequences", shapes].append(index)
+        alike[probe.layer, BY_NAME[probe.kind].format, shapes].append(index)
     result = np.empty((len(probes), len(source.rows[split])), dtype=np.float32)
-    for (layer, attends, _), which in alike.items():
+    for (layer, form, _), which in alike.items():
         names = probes[which[0]].state
         state = {name: torch.stack([probes[index].state[name] for index in which]) for name in names}
-        result[which] = layer_logits(state, layer, attends, source, split)
+        result[which] = LOGITS[form](state, layer, source, split)
     return result
-
-
-def layer_logits(state: dict[str, torch.Tensor], layer: Layer, attends: bool, source: Source, split: str) -> np.ndarray:
-    """Compute the logits of probes of one kind that read one layer: float32 [probes, n].
-
-    state: tensors by name, [probes, ...]; attends: whether they read whole sequences.
-    """
-    if layer == ATTENTION:
-        return linear_logits(source.attention(split), state["weight"].numpy(), state["bias"].numpy())
-    matrices = source.of_layer(split, layer)
-    if attends and source.attended is not None:
-        probes = AttentionProbes(*(state[name][None] for name in ("query", "value", "bias")))
-        return probes.logits(Ranges(matrices.table, *source.attended[split]))[0]
-    if set(MLP_TENSORS) <= set(state):
-        return MLPProbes(*(state[name][None] for name in MLP_TENSORS)).logits(matrices)[0]
-    return linear_logits(matrices, state["weight"].numpy(), state["bias"].numpy())
 
 
 def precision_to_load(asked: str, metadata: Iterable[dict]) -> str:

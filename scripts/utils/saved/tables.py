@@ -1,4 +1,4 @@
-"""The tables of a run: one row a probe and split, of one model and one dataset only."""
+"""Write the tables of a run: one row for each probe and split, of one model and one dataset only."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ def table_rows(path: Path) -> list[dict[str, str]]:
 
 
 def replace_rows(path: Path, rows: Sequence[dict], key: Sequence[str], replaced: Iterable[Path]) -> list[dict]:
-    """The rows of the file at `path`, unless it is one of `replaced`, and these, which replace those of the same key (all
+    """Give the file's rows, unless it is one of `replaced`, and these, which replace those of the same key (all
     penalties and splits of a probe at once).
     """
     kept = [] if path in replaced else read_csv(path)
@@ -67,7 +67,7 @@ def write_tables(
 
 
 def summary(metrics: Iterable[dict]) -> tuple[list[str], list[dict]]:
-    """Make probe_results.csv: its columns, and one row a chosen probe, each score with its split before it."""
+    """Make probe_results.csv: its columns, and one row for each chosen probe, each score with its split before it."""
     splits = ("train", "val", "test")
     columns = [
         "target",

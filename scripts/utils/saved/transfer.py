@@ -1,4 +1,4 @@
-"""What saved probes are worth on other data, as tables: results/transfer.csv, a row a probe, dataset and target, and the
+"""Tabulate what saved probes score on other data: results/transfer.csv, a row per probe, dataset and target, and the
 matrix of the best layers' AUROC that follows from it.
 """
 
@@ -71,7 +71,7 @@ class Matrix:
         return next(iter(self.cells.values()))["model"]
 
     def chosen(self, row: tuple) -> dict:
-        """Any cell of the row: they are of one probe."""
+        """Give any cell of the row: all are of one probe."""
         return next(self.cells[row, column] for column in self.columns if (row, column) in self.cells)
 
 
@@ -180,7 +180,7 @@ def lines_of(matrix: Matrix) -> list[str]:
 
 
 def matrix_text(matrix: Matrix) -> str:
-    """Write transfer_matrix.csv: a row a probe, and after what it is a column of AUROC for each dataset and target."""
+    """Write transfer_matrix.csv: a row for each probe, with a column of AUROC for each dataset and target."""
     names = [f"{file}: {target}" for file, target in matrix.columns]
     rows = [
         dict(zip(MATRIX_ROW, row, strict=True))
@@ -196,7 +196,7 @@ def matrix_text(matrix: Matrix) -> str:
 
 
 def refuse_other_model(results_dir: Path | str, probe: SavedProbe, overwrite: bool) -> bool:
-    """Stop before rows of another model would stand beside these. Returns whether an old transfer.csv is to be dropped,
+    """Stop before rows of two models would be mixed. Returns whether an old transfer.csv is to be dropped,
     which `overwrite` allows; one that cannot be read counts as another model's.
     """
     folder = Path(results_dir)
@@ -210,7 +210,7 @@ def refuse_other_model(results_dir: Path | str, probe: SavedProbe, overwrite: bo
 
 
 def model_conflict(path: Path, probe: SavedProbe) -> str | None:
-    """What keeps the table from standing beside rows of this probe's model, or None."""
+    """Say why the table cannot be kept with rows of this probe's model, or None."""
     try:
         rows = read_csv(path)
     except UserError as error:
@@ -228,7 +228,7 @@ def model_conflict(path: Path, probe: SavedProbe) -> str | None:
 
 
 def merge_transfer(results_dir: Path | str, rows: Sequence[dict], drop: bool) -> list[dict]:
-    """The rows that transfer.csv holds and these, which replace those of the same key; `drop`: the old ones go. Of a probe
+    """Give transfer.csv's rows and these, which replace those of the same key; `drop`: the old ones go. Of a probe
     or a dataset that was evaluated now, no row stays that was made when its file held something else.
     """
     kept = [] if drop else read_csv(Path(results_dir) / TRANSFER)
@@ -244,7 +244,7 @@ def merge_transfer(results_dir: Path | str, rows: Sequence[dict], drop: bool) ->
 
 
 def write_transfer(results_dir: Path | str, table: Sequence[dict], matrix: Matrix, pages: Mapping[str, str]) -> list[Path]:
-    """transfer.csv, transfer_matrix.csv and the pages, {name: text}: all of them or none. Returns their paths."""
+    """Write transfer.csv, transfer_matrix.csv and the pages, {name: text}: all of them or none. Return their paths."""
     texts = {TRANSFER: csv_text(TRANSFER_COLUMNS, table), TRANSFER_MATRIX: matrix_text(matrix), **pages}
     with WriteTogether() as files:
         for name, text in texts.items():

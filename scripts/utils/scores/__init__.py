@@ -1,8 +1,8 @@
-"""Numbers in, numbers out: scores of logits against labels, their intervals, and what a probe must beat.
+"""Turn logits and labels into scores, their intervals, and the baselines that a probe must beat: numbers in, numbers out.
 
 Each file imports only from those above it:
 
-    rows               logits and labels as rows, one a probe
+    rows               logits and labels as rows, one per probe
     ranking            rows in rising order: AUROC, average precision, true positive rate at 1 % false positives
     thresholds         where a threshold is chosen: on validation, or at 1 % false positives
     calibration        Brier score and calibration error at the natural prevalence
@@ -13,6 +13,6 @@ Each file imports only from those above it:
     choice             by which score the best layer and kind are chosen
     baselines          what a probe must beat: majority, read token, neighbours, length, words
     controls           control tasks with random labels, and selectivity
-    shortcuts          how well the label can be told without any model
+    shortcuts          how well the label can be guessed without any model
     documents          from scores of tokens to scores of documents
 """

@@ -1,8 +1,8 @@
-"""Average precision (AUPRC) with its interval over groups (intervals.py), also at another prevalence than the sample's.
+"""Compute average precision (AUPRC) and its interval over groups, also at a prevalence other than the sample's.
 
-Measured coverage of the population's value (.552), groups of 20 to 60 examples with shifts and shares of positives of their
-own (1000 samples, standard error .007): .942, .947, .946, .954, .935 of 5, 10, 20, 29, 50 groups. Of few groups the score
-itself lies high: on average .563 of 5 groups, .558 of 10.
+The intervals are those of intervals.py. Measured coverage of the population's value (.552), with groups of 20 to 60 examples
+that differ in shift and share of positives (1000 samples, standard error .007): .942, .947, .946, .954 and .935 for 5, 10,
+20, 29 and 50 groups. With few groups the score itself is biased upwards: it averages .563 for 5 groups and .558 for 10.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,13 +17,12 @@ CELLS = 2**22  # of a matrix of draws or groups by distinct logits of positives;
 
 
 class AveragePrecision:
-    """Of one row of logits [n], as a function of which groups are in the sample; a statistic as in intervals.py, whose
-    rows are the prevalences.
+    """Average precision of one row of logits [n], as a function of which groups are in the sample.
 
-    The sum over the positives, in falling order of their logits, of the precision among all that rank as high, over the
-    number of positives; ties count as ranking as high (scikit-learn's average_precision_score). With a prevalence p the
-    precision is p TPR / (p TPR + (1 - p) FPR), what it would be where p of the examples are positive; None: the sample's
-    own. NaN where a class is absent.
+    This is a statistic as in intervals.py, whose rows are the prevalences. It is the mean, over the positives, of the
+    precision among all examples that rank at least as high; ties count as ranking as high (scikit-learn's
+    average_precision_score). With a prevalence p the precision is p TPR / (p TPR + (1 - p) FPR), as it would be if a share p
+    of the examples were positive; with None it is the sample's own. NaN where a class is absent.
     """
 
     def __init__(
@@ -42,17 +41,21 @@ class AveragePrecision:
         self.value = self.of(lambda by_group: by_group.sum(0, keepdims=True), 1)[:, 0]
 
     def left_out(self) -> np.ndarray:
-        """[prevalences, groups]"""
+        """Compute the score without each group: [prevalences, groups]."""
         return self.of(lambda by_group: by_group.sum(0, keepdims=True) - by_group, self.group_count)
 
     def drawn(self, weights: np.ndarray) -> np.ndarray:
-        """weights [draws, groups] -> [prevalences, draws]; sums in float32, which counts below 2^24 exactly."""
+        """Compute the score of each draw, [prevalences, draws], from weights [draws, groups].
+
+        Sums are in float32, which counts exactly below 2^24.
+        """
         weights = weights.astype(np.float32)
         return self.of(lambda by_group: weights @ by_group.astype(np.float32), len(weights))
 
     def of(self, sampled: Callable[[np.ndarray], np.ndarray], rows: int) -> np.ndarray:
-        """[prevalences, rows]: the score in each of the samples that `sampled` makes, [groups, k] to sums over the groups
-        [rows, k].
+        """Compute the score of each sample that `sampled` makes: [prevalences, rows].
+
+        sampled: turns [groups, k] into sums over the groups, [rows, k].
         """
         positives, negatives = (sampled(part[:, None]) for part in (self.positives, self.negatives))
         ratios = [1.0 if p is None else (1 - p) / p * divide(positives, negatives) for p in self.prevalences]
@@ -70,7 +73,7 @@ class AveragePrecision:
         return [(start, min(start + step, self.size)) for start in range(0, self.size, step)]
 
     def counts(self, start: int, stop: int) -> list[np.ndarray]:
-        """Positives, and negatives, of each group at the places from start to stop - 1: two of [groups, stop - start]."""
+        """Count each group's positives and negatives at the places start to stop - 1: two of [groups, stop - start]."""
         first, last = np.searchsorted(self.place, [start, stop])
         cell = self.group[first:last] * (stop - start) + self.place[first:last] - start
         true, shape = self.true[first:last], (self.group_count, stop - start)
@@ -80,7 +83,10 @@ class AveragePrecision:
 def average_precisions(
     logits: np.ndarray, labels: ArrayLike, groups: ArrayLike, prevalences: Sequence[float | None] = (None,)
 ) -> np.ndarray:
-    """float64 [probes, prevalences, 3]: score, low and high end, of logits [probes, n] on the same labels and groups [n]."""
+    """Compute the score and the ends of its interval: float64 [probes, prevalences, 3].
+
+    logits: [probes, n]; labels, groups: [n], the same for all probes.
+    """
     grouped, result = Groups(groups), np.full((len(logits), len(prevalences), 3), np.nan)
     for row, values in enumerate(logits):
         statistic = AveragePrecision(values, labels, grouped, prevalences)

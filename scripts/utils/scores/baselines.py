@@ -1,5 +1,7 @@
-"""What a probe must beat: the majority class, the token that is read and those before it, length, words, and for a
-next-token task the model's own probability. Each knows train's labels only; what is chosen is chosen on validation.
+"""Compute the baselines that a probe must beat.
+
+They are the majority class, the token that is read, that token and those before it, length, words, and for a next-token task
+the model's own probability. Each learns from train's labels only, and what is chosen is chosen on validation.
 """
 
 import math
@@ -25,15 +27,16 @@ SUSPICIOUS = 0.4  # AUROC of a baseline; chance is 0.5
 
 
 def majority_logits(train_labels: ArrayLike, n: int) -> np.ndarray:
-    """The same log-odds for every example: those of the classes in train."""
+    """Give every example the same log-odds: those of the classes in train."""
     positives = np.mean(np.asarray(train_labels) == 1)
     return np.full(n, np.log(positives) - np.log1p(-positives))
 
 
 def read_token_logits(train_tokens: ArrayLike, train_labels: ArrayLike, tokens: ArrayLike) -> np.ndarray:
-    """Log-odds of the label given nothing but which token is read: frequencies of train, smoothed to its average.
+    """Compute log-odds of the label from the token that is read alone: train's frequencies, smoothed to its average.
 
-    With p of the n training examples of a token positive and q the share overall: (p + s q) / (n - p + s (1 - q)).
+    For a token with n training examples, p of them positive, and an overall share q, the odds are (p + s q) / (n - p + s (1
+    - q)).
 
         read_token_logits([7, 7, 7, 9], [1, 1, 0, 0], [7, 9, 8]) -> log of 2.5/1.5, 0.5/1.5, 0.5/0.5
     """
@@ -48,8 +51,11 @@ def read_token_logits(train_tokens: ArrayLike, train_labels: ArrayLike, tokens: 
 def logistic_logits(
     features: Mapping[str, Any], labels: Mapping[str, np.ndarray], inverse_penalties: Sequence[float] = INVERSE_PENALTIES
 ) -> dict[str, np.ndarray]:
-    """Logits of scikit-learn's logistic regression on train, its C (the smoothing) the best on validation by AUROC, the
-    smallest of equally good ones. features: {split: [n, features], sparse or not}; labels: {split: [n]}.
+    """Fit scikit-learn's logistic regression on train, and give its logits of every split: {split: [n]}.
+
+    Its C (the smoothing) is the one with the best AUROC on validation; of equally good ones the smallest.
+
+    features: {split: [n, features]}, sparse or not; labels: {split: [n]}.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -65,9 +71,9 @@ def logistic_logits(
 
 
 def runs_read(examples_by_split: Mapping[str, Examples], sequences_by_split: Mapping[str, Sequences]) -> np.ndarray:
-    """Which run of 1, 2, ... TOKENS_SEEN tokens ends at each read position: int64 [TOKENS_SEEN, n of all splits].
+    """Number the runs of 1, 2, ... TOKENS_SEEN tokens that end at each read position: int64 [TOKENS_SEEN, n of all splits].
 
-    Equal numbers in one row: equal runs. Special tokens before the text count as its beginning, whatever their ids.
+    Within a row, equal numbers mean equal runs. Special tokens before the text count as its beginning, whatever their ids.
     """
     codes = []
     for back in range(TOKENS_SEEN):
@@ -85,10 +91,10 @@ def runs_read(examples_by_split: Mapping[str, Examples], sequences_by_split: Map
 def neighbour_logits(
     examples_by_split: Mapping[str, Examples], sequences_by_split: Mapping[str, Sequences]
 ) -> dict[str, np.ndarray]:
-    """Log-odds of the label given the token that is read and the three before it, and nothing else.
+    """Compute log-odds of the label from the token that is read and the three before it, and nothing else.
 
-    Logistic regression on which runs of one to four tokens end there (one-hot). Its penalty smooths: a rare run moves little
-    and leaves the word to the shorter ones; one that train has once or never is left out.
+    This is logistic regression on which runs of one to four tokens end there (one-hot). Its penalty smooths: a rare run
+    moves little and leaves the decision to the shorter ones. A run that train has at most once is left out.
     """
     from scipy.sparse import csr_array
 
@@ -114,7 +120,7 @@ def neighbour_logits(
 def length_logits(
     examples_by_split: Mapping[str, Examples], sequences_by_split: Mapping[str, Sequences]
 ) -> dict[str, np.ndarray]:
-    """Logistic regression on how many text tokens the sequence has, and at which of them the state is read (C is 1)."""
+    """Fit a logistic regression on the sequence's length and the place that is read, both in text tokens (C is 1)."""
     from sklearn.preprocessing import StandardScaler
 
     counts = {}
@@ -133,7 +139,10 @@ def length_logits(
 def tf_idf_logits(
     texts_by_split: Mapping[str, Sequence[str]], labels_by_split: Mapping[str, np.ndarray], **options: Any
 ) -> dict[str, np.ndarray]:
-    """Logistic regression on TF-IDF of what `options` of scikit-learn's TfidfVectorizer say; idf and terms from train."""
+    """Fit a logistic regression on TF-IDF features; idf and terms come from train.
+
+    options: of scikit-learn's TfidfVectorizer.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(sublinear_tf=True, **options).fit(texts_by_split["train"])
@@ -149,7 +158,10 @@ def all_token_baselines(
     sequences_by_split: Mapping[str, Sequences],
     own_logits_by_split: Mapping[str, ArrayLike] | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """{baseline: {split: logits float64 [n]}}, in the order of the tables. "train" holds the examples to fit on."""
+    """Compute all baselines of a token task, in the order of the tables: {baseline: {split: logits float64 [n]}}.
+
+    "train" holds the examples to fit on.
+    """
     train = examples_by_split["train"]
     found = {
         "majority": {split: majority_logits(train.labels, len(those)) for split, those in examples_by_split.items()},
@@ -172,8 +184,10 @@ def all_sequence_baselines(
     texts_by_split: Mapping[str, Sequence[str]],
     remembered: dict[str, dict] | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """The same for labels of whole sequences, and a bag of words and of characters; texts: {split: [text of a sequence]};
-    remembered: a dict, by which the bags are fitted once where the same texts and labels are asked of at several lags.
+    """Compute the same for labels of whole sequences, with a bag of words and a bag of characters.
+
+    texts_by_split: {split: [text of each sequence]}; remembered: a dict in which the fitted bags are kept, so that they are
+    fitted once for the same texts and labels at several lags.
     """
     texts: dict[str, list[str]] = {
         split: [str(texts_by_split[split][index]) for index in examples.sequence]
@@ -190,15 +204,18 @@ def all_sequence_baselines(
 
 
 def best_baseline(val_scores: Mapping[str, float]) -> str:
-    """The name with the greatest of {baseline: AUROC on validation}; the first of equal ones; NaN is less than any."""
+    """Name the baseline with the greatest AUROC on validation.
+
+    val_scores: {baseline: AUROC}. Of equal ones the first is taken; NaN is less than any number.
+    """
     return max(val_scores, key=lambda name: -math.inf if math.isnan(val_scores[name]) else val_scores[name])
 
 
 def suspicious(name: str, auc: float, high: float = math.nan) -> str | None:
-    """What to say of a baseline that ranks the wrong way round on validation or test; None where it does not. high: the
-    upper end of its interval.
+    """Warn of a baseline that ranks the wrong way round on validation or test; None where it does not.
 
-    A town that stands in one true and one false sentence, one of them in train, teaches the words the opposite of the truth.
+    high: the upper end of its interval. A town that stands in one true and one false sentence, one of them in train, teaches
+    the words the opposite of the truth.
     """
     if not auc < SUSPICIOUS:
         return None

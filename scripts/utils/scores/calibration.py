@@ -1,4 +1,4 @@
-"""How far a probe's probabilities are from the truth, at the prevalence that the positive class has in the wild."""
+"""Measure how far a probe's probabilities are from the truth, at the natural prevalence of the positive class."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,7 +9,7 @@ BINS = 10
 
 
 def checked_prevalence(value: float | None, name: str) -> float:
-    """NaN for None, 0 and 1, at which there are no odds to shift to."""
+    """Turn None, 0 and 1 into NaN: there are no odds to shift to."""
     if value is None or np.isnan(value):
         return float("nan")
     if not 0 <= value <= 1:
@@ -22,12 +22,13 @@ def log_odds(share: float) -> float:
 
 
 def at_prevalence(logits: ArrayLike, prevalence: float, trained_prevalence: float) -> np.ndarray:
-    """Logits as they would be if the positives had been `prevalence` of the training examples, and not `trained_prevalence`:
+    """Shift logits to a prevalence: as if that share of the training examples, not `trained_prevalence`, had been positive.
 
         logit' = logit - log(q / (1 - q)) + log(p / (1 - p)),  p = prevalence, q = trained_prevalence
 
-    for the classes' own distributions are the same in both (Elkan 2001, theorem 2; Saerens, Latinne and Decaestecker 2002).
-    Sampling and class weights both make q: (weight of a positive x positives) / the same + negatives.
+    This holds because the distribution within each class is the same in both (Elkan 2001, theorem 2; Saerens, Latinne and
+    Decaestecker 2002). Sampling and class weights both enter q, which is w P / (w P + N) for P positives of weight w and N
+    negatives.
     """
     return np.asarray(logits, dtype=np.float64) - log_odds(trained_prevalence) + log_odds(prevalence)
 
@@ -35,13 +36,14 @@ def at_prevalence(logits: ArrayLike, prevalence: float, trained_prevalence: floa
 def calibration(
     logits: np.ndarray, true: np.ndarray, prevalence: float | None, trained_prevalence: float
 ) -> dict[str, np.ndarray]:
-    """{"brier", "ece"}, each [probes], of logits [probes, n] and true, bool [probes, n]; NaN without a prevalence, or where
-    a class is absent.
+    """Compute {"brier", "ece"}, each [probes]; NaN without a prevalence, or where a class is absent.
 
-    The logits are shifted to the prevalence p, and each positive has the weight p / positives, each negative (1 - p) /
-    negatives, so that the sample is as rich in positives as the wild. Brier (1950): the weighted mean of (probability -
-    label)^2. ECE, expected calibration error (Naeini, Cooper and Hauskrecht 2015): over 10 bins of equal width of the
-    probability of "positive", the sum of |weighted mean probability - weighted share of positives| x weight of the bin.
+    logits: [probes, n]; true: bool [probes, n]. The logits are shifted to the prevalence p, and each positive has the weight
+    p / positives, each negative (1 - p) / negatives, so that the sample has the natural prevalence too.
+
+    Brier (1950): the weighted mean of (probability - label)^2. ECE, expected calibration error (Naeini, Cooper and
+    Hauskrecht 2015): over 10 bins of equal width of the probability of "positive", the sum of |weighted mean probability -
+    weighted share of positives| x weight of the bin.
     """
     probes, n = logits.shape
     p, q = checked_prevalence(prevalence, "prevalence"), checked_prevalence(trained_prevalence, "prevalence in training")
@@ -62,6 +64,6 @@ def calibration(
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-logit)) with no overflow at either end."""
+    """Compute 1 / (1 + exp(-logit)) with no overflow at either end."""
     small = np.exp(-np.abs(logits))
     return np.where(logits >= 0, 1.0, small) / (1 + small)

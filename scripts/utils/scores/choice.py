@@ -1,9 +1,9 @@
-"""By which score on validation layers and kinds of probe are chosen: one rule for everything that names a best one."""
+"""Name the score on validation by which layers and kinds of probe are chosen; everything that names a best one asks here."""
 
 
 def score_to_choose_by(task: str) -> str:
     """Name the score: balanced accuracy for next-token data, whose classes are balanced; AUROC for annotated files.
 
-    Annotated files may hold few positives, so that a threshold on validation, and balanced accuracy with it, jumps.
+    Annotated files may hold few positives; then the threshold chosen on validation jumps, and balanced accuracy with it.
     """
     return "balanced_accuracy" if task == "token" else "auc"

@@ -1,7 +1,7 @@
-"""Control tasks: random labels of the same shares, which a probe can learn by heart only (Hewitt and Liang 2019).
+"""Make control tasks: random labels at the same shares, which a probe can only memorise (Hewitt and Liang 2019).
 
-Selectivity is what a probe scores on its task beyond what it scores on them: a probe that does as well on labels without
-meaning says nothing about what the states encode (Designing and Interpreting Probes with Control Tasks, EMNLP 2019).
+Selectivity is a probe's score on its task minus its score on control tasks: a probe that does as well on meaningless labels
+says nothing about what the states encode (Designing and Interpreting Probes with Control Tasks, EMNLP 2019).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,14 @@ from utils.base.errors import UserError
 def control_labels(
     tokens_by_split: Mapping[str, ArrayLike], train_labels: np.ndarray | Sequence[int], draws: int = 5, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Each token type's random label, the same wherever it is read: {split: int8 [draws, n]}.
+    """Draw a random label for each token type, the same wherever it is read: {split: int8 [draws, n]}.
 
-    tokens_by_split: {split: int [n], ids of the tokens that are read}, "train" among them. Types are taken in random order
-    and called positive as long as train holds no more positives than its real labels do, so the classes have the same
-    shares there, or nearly so where few types are read (a type that is more than all positives is never one). A type
-    that train lacks is positive with the probability of that share. A draw depends on nothing but the seed, its number and
-    train's counts: not on the order of rows, nor on which other splits and draws there are.
+    tokens_by_split: {split: int [n], ids of the tokens that are read}, "train" among them.
+
+    Types are taken in random order and called positive as long as train gets no more positives than its real labels have. So
+    the classes have the same shares there, or nearly so where few types are read (a type with more examples than there are
+    positives is never one). A type that train lacks is positive with the probability of that share. A draw depends only on
+    the seed, its number and train's counts: not on the order of rows, nor on which other splits and draws there are.
     """
     types, counts = np.unique(np.asarray(tokens_by_split["train"]), return_counts=True)
     positives = int((np.asarray(train_labels) == 1).sum())
@@ -42,7 +43,7 @@ def control_labels(
 
 
 def greedy_fill(counts: np.ndarray | Sequence[int], most: int) -> np.ndarray:
-    """Which of the counts, taken in their order, add up to at most `most`: one that does not fit is passed over.
+    """Mark the counts, taken in order, that add up to at most `most`; one that does not fit is passed over.
 
     greedy_fill([2, 5, 1, 3], 6) -> [True, False, True, True]
     """
@@ -56,10 +57,10 @@ def greedy_fill(counts: np.ndarray | Sequence[int], most: int) -> np.ndarray:
 def shuffled_labels(
     labels_by_split: Mapping[str, ArrayLike], draws: int = 5, seed: int = 0, keys_by_split: Mapping[str, Any] | None = None
 ) -> dict[str, np.ndarray]:
-    """The labels of each split dealt out anew among its rows: {split: int8 [draws, n]}; for tasks with a label a sequence.
+    """Shuffle the labels of each split among its rows: {split: int8 [draws, n]}; for tasks with one label per sequence.
 
-    keys_by_split: {split: [n], distinct}, what names each row (its document); with them the draws do not depend on the
-    order of the rows, without them a row is known by its place.
+    keys_by_split: {split: [n], distinct}, what names each row (its document). With them the draws do not depend on the order
+    of the rows; without them a row is known by its place.
     """
     result = {}
     for split, labels in labels_by_split.items():
@@ -73,5 +74,5 @@ def shuffled_labels(
 
 
 def selectivity(task_score: float, control_scores: ArrayLike) -> float:
-    """The score on the task minus the mean of those on the control tasks; NaN where one of them is undefined."""
+    """Subtract the mean score on the control tasks from the score on the task; NaN where one of them is undefined."""
     return float(task_score - np.asarray(control_scores).mean())

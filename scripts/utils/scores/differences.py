@@ -1,4 +1,4 @@
-"""The difference of two probes' scores on the same examples, with its 95 % interval over groups."""
+"""Compute the difference of two probes' scores on the same examples, with its 95 % interval over groups."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ DIFFERENCES_OF = ("balanced_accuracy", "auc")
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two statistics of utils.scores.intervals, as a function of which groups are in the sample: the same for both."""
+    """The difference of two statistics (utils.scores.intervals), both over the same sample of groups."""
 
     one: BalancedAccuracy | AUROC
     other: BalancedAccuracy | AUROC
@@ -43,12 +43,13 @@ def paired_difference(
     threshold_b: float,
     metric: str,
 ) -> tuple[float, float, float]:
-    """(difference, low, high) of probe a's score less probe b's: logits, labels and groups [n], metric:
-    one of DIFFERENCES_OF.
+    """Compute probe a's score minus probe b's, with its interval: (difference, low, high).
 
-    Both are scored on the same groups, so that what makes a group easy for both cancels. Standard error and degrees of
-    freedom as in utils.scores.intervals; the interval is symmetric about the difference and clipped to [-1, 1]. NaN where
-    undefined; (0, 0, 0) for two probes that score the same in every sample of groups. Thresholds play no part in "auc".
+    logits, labels and groups: [n]; metric: one of DIFFERENCES_OF. "auc" ignores the thresholds.
+
+    Both are scored on the same groups, so that what makes a group easy for both cancels out. Standard error and degrees of
+    freedom are as in utils.scores.intervals; the interval is symmetric about the difference and clipped to [-1, 1]. NaN
+    where undefined; (0, 0, 0) for two probes that score the same in every sample of groups.
     """
     found = paired_differences(logits_a, logits_b, labels, groups, [threshold_a], [threshold_b], metric)
     difference, low, high = (float(values[0]) for values in found)
@@ -64,8 +65,9 @@ def paired_differences(
     thresholds_b: ArrayLike,
     metric: str,
 ) -> tuple[np.ndarray, ...]:
-    """(differences, lows, highs), each [pairs], of many pairs at once: logits [pairs, n], labels [n] or [pairs, n], groups
-    [n], thresholds [pairs].
+    """Compute many paired differences at once: (differences, lows, highs), each [pairs].
+
+    logits: [pairs, n]; labels: [n] or [pairs, n]; groups: [n]; thresholds: [pairs]. Raises ValueError for another metric.
     """
     if metric not in DIFFERENCES_OF:
         raise ValueError(f"no paired difference of {metric!r}: the metrics are {', '.join(DIFFERENCES_OF)}")

@@ -1,13 +1,14 @@
-"""95 % intervals over groups, for whole groups are what is independent; many probes at once.
+"""Compute 95 % intervals over groups, since whole groups are what is independent; for many probes at once.
 
-The standard error is, from 3 groups on, that of the delete-one-group jackknife; from 30 to 300 groups that of a bootstrap
-over groups, times sqrt(G / (G - 1)); above, the jackknife's again, which the bootstrap's tends to and which needs no draws
-(Efron and Tibshirani 1993, chapters 6, 11 and 20). The interval is the score plus and minus Student's t times that error,
-taken on the logit scale by the delta method: a score near 1 is skewed, and no end leaves [0, 1]. The degrees of freedom
-are one less than the number of groups, of those that hold the class which fewer groups hold. Below 3 such groups, none: NaN.
+The standard error is that of the delete-one-group jackknife from 3 groups on; from 30 to 300 groups that of a bootstrap over
+groups, times sqrt(G / (G - 1)); above, the jackknife's again, which the bootstrap's tends to and which needs no draws (Efron
+and Tibshirani 1993, chapters 6, 11 and 20). The interval is the score plus and minus Student's t times that error, taken on
+the logit scale by the delta method: a score near 1 is skewed, and no end leaves [0, 1]. The degrees of freedom are one less
+than the number of groups that hold the rarer class, the one that fewer groups hold. With fewer than 3 such groups there is
+no interval: NaN.
 
-Measured coverage of the population's value, groups of 20 to 60 examples with shifts, slopes and shares of positives of their
-own (tests/scores/test_intervals.py measures it again; 4000 samples, standard error .003; of 200 groups 2000, .005):
+Measured coverage of the population's value, for groups of 20 to 60 examples that differ in shift, slope and share of
+positives (tests/scores/test_intervals.py measures it again; 4000 samples, standard error .003; 2000 for 200 groups, .005):
 
     groups                            3     5    10    20    50   200
     balanced accuracy (.715)       .953  .948  .957  .947  .948  .942
@@ -15,8 +16,9 @@ own (tests/scores/test_intervals.py measures it again; 4000 samples, standard er
     difference of the former       .951  .961  .943  .953  .946  .947
     difference of the latter       .958  .964  .948  .953  .948  .947
 
-There percentile bootstraps cover .91 of 20 groups (AUROC .89, where groups differ in their shift alone), BCa no more. Where
-the sizes of groups are very unequal (log-normal, sigma .8) these cover .92 to .96, where a group holds one class .94 to .98.
+In that simulation percentile bootstraps over 20 groups cover .91 (AUROC .89 where groups differ in their shift alone), and
+BCa no more. The intervals here cover .92 to .96 where group sizes are very unequal (log-normal, sigma .8), and .94 to .98
+where each group holds one class.
 """
 
 from functools import lru_cache
@@ -33,44 +35,44 @@ FEWEST, FEWEST_FOR_BOOTSTRAP, MOST_FOR_BOOTSTRAP = 3, 30, 300
 
 
 class Statistic(Protocol):
-    """A score of each of some probes, as a function of which groups are in the sample."""
+    """A score of each of several probes, as a function of which groups are in the sample."""
 
     @property
     def value(self) -> np.ndarray:
-        """[probes]: of all groups."""
+        """Give the score of all groups: [probes]."""
         ...
 
     @property
     def holders(self) -> np.ndarray:
-        """[probes]: how many groups hold the class that fewer groups hold."""
+        """Count the groups that hold the class which fewer groups hold: [probes]."""
         ...
 
     def left_out(self) -> np.ndarray:
-        """[probes, groups]: without each group."""
+        """Compute the score without each group: [probes, groups]."""
         ...
 
     def drawn(self, weights: np.ndarray) -> np.ndarray:
-        """[probes, draws] of weights [draws, groups]: how often each group is in the sample."""
+        """Compute the score of each draw, [probes, draws], from weights [draws, groups]: how often each group is in it."""
         ...
 
 
 @lru_cache(maxsize=4)
 def draw_weights(groups: int) -> np.ndarray:
-    """float64 [draws, groups]: how often each group is in a sample of as many groups, drawn with replacement."""
+    """Draw samples of groups with replacement; count how often each group is in each: float64 [draws, groups]."""
     weights = np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), size=DRAWS).astype(float)
     weights.flags.writeable = False
     return weights
 
 
 def jackknife_error(left_out: np.ndarray) -> np.ndarray:
-    """[..., groups], the score without each group, to [...]; NaN where one of them is undefined."""
+    """Compute the standard error [...] from the scores without each group [..., groups]; NaN where one is undefined."""
     groups = left_out.shape[-1]
     spread = left_out - left_out.mean(-1, keepdims=True)
     return np.sqrt((groups - 1) / groups * (spread**2).sum(-1))
 
 
 def bootstrap_error(drawn: np.ndarray, groups: int) -> np.ndarray:
-    """[..., draws] to [...]; draws without one of the classes are left out."""
+    """Compute the standard error [...] from the scores of the draws [..., draws], leaving out draws that lack a class."""
     defined = ~np.isnan(drawn)
     count = defined.sum(-1)
     mean = divide(np.where(defined, drawn, 0).sum(-1), count)
@@ -79,9 +81,7 @@ def bootstrap_error(drawn: np.ndarray, groups: int) -> np.ndarray:
 
 
 def standard_error(statistic: Statistic, groups: int) -> np.ndarray:
-    """float64 [probes]; NaN where there is none. statistic: `left_out` () -> [probes, groups], `drawn` (weights [draws,
-    groups]) -> [probes, draws].
-    """
+    """Compute the standard error of a statistic: float64 [probes]; NaN where there is none."""
     if groups < FEWEST:
         return np.full(len(statistic.value), np.nan)
     if not FEWEST_FOR_BOOTSTRAP <= groups <= MOST_FOR_BOOTSTRAP:
@@ -92,23 +92,23 @@ def standard_error(statistic: Statistic, groups: int) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def blas_threads() -> Any:
-    """Products of small matrices take ten times as long where threads share them on a busy machine."""
+    """Give the control of BLAS threads: on a busy machine small products take ten times as long when threads share them."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
 
 
 def t_quantile(holders: np.ndarray) -> np.ndarray:
-    """Student's t for as many groups; NaN below FEWEST."""
+    """Compute Student's t for so many groups; NaN below FEWEST."""
     from scipy.stats import t
 
     return np.where(holders < FEWEST, np.nan, t.ppf((1 + LEVEL) / 2, np.maximum(holders - 1, 1)))
 
 
 def share_bounds(statistic: Statistic, groups: int) -> tuple[np.ndarray, np.ndarray]:
-    """(low, high), each [probes], of scores within [0, 1].
+    """Compute the ends of the interval of scores within [0, 1]: (low, high), each [probes].
 
-    A score of 0 or 1 has no spread to measure; its other end is Clopper and Pearson's for as many groups of as many.
+    A score of 0 or 1 shows no spread. Its other end is Clopper and Pearson's, with one trial for each of `holders`.
     """
     value, far = statistic.value, t_quantile(statistic.holders)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -123,7 +123,7 @@ def share_bounds(statistic: Statistic, groups: int) -> tuple[np.ndarray, np.ndar
 
 
 class Groups:
-    """Which group each of n examples is in; sums over groups of [probes, n] go through one fixed order of the examples."""
+    """The group of each of n examples. Sums over groups of [probes, n] go through one fixed order of the examples."""
 
     def __init__(self, groups: ArrayLike) -> None:
         names, self.index = np.unique(groups, return_inverse=True)
@@ -133,21 +133,24 @@ class Groups:
         self.starts = np.searchsorted(self.index[self.order], np.arange(self.count))
 
     def sums(self, values: np.ndarray) -> np.ndarray:
-        """[probes, n] in the examples' own order to float64 [probes, groups]."""
+        """Sum over each group: float64 [probes, groups], from [probes, n] in the examples' own order."""
         return self.sums_in_order(values[:, self.order])
 
     def sums_in_order(self, values: np.ndarray) -> np.ndarray:
-        """The same of values whose columns are in group order already."""
+        """Sum the same from values whose columns are in group order already."""
         return np.add.reduceat(values, self.starts, axis=1, dtype=np.float64)
 
 
 def holders(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
-    """[probes]: groups that hold the class which fewer groups hold."""
+    """Count the groups that hold the class which fewer groups hold: [probes]."""
     return np.minimum((positives > 0).sum(1), (negatives > 0).sum(1))
 
 
 class BalancedAccuracy:
-    """Of logits [probes, n] at thresholds [probes], as a function of which groups are in the sample; true: bool."""
+    """Balanced accuracy of logits [probes, n] at thresholds [probes], as a function of which groups are in the sample.
+
+    true: bool [probes, n].
+    """
 
     def __init__(self, logits: np.ndarray, true: np.ndarray, groups: Groups, thresholds: np.ndarray) -> None:
         said = logits > thresholds[:, None]
@@ -167,10 +170,10 @@ class BalancedAccuracy:
 
 
 class AUROC:
-    """Of ranked logits, as a function of which groups are in the sample: wins of the pairs (positive, negative) over pairs.
+    """AUROC of ranked logits, as a function of which groups are in the sample: the share of pairs that rank right.
 
-    Without group g the wins are all wins, less those of g's examples, plus those within g (which were taken off twice): n
-    log n whatever the number of groups. A weighted sample's are a quadratic form in the weights.
+    Without group g, the wins are all wins, less those of g's examples, plus those within g (which were subtracted twice).
+    That takes n log n, whatever the number of groups. The wins of a weighted sample are a quadratic form in the weights.
     """
 
     def __init__(self, ranked: Ranked, groups: Groups) -> None:
@@ -195,7 +198,7 @@ class AUROC:
         return divide(wins, positives * negatives)
 
     def drawn(self, weights: np.ndarray) -> np.ndarray:
-        """In float32, but of the deviations from the value: exact to 1e-6 of them."""
+        """Compute the score of each draw in float32, but of deviations from the value: exact to 1e-6 of them."""
         result = np.full((len(self.value), len(weights)), np.nan, dtype=np.float32)
         single_weights, ranked, groups = weights.astype(np.float32), self.ranked, self.groups
         for row in np.flatnonzero(~np.isnan(self.value)):

@@ -1,6 +1,6 @@
-"""Scores of logits against labels: a threshold chosen on validation, counts at it, the ranking, and the calibration.
+"""Score logits against labels: counts at a threshold chosen on validation, the ranking, and the calibration.
 
-`scores` of one probe and `all_scores` of many give the same; all of them come from one sort of each row of logits.
+`scores` of one probe and `all_scores` of many agree; all of them come from one sort of each row of logits.
 """
 
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from utils.scores.rows import as_rows, divide, probe_chunks
 
 
 def at_threshold(logits: ArrayLike, labels: ArrayLike, threshold: float) -> dict[str, float]:
-    """Counts, and the rates that follow from them; a rate of an absent class is NaN."""
+    """Count, and compute the rates that follow from the counts; a rate of an absent class is NaN."""
     logits, true = as_rows(logits, labels)
     return one_row(rates(logits, true, np.array([threshold])), 0)
 
 
 def rates(logits: np.ndarray, true: np.ndarray, thresholds: np.ndarray) -> dict[str, np.ndarray]:
-    """The same for many probes, each [probes]: logits and true (bool) [probes, n], thresholds [probes]."""
+    """Compute the same for many probes, each [probes]. logits: [probes, n]; true: bool [probes, n]; thresholds: [probes]."""
     said = logits > thresholds[:, None]
     tp, fp, positives = (said & true).sum(1), (said & ~true).sum(1), true.sum(1)
     negatives = true.shape[1] - positives
@@ -50,10 +50,10 @@ def scores(
     prevalence: float | None = None,
     trained_prevalence: float = 0.5,
 ) -> dict[str, float]:
-    """All scores of one probe or baseline on one split, intervals over groups included. A flat dict, as in the tables.
+    """Compute all scores of one probe or baseline on one split, with intervals over groups: a flat dict, as in the tables.
 
-    logits, labels (1 positive) and groups [n]; prevalence: the positives' natural share, without which Brier score and
-    ECE are NaN; trained_prevalence: their share in training, weights counted (see utils.scores.calibration).
+    logits, labels (1 positive) and groups: [n]; prevalence: the positives' natural share, without which Brier score and ECE
+    are NaN; trained_prevalence: their share in training, weights included (see utils.scores.calibration).
     """
     return all_scores(
         np.asarray(logits)[None], labels, groups, [threshold], prevalence, trained_prevalence=trained_prevalence
@@ -69,9 +69,9 @@ def all_scores(
     intervals: bool = True,
     trained_prevalence: float = 0.5,
 ) -> list[dict]:
-    """`scores` of many probes on the same examples, one dict a probe; without `intervals` their ends are NaN.
+    """Compute `scores` of many probes on the same examples: one dict per probe; without `intervals` their ends are NaN.
 
-    logits [probes, n], labels [n] or [probes, n], groups [n], thresholds [probes]; a chunk of probes at a time.
+    logits: [probes, n]; labels: [n] or [probes, n]; groups: [n]; thresholds: [probes]. Probes are scored in chunks.
     """
     logits, labels = np.atleast_2d(np.asarray(logits)), np.asarray(labels)
     grouped, result = Groups(groups), []
@@ -91,7 +91,7 @@ def score_rows(
     prevalences: tuple[float | None, float],
     intervals: bool,
 ) -> dict[str, np.ndarray]:
-    """logits float64 and true bool [probes, n] -> {name: [probes]}."""
+    """Compute the scores of one chunk, {name: [probes]}, from logits float64 and true bool, both [probes, n]."""
     probes, n = logits.shape
     ranked = Ranked.of(logits, true)
     auc = AUROC(ranked, groups)
@@ -116,5 +116,5 @@ def score_rows(
 
 
 def one_row(found: Mapping[str, np.ndarray], row: int) -> dict[str, float]:
-    """One row of {name: [probes]} as Python's own numbers."""
+    """Give one row of {name: [probes]} as Python's own numbers."""
     return {name: values[row].item() for name, values in found.items()}

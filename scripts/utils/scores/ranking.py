@@ -1,4 +1,4 @@
-"""Rows of logits in rising order, and what follows from the order alone: AUROC, average precision, rates at a rate."""
+"""Rank rows of logits, and compute what follows from the order alone: AUROC, average precision, rates at fixed rates."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ LOSERS_A_BLOCK = 16  # negatives that pairs_before counts together
 
 @dataclass(frozen=True)
 class Ranked:
-    """Rows of logits in rising order. All arrays [probes, n], column k for the k-th smallest logit of the row."""
+    """Rows of logits in rising order. All arrays are [probes, n]; column k holds the k-th smallest logit of the row."""
 
     order: np.ndarray  # which example it is
     logits: np.ndarray
@@ -30,15 +30,17 @@ class Ranked:
         return cls(order, values, positive, *counted(positive, values[:, 1:] > values[:, :-1]))
 
     def wins(self) -> np.ndarray:
-        """float64 [probes, n]: examples of the other class that rank on the right side of this one; ties half."""
+        """Count the examples of the other class on the right side of each: float64 [probes, n]; ties count half."""
         negatives = (self.negatives_below + self.negatives_through) / 2
         positives = (self.first + self.last + 1) / 2 - negatives
         return np.where(self.positive, negatives, self.positive.sum(1, keepdims=True) - positives)
 
 
 def counted(positive: np.ndarray, rises: np.ndarray) -> tuple[np.ndarray, ...]:
-    """(negatives before the run, negatives to its end, first column of it, last), each [probes, n], of the run of equal
-    values that each column is in. rises: bool [probes, n - 1], where the next column begins another run.
+    """Count negatives around the run of equal values that each column is in.
+
+    Returns (negatives before the run, negatives to its end, its first column, its last), each [probes, n]. rises: bool
+    [probes, n - 1], where the next column begins another run.
     """
     probes, n = positive.shape
     columns = np.broadcast_to(np.arange(n), (probes, n))
@@ -53,10 +55,10 @@ def counted(positive: np.ndarray, rises: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def ranking(ranked: Ranked) -> dict[str, np.ndarray]:
-    """Each [probes]; NaN where a class is absent.
+    """Compute the scores of a ranking, each [probes]; NaN where a class is absent.
 
-    auprc: average precision, the sum over thresholds of (recall - recall at the threshold above) x precision, no
-    interpolation (scikit-learn's). tpr_at_1_fpr: the largest true positive rate of a threshold whose false positive rate
+    auprc: average precision, the sum over thresholds of (recall - recall at the threshold above) x precision, without
+    interpolation (as in scikit-learn). tpr_at_1_fpr: the largest true positive rate of a threshold whose false positive rate
     is at most 0.01; fpr_at_95_tpr: the smallest false positive rate of one whose true positive rate is at least 0.95.
     """
     n, totals = ranked.positive.shape[1], ranked.positive.sum(1, keepdims=True)
@@ -74,7 +76,7 @@ def ranking(ranked: Ranked) -> dict[str, np.ndarray]:
 
 
 def auroc(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Area under the ROC curve from logits, ties half; NaN where a class is absent."""
+    """Compute the area under the ROC curve from logits, ties counted half; NaN where a class is absent."""
     logits, true = np.asarray(logits), np.asarray(labels) == 1
     if true.all() or not true.any():
         return float("nan")
@@ -82,13 +84,13 @@ def auroc(logits: ArrayLike, labels: ArrayLike) -> float:
 
 
 def wins(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
-    """[positives]: over how many of the negatives each positive ranks; a tie counts half."""
+    """Count the negatives that each positive ranks above: [positives]; a tie counts half."""
     ordered = np.sort(negatives)
     return (np.searchsorted(ordered, positives, "left") + np.searchsorted(ordered, positives, "right")) / 2
 
 
 def pair_wins(logits: np.ndarray, true: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
-    """[groups, groups]: of the pairs (positive of group g, negative of group h), how many rank right; ties half."""
+    """Count the pairs (positive of group g, negative of group h) that rank right: [groups, groups]; ties count half."""
     order, group = np.argsort(logits[~true]), np.asarray(group, dtype=np.int64)
     ordered, losers = logits[~true][order], group[~true][order]
     below, through = (np.searchsorted(ordered, logits[true], side) for side in ("left", "right"))
@@ -97,9 +99,10 @@ def pair_wins(logits: np.ndarray, true: np.ndarray, group: np.ndarray, count: in
 
 
 def pairs_before(reached: np.ndarray, owners: np.ndarray, losers: np.ndarray, count: int) -> np.ndarray:
-    """float64 [count, count]: entry [g, h] is how many of the first reached[i] of `losers` are h, over all i of owner g.
+    """Count pairs of groups: float64 [count, count].
 
-    Whole blocks of losers are counted by a product of two histograms, the rest of each i's last block one by one.
+    Entry [g, h] sums, over all i of owner g, how many of the first reached[i] of `losers` are h. Whole blocks of losers are
+    counted by a product of two histograms, and the rest of each i's last block one by one.
     """
     blocks = len(losers) // LOSERS_A_BLOCK + 1
     full = reached // LOSERS_A_BLOCK

@@ -1,4 +1,4 @@
-"""Logits and labels as rows, one a probe, and how many rows are worked on at a time."""
+"""Bring logits and labels into rows, one per probe, and say how many rows are worked on at a time."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -8,18 +8,18 @@ CHUNK_CELLS = 2**19  # logits that are scored at a time; some twenty matrices of
 
 
 def as_rows(logits: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """float64 logits [probes, n], bool [probes, n]; a vector becomes a row, and labels [n] are those of every row."""
+    """Give logits as float64 and labels as bool, both [probes, n]; a vector becomes a row, labels [n] serve every row."""
     logits = np.atleast_2d(np.asarray(logits, dtype=np.float64))
     return logits, np.broadcast_to(np.asarray(labels) == 1, logits.shape)
 
 
 def probe_chunks(probes: int, n: int) -> list[tuple[int, int]]:
-    """(start, stop) of so many probes at a time that neither their logits nor their scores by draw pass CHUNK_CELLS."""
+    """Cut the probes into (start, stop), so that neither a chunk's logits nor its scores by draw exceed CHUNK_CELLS."""
     size = max(1, CHUNK_CELLS // max(n, DRAWS))
     return [(start, min(start + size, probes)) for start in range(0, probes, size)]
 
 
 def divide(part: ArrayLike, whole: ArrayLike) -> np.ndarray:
-    """NaN where whole is 0."""
+    """Divide; NaN where whole is 0."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(whole == 0, np.nan, np.divide(part, whole))

@@ -1,4 +1,4 @@
-"""How well the label can be told without any model: each shortcut's AUROC. 0.5 tells nothing; identity often tells a lot."""
+"""Measure how well the label can be told without any model, by the AUROC of each shortcut; 0.5 tells nothing."""
 
 import numpy as np
 
@@ -9,19 +9,21 @@ from utils.states.positions import examples_at
 
 
 def shortcut_aurocs(sequences: Sequences) -> dict[str, float]:
-    """Of every labelled token of the one target (`per_target`), from its sequence alone; NaN where a class is missing. Away
-    from 0.5 in either direction tells the classes apart.
+    """Compute the AUROC of each shortcut, on every labelled token of the one target (`per_target`).
+
+    A shortcut reads nothing but the token's sequence. Away from 0.5 in either direction it tells the classes apart; the
+    token's identity often does. NaN where a class is missing.
     """
     sequence, position, labels = sequences.labelled()
     found = {"length of the sequence": auroc(sequences.lengths[sequence], labels)}
-    if sequences.metadata["targets"][0]["token"] is not None:
+    if sequences.target_token is not None:
         distance = distance_since_target(sequences, sequence, position)
         return found | {
             "position in the sequence": auroc(position, labels),
             "distance since the last target": auroc(distance, labels),
             "identity of the token just before": identity_auroc(sequences, -1),
         }
-    if sequences.metadata["task"] != "documents":  # of these the label is at the end
+    if sequences.task != "documents":  # of these the label is at the end
         found["position in the document"] = auroc(sequences.starts[sequence] + position, labels)
     return found | {
         "identity of the token itself": identity_auroc(sequences, 0),
@@ -30,7 +32,7 @@ def shortcut_aurocs(sequences: Sequences) -> dict[str, float]:
 
 
 def distance_since_target(sequences: Sequences, sequence: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Tokens from the last target before each labelled token; where there is none, one more than could be seen."""
+    """Count the tokens since the last target before each labelled token; without one, one more than could be seen."""
     token = np.array([target["token"] for target in sequences.metadata["targets"]])[sequences.tasks]
     column = np.arange(sequences.input_ids.shape[1])
     here = np.where(sequences.input_ids == token[:, None], column, sequences.text_start - 1)
@@ -40,8 +42,10 @@ def distance_since_target(sequences: Sequences, sequence: np.ndarray, position: 
 
 
 def identity_auroc(sequences: Sequences, lag: int) -> float:
-    """How well the token `lag` away tells the label: its frequencies from one half of the groups (or of the examples, where
-    one group is all), judged on the other half, and the mean of both ways; NaN where a half lacks a class.
+    """Measure how well the token `lag` away tells the label.
+
+    Its frequencies in one half of the groups (of the examples, where there is one group only) are judged on the other half;
+    the result is the mean of both ways. NaN where a half lacks a class.
     """
     examples = examples_at(sequences, lag)
     names, group = np.unique(examples.groups, return_inverse=True)

@@ -1,4 +1,4 @@
-"""The logit above which a probe says "positive", chosen on validation."""
+"""Choose the logit above which a probe says "positive"; on validation, or at 1 % false positives."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -8,9 +8,9 @@ from utils.scores.rows import as_rows, divide, probe_chunks
 
 
 def choose_threshold(logits: ArrayLike, labels: ArrayLike) -> float:
-    """The logit above which "positive" is said so that balanced accuracy is greatest: midway between two logits.
+    """Choose the threshold of the greatest balanced accuracy: midway between two logits.
 
-    Among equally good ones the nearest to 0; 0 where no threshold parts the logits or a class is absent.
+    Of equally good ones the nearest to 0; 0 where no threshold separates the logits or a class is absent.
 
         choose_threshold([-3., -1., 2., 5.], [0, 0, 1, 1]) -> 0.5
     """
@@ -18,7 +18,7 @@ def choose_threshold(logits: ArrayLike, labels: ArrayLike) -> float:
 
 
 def choose_thresholds(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
-    """The same for many probes: logits [probes, n], labels [n] or [probes, n], to float64 [probes]."""
+    """Choose the thresholds of many probes, float64 [probes]. logits: [probes, n]; labels: [n] or [probes, n]."""
     logits, true = as_rows(logits, labels)
     result = np.zeros(len(logits))
     if logits.shape[1] < 2:
@@ -41,9 +41,11 @@ def choose_thresholds(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
 
 
 def fitted_thresholds(logits: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """(thresholds, false positive rates), float64 [probes]: the greatest true positive rate that 1 % of false positives
-    allow, tpr_at_1_fpr, by the fewest of them. Fitted on these very examples; midway between two logits. NaN where a class
-    is absent; the greatest logit, which nothing is above, where no positive comes before 1 % of the negatives.
+    """Fit thresholds at 1 % false positives on these very examples: (thresholds, false positive rates), float64 [probes].
+
+    Each reaches the greatest true positive rate that 1 % of false positives allow, tpr_at_1_fpr, with the fewest of them,
+    midway between two logits. NaN where a class is absent; the greatest logit, which nothing is above, where no positive
+    comes before 1 % of the negatives.
 
         fitted_thresholds([[-1., 2., 3.]], [0, 0, 1]) -> [2.5], [0.0]
     """

@@ -1,4 +1,4 @@
-"""What is read where: the hidden states of a model, from one forward pass.
+"""Read the hidden states of a model in one forward pass: which layers, at which positions, kept where.
 
 Each file imports only from those above it:
 

@@ -1,12 +1,14 @@
-"""Attention rows: where each head of every layer looks from a token, as features that do not carry the text's length.
+"""Read attention rows: where each head of every layer looks from a token, as features that do not carry the text's length.
 
-The weights w of one query token, of one head, over the n text tokens that its layer sees (from the first text token,
-or the first inside the layer's sliding window, up to and including the token itself) are renormalised to sum to 1, so
-what goes to special tokens, and on a bidirectional model to later tokens, is left out. The text is cut into S equal
-segments of its length, and a feature is S times the weight inside its segment, where a token on a boundary counts for
-the part of it that lies on either side. Even attention is 1 in every segment whatever n, fewer tokens than segments
-included (n = 2, S = 4, weights .75 and .25: 1.5, 1.5, .5, .5), and the mean over the segments is always 1. A plain
-mean over the tokens of a segment would be about 1/n whatever the head does.
+Take the weights w of one query token and one head over the n text tokens that its layer sees: from the first text token, or
+the first inside the layer's sliding window, up to and including the token itself. They are renormalised to sum to 1, so that
+what goes to special tokens, and on a bidirectional model to later tokens, is left out. The text is cut into S equal segments
+of its length. A feature is S times the weight inside its segment, where a token on a boundary counts for the part of it that
+lies on either side.
+
+So even attention is 1 in every segment whatever n is, also with fewer tokens than segments (n = 2, S = 4, weights .75 and
+.25: 1.5, 1.5, .5, .5), and the mean over the segments is always 1. A plain mean over the tokens of a segment would be about
+1/n whatever the head does.
 """
 
 from collections.abc import Callable, Iterator
@@ -32,7 +34,10 @@ BYTES_AT_A_TIME = 2**26  # of float32 weights that are cut into segments togethe
 
 @dataclass(frozen=True)
 class AttentionLayer:
-    """module: what gives the weights [batch, heads, tokens, tokens]; window: how many tokens it sees, None: all."""
+    """One attention layer.
+
+    module: gives the weights [batch, heads, tokens, tokens]; window: how many tokens it sees, None: all.
+    """
 
     module: nn.Module
     heads: int
@@ -130,8 +135,9 @@ def window_of(config: "PretrainedConfig", block: int) -> int | None:
 def watching_attention(
     language_model: LanguageModel, take: Callable[[AttentionLayer, torch.Tensor], None]
 ) -> Iterator[None]:
-    """Hook the attention: within the block a forward calls take(layer, weights [batch, heads, tokens, tokens]) for each of
-    the attention layers; the model computes its weights there, and only there.
+    """Hook the attention: within the block a forward calls take(layer, weights) for each attention layer, in order.
+
+    weights: [batch, heads, tokens, tokens]. The model computes them in this block only.
     """
     layers, calls = attention_layers(language_model), 0
 

@@ -1,4 +1,4 @@
-"""The hidden states of every split from one pass: where they are kept, how long it takes, what is fit for use."""
+"""Read the hidden states of every split in one pass: where they are kept, how long it takes, which of them are finite."""
 
 import shutil
 import time
@@ -49,14 +49,14 @@ class Reading:
     memory_gb: float | None = None
 
     def place(self, needed: int) -> tuple[float, str | None]:
-        """Decide where `needed` bytes of states go: (bytes that memory may take, folder or None for memory)."""
+        """Decide where `needed` bytes of states go: (bytes that memory may hold, folder or None for memory)."""
         budget = self.memory_gb * 1e9 if self.memory_gb else psutil.virtual_memory().available / 2
         return budget, self.cache_dir or (USUAL_FOLDER if needed > budget else None)
 
 
 @dataclass(frozen=True)
 class States:
-    """What one pass has read. tables: {split: StateTable}; plans: {split: ReadPlan}, the rows of each; seconds: it took."""
+    """What one pass has read: the table of each split, the plan of its rows, and the seconds that the pass took."""
 
     reading: Reading
     tables: Mapping[str, StateTable]
@@ -110,7 +110,7 @@ def own_targets(
     None where the pass ends before the head, where states are pooled, and where the target is no token.
     """
     asked_next = [question for question in questions if question.lag == -1]
-    token = questions[0].metadata["targets"][0]["token"] if asked_next else None
+    token = questions[0].data.target_token if asked_next else None
     anatomy = language_model.anatomy
     last = len(anatomy.blocks) - 1
     reaches_the_end = deepest_block(plan.layers, anatomy) == last
@@ -146,7 +146,7 @@ def run_pass(
             nonlocal done
             done += count
             rate = done / (time.monotonic() - began)
-            progress.update(count, f"{rate / reference:.2f} x hook-free" if reference else "")
+            progress.update(count, f"{100 * rate / reference:.0f} % of the speed without hooks" if reference else "")
 
         for name, sequences in splits.items():
             run = Pass(language_model, sequences, plans[name], reading.batch_size)

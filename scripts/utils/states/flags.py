@@ -1,4 +1,4 @@
-"""The flags of everything that reads hidden states: the model, which layers, at which lags; and what they come to."""
+"""Define the flags of everything that reads hidden states: the model, which layers, at which lags."""
 
 import argparse
 from os.path import expanduser
@@ -17,7 +17,10 @@ def add_model_flags(
     read: str = "sequences",
     batch_size: int = 48,
 ):
-    """The model and how it is run. what, default: of --model_name; read: what a batch is made of."""
+    """Add the flags of the model and of how it is run.
+
+    what, default: of the help of --model_name; read: what a batch is made of.
+    """
     model = parser.add_argument_group("model")
     model.add_argument(
         "--model_name", type=expanduser, help=f"the model {what}: a Hub name or a folder (default: {default})"
@@ -28,7 +31,7 @@ def add_model_flags(
         default="auto",
         help="precision of the model; auto: bfloat16 on CUDA where supported, else float32",
     )
-    model.add_argument("--device", default="auto", help="auto (cuda, mps, cpu: the first there is), or one of them")
+    model.add_argument("--device", default="auto", help="auto (the first available of cuda, mps and cpu), or one of these")
     model.add_argument(
         "--batch_size",
         type=whole_number(1),
@@ -41,18 +44,19 @@ def add_cache_flags(group: Any) -> None:
     """Add to a group the flags that say where hidden states are kept."""
     group.add_argument(
         "--cache_dir",
-        help="folder where hidden states are kept, found again by the same model and data "
-        "and resumed after a crash (default: in memory, nothing kept)",
+        help="folder that keeps hidden states: later runs with the same model and data reuse them, and a crashed "
+        "run resumes (default: in memory, nothing kept)",
     )
     group.add_argument(
         "--memory_gb",
         type=number(0, exclusive=True),
-        help="hidden states beyond this go to disk, into --cache_dir or data/states (default: half of the free memory)",
+        help="GB of hidden states to hold in memory; more go to disk, into --cache_dir or data/states "
+        "(default: half of the free memory)",
     )
 
 
 def add_reading_flags(parser: argparse.ArgumentParser):
-    """Which layers are read, and where; `check_reading` refuses what contradicts itself."""
+    """Add the flags that say which layers are read, and where; `check_layers_and_lags` refuses contradictions."""
     what = parser.add_argument_group("what is read")
     what.add_argument("--layer", help="one layer: a number, embed or final_norm")
     what.add_argument(
@@ -64,32 +68,34 @@ def add_reading_flags(parser: argparse.ArgumentParser):
     what.add_argument(
         "--predict_current",
         action="store_true",
-        help="read the labelled token itself (lag 0): a check that is trivial for token tasks",
+        help="read the labelled token itself (lag 0): for token tasks a sanity check, near 1 in every layer",
     )
     what.add_argument(
         "--lags",
         action="list",
         type=lag_list,
-        help="where the state lies that is read, in tokens from the labelled "
-        "one, such as -4,-1,0; negative: before it (default: the data's)",
+        help="where the state is read, in tokens from the labelled one, such as "
+        "-4,-1,0; negative: before it (default: the data's)",
     )
-    what.add_argument("--common_positions", action="store_true", help="keep only tokens that every one of --lags has")
+    what.add_argument(
+        "--common_positions", action="store_true", help="keep only tokens that have a state at every one of --lags"
+    )
     what.add_argument(
         "--pool",
         choices=("last", "mean", "max"),
         default="last",
-        help="of the states up to the one that is read: itself, their mean or their maximum",
+        help="last: the state at the position itself; mean or max: that of all states up to it",
     )
     what.add_argument(
         "--attention_segments",
         type=whole_number(1),
         default=SEGMENTS,
-        help="parts of the text, over each of which --probe attention_features averages",
+        help="equal parts of the text, over each of which --probe attention_features averages",
     )
     what.add_argument(
         "--allow_bidirectional",
         action="store_true",
-        help="read before the labelled token in a model that sees what comes after: no prediction",
+        help="allow negative lags in a model that sees later tokens; what it gives is no prediction",
     )
 
 
@@ -114,20 +120,3 @@ def layer_text(arguments: argparse.Namespace) -> str:
     """Give the words that name the layers."""
     given = arguments.layer_sweep if arguments.layer is None else arguments.layer
     return "auto" if given is None else given
-
-
-def reading_of(arguments: argparse.Namespace, anatomy: Any):
-    """Say how states are read of a model with this anatomy, and where they are kept: a Reading."""
-    from utils.states.extraction import Reading
-    from utils.states.sites import parse_layers
-
-    return Reading(
-        layers=tuple(parse_layers(layer_text(arguments), anatomy)),
-        pool=arguments.pool,
-        whole="attention" in arguments.probe,
-        segments=arguments.attention_segments,
-        attention="attention_features" in arguments.probe,
-        batch_size=arguments.batch_size,
-        cache_dir=arguments.cache_dir,
-        memory_gb=arguments.memory_gb,
-    )

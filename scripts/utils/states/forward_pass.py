@@ -1,4 +1,4 @@
-"""The one pass: hidden states of many layers from one forward of the model's body, stopped after the deepest."""
+"""Run the one pass: read the hidden states of many layers in one forward of the model's body, stopped after the deepest."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
@@ -24,7 +24,7 @@ Take = Callable[[Layer, torch.Tensor], None]  # is given each layer's state [bat
 
 
 class Enough(Exception):
-    """The deepest layer has been read: the rest of the forward is not needed."""
+    """Ends a forward once the deepest layer has been read."""
 
 
 def require_state(state: torch.Tensor | None) -> torch.Tensor:

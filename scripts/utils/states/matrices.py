@@ -1,4 +1,4 @@
-"""Probes train on matrices [examples, hidden_size], one a layer, and know nothing of models or text."""
+"""Read states as matrices [examples, hidden_size], one per layer: all that probes see of models and texts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ CHUNK_BYTES = 2**26  # of float32 states handled at a time where all rows are vi
 
 
 class Table(Protocol):
-    """What matrices read from, such as a StateTable."""
+    """Anything that matrices can read from, such as a StateTable."""
 
     def rows(self, index: Any) -> torch.Tensor:
         """Read float32 [layers, len(index), hidden_size]."""

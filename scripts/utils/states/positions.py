@@ -1,4 +1,4 @@
-"""Positions: where the lag is applied. Which tokens are labelled, and which states lie `lag` tokens away from them."""
+"""Apply the lag: find which tokens are labelled, and which states lie `lag` tokens away from them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -51,9 +51,9 @@ def examples_at(sequences: Sequences, lag: int, all_lags: Iterable[int] = ()) ->
 
 @dataclass(frozen=True)
 class Question:
-    """What probes are asked: a target of the data, seen from a state `lag` tokens away from the labelled one.
+    """One question to the probes: a target of the data, seen from a state `lag` tokens away from the labelled token.
 
-    target     which of the targets that are asked for
+    target     index of the target among those that are asked for
     lag        in tokens; negative lags predict the future
     sequences  {split: Sequences} with the labels of this target
     examples   {split: Examples} at this lag
@@ -76,12 +76,12 @@ class Question:
     @property
     def name(self) -> str:
         """Name the target."""
-        return self.metadata["targets"][0]["name"]
+        return self.data.target_name
 
     @property
-    def metadata(self) -> dict:
-        """Give what the data say of this target."""
-        return next(iter(self.sequences.values())).metadata
+    def data(self) -> Sequences:
+        """Give the sequences of one split: what they say of the target holds for all."""
+        return next(iter(self.sequences.values()))
 
     @property
     def first_sample(self) -> dict[str, Examples]:

@@ -1,4 +1,7 @@
-"""Where a state is read: the layers of a model by name, their order, and attention rows, which belong to no layer."""
+"""Name and order the layers of a model, where states are read; attention rows belong to no layer.
+
+A name stands for one place of the model. A place in every block, such as the output of its MLP, is not read yet.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def parse_layers(text: str, anatomy: Anatomy) -> list[Layer]:
         return every
     layers = []
     for part in text.split(","):
-        layer = int(part) if is_number(part) else part
+        layer = layer_of(part)
         if layer not in every:
             rest = " and final_norm" if FINAL_NORM in every else "; it has no final_norm"
             raise UserError(f"layer {part}: this model has layers 0 to {count - 1}, embed" + rest)
@@ -61,12 +64,22 @@ def read_layers(text: str) -> list[Layer]:
     """Read a list of layers, as a flag gives it: '0,embed' -> [0, "embed"]. Raise UsageError for what can be no layer."""
     parts = text.split(",")
     for part in parts:
-        if not (is_number(part) or part in (*NAMED, ATTENTION)):
+        if not is_layer(layer_of(part)):
             raise UsageError(
                 f"--layers {text}: {part!r} is no layer; give a list such as 0,5,11 with embed, final_norm and attention "
                 "by name"
             )
-    return [int(part) if is_number(part) else part for part in parts]
+    return [layer_of(part) for part in parts]
+
+
+def is_layer(layer: object) -> bool:
+    """Say whether this can be what a probe reads: a block's number, one of the names, or attention rows."""
+    return layer in (*NAMED, ATTENTION) if isinstance(layer, str) else type(layer) is int and layer >= 0
+
+
+def layer_of(text: str) -> Layer:
+    """Read a layer as flags and tables write it: '5' -> 5; names stay, also those that are no layer's."""
+    return int(text) if is_number(text) else text
 
 
 def is_number(text: str) -> bool:

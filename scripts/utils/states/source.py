@@ -1,4 +1,4 @@
-"""The states of one question: tables of the pass, and which of their rows belong to which example."""
+"""Find the states of one question: the tables of the pass, and which of their rows belong to which example."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,13 +41,13 @@ class Source:
         return Matrices(StateTable([layer], table.parts, table.held or table.layers), self.rows[split])
 
     def attention(self, split: str) -> Matrices:
-        """Give the attention rows of the examples in the place of a layer's states."""
+        """Give the attention rows of the examples as if they were a layer's states."""
         return Matrices(AttentionTable(self.tables[split]), self.rows[split])
 
 
 @dataclass(frozen=True)
 class AttentionTable:
-    """The attention rows of a StateTable in the place of a layer's states."""
+    """The attention rows of a StateTable, offered as if they were a layer's states."""
 
     table: StateTable
 

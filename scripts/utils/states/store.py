@@ -1,4 +1,4 @@
-"""Where the pass puts its rows: a table in memory while it fits, else shards on disk that a killed run finds again."""
+"""Keep the rows of the pass: in memory while they fit, else in shards on disk that a killed run finds again."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ FORMAT, VERSION = "probe-states", 1
 SHARD_BYTES = 2**27  # large enough for speed, small enough that a killed run loses little
 
 Index = np.ndarray | torch.Tensor | list[int]  # int64, of rows
-Tick = Callable[[int], None]  # is told how many tokens were read since the last call
+Tick = Callable[[int], None]  # takes the number of tokens that were read since the last call
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What follows from finished sweeps: what the directions say, how many labels are enough, all probes in one file."""
+"""Write what follows from finished sweeps: the directions in words, the learning curve, all probes in one file."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

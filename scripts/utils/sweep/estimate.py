@@ -1,4 +1,4 @@
-"""What a run of train_probe will take: states and bytes counted exactly; seconds and memory measured on a few batches."""
+"""Estimate what a run of train_probe will take: count states and bytes, measure seconds and memory on a few batches."""
 
 import threading
 import time
@@ -14,10 +14,10 @@ from scipy.stats import trim_mean
 from utils.base.stopwatch import Stopwatch
 from utils.data.sequences import Sequences, unlabelled_sequences
 from utils.model.language_model import LanguageModel, is_out_of_memory
+from utils.probes.descent.linear import LinearProbes, train
+from utils.probes.descent.training import Settings, validation_scores
 from utils.probes.labels import LabelledStates
-from utils.probes.linear import LinearProbes, train
 from utils.probes.standardised import standardisation
-from utils.probes.training import Settings, validation_scores
 from utils.scores.metrics import scores
 from utils.states.extraction import LONG_RUN, Reading, plans_of
 from utils.states.forward_pass import Pass, read_batch
@@ -39,7 +39,7 @@ BASELINES_SCORED = 3
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """What is read and trained, counted as train_probe counts it.
+    """All that a run will read and train, counted as train_probe counts it.
 
     bytes: of all that is read; budget: bytes that memory may take; folder: where states go, None in memory.
     """
@@ -99,7 +99,7 @@ def largest_batch(planned: PlannedRun, language_model: LanguageModel) -> tuple[i
     """Find how many of the longest sequences of train fit into memory together, and say how that is known.
 
     On a GPU batches are doubled until one does not fit; elsewhere, where that would bring the machine down, one batch's
-    memory is measured. No batch is tried that the data could not fill_part.
+    memory is measured. No batch is tried that is larger than the data.
     """
     anatomy, sequences, plan = language_model.anatomy, planned.splits["train"], planned.plans["train"]
     batch_size = min(planned.reading.batch_size, max(map(len, planned.splits.values())))
@@ -134,7 +134,7 @@ def largest_batch(planned: PlannedRun, language_model: LanguageModel) -> tuple[i
 
 
 def share_in_cache(planned: PlannedRun, language_model: LanguageModel) -> float:
-    """Compute the part of the tokens whose states lie in the cache already, and will not be computed again."""
+    """Compute the share of the tokens whose states are in the cache already, and will not be computed again."""
     done = 0
     if planned.folder is not None and Path(planned.folder).is_dir():
         for run in planned.passes(language_model):
@@ -180,7 +180,7 @@ def seconds_of_pass(planned: PlannedRun, language_model: LanguageModel, tick: Ca
 
 
 def spread_first(starts: np.ndarray, count: int) -> list[int]:
-    """Give all of starts in a random order, but first `count` of them that lie evenly from the first to the last."""
+    """Put `count` of starts first, evenly spaced from the first to the last, then the others; both in random order."""
     even = starts[np.unique(np.linspace(0, len(starts) - 1, count).round().astype(int))]
     rng = np.random.default_rng(0)
     return [int(start) for start in (*rng.permutation(even), *rng.permutation(np.setdiff1d(starts, even)))]
@@ -265,7 +265,7 @@ def seconds_of_scoring(examples: Mapping[str, Examples], rows: int) -> float:
 def peak_of_run(planned: PlannedRun, peak_so_far: int) -> int:
     """Estimate the bytes of main memory that a run takes.
 
-    They are what the measured batches took, and the states with the copies that training makes of them.
+    They are what the measured batches took, plus the states and the copies that training makes of them.
     """
     in_memory = planned.bytes if planned.folder is None or planned.bytes <= planned.budget else 0
     return peak_so_far + in_memory + min(COPIES_OF_CHUNK * CHUNK_BYTES, COPIES_OF_CHUNK * planned.bytes)

@@ -9,34 +9,32 @@ import numpy as np
 import torch
 
 from utils.probes.affine import linear_logits
-from utils.probes.attention import train_attention
+from utils.probes.descent.attention import train_attention
+from utils.probes.descent.linear import train
+from utils.probes.descent.mlp import train_mlp
+from utils.probes.descent.ranges import Ranges, whole_texts
+from utils.probes.descent.training import Scores, Settings
 from utils.probes.kinds import BY_NAME
 from utils.probes.labels import LabelledStates
-from utils.probes.linear import train
 from utils.probes.logistic.solver import Solutions, solve
 from utils.probes.mass_mean import mass_mean
-from utils.probes.mlp import train_mlp
-from utils.probes.ranges import Ranges
-from utils.probes.training import Scores, Settings
 from utils.states.matrices import Matrices
 from utils.states.positions import Examples
 from utils.states.sites import ATTENTION, Layer
 from utils.states.source import Source
 from utils.sweep.sampling import class_weights
 
-TRAINERS = {"linear": train, "mlp": train_mlp, "attention": train_attention}  # of the kinds that descend
-
 OnSeedsEpoch = Callable[[int, int, Scores], Any]
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """How probes are fitted; the fields are flags of train_probe.
+    """The settings by which probes are fitted; the fields are flags of train_probe.
 
     kinds: of probe, by name.
     epochs, learning_rate, weight_decay, probe_batch_size: of the kinds that descend, see `training.Settings`.
     l2_grid: penalties of the kinds that have one.
-    class_balance, pos_weight_cap: "weighted" where a positive counts more, and at most how much more (None: no cap).
+    class_balance, pos_weight_cap: "weighted" where a positive weighs more, and at most how much more (None: no cap).
     seeds: of samples and first weights.
     control: draws of control labels.
     """
@@ -55,7 +53,7 @@ class Fitting:
 
 @dataclass(frozen=True)
 class Task:
-    """What the probes of one question learn.
+    """The labels and samples that the probes of one question learn from.
 
     labels: {split: int8 [1 + draws, n]}, the truth and then control labels.
     in_sample: bool [n_train, seeds], which examples a seed trains on.
@@ -152,9 +150,7 @@ def read_by(kind: str, source: Source, split: str, keep: Any = slice(None)) -> M
     """Give what a kind of probe reads of a split, in all layers; of some examples, where only these are kept."""
     if BY_NAME[kind].reads != "sequences":
         return source.matrices(split, keep)
-    if source.attended is None:
-        raise ValueError(f"{kind} probes read whole sequences, and none were read")
-    return Ranges(source.tables[split], *source.attended[split])[keep]
+    return whole_texts(source, split, source.tables[split])[keep]
 
 
 def settings_of(fitting: Fitting, seed: int) -> Settings:
@@ -180,7 +176,7 @@ def fit_exactly(kind: str, fitting: Fitting, task: Task, by_layer: Mapping[Layer
     in_sample = np.repeat(task.in_sample[:, seeds], columns, axis=1)
     weights = class_weights(in_sample, labels, fitting.class_balance, fitting.pos_weight_cap)
     penalties = list(fitting.l2_grid) if BY_NAME[kind].penalised else [None]
-    solved = [solve_layer(kind, splits["train"], labels, weights, penalties) for splits in by_layer.values()]
+    solved = [SOLVERS[kind](splits["train"], labels, weights, penalties) for splits in by_layer.values()]
     grid = len(seeds), columns, len(penalties)
     weight = np.stack([found.weight.reshape(*grid, -1) for found in solved])
     bias = np.stack([found.bias.reshape(grid) for found in solved])
@@ -206,7 +202,10 @@ def fit_exactly(kind: str, fitting: Fitting, task: Task, by_layer: Mapping[Layer
 
 @dataclass(frozen=True)
 class SolvedLayer:
-    """weight [columns, penalties, hidden_size], bias [columns, penalties]; solutions: None where it is in closed form."""
+    """The probes of one layer that are solved, not trained.
+
+    weight: [columns, penalties, hidden_size]; bias: [columns, penalties]; solutions: None where it is in closed form.
+    """
 
     weight: np.ndarray
     bias: np.ndarray
@@ -224,10 +223,25 @@ class SolvedLayer:
         }
 
 
-def solve_layer(kind: str, matrices: Matrices, labels: np.ndarray, weights: np.ndarray, penalties: Sequence) -> SolvedLayer:
-    """Fit one layer. labels, weights: [n, columns]; penalties: [None] where the kind has none."""
-    if BY_NAME[kind].penalised:
-        found = solve(matrices, labels, weights, penalties)
-        return SolvedLayer(found.weight, found.bias, found)
-    means = mass_mean(matrices, labels, weights, tilted=BY_NAME[kind].scale == "equal")
+def solve_logistic(matrices: Matrices, labels: np.ndarray, weights: np.ndarray, penalties: Sequence) -> SolvedLayer:
+    """Solve logistic regression on one layer for each penalty. labels, weights: [n, columns]."""
+    found = solve(matrices, labels, weights, penalties)
+    return SolvedLayer(found.weight, found.bias, found)
+
+
+def solve_mass_mean(
+    matrices: Matrices, labels: np.ndarray, weights: np.ndarray, _penalties: Sequence, tilted: bool = False
+) -> SolvedLayer:
+    """Take the difference of the class means on one layer; it has no penalty. labels, weights: [n, columns]."""
+    means = mass_mean(matrices, labels, weights, tilted)
     return SolvedLayer(means.weight[:, None], means.bias[:, None])
+
+
+TRAINERS = {"linear": train, "mlp": train_mlp, "attention": train_attention}  # of every kind that descends
+
+SOLVERS = {  # of every other kind
+    "logistic": solve_logistic,
+    "mass_mean": solve_mass_mean,
+    "mass_mean_tilted": partial(solve_mass_mean, tilted=True),
+    "attention_features": solve_logistic,
+}

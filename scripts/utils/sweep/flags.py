@@ -1,11 +1,11 @@
-"""The flags of train_probe.py, and what they come to.
+"""Define the flags of train_probe.py, and turn them into what the run is made of.
 
 check_setup.py shares them, to say beforehand whether a run will go well.
 """
 
 from utils.base.cli.parser import name_list, number, number_list, whole_number
 from utils.base.errors import UsageError
-from utils.probes.kinds import KINDS, PENALISED
+from utils.probes.kinds import KINDS, PENALISED, any_reads
 from utils.states.flags import SEGMENTS, add_cache_flags, check_layers_and_lags, layer_text
 
 POS_WEIGHT_CAP = 5.0  # of next-token data, unless another is given
@@ -13,16 +13,23 @@ L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
 
 def add_data_flags(parser, **train_data):
-    """The three files of one preparation, and where the states of the pass go. train_data: that flag's default and help."""
+    """Add the three files of one preparation, and where the states of the pass go.
+
+    train_data: default and help of --train_data.
+    """
     data = parser.add_argument_group("data")
     data.add_argument(
         "--train_data", **{"default": "data/train.pth", "help": "file of labelled sequences to train on", **train_data}
     )
-    data.add_argument("--val_data", help="... to choose by (default: val.pth beside --train_data)")
-    data.add_argument("--test_data", help="... to report on (default: test.pth beside --train_data, if there)")
     data.add_argument(
-        "--targets", action="names", help="of several targets in the data only these, a list of names (default: all)"
+        "--val_data",
+        help="labelled sequences to choose penalties, epochs and layers by (default: val.pth next to --train_data)",
     )
+    data.add_argument(
+        "--test_data",
+        help="labelled sequences to report scores on (default: test.pth next to --train_data, if there is one)",
+    )
+    data.add_argument("--targets", action="names", help="only these targets of the data, a list of names (default: all)")
     add_cache_flags(data)
 
 
@@ -33,31 +40,37 @@ def add_training_flags(parser):
 
 
 def add_sample_flags(parser):
-    """Which examples the probes are trained on, and how."""
+    """Add the flags that say which examples the probes are trained on."""
     sample = parser.add_argument_group("training examples, drawn anew for each seed; validation and test keep all")
     sample.add_argument(
         "--class_balance",
         choices=("weighted", "downsample", "none"),
         default="weighted",
-        help="weighted: positives count as much as negatives; downsample: the larger class is cut",
+        help="weighted: both classes weigh the same in the loss; downsample: the larger class is cut; none: neither",
     )
     sample.add_argument(
         "--pos_weight_cap",
         type=number(0, exclusive=True),
-        help="the most that a positive counts more than a negative; training draws at most this many "
-        "negatives for each positive (default: 5 for next-token data, else no cap)",
+        help="the most that a positive weighs relative to a negative; training keeps at most this many negatives for "
+        "each positive (default: 5 for next-token data, else no cap)",
     )
-    sample.add_argument("--negatives_per_doc", type=whole_number(1), help="the most negatives of one document")
+    sample.add_argument("--negatives_per_doc", type=whole_number(1), help="at most this many negatives from each document")
     sample.add_argument(
         "--token_matched_negatives",
         action="store_true",
-        help="prefer negatives whose token is one that positives have too, at most two of a token and "
-        "document: a probe cannot win by knowing tokens then",
+        help="prefer negatives whose token also occurs among the positives, at most two of each token per document, so "
+        "that a probe cannot win by knowing tokens",
     )
-    sample.add_argument("--max_train_docs", type=whole_number(1), help="the most documents, drawn evenly")
-    sample.add_argument("--max_train_tokens", type=whole_number(2), help="the most labelled tokens, drawn evenly")
-    sample.add_argument("--max_val_docs", type=whole_number(1), help="for a quick trial: choose by fewer documents")
-    sample.add_argument("--max_val_tokens", type=whole_number(2), help="for a quick trial: choose by fewer labelled tokens")
+    sample.add_argument(
+        "--max_train_docs", type=whole_number(1), help="train on at most this many documents, drawn at random"
+    )
+    sample.add_argument("--max_train_tokens", type=whole_number(2), help="train on at most this many labelled tokens")
+    sample.add_argument(
+        "--max_val_docs", type=whole_number(1), help="for a quick trial: choose by at most this many documents"
+    )
+    sample.add_argument(
+        "--max_val_tokens", type=whole_number(2), help="for a quick trial: choose by at most this many tokens"
+    )
 
 
 def add_fitting_flags(parser):
@@ -70,47 +83,54 @@ def add_fitting_flags(parser):
         default="linear",
         help=f"kinds of probe, a list of {', '.join(KINDS)}",
     )
-    training.add_argument("--epochs", type=whole_number(1), default=10, help="visits of the training examples")
+    training.add_argument("--epochs", type=whole_number(1), default=10, help="passes over the training examples")
     training.add_argument(
         "--learning_rate",
         type=number(0, 1e6, exclusive=True),
         default=1e-3,
-        help="AdamW's at the start; it falls to 0 along a cosine",
+        help="AdamW's initial learning rate; it falls to 0 along a cosine",
     )
-    training.add_argument("--weight_decay", type=number(0, 1e6), default=1e-4, help="AdamW's, on standardised states")
+    training.add_argument(
+        "--weight_decay", type=number(0, 1e6), default=1e-4, help="AdamW's weight decay, on standardised states"
+    )
     training.add_argument(
         "--l2_grid",
         action="list",
         type=number_list(0),
-        help="penalties of logistic regression (the mean loss plus l2 / 2 |w|^2), of which validation chooses "
+        help="penalties of logistic regression (mean loss plus l2 / 2 |w|^2 on standardised states); validation chooses "
         f"one (default: {','.join(f'{l2:g}' for l2 in L2_GRID)})",
     )
     training.add_argument(
         "--probe_batch_size",
         type=whole_number(1),
-        help="examples per training step (default: from 8 to 1024, so that about 5000 steps are made)",
+        help="examples per training step (default: from 8 to 1024, for about 5000 steps)",
     )
-    training.add_argument("--seed", type=whole_number(0), help="draws negatives, first weights and batches (default: 0)")
+    training.add_argument("--seed", type=whole_number(0), help="seed of negatives, first weights and batches (default: 0)")
     training.add_argument(
-        "--train_seeds", action="list", type=number_list(0, whole=True), help="several seeds, such as 0,1,2"
+        "--train_seeds",
+        action="list",
+        type=number_list(0, whole=True),
+        help="train once with each of these seeds, such as 0,1,2",
     )
 
 
 def add_comparison_flags(parser):
-    """What stands beside the probes."""
-    beside = parser.add_argument_group("what stands beside the probes")
-    beside.add_argument(
+    """Add the flags that say what the probes are compared with."""
+    compared = parser.add_argument_group("what the probes are compared with")
+    compared.add_argument(
         "--control",
         type=whole_number(5),
         nargs="?",
         const=5,
         default=0,
         metavar="DRAWS",
-        help="also train on random labels, fixed for each type of the token that is read, so many times "
-        "(5 without a number): selectivity is what the real labels do better",
+        help="also train on random labels, one for each type of the token that is read, in this many draws (5 if no "
+        "number is given); selectivity is how much better the real labels do",
     )
-    beside.add_argument("--random_weights", action="store_true", help="also probe the same model with random weights")
-    beside.add_argument("--learning_curve", action="store_true", help="also train on fewer and fewer examples")
+    compared.add_argument("--random_weights", action="store_true", help="also probe the same model with random weights")
+    compared.add_argument(
+        "--learning_curve", action="store_true", help="also train on smaller and smaller shares of the examples"
+    )
 
 
 def check_training_flags(arguments):
@@ -123,7 +143,7 @@ def check_training_flags(arguments):
             f"--l2_grid is for {' and '.join(sorted(PENALISED))}; add one of them to --probe "
             f"{','.join(arguments.probe)}, or leave it out"
         )
-    if arguments.pool != "last" and "attention" in arguments.probe:
+    if arguments.pool != "last" and any_reads(arguments.probe, "sequences"):
         raise UsageError(
             f"--pool {arguments.pool} and --probe attention contradict each other: the probe pools by itself; "
             "train it in a run of its own"
@@ -132,6 +152,23 @@ def check_training_flags(arguments):
 
 
 # From flags to what the run is made of
+
+
+def reading_of(arguments, anatomy):
+    """Say how states are read of a model with this anatomy, and where they are kept: a Reading."""
+    from utils.states.extraction import Reading
+    from utils.states.sites import parse_layers
+
+    return Reading(
+        layers=tuple(parse_layers(layer_text(arguments), anatomy)),
+        pool=arguments.pool,
+        whole=any_reads(arguments.probe, "sequences"),
+        segments=arguments.attention_segments,
+        attention=any_reads(arguments.probe, "attention rows"),
+        batch_size=arguments.batch_size,
+        cache_dir=arguments.cache_dir,
+        memory_gb=arguments.memory_gb,
+    )
 
 
 def files_of(arguments):
@@ -143,7 +180,7 @@ def files_of(arguments):
 
 
 def usual_cap(targets) -> float | None:
-    """Give the cap on the weight of a positive that holds unless another is given: next-token data alone have one."""
+    """Give the default cap on the weight of a positive: only next-token data have one."""
     from utils.sweep.questions import of_next_token
 
     return POS_WEIGHT_CAP if of_next_token(targets) else None
@@ -168,7 +205,7 @@ def asking_of(arguments, targets, causal):
     from utils.sweep.questions import Asking, choose_lags
 
     given = [0] if arguments.predict_current else arguments.lags
-    lags = choose_lags(given, targets[0]["train"].metadata, causal, arguments.allow_bidirectional)
+    lags = choose_lags(given, targets[0]["train"], causal, arguments.allow_bidirectional)
     return Asking(
         tuple(lags), tuple(seeds_of(arguments)), arguments.common_positions, arguments.max_val_docs, arguments.max_val_tokens
     )
@@ -201,7 +238,10 @@ def penalties_of(arguments) -> list[float]:
 
 
 def settings_text(arguments, sampling, targets) -> str:
-    """Name what is read and sampled otherwise than usual, by which results are told apart: 'pool mean, max_documents 10'."""
+    """Name the settings of reading and sampling that are not the usual ones: 'pool mean, max_documents 10'.
+
+    Results of other settings are kept apart by it.
+    """
     from utils.sweep.sampling import Sampling
 
     names = ("pool", "common_positions", "attention_segments", "max_val_docs", "max_val_tokens")
@@ -212,7 +252,7 @@ def settings_text(arguments, sampling, targets) -> str:
 
 
 def record_of(arguments, sampling, targets) -> dict:
-    """Give every flag and what it came to, for the record of the run."""
+    """Give every flag and the value that it came to, for the record of the run."""
     from utils.sweep.questions import of_sequences
 
     return {

@@ -1,4 +1,4 @@
-"""Score the fits of a sweep: choose on validation, judge once on test, compare_with_others with what a probe must beat."""
+"""Score the fits of a sweep: choose on validation, judge once on test, compare with the baselines."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ def judge(fitting: Fitting, fits: Fits, task: Task, question: Question) -> list[
     of_truth = {name: values[:, :, 0].reshape(-1, values.shape[-1]) for name, values in fits.logits.items()}
     thresholds = choose_thresholds(of_truth["val"], task.labels["val"][0])
     chosen = choose_penalties(of_truth["val"], task.labels["val"][0], grid)
-    scorer = Scorer(fitting, fits, task, question.metadata["prevalence"], thresholds, chosen)
+    scorer = Scorer(fitting, fits, task, question.data.prevalence, thresholds, chosen)
     metrics = {name: scorer.scores(name, values, grid) for name, values in of_truth.items()}
     probes = []
     for index, (layer, seed, penalty) in enumerate(np.ndindex(*grid)):
@@ -53,7 +53,7 @@ def judge(fitting: Fitting, fits: Fits, task: Task, question: Question) -> list[
 
 @dataclass(frozen=True)
 class Scorer:
-    """What the scores of all probes of one kind need to know. thresholds, chosen: [probes], from validation."""
+    """Scores all probes of one kind. thresholds, chosen: [probes], from validation."""
 
     fitting: Fitting
     fits: Fits
@@ -91,14 +91,14 @@ class Scorer:
 
 
 def choose_penalties(logits: np.ndarray, labels: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
-    """Choose for each layer and seed the penalty of the best AUROC, of equal ones the largest: bool [probes]."""
+    """Choose for each layer and seed the penalty with the best AUROC, of equal ones the largest: bool [probes]."""
     found = np.array([auroc(values, labels) for values in logits]).reshape(grid)
     best = np.nan_to_num(found, nan=-1.0).argmax(-1)
     return (np.arange(grid[-1]) == best[..., None]).reshape(-1)
 
 
 def add_selectivity(probe: Probe, control_logits: dict[str, np.ndarray], task: Task, seed: int) -> None:
-    """Add what the probe scores beyond random labels, each with its own threshold from validation. seed: its index."""
+    """Add the probe's selectivity; probes on random labels have their own threshold from validation. seed: its index."""
     if not len(control_logits["val"]):
         return
     thresholds = choose_thresholds(control_logits["val"], task.labels["val"][1:])
@@ -182,7 +182,7 @@ def baseline_logits(question: Question, source: Source, texts: dict | None, reme
 
 
 def share_in_training(fitting: Fitting, task: Task, kind: str, seed: int = 0) -> float:
-    """Compute the share of positives, as they count in the loss, that the logits of a probe or baseline speak of.
+    """Compute the share of positives, as they count in the loss, that the logits of a probe or baseline assume.
 
     NaN for kinds whose logits have no scale. seed: its index.
     """
@@ -194,12 +194,11 @@ def share_in_training(fitting: Fitting, task: Task, kind: str, seed: int = 0) ->
 def score_sweep(sweep: Sweep, token_baselines: dict) -> DocumentScores | None:
     """Score documents by the probes of a sweep; None where that has no meaning.
 
-    The labels must speak of all tokens of a span task, and validation and test hold documents of both classes (else the
+    The labels must cover all tokens of a span task, and validation and test must hold documents of both classes (else the
     reason is printed). token_baselines: {name: {split: logits}}.
     """
     splits = sweep.question.sequences
-    metadata = splits["train"].metadata
-    if (metadata.get("task"), metadata.get("label_rule")) != ("spans", "tokens") or "test" not in splits:
+    if (splits["train"].task, splits["train"].label_rule) != ("spans", "tokens") or "test" not in splits:
         return None
     documents = {"train": documents_of(splits["train"])}
     for split in ("val", "test"):

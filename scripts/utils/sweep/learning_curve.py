@@ -1,9 +1,9 @@
-"""How many labels are enough: probes trained on growing parts of the training examples, scored on the same others.
+"""Measure how many labels are enough: train on growing parts of the training examples, score on the same others.
 
-Of each draw the parts are nested, so that within it a longer line of examples only adds to a shorter one. With enough
-groups, whole groups are taken in random order, the last in part, as more data would come: n_train and the groups grow
-together (unit "group"). Where the smallest share would hold fewer than two groups, examples are drawn from all of them
-(unit "example"): such a curve says what more labels in the same texts would bring, not what other texts would.
+Within a draw the parts are nested, so that a larger one only adds to a smaller one. With enough groups, whole groups are
+taken in random order, the last in part, as more data would come: n_train and the groups grow together (unit "group"). Where
+the smallest share would hold fewer than two groups, examples are drawn from all of them (unit "example"): such a curve says
+what more labels in the same texts would bring, not what other texts would.
 
 All parts are row weights of one `solve`, whose mean and scale are those of all training states (their labels stay unseen):
 
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from utils.base.errors import UserError
+from utils.probes.affine import exact_logits
 from utils.saved.columns import CURVE_SCORES
 from utils.scores.metrics import scores
 from utils.scores.ranking import auroc
@@ -26,15 +27,16 @@ from utils.scores.thresholds import choose_threshold
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)
 FEWEST_GROUPS = 2  # in the smallest share, on average: with fewer a curve of groups says which group was drawn
-CHUNK = 2**22  # numbers of the states that are turned into float64 at a time
 
 
 def learning_curve_weights(groups, labels, row_weights=None, shares=SHARES, draws=3, seed=0):
-    """Row weights [n, columns] and, of each column, {"share", "draw", "unit", "n_train", "positives", "groups"}.
+    """Draw the parts: row weights [n, columns] and, for each column, what it is.
 
-    groups, labels: [n] of the training examples; row_weights: >= 0, [n] (default 1), kept where a row is in the part; rows
-    of weight 0 are in none, nor counted. The largest share is drawn once if it is 1: every draw is the same. A part of one
-    class only is left out, and said. Raises UserError if none is left.
+    Each column is {"share", "draw", "unit", "n_train", "positives", "groups"}.
+
+    groups, labels: [n] of the training examples; row_weights: >= 0, [n] (default 1), kept where a row is in the part. Rows
+    of weight 0 are in no part and not counted. A share of 1 is drawn once, since every draw is the same. A part with only
+    one class is left out, and a note says so. Raises UserError if none is left.
     """
     groups, labels = np.asarray(groups), np.asarray(labels)
     row_weights = np.ones(len(labels)) if row_weights is None else np.asarray(row_weights, dtype=np.float64)
@@ -75,13 +77,17 @@ def learning_curve_weights(groups, labels, row_weights=None, shares=SHARES, draw
 
 
 def curve_rows(common, columns, solutions, states, examples) -> list[dict]:
-    """One row of learning_curve.csv for each column: its penalty and threshold chosen on validation, every split scored.
+    """Make the rows of learning_curve.csv, one for each column, with penalty and threshold chosen on validation.
 
-    common: what all rows share (target, layer, lag, seed, model, fingerprints); columns: as `learning_curve_weights` gives
-    them; solutions: what `solve` gives for these columns; states: {"val", "test" if there: [n, hidden_size]}; examples:
-    {split: anything with labels and groups [n]}. Of penalties, the best AUROC on validation, of equals the largest penalty.
+    common: what all rows share (target, layer, lag, seed, model, fingerprints).
+    columns: as `learning_curve_weights` gives them.
+    solutions: as `solve` gives them for these columns.
+    states: {"val", and "test" where there is one: [n, hidden_size]}.
+    examples: {split: anything with labels and groups [n]}.
+
+    Of the penalties, the one with the best AUROC on validation is taken; of equal ones the largest.
     """
-    logits = {split: all_logits(solutions, rows) for split, rows in states.items()}
+    logits = {split: exact_logits(torch.as_tensor(rows), solutions.weight, solutions.bias) for split, rows in states.items()}
     truth = examples["val"].labels
     result = []
     for index, column in enumerate(columns):
@@ -93,12 +99,3 @@ def curve_rows(common, columns, solutions, states, examples) -> list[dict]:
             row.update({f"{split}_{name}": found[name] for name in CURVE_SCORES})
         result.append(row)
     return result
-
-
-def all_logits(solutions, states) -> np.ndarray:
-    """float64 [columns, penalties, n]"""
-    columns, penalties, hidden_size = solutions.weight.shape
-    weight = torch.as_tensor(solutions.weight).reshape(-1, hidden_size)
-    parts = torch.as_tensor(states).split(max(1, CHUNK // hidden_size))
-    found = torch.cat([part.double() @ weight.mT for part in parts])
-    return found.mT.reshape(columns, penalties, -1).numpy() + solutions.bias[:, :, None]

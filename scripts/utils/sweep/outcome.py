@@ -1,4 +1,4 @@
-"""What a sweep found: every probe with its scores, the baselines beside them, and the winner."""
+"""Hold the findings of a sweep: every probe with its scores, the baselines, and the winner."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from utils.sweep.fits import Task
 
 @dataclass
 class Probe:
-    """One probe and what is known of it.
+    """One probe and its scores.
 
     metrics  scores by split
     chosen   its penalty is the best on validation; only then are logits (of val and test) and tensors kept
@@ -36,7 +36,7 @@ class Probe:
 
 @dataclass
 class Sweep:
-    """What one question gave.
+    """The findings for one question.
 
     chosen_by       the score on validation by which layers and kinds are chosen
     baselines       {name: {split: scores}, or None where not computed}
@@ -66,7 +66,7 @@ class Sweep:
     @property
     def of_several(self) -> bool:
         """Say whether the data have other targets."""
-        return self.question.metadata["of_several"]
+        return self.question.data.several_targets
 
     @property
     def of_sequences(self) -> bool:
@@ -75,7 +75,7 @@ class Sweep:
 
     @property
     def prevalence(self) -> float:
-        return self.question.metadata["prevalence"]
+        return self.question.data.prevalence
 
     @property
     def chosen(self) -> list[Probe]:
@@ -83,14 +83,14 @@ class Sweep:
 
     @property
     def shown(self) -> list[Probe]:
-        """List every layer's probe where there is one kind (of the first seed), else the best layer of each kind."""
+        """List every layer's probe of the first seed where there is one kind, else the best layer of each kind."""
         first = [probe for probe in self.chosen if probe.seed == self.task.seeds[0]]
         kinds = {probe.kind: [other for other in first if other.kind == probe.kind] for probe in first}
         return first if len(kinds) == 1 else [max(probes, key=self.on_validation) for probes in kinds.values()]
 
     @property
     def warnings(self) -> list[str]:
-        """Warn of baselines that do worse than guessing, for the split may not be independent, and of fits that failed."""
+        """Warn of baselines worse than guessing, since splits may not be independent, and of fits that failed."""
         found = [
             warning
             for name, by_split in self.baselines.items()
@@ -111,7 +111,7 @@ class Sweep:
 
     @property
     def winner(self) -> Probe:
-        """Find the chosen probe with the best score on validation; of equal ones the first."""
+        """Find the chosen probe with the best score on validation; the first of equal ones."""
         return max(self.chosen, key=self.on_validation)
 
     def on_validation(self, probe: Probe) -> float:

@@ -1,4 +1,4 @@
-"""What a probing run asks: the three files of one preparation, their targets, the lags, the examples of each question."""
+"""Say what a probing run asks: the three files of one preparation, their targets, the lags, each question's examples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ Splits = Mapping[str, Sequences]  # "train", "val", and "test" where there is on
 
 @dataclass(frozen=True)
 class DataFiles:
-    """The files of one preparation. val, test: None for those beside train; targets: names that are wanted, None for all."""
+    """The files of one preparation. val, test: None for those next to train; targets: the names wanted, None for all."""
 
     train: str
     val: str | None = None
@@ -41,7 +41,7 @@ class DataFiles:
     def load_targets(self) -> list[dict[str, Sequences]]:
         """Read the files; give {split: Sequences} for each target that is wanted, with its labels."""
         splits = self.load()
-        names = [target["name"] for target in splits["train"].metadata["targets"]]
+        names = splits["train"].target_names
         wanted = list(dict.fromkeys(exact_name(part, names) for part in self.targets)) if self.targets else names
         unknown = [name for name in wanted if name not in names]
         if unknown:
@@ -53,7 +53,7 @@ class DataFiles:
 def refuse_strange_splits(splits: Splits, paths: Mapping[str, Path]) -> None:
     """Raise UserError where the files are of several preparations, share texts, or lack a class."""
     for name, sequences in splits.items():
-        ours, theirs = (splits[which].metadata["dataset_fingerprint"] for which in ("train", name))
+        ours, theirs = (splits[which].dataset_fingerprint for which in ("train", name))
         if ours != theirs:
             raise UserError(
                 f"{paths['train']} (dataset {ours}) and {paths[name]} (dataset {theirs}) come from "
@@ -82,16 +82,15 @@ def of_sequences(targets: Sequence[Splits]) -> bool:
 
 def of_next_token(targets: Sequence[Splits]) -> bool:
     """Say whether the labels are of a next-token task."""
-    return targets[0]["train"].metadata.get("task", "token") == "token" and not of_sequences(targets)
+    return targets[0]["train"].task == "token" and not of_sequences(targets)
 
 
-def choose_lags(given: Sequence[int] | None, metadata: dict, causal: bool, allow_bidirectional: bool) -> list[int]:
+def choose_lags(given: Sequence[int] | None, data: Sequences, causal: bool, allow_bidirectional: bool) -> list[int]:
     """Take the lags that are given, else the data's own. Raise UserError for those that data or model cannot serve."""
-    lags = list(given or [metadata["default_lag"]])
-    overlap = metadata.get("overlap")
-    if overlap is not None and max(map(abs, lags)) > overlap:
+    lags = list(given or [data.default_lag])
+    if data.overlap is not None and max(map(abs, lags)) > data.overlap:
         raise UserError(
-            f"lag {max(lags, key=abs)} reaches beyond what the windows overlap, {overlap} tokens: labels near "
+            f"lag {max(lags, key=abs)} reaches beyond what the windows overlap, {data.overlap} tokens: labels near "
             "their edges would be lost; use smaller lags, or prepare the data with a larger --overlap"
         )
     if min(lags) < 0 and not causal:
@@ -112,7 +111,7 @@ BIDIRECTIONAL = (
 
 @dataclass(frozen=True)
 class Asking:
-    """Which questions are asked of the data, and by which examples of validation they are chosen.
+    """The questions that are asked of the data, and the examples of validation by which probes are chosen.
 
     common_positions: keep only tokens that have a state at every lag; max_val_docs, max_val_tokens: for a quick trial,
     choose by fewer documents and labelled tokens (None: by all).
@@ -158,8 +157,8 @@ def require_both_labels(examples: Mapping[str, Examples], splits: Splits, lag: i
             remedy = "use lags nearer to 0, or leave the target out with --targets"
             if of_next_token([splits]):
                 remedy = "use lags from -context_length to 0, or data of --positions all"
-            metadata = splits["train"].metadata
-            target = f"target {metadata['targets'][0]['name']!r}, " if metadata["of_several"] else ""
+            data = splits["train"]
+            target = f"target {data.target_name!r}, " if data.several_targets else ""
             raise UserError(
                 f"{target}lag {lag}: {len(those)} labelled tokens of {name} have a state to read "
                 f"there, and not of both classes; {remedy}"

@@ -1,4 +1,4 @@
-"""Plain-text tables printed at the end of a sweep."""
+"""Make the plain-text tables that are printed at the end of a sweep."""
 
 import math
 from collections.abc import Sequence
@@ -162,7 +162,7 @@ def gap(sweep: Sweep) -> str:
 
 
 def direction_line(name: str, entry: dict, token: int | None) -> str | None:
-    """Say what one direction means of the target token; None where nothing is known."""
+    """Say where the target token ranks in one direction; None where nothing is known."""
     found = [
         f"rank {entry[which]['target_rank']:,} of {entry[which]['vocabulary']:,} by its {which}"
         for which in ("filter", "pattern")

@@ -17,13 +17,13 @@ BY_DOCUMENT, NEGATIVES, TOKENS = (
 
 @dataclass(frozen=True)
 class Sampling:
-    """How train is sampled; None: no such limit.
+    """The rules by which train is sampled; None means no such limit.
 
-    class_balance: "weighted" (a positive counts negatives / positives, at most `pos_weight_cap`, and no more negatives
-    than `pos_weight_cap` a positive are kept), "downsample" (the larger class is cut to the smaller) or "none".
+    class_balance: "weighted" (a positive weighs negatives / positives, at most `pos_weight_cap`, and no more than
+    `pos_weight_cap` negatives are kept for each positive), "downsample" (the larger class is cut to the smaller) or "none".
     negatives_per_doc: the most negatives of one document. token_matched: prefer negatives of the positives' tokens (see
-    `matched_tokens`), and take at most `most_of_a_token` of the same token a document. max_documents, max_tokens: the
-    most documents and labelled tokens.
+    `matched_tokens`), at most `most_of_a_token` of each token in a document. max_documents, max_tokens: the most documents
+    and labelled tokens.
     """
 
     class_balance: str = "weighted"
@@ -84,8 +84,8 @@ def some_negatives(
 ) -> np.ndarray:
     """Draw the rows of all positives, and of the negatives drawn in each document.
 
-    Token-matched: of each token at most `most_of_a_token` a document, and those that match before those that do not;
-    without `negatives_per_doc`, which says how many to fill up to, those that match only.
+    Token-matched: at most `most_of_a_token` of each token per document, and those that match before those that do not.
+    Without `negatives_per_doc`, which says how many to fill up to, only those that match.
     """
     rows = np.flatnonzero(examples.labels == 0)
     turn = np.random.default_rng([seed, NEGATIVES]).random(len(rows))
@@ -166,10 +166,9 @@ def same_share(labels: np.ndarray, most: int | None, seed: int) -> np.ndarray:
 
 
 def class_weights(in_sample: np.ndarray, labels: np.ndarray, class_balance: str, pos_weight_cap: float | None) -> np.ndarray:
-    """Weigh each example in the loss, float32 [n, columns]: of a positive negatives / positives where "weighted".
+    """Weigh each example in the loss, float32 [n, columns]; where "weighted", a positive weighs negatives / positives.
 
-    in_sample: [n, columns], which examples a column trains on: all others have the weight 0; labels: [n, columns] of 0
-    and 1.
+    in_sample: [n, columns], which examples a column trains on, all others weigh 0; labels: [n, columns] of 0 and 1.
     """
     weights = np.ones(labels.shape, dtype=np.float32)
     if class_balance == "weighted":

@@ -1,4 +1,4 @@
-"""What a sweep leaves behind: a file a chosen probe, the tables, the record of the run; all or none of them."""
+"""Save what a sweep leaves behind: a file per chosen probe, the tables, the record of the run; all of them or none."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ VERSIONS = ("torch", "transformers", "numpy", "scipy", "scikit-learn")
 
 @dataclass(frozen=True)
 class Output:
-    """Where results go. export: a folder for all probes in one file, too; overwrite: those of other runs may be deleted."""
+    """Where results go. export: a folder for all probes in one file; overwrite: those of other runs may be deleted."""
 
     probes: str
     results: str
@@ -33,7 +33,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run is about: whose results, of which model, read, sampled and fitted how, and where they go."""
+    """All that a run shares: its owner, its model, how it reads, samples and fits, and where the results go."""
 
     language_model: LanguageModel
     owner: Owner
@@ -95,26 +95,26 @@ def metadata_of(run: Run, sweep: Sweep, probe: Probe) -> dict:
 
 def shared_metadata(splits: Mapping[str, Sequences], language_model: LanguageModel, owner: Owner) -> dict:
     """Collect what the metadata of all probes of one target have in common. splits: its Sequences."""
-    metadata = splits["train"].metadata
+    data = splits["train"]
     return {
         **vars(owner),
-        "token": metadata["targets"][0]["token"],
+        "token": data.target_token,
         "hidden_size": language_model.anatomy.hidden_size,
         "causal": language_model.anatomy.causal,
         "model_dtype": str(language_model.dtype).removeprefix("torch."),
-        "tokenizer_fingerprint": metadata["tokenizer"]["fingerprint"],
-        "prevalence": metadata["prevalence"],
-        "task": metadata.get("task", "token"),
-        "label_rule": metadata.get("label_rule", "target"),
-        "source": metadata["source"],
-        "context_length": metadata["context_length"],
+        "tokenizer_fingerprint": data.tokenizer_fingerprint,
+        "prevalence": data.prevalence,
+        "task": data.task,
+        "label_rule": data.label_rule,
+        "source": data.metadata["source"],
+        "context_length": data.metadata["context_length"],
         "texts": text_hashes(splits),
     }
 
 
 def text_hashes(splits: Mapping[str, Sequences]) -> dict[str, list[str]]:
-    """Give {split: the hashes of its documents}, by which a text is known that was trained on, chosen by, or kept apart."""
-    hashes = splits["train"].metadata.get("document_hashes")
+    """Give {split: the hashes of its documents}, by which the texts of each split are recognised later."""
+    hashes = splits["train"].document_hashes
     return (
         {}
         if hashes is None
@@ -141,7 +141,7 @@ def as_document_score(sweep: Sweep, probe: Probe) -> dict:
 
 
 def rows_of_probes(sweep: Sweep, owner: dict) -> list[dict]:
-    """Make the rows of probe_metrics.csv: one a probe, penalty and split."""
+    """Make the rows of probe_metrics.csv: one for each probe, penalty and split."""
     return [
         {
             "target": sweep.target,
@@ -162,7 +162,7 @@ def rows_of_probes(sweep: Sweep, owner: dict) -> list[dict]:
 
 
 def rows_of_baselines(sweep: Sweep, owner: dict, seed: int) -> list[dict]:
-    """Make the rows of baselines.csv: one a baseline and split, and one a chosen probe of random weights and split."""
+    """Make the rows of baselines.csv: one for each split of each baseline, and of each chosen probe of random weights."""
     rows = [
         {
             "target": sweep.target,

@@ -1,4 +1,4 @@
-"""All probes of one question: fitted together, chosen on validation, scored beside what they must beat."""
+"""Answer one question: fit all probes together, choose on validation, compare with the baselines."""
 
 from collections.abc import Callable, Sequence
 
@@ -59,7 +59,7 @@ def answer(
     random_source: the same states of the model with random weights; baselines: logits, {name: {split: logits}, or None
     where not computed}; start_runs(kind): what logs the fits of a kind.
     """
-    task, metadata = make_task(question, fitting), question.metadata
+    task = make_task(question, fitting)
     probes, random_probes, logged = [], [], {}
     for kind in fitting.kinds:
         logged[kind] = start_runs(kind)
@@ -67,11 +67,11 @@ def answer(
         if random_source is not None:
             twins = fit(kind, fitting, task.truth_only(), random_source, lambda *_: None, device)
             random_probes += judge(fitting, twins, task, question)
-    scores = score_baselines(fitting, baselines, task, metadata["prevalence"])
+    scores = score_baselines(fitting, baselines, task, question.data.prevalence)
     best = best_baseline({name: found["val"]["auc"] for name, found in scores.items() if found})
     sweep = Sweep(
         question=question,
-        chosen_by=score_to_choose_by(metadata.get("task", "token")),
+        chosen_by=score_to_choose_by(question.data.task),
         layers=source.layers,
         probes=probes,
         baselines=scores,

@@ -1,4 +1,4 @@
-"""What Weights & Biases sees: a run a probe, with its epochs, where there are some; else a run a kind and question."""
+"""Log to Weights & Biases: one run per probe, where there are epochs; else one per kind and question."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ class Runs:
         fitting: Fitting,
     ) -> None:
         """Start them. group: their name together (None: by the lag); common: what their configurations share."""
-        lag, target = question.lag, question.name if question.metadata["of_several"] else None
+        lag, target = question.lag, question.name if question.data.several_targets else None
         group = group or f"layer-sweep-{lag_name(lag)}"
         self._single = BY_NAME[kind].descends
         names = [(layer, seed) for seed in fitting.seeds for layer in layers] if self._single else [None]

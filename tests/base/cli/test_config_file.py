@@ -12,7 +12,7 @@ from utils.base.cli.parser import Parser
 from utils.base.cli.span_probe_section import OF_TRAINING, RENAMED, SOLVED_KINDS
 from utils.base.cli.words import actions_of
 from utils.base.errors import UsageError
-from utils.probes.kinds import KINDS, PENALISED
+from utils.probes.kinds import BY_NAME, KINDS, PENALISED
 from utils.sweep.flags import penalties_of
 
 PROBE = """
@@ -379,7 +379,11 @@ def test_the_probe_section_is_train_probes_alone(refusal, parse):
 
 def test_the_probe_sections_flags_are_there_and_of_their_kinds():
     flags = actions_of(parser_of("train_probe"))
-    assert {*RENAMED.values(), *OF_TRAINING} <= set(flags) and set(KINDS) > SOLVED_KINDS
+    assert {*RENAMED.values(), *OF_TRAINING} <= set(flags)
+
+
+def test_the_solved_kinds_are_those_of_the_registry_that_do_not_descend():
+    assert {kind.name for kind in BY_NAME.values() if not kind.descends} == SOLVED_KINDS
 
 
 # Experiments

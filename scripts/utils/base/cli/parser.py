@@ -36,7 +36,7 @@ class Parser(ScriptParser):
                 "--config",
                 metavar="FILE",
                 help="flags from a YAML file or from its section of this script (FILE:SECTION where it has "
-                "several); what the command line says wins, --some_switch=false turns a switch off",
+                "several); the command line wins, and --some_switch=false turns a switch off",
             )
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:

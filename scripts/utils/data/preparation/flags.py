@@ -18,7 +18,6 @@ from utils.data.preparation.settings import (
 )
 from utils.data.readers.published import SplitChoice
 
-TASKS = ("token", "spans", "chains", "documents")
 FROM_A_FILE = {"input": None, "context_length": None, "max_texts": None, "split_column": "split", "splits": "all"}
 LABELLED_TEXT = {"label": "all", "onset_only": False, "onset_negatives": "others", "within": None, "overlap": None}
 READ_BY = {  # {task: {flag: default}}; what no task has here is read by every task
@@ -55,7 +54,7 @@ def add_flags(parser: argparse.ArgumentParser):
     task = parser.add_argument_group("task")
     task.add_argument(
         "--task",
-        choices=TASKS,
+        choices=tuple(READ_BY),
         default="token",
         help="token: find a token in running text; spans: marked parts of texts; chains: labelled segments of "
         "reasoning chains; documents: whole texts with a label",

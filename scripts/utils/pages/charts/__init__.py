@@ -1,4 +1,4 @@
-"""The charts of a sweep: plain data first, a Plotly figure for every choice, then a page for each chart.
+"""Chart a sweep: plain data first, a Plotly figure for every choice, then a page for each chart.
 
 Each file imports only from those above it:
 

@@ -1,4 +1,4 @@
-"""The numbers of one cell: which are known, their mean over the seeds, their intervals; how layers and kinds are ordered.
+"""Compute the numbers of one cell: the known values, their mean over the seeds, their intervals; order layers and kinds.
 
 A cell is one layer of one kind of probe, for one target, at one lag. It has a row of probe_results.csv for each seed.
 """
@@ -6,6 +6,7 @@ A cell is one layer of one kind of probe, for one target, at one lag. It has a r
 import math
 
 from utils.probes.kinds import KINDS
+from utils.states.sites import ATTENTION, FINAL_NORM, layer_depth, layer_of
 
 SCORE_LABELS = {"balanced_accuracy": "balanced accuracy", "acc": "accuracy", "f1": "F1", "auc": "AUROC", "auprc": "AUPRC"}
 
@@ -15,7 +16,7 @@ def known(value) -> bool:
 
 
 def order_of(value) -> float:
-    """Order unknown values below all known ones."""
+    """Give a sort key that puts unknown values below all known ones."""
     return value if known(value) else -math.inf
 
 
@@ -31,21 +32,19 @@ def mean(rows, column) -> float:
 
 
 def widest_interval(rows, column) -> tuple[float, float]:
-    """Give the 95 % interval of a score; of several seeds the lowest and the highest end, which is wider than any one's."""
+    """Give the 95 % interval of a score; with several seeds, from the lowest to the highest of their ends."""
     low, high = values(rows, f"{column}_low"), values(rows, f"{column}_high")
     return (min(low), max(high)) if low and high else (math.nan, math.nan)
 
 
 def layer_in_words(layer) -> str:
-    """'5' -> 'layer 5'; names stay."""
+    """Name a layer in words: '5' -> 'layer 5'; names stay."""
     return f"layer {layer}" if layer.isdigit() else layer
 
 
 def layer_order(layer):
-    """Order layers: embed, 0, 1, ..., then others by name, final_norm, attention."""
-    number = layer.isascii() and layer.isdigit()
-    place = {"embed": 0, "final_norm": 3, "attention": 4}.get(layer, 1 if number else 2)
-    return place, int(layer) if number else 0, layer
+    """Give a sort key of layers: by depth, then unknown names, final_norm and attention."""
+    return layer_depth(layer_of(layer)), {FINAL_NORM: 1, ATTENTION: 2}.get(layer, 0), layer
 
 
 def kind_order(kind):

@@ -1,4 +1,4 @@
-"""The class balance: how many examples each split has at each lag, and the share of positives."""
+"""Chart the class balance: how many examples each split has at each lag, and the share of positives."""
 
 from utils.data.sequences import SPLITS
 from utils.pages.charts.cells import known, mean

@@ -1,4 +1,4 @@
-"""Metrics side by side: the chosen layers and the baselines, or every layer of a kind of probe."""
+"""Chart metrics side by side: of the chosen layers and the baselines, or of every layer of a kind of probe."""
 
 from utils.pages.charts.cells import SCORE_LABELS, known, mean, widest_interval
 from utils.pages.charts.figures import CHOSEN, COLOURS, SYMBOLS, Chart, figure, make_chart, options

@@ -1,4 +1,4 @@
-"""What every chart of a sweep is made of: its choices with a Plotly figure as plain data for each, colours, marks, bands."""
+"""Make what all charts share: choices with a Plotly figure as plain data for each, colours, marks, bands."""
 
 import itertools
 import math

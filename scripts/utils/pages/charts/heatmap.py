@@ -1,4 +1,4 @@
-"""Heatmaps of a sweep: scores by layer and lag, the layers that validation chose framed."""
+"""Draw heatmaps of a sweep: scores by layer and lag, with the layers that validation chose framed."""
 
 import math
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
-"""The learning curve: a score by the amount of training data, a line for each kind of probe and layer."""
+"""Chart the learning curve: a score by the amount of training data, a line for each kind of probe and layer."""
 
-from utils.pages.charts.cells import SCORE_LABELS, known, values
+from utils.pages.charts.cells import SCORE_LABELS, known, layer_in_words, values
 from utils.pages.charts.figures import COLOURS, RANGES, SYMBOLS, Chart, add_banded, figure, make_chart, options
-from utils.pages.charts.words import curve_text, kind_name, lag_label, layer_label, plotly_text, quoted, title
+from utils.pages.charts.words import curve_text, kind_name, lag_label, plotly_text, quoted, title
 
 
 def learning_curve(results) -> Chart | None:
@@ -54,7 +54,7 @@ def curve_figure(results, target, lag, score):
             if (row["probe"], row["layer"]) == (probe, layer) and known(row.get(column)) and known(row["size"]):
                 sizes.setdefault(row["size"], []).append(row)
         if sizes:
-            name = plotly_text(kind_name(probe) + (f", {layer_label(layer)}" if layer else ""))
+            name = plotly_text(kind_name(probe) + (f", {layer_in_words(layer)}" if layer else ""))
             add_banded(
                 drawn,
                 name,

@@ -1,4 +1,4 @@
-"""The line plot: a score by lag, a line for each layer; where there is one lag only, by layer."""
+"""Draw the line plot: a score by lag, a line for each layer; with one lag only, a score by layer."""
 
 from utils.pages.charts.cells import SCORE_LABELS, known, mean, values
 from utils.pages.charts.figures import CHOSEN, COLOURS, LAG_NOTE, SYMBOLS, Chart, add_banded, figure, make_chart, options

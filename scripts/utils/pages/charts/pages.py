@@ -108,8 +108,9 @@ def chosen_row(results, target, probe, lag, layer) -> dict:
 
 
 def baseline_table(results) -> tuple[list[str], list[dict]]:
-    """Make the columns and rows of the baselines' table. What belongs to one kind of probe, such as random weights, has a
-    column for each kind.
+    """Make the columns and rows of the baselines' table.
+
+    A baseline that belongs to one kind of probe, such as random weights, has a column for each kind.
     """
     found = {}
     for at in sorted(results.baselines):

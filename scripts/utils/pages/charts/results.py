@@ -1,4 +1,4 @@
-"""The results of a sweep as the charts see them: scores by cell, the layers chosen on validation, the baselines."""
+"""Read the results of a sweep as the charts see them: scores by cell, the layers that validation chose, the baselines."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ class Results:
 
     @property
     def best(self) -> tuple:
-        """(target, probe, lag) of the best validation score, () without validation."""
+        """Give (target, probe, lag) of the best validation score, () without validation."""
         return max(
             self.chosen, default=(), key=lambda key: order_of(mean(self.rows(*key, self.chosen[key]), f"val_{self.metric}"))
         )
@@ -156,8 +156,9 @@ def choose_metric(path, rows, split, wanted, usual=None) -> str:
 
 
 def cells_of(path, rows, metric) -> dict:
-    """Sort the rows into cells. Of several penalties l2 of one probe, the one with the best validation score is kept; equal
-    keys are refused.
+    """Sort the rows into cells; rows with equal keys are refused.
+
+    Of several penalties l2 of one probe, the one with the best validation score is kept.
     """
     best = {}
     for number, row in enumerate(rows, start=2):
@@ -193,8 +194,10 @@ def chosen_layers(cells, metric) -> dict:
 
 
 def baselines_at(results, target, lag, probe) -> dict[str, tuple[str, dict]]:
-    """Find the baselines of a probe of this kind, {name: (label, {split: rows})}. A baseline that has layers, such as
-    "random weights", is shown at its best layer by its own validation score; its label says which.
+    """Find the baselines of a probe of this kind: {name: (label, {split: rows})}.
+
+    A baseline that has layers, such as "random weights", is shown at its best layer by its own validation score; its label
+    says which.
     """
     found, layered = {}, defaultdict(dict)
     for (name, kind, layer), by_split in results.baselines.get((target, lag), {}).items():
@@ -211,7 +214,7 @@ def baselines_at(results, target, lag, probe) -> dict[str, tuple[str, dict]]:
 
 
 def baseline_to_beat(results, target, lag, probe, rows) -> str | None:
-    """Name the baseline that the table names, else that of the best validation AUROC; the majority class is none."""
+    """Name the baseline that the table names, else the one with the best validation AUROC, the majority class aside."""
     named = next((row[f"{results.split}_best_baseline"] for row in rows if row.get(f"{results.split}_best_baseline")), None)
     if named:
         return named

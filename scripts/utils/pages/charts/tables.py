@@ -38,10 +38,10 @@ MAKE = "make it with scripts/train_probe.py"
 
 
 def read_numbers(path, required) -> list[dict]:
-    """Read the rows of a table: TEXT_COLUMNS as text, WHOLE_COLUMNS as int or None, all others as float, NaN where a cell is
-    empty or "nan".
+    """Read the rows of a table, with cells as numbers.
 
-    required: columns without which it is another table
+    TEXT_COLUMNS stay text, WHOLE_COLUMNS become int or None, all others float, NaN where a cell is empty or "nan". required:
+    columns without which it is another table.
     """
     rows = read_csv(path)
     missing = [name for name in required if rows and name not in rows[0]]
@@ -67,8 +67,9 @@ def parsed(path, number, name, text):
 
 
 def read_baselines(path) -> dict:
-    """Read baselines.csv: {(target, lag): {(baseline, probe, layer): {split: [row of each seed]}}}, probe and layer "" where
-    a baseline has none.
+    """Read baselines.csv: {(target, lag): {(baseline, probe, layer): {split: [row of each seed]}}}.
+
+    probe and layer are "" where a baseline has none.
     """
     rows = read_numbers(path, ("target", "baseline", "lag", "split"))
     baselines = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
@@ -83,9 +84,7 @@ def baseline_rows(baselines) -> list[dict]:
 
 
 def read_groups(folder, baselines) -> dict:
-    """Read the number of groups, {(target, lag, split): number}: from probe_metrics.csv where it has them, else from the
-    baselines.
-    """
+    """Read the number of groups, {(target, lag, split): number}, from probe_metrics.csv or else from the baselines."""
     rows = baseline_rows(baselines)
     if (folder / METRICS).exists():
         rows += read_numbers(folder / METRICS, ("target", "lag", "split"))
@@ -102,8 +101,9 @@ def read_record(path) -> dict:
 
 
 def read_curve(path) -> list[dict]:
-    """Read learning_curve.csv. Each row gets "size", from the first column of CURVE_SIZES that is there, and that column's
-    words as "size_name".
+    """Read learning_curve.csv.
+
+    Each row gets "size", from the first column of CURVE_SIZES that is there, and "size_name", that column in words.
     """
     rows = read_numbers(path, ("target", "lag", "probe"))
     name = next((one for one in CURVE_SIZES if rows and one in rows[0]), None)

@@ -1,4 +1,4 @@
-"""The transfer matrix: AUROC of probes that were trained on one target and are read on the data of another."""
+"""Chart the transfer matrix: AUROC of probes that were trained on one target and scored on the data of another."""
 
 from utils.pages.charts.figures import DIVERGING, LAG_NOTE, WRITTEN, Chart, colorscale, figure, make_chart, options
 from utils.pages.charts.pages import PLOTLY, render_chart
@@ -98,7 +98,7 @@ def comparison_text(cell) -> str:
 
 
 def cell_score(cell, name) -> str:
-    """'0.853 (0.832 to 0.870)'"""
+    """Write a score with its interval: '0.853 (0.832 to 0.870)'."""
     low, high = number_text(cell[f"{name}_low"]), number_text(cell[f"{name}_high"])
     return number_text(cell[name]) + (f" ({low} to {high})" if low != DASH else "")
 

@@ -36,13 +36,13 @@ def interval_text(rows, column, show=number_text) -> str:
 
 
 def score_with_interval(rows, column, show=number_text) -> str:
-    """'0.853 (0.832 to 0.870)'"""
+    """Write a score with its interval: '0.853 (0.832 to 0.870)'."""
     inside = interval_text(rows, column, show)
     return show(mean(rows, column)) + (f" ({inside})" if inside else "")
 
 
 def span(found, show="{:,.0f}".format) -> str:
-    """'12', or '12 to 30' where the numbers differ."""
+    """Write one number, or the range where numbers differ: '12', '12 to 30'."""
     low, high = (show(min(found)), show(max(found))) if found else (DASH, DASH)
     return low if low == high else f"{low} to {high}"
 

@@ -1,4 +1,4 @@
-"""Templates, styles and scripts of the pages, and the one boundary between data and HTML.
+"""Hold the templates, styles and scripts of the pages, and the one boundary between data and HTML.
 
 Each file imports only from those above it:
 

@@ -9,7 +9,7 @@ from utils.base.files import atomic_write
 HERE = Path(__file__).resolve().parent
 # what a page may load: its own style and script, by their hashes, ...
 SELF_CONTAINED = "style-src {style}; script-src {script}"
-# ... or plotly.min.js beside it too; Plotly sets styles of its own, and saves pictures through blobs
+# ... or also plotly.min.js next to it; Plotly sets styles of its own, and saves pictures through blobs
 WITH_PLOTLY = "style-src 'unsafe-inline'; img-src data: blob:; script-src 'self' file: {script}"
 
 

@@ -1,8 +1,9 @@
-"""L-BFGS for many logistic problems on the same states, each on its own path of penalties (Nocedal and Wright 2006, ch. 7).
+"""Run L-BFGS on many logistic problems over the same states, each on its own path of penalties.
 
-All columns share one visit of the states an iteration, whatever penalty each is at: a column that has reached its tolerance
-goes on to its next penalty at once. What it has learnt of its Hessian goes along: a change of the gradient is kept without
-the penalty's part, and in proportion to the curvature, mean(p (1 - p)), which shrinks along the path.
+The method is that of Nocedal and Wright (2006), chapter 7. All columns share one visit of the states per iteration, whatever
+penalty each is at: a column that has reached its tolerance goes on to its next penalty at once. What it has learnt of its
+Hessian goes along: a change of the gradient is kept without the penalty's part, and in proportion to the curvature, mean(p
+(1 - p)), which shrinks along the path.
 """
 
 from dataclasses import dataclass, fields
@@ -22,8 +23,10 @@ TRIES = 8  # step lengths along one direction
 
 @dataclass(frozen=True)
 class Found:
-    """coefficients float64 [penalties, columns, d + 1]: weights, then bias; size [penalties, columns]: of the gradient, its
-    largest entry; iterations int64 [penalties, columns].
+    """The minima that were found.
+
+    coefficients: float64 [penalties, columns, d + 1], weights, then bias; size: [penalties, columns], the largest entry of
+    the gradient; iterations: int64 [penalties, columns].
     """
 
     coefficients: torch.Tensor
@@ -33,11 +36,13 @@ class Found:
 
 @dataclass
 class Columns:
-    """The columns that are under way: [columns], [columns, d + 1], or [columns, remembered, d + 1].
+    """The columns that are still being solved: [columns], [columns, d + 1], or [columns, remembered, d + 1].
 
-    column and stage: which column of l2 it is, and at which of its penalties; base: where it stands, with loss_gradient and
-    curvature; direction from there, slope along it at the base, step, lower, upper and tries: its line search; best size of
-    the gradient and its age in iterations, iterations at this penalty; lengths and changes: what it remembers.
+    column, stage: which column of l2, and which of its penalties.
+    base: its point, with loss_gradient and curvature there.
+    direction: from the base, with the slope along it there; step, lower, upper, tries: the line search.
+    best: the smallest size of the gradient so far, its age in iterations; iterations: at this penalty.
+    lengths, changes: what L-BFGS remembers.
     """
 
     column: torch.Tensor
@@ -82,7 +87,7 @@ class Columns:
         )
 
     def only(self, which: torch.Tensor) -> "Columns":
-        """Keep some of the columns."""
+        """Keep only these columns."""
         return Columns(*(getattr(self, field.name)[which] for field in fields(self)))
 
 

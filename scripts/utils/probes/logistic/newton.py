@@ -1,4 +1,4 @@
-"""An approximate Hessian for each of many logistic problems on the same states, and its inverse."""
+"""Approximate and invert the Hessian of each of many logistic problems on the same states."""
 
 import math
 
@@ -13,10 +13,11 @@ BESIDE_HELD, BESIDE_READ = 20, 60  # a visit of the states takes as long as the 
 
 
 class Hessians:
-    """Column k's is curvature_k * covariance of the standardised states + l2_k, with curvature_k = mean(p (1 - p)).
+    """The Hessians, approximated for column k by curvature_k * covariance of the standardised states + l2_k.
 
-    `learn` computes the covariance, in the time of about `patience` gradients. Until then it is taken for 1: that saves
-    time where the states vary much alike in all directions, and `patience` gradients are enough at each penalty.
+    curvature_k = mean(p (1 - p)). `learn` computes the covariance, in the time of about `patience` gradients. Until then it
+    is taken for 1: that saves time where the states vary much alike in all directions, and `patience` gradients are enough
+    at each penalty.
     """
 
     def __init__(self, rows: StateRows, scale: Scale, columns: int):

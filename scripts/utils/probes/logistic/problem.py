@@ -1,4 +1,4 @@
-"""The mean logistic loss of many label columns on the same states: its gradients, and how exactly they are known."""
+"""Compute the mean logistic loss of many label columns on the same states: its gradients, and how exact they are."""
 
 import torch
 
@@ -8,7 +8,7 @@ TINY = 1e-38
 
 
 class Problem:
-    """Label columns on standardised states, of which there is no copy: means and deviations are folded into the weights.
+    """Label columns on standardised states. No standardised copy is made: means and deviations are folded into the weights.
 
     rows and scale: of the states; labels [columns, n] of 0 and 1, row_weights [columns, n] >= 0. Coefficients are float64
     [columns, d + 1]: weights on standardised states, then the bias.
@@ -20,7 +20,7 @@ class Problem:
         self.total = self.weights.sum(1, dtype=torch.float64)
 
     def columns(self, which: torch.Tensor) -> "Problem":
-        """Keep some of the columns."""
+        """Keep only these columns."""
         return Problem(self.rows, self.scale, self.labels[which], self.weights[which])
 
     def exact(self) -> "Problem":
@@ -61,11 +61,11 @@ class Problem:
         return gradient, (curvature / self.total).clamp(min=TINY)
 
     def rounding(self, coefficients: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
-        """Bound, from a sample of the rows, what rounding may have moved an entry of the gradient by: float64 [pairs].
+        """Bound, from a sample of the rows, how far rounding may have moved an entry of the gradient: float64 [pairs].
 
-        By Cauchy and Schwarz that is at most the root mean square error of the probabilities, for the mean square of a
-        feature is 1; that of the logits / 4 and that of the sigmoid are no less. What the product with the residuals loses
-        comes to it. coefficients: [pairs, d + 1]; column: of each pair.
+        By Cauchy and Schwarz this is at most the root mean square error of the probabilities, since the mean square of a
+        feature is 1. That error is at most the error of the logits / 4 plus that of the sigmoid. The rounding of the product
+        with the residuals is added. coefficients: [pairs, d + 1]; column: of each pair.
         """
         if self.rows.dtype == torch.float64:
             return torch.zeros(len(column), dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""The states of a logistic problem, visited in blocks of rows: of a matrix in memory, or of one that is read from disk."""
+"""Visit the states of a logistic problem in blocks of rows, from a matrix in memory or from one on disk."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,10 +22,10 @@ HELD = 2**27  # numbers of a matrix in memory that are turned into float64 for g
 
 @dataclass(frozen=True)
 class StateRows:
-    """n states.
+    """The n states of a problem.
 
     source: a tensor [n, hidden_size], or Matrices of one layer.
-    shift: float64 [hidden_size], what was taken from a tensor, or is taken from what is read.
+    shift: float64 [hidden_size], what was subtracted from a tensor, or is subtracted from what is read.
     dtype: of the blocks.
     pool, threads: see `threads`.
     """
@@ -38,7 +38,7 @@ class StateRows:
 
     @classmethod
     def of(cls, states: torch.Tensor | Matrices, pool: ThreadPoolExecutor, threads: int) -> "StateRows":
-        """Wrap states, shifted by the means if some are large beside their deviations; else a tensor is not copied."""
+        """Wrap states, shifted by the means if some are large relative to their deviations; else a tensor is not copied."""
         double = isinstance(states, torch.Tensor) and states.dtype == torch.float64
         dtype = torch.float64 if double else torch.float32
         hidden_size = states.shape[1] if isinstance(states, torch.Tensor) else states.hidden_size
@@ -76,8 +76,9 @@ class StateRows:
         return (states.reshape(len(which), -1) - self.shift.to(states.dtype)).to(self.dtype)
 
     def across(self, worker: "Worker", numbers: int = CACHED) -> list[torch.Tensor]:
-        """Sum up the tensors that worker(blocks) gives, called once in each thread for its share of the rows; blocks:
-        (which rows, their states), of about so many numbers.
+        """Sum the tensors that worker(blocks) gives, called once in each thread for its share of the rows.
+
+        blocks: (which rows, their states), each of about so many numbers.
         """
         step = max(16, (numbers if self.held else READ) // self.hidden_size)
         starts = range(0, len(self), step)
@@ -104,7 +105,10 @@ Worker = Callable[[Iterator[tuple[slice, torch.Tensor]]], Sequence[torch.Tensor]
 
 @dataclass(frozen=True)
 class Scale:
-    """Of the features, after the shift. mean float64 [hidden_size]; inverse: 1 / deviation, 0 for a constant feature."""
+    """The scale of the features, after the shift.
+
+    mean: float64 [hidden_size]; inverse: 1 / deviation, 0 for a constant feature.
+    """
 
     mean: torch.Tensor
     inverse: torch.Tensor
@@ -160,10 +164,10 @@ class Scale:
 
 @contextmanager
 def threads() -> Iterator[tuple[ThreadPoolExecutor, int]]:
-    """Lend a pool of threads and how many they are: torch's own, each at its share of the rows.
+    """Lend a pool of threads and say how many there are: torch's own, each with its share of the rows.
 
-    So they meet once a visit of the states, in place of all at each product; to meet at each product costs far more than the
-    product where others share the cores.
+    So they meet once per visit of the states, rather than at each product, which costs far more than the product where
+    others share the cores.
     """
     count = torch.get_num_threads()
     torch.set_num_threads(1)

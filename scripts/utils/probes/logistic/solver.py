@@ -1,4 +1,4 @@
-"""Logistic regression solved exactly for many label columns, row weights and penalties at once, on one matrix of states.
+"""Solve logistic regression exactly for many label columns, row weights and penalties at once, on one matrix of states.
 
 found = solve(states, labels_of_7_tasks, penalties=[1e-1, 1e-2, 1e-3])      # states [n, hidden_size], labels [n, 7]
 found.weight[2, 1], found.bias[2, 1]                 # task 2 at penalty 1e-2, on raw states
@@ -30,10 +30,12 @@ PAIRS_AT_ONCE = 64  # columns at penalties that are solved together in float64
 class Solutions:
     """One probe for each label column and penalty, on raw states: logits = states @ weight + bias.
 
-    weight float64 [columns, penalties, hidden_size], bias float64 [columns, penalties]; gradient [columns, penalties]: the
-    largest entry of the gradient on standardised states, either of float64 products or of float32 ones with their rounding
-    added (`Problem.rounding`); separable: without a penalty there is no minimum, for every row of some weight is right;
-    converged: gradient <= tolerance, and a minimum exists; iterations [columns, penalties]: visits of the states.
+    weight: float64 [columns, penalties, hidden_size]; bias: float64 [columns, penalties].
+    gradient: [columns, penalties], the largest entry of the gradient on standardised states, either of float64 products or
+        of float32 ones with a bound on their rounding added (`Problem.rounding`).
+    separable: every row of some weight is on its label's side, so that without a penalty there is no minimum.
+    converged: gradient <= tolerance, and a minimum exists.
+    iterations: [columns, penalties], visits of the states.
     """
 
     penalties: list[float]

@@ -1,6 +1,6 @@
-"""One score a document from the logits of its tokens, in eleven ways; many probes at once.
+"""Aggregate the logits of a document's tokens into one score, in eleven ways; many probes at once.
 
-Documents are laid side by side in rows as wide as the next power of two, so the width, and with it every rounding, is a
+Documents are laid side by side in rows as wide as the next power of two. So the width, and with it every rounding, is the
 document's own: its score is the same to the last bit whatever other documents are scored with it.
 """
 
@@ -20,7 +20,8 @@ RARE_LOGIT = -30.0  # below, softplus(x) = exp(x) to 5e-14
 @dataclass(frozen=True)
 class Padded:
     """Logits float64 [probes, documents, width] in reading order, -inf beyond each document's end; counts int64 [documents].
-    All that follows is [probes, documents].
+
+    All properties without a shape of their own are [probes, documents].
     """
 
     logits: np.ndarray
@@ -28,7 +29,7 @@ class Padded:
 
     @cached_property
     def inside(self) -> np.ndarray:
-        """bool [documents, width]"""
+        """Mark the places that hold a token: bool [documents, width]."""
         return np.arange(self.logits.shape[2]) < self.counts[:, None]
 
     @cached_property
@@ -41,7 +42,7 @@ class Padded:
 
     @cached_property
     def largest(self) -> np.ndarray:
-        """[probes, documents, MOST_TOP or the width]: the greatest logits, falling."""
+        """Give the greatest logits, falling: [probes, documents, MOST_TOP or the width]."""
         kept = min(MOST_TOP, self.logits.shape[2])
         return -np.sort(np.partition(-self.logits, kept - 1, axis=-1)[..., :kept], axis=-1)
 
@@ -51,17 +52,18 @@ class Padded:
 
 
 def top_mean(padded: Padded, count: int) -> np.ndarray:
-    """The mean of the `count` greatest logits; of all where there are fewer."""
+    """Average the `count` greatest logits; all of them where there are fewer."""
     kept = np.minimum(count, padded.counts)
     counted = np.arange(padded.largest.shape[2]) < kept[:, None]
     return np.where(counted, padded.largest, 0).sum(-1) / kept
 
 
 def noisy_or(padded: Padded) -> np.ndarray:
-    """Log-odds of 1 - prod(1 - sigmoid(x)), that at least one of independent causes is there (Pearl 1988, section 4.3.2).
+    """Compute the log-odds that at least one of several independent causes is present, 1 - prod(1 - sigmoid(x)).
 
-    With S = sum softplus(x), the product is exp(-S) and the log-odds are log(exp(S) - 1) = S + log(1 - exp(-S)). Where all x
-    are very negative S underflows; there softplus(x) is exp(x), and the log-odds are log S, the log-sum-exp.
+    Pearl (1988), section 4.3.2. With S = sum softplus(x), the product is exp(-S) and the log-odds are log(exp(S) - 1) = S +
+    log(1 - exp(-S)). Where all x are very negative S underflows; there softplus(x) is exp(x), and the log-odds are log S,
+    the log-sum-exp.
     """
     softplus = np.maximum(padded.logits, 0) + np.log1p(np.exp(-np.abs(padded.logits)))
     total = softplus.sum(-1)
@@ -74,7 +76,7 @@ def log_mean_exp(padded: Padded) -> np.ndarray:
 
 
 def window_max(padded: Padded, width: int) -> np.ndarray:
-    """The greatest mean of `width` tokens in a row (a power of two); the mean of a document that is shorter."""
+    """Find the greatest mean of `width` tokens in a row (a power of two); the mean where a document is shorter."""
     sums, reached = padded.logits, 1
     while reached < width and reached < sums.shape[2]:  # sums[i] is that of `reached` tokens from i on, -inf past the end
         sums, reached = sums[..., :-reached] + sums[..., reached:], 2 * reached
@@ -82,7 +84,7 @@ def window_max(padded: Padded, width: int) -> np.ndarray:
 
 
 def ema_max(padded: Padded, share: float) -> np.ndarray:
-    """The greatest y_t of the exponential moving average y_0 = x_0, y_t = share x_t + (1 - share) y_(t - 1)."""
+    """Find the greatest y_t of the exponential moving average y_0 = x_0, y_t = share x_t + (1 - share) y_(t - 1)."""
     from scipy.signal import lfilter
 
     before = (1 - share) * padded.logits[..., :1]
@@ -92,7 +94,7 @@ def ema_max(padded: Padded, share: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Aggregate:
-    """of: Padded -> [probes, documents]; ordered: whether it matters which token comes first."""
+    """One way to aggregate. of: Padded -> [probes, documents]; ordered: whether the order of the tokens matters."""
 
     of: Callable[[Padded], np.ndarray]
     meaning: str
@@ -120,8 +122,10 @@ AGGREGATES = {
 
 
 def aggregated(logits: np.ndarray, documents: Documents, names: Sequence[str] = tuple(AGGREGATES)) -> np.ndarray:
-    """float64 [probes, aggregates, documents] of token logits [probes, tokens]; NaN for a document that has one that is not
-    finite. documents: columns and counts as in Documents, every count at least 1.
+    """Aggregate token logits [probes, tokens]: float64 [probes, aggregates, documents].
+
+    documents: columns and counts as in Documents, every count at least 1. NaN for a document with a logit that is not
+    finite.
     """
     counts = np.asarray(documents.counts)
     starts, result = np.cumsum(counts) - counts, np.empty((len(logits), len(names), len(counts)))
@@ -141,7 +145,10 @@ def aggregated(logits: np.ndarray, documents: Documents, names: Sequence[str] = 
 
 
 def pad(logits: np.ndarray, columns: np.ndarray, counts: np.ndarray) -> Padded:
-    """logits [probes, tokens], columns int64 [documents, width]: which of them, anything beyond a document's count."""
+    """Lay out logits [probes, tokens] as Padded.
+
+    columns: int64 [documents, width], which logits; anything beyond a document's count.
+    """
     rows = np.take(logits, columns, axis=1).astype(np.float64)  # rows are contiguous, so sums of all have one order
     rows[:, np.arange(columns.shape[1]) >= counts[:, None]] = -np.inf
     return Padded(rows, counts)

@@ -1,4 +1,4 @@
-"""What a probe's scores of documents must beat beside token baselines: the documents' length and their words."""
+"""Compute what a probe's document scores must beat besides the token baselines: the documents' length and words."""
 
 from collections.abc import Mapping
 
@@ -12,8 +12,9 @@ DOCUMENT_BASELINES = ("length", "tf-idf words", "tf-idf characters")
 
 
 def document_baselines(documents: Mapping[str, Documents]) -> dict[str, dict[str, np.ndarray] | None]:
-    """{baseline: {split: logits [d]}} of {split: Documents}, fitted on "train" and smoothed by validation; None for one that
-    cannot be: without train, with one class in it, and for words without texts.
+    """Fit each baseline on "train", smoothed by validation: {baseline: {split: logits [d]}}, or None for one that cannot be.
+
+    documents: {split: Documents}. None without train, with only one class in it, and for words without texts.
     """
     if "train" not in documents or len(set(documents["train"].labels.tolist())) < 2:
         return dict.fromkeys(DOCUMENT_BASELINES)
@@ -28,7 +29,7 @@ def document_baselines(documents: Mapping[str, Documents]) -> dict[str, dict[str
 
 
 def length_logits_of(documents: Mapping[str, Documents], labels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Logistic regression on how many text tokens the document has (C is 1)."""
+    """Fit a logistic regression on the number of text tokens in the document (C is 1)."""
     from sklearn.preprocessing import StandardScaler
 
     lengths = {split: those.lengths[:, None].astype(np.float64) for split, those in documents.items()}

@@ -1,4 +1,4 @@
-"""Documents by length: the file's own buckets, else thirds of the lengths on validation."""
+"""Group documents by length: into the file's own buckets, else into thirds of the lengths on validation."""
 
 from collections.abc import Mapping
 
@@ -11,10 +11,11 @@ THIRDS = ("short", "medium", "long")
 
 
 def bucketed(documents: Mapping[str, Documents]) -> dict[str, dict[str, np.ndarray]]:
-    """{split: {bucket: bool [d]}} of {split: Documents}: first ALL, then the buckets that the split has documents in.
+    """Mark the documents of each bucket: {split: {bucket: bool [d]}}, first ALL, then those that the split has any of.
 
-    Thirds are cut at the lengths that a third and two thirds of validation's documents do not pass, the same in each split,
-    and carry their bounds: "short (at most 40 tokens)", "medium (41 to 90 tokens)", "long (91 tokens or more)".
+    documents: {split: Documents}. Thirds are cut at the lengths that a third and two thirds of validation's documents do not
+    exceed, the same in each split, and carry their bounds: "short (at most 40 tokens)", "medium (41 to 90 tokens)", "long
+    (91 tokens or more)".
     """
     if all(those.buckets for those in documents.values()):
         names = {split: np.array(those.buckets) for split, those in documents.items()}

@@ -1,6 +1,6 @@
-"""From tokens to documents: token logits -> one score a document, chosen and calibrated on validation, judged on test.
+"""Lay out the documents of a split: which columns of the logits are theirs, and what is known of each.
 
-Knows logits, labels and text, and nothing of models. `documents_of` lays out a split, scoring.score_documents does the rest.
+Nothing here knows of models. `documents_of` lays out a split; scoring.score_documents chooses, calibrates and judges.
 """
 
 from dataclasses import dataclass, field
@@ -42,13 +42,15 @@ NO_BUCKET = "no bucket"  # of a document for which the file names none, where it
 
 
 def documents_of(sequences: Sequences, sequence: np.ndarray | None = None, position: np.ndarray | None = None) -> Documents:
-    """The documents of a split of one target (utils.data.sequences.per_target), and the tokens whose logits are scored.
+    """Lay out the documents of a split of one target (`per_target`), and the tokens whose logits are scored.
 
-    sequence, position int64 [n]: the row and the labelled position of each column of the logits, such as those of Examples;
-    without them the documents have no tokens, which is enough to fit baselines on. Left out: documents without a labelled
-    token, for nothing is known of them, and (where tokens are given) those without a scored one. A document's label is that
-    of its labelled tokens, scored or not, so that it is the same at every lag; one that holds unknown text beside negatives
-    counts as negative. Raises ValueError where a token is given twice.
+    sequence, position: int64 [n], the row and the labelled position of each column of the logits, such as those of Examples.
+    Without them the documents have no tokens, which is enough to fit baselines on.
+
+    Documents without a labelled token are left out, since nothing is known of them, and so (where tokens are given) are
+    those without a scored one. A document's label is that of its labelled tokens, scored or not, so that it is the same at
+    every lag; one that holds unknown text and otherwise negatives counts as negative. Raises ValueError where a token is
+    given twice.
     """
     names, first, owner = np.unique(sequences.documents, return_index=True, return_inverse=True)
     known = np.zeros(len(names), dtype=bool)
@@ -76,7 +78,7 @@ def documents_of(sequences: Sequences, sequence: np.ndarray | None = None, posit
 
 
 def reading_order(owner: ArrayLike, place: ArrayLike, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """(columns [n], counts [count]): the order that puts tokens document by document in the order of their places.
+    """Order tokens document by document, and by place within each: (columns [n], counts [count]).
 
     reading_order([1, 0, 1], [7, 3, 2], 2) -> [1, 2, 0], [1, 2]
     """

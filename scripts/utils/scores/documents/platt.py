@@ -1,4 +1,4 @@
-"""Platt scaling: a score on any scale -> log-odds, fitted where the truth is known."""
+"""Platt scaling: turn a score on any scale into log-odds, fitted where the truth is known."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -8,11 +8,11 @@ INVERSE_PENALTY = 10.0  # scikit-learn's C: of 50 documents it moves the slope b
 
 
 def platt(scores: ArrayLike, labels: ArrayLike) -> tuple[float, float]:
-    """(slope, intercept) so that slope x score + intercept are the log-odds of label 1; NaN where the scores are all equal
-    or not finite, or a class is absent.
+    """Fit (slope, intercept), so that slope x score + intercept are the log-odds of label 1. scores, labels: [n].
 
-    Platt (1999): logistic regression on the score alone. Here on the standardised score and with a small quadratic penalty
-    on its slope in place of his smoothed labels, by scikit-learn, and folded back on the raw score. scores, labels [n].
+    Platt (1999): logistic regression on the score alone. Here scikit-learn fits it on the standardised score, with a small
+    quadratic penalty on its slope in place of his smoothed labels, and it is folded back to the raw score. NaN where the
+    scores are all equal or not finite, or a class is absent.
     """
     from sklearn.linear_model import LogisticRegression
 

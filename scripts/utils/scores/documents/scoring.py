@@ -1,4 +1,4 @@
-"""Documents scored by every probe and aggregate, and by what they must beat; all that is chosen is chosen on validation."""
+"""Score documents by every probe and aggregate, and by the baselines; all that is chosen is chosen on validation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ DOCUMENT_COLUMNS = (
 
 @dataclass
 class Chosen:
-    """What validation chose of some candidates: a probe and its aggregate, or of one baseline its aggregate.
+    """What validation chose of some candidates: a probe and its aggregate, or a baseline's aggregate.
 
     name: as NAME, aggregate "" where a document has one score as it is; index: which candidate; values: {split: float64
     [d]}; platt: (slope, intercept), from validation; scores: {split: {bucket: as in the rows}}.
@@ -68,7 +68,7 @@ class Chosen:
 
     @property
     def aurocs(self) -> tuple[float, float]:
-        """On validation, where the choice was made, and on test: their difference is the optimism of choosing."""
+        """Give AUROC on validation, where the choice was made, and on test: their difference is the optimism of choosing."""
         return tuple(self.scores[split][ALL]["auc"] for split in SCORED)
 
 
@@ -89,7 +89,7 @@ class DocumentScores:
 
     @property
     def warnings(self) -> list[str]:
-        """Baselines that rank documents the wrong way round."""
+        """Warn of baselines that rank documents the wrong way round."""
         return [
             warning
             for name, found in self.baselines.items()
@@ -104,7 +104,7 @@ class DocumentScores:
 
 
 def why_not(documents: Mapping[str, Documents]) -> str | None:
-    """What keeps {split: Documents} from a meaningful score, in words; None where nothing does."""
+    """Say why {split: Documents} can have no meaningful score; None where they can."""
     for split, purpose in (("val", "choose by"), ("test", "judge by")):
         n, positives = len(documents[split]), int(documents[split].labels.sum())
         if positives in (0, n):
@@ -120,11 +120,11 @@ def score_documents(
     lag: int,
     token_baselines: Mapping[str, Mapping[str, np.ndarray] | None] | None = None,
 ) -> DocumentScores:
-    """All aggregates of all probes, and of what stands beside them, by validation's choice.
+    """Score documents by all aggregates of all probes and of the baselines; validation chooses one of each.
 
     documents: {"val" and "test": Documents, at least one in each; "train" for the baselines that are fitted}
-    logits: {split: [probes, n]}, finite, columns as `documents_of` was told
-    probes: [{"probe", "layer_idx", "seed"}], one a row of the logits
+    logits: {split: [probes, n]}, finite; columns as `documents_of` was given them
+    probes: [{"probe", "layer_idx", "seed"}], one for each row of the logits
     token_baselines: {name: {split: logits [n]}, or None where not computed}; those in TOKEN_BASELINES are used
 
     Every probe and aggregate is scored; only what is chosen has intervals, buckets and calibration. Of equally good ones the
@@ -158,7 +158,7 @@ def choose_candidate(
     documents: Mapping[str, Documents],
     judge: Callable[..., Chosen],
 ) -> tuple[Chosen, list[dict]]:
-    """The candidate and aggregate of the greatest AUROC on validation, and the rows of all the others."""
+    """Choose the candidate and aggregate of the greatest AUROC on validation; return it and the rows of all the others."""
     aurocs, rows = [], []
     for start, stop in probe_chunks(len(names), len(AGGREGATES) * max(map(len, documents.values()))):
         values = {
@@ -194,7 +194,7 @@ def choose_candidate(
 
 
 def zero_unless_finite(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """values [candidates, d] with 0 in rows that are not finite, and which are: bool [candidates]."""
+    """Set rows of values [candidates, d] that are not finite to 0, and mark the finite ones: bool [candidates]."""
     sound = np.all(np.isfinite(values), axis=1)
     return np.where(sound[:, None], values, 0), sound
 
@@ -202,7 +202,7 @@ def zero_unless_finite(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def table_scores(
     values: np.ndarray, labels: ArrayLike, groups: ArrayLike, thresholds: ArrayLike, intervals: bool = True
 ) -> list[dict]:
-    """Of values [candidates, d]: those of all_scores that stand in the table, NaN where a value is not finite."""
+    """Compute the table's scores of values [candidates, d], NaN where a value is not finite."""
     values, sound = zero_unless_finite(values)
     found = all_scores(values, labels, groups, thresholds, intervals=intervals)
     return [
@@ -219,7 +219,7 @@ def judged(
     documents: Mapping[str, Documents],
     buckets: Mapping[str, Mapping[str, np.ndarray]],
 ) -> Chosen:
-    """A score of documents, {split: [d]}: threshold and Platt scaling from validation, scores in every bucket of SCORED."""
+    """Judge one score of documents, {split: [d]}, in every bucket; threshold and Platt scaling come from validation."""
     threshold = float(choose_thresholds(zero_unless_finite(values["val"][None])[0], documents["val"].labels)[0])
     fitted = platt(values["val"], documents["val"].labels)
     scores = {split: {} for split in documents}
@@ -236,7 +236,7 @@ def judged(
 
 
 def calibrated(values: np.ndarray, labels: np.ndarray, fitted: tuple[float, float]) -> dict[str, float]:
-    """Brier score and ECE of the Platt-scaled values [d], every document counted alike: at the sample's own prevalence."""
+    """Compute Brier score and ECE of the Platt-scaled values [d], at the sample's own prevalence."""
     slope, intercept = fitted
     logits, share = slope * values + intercept, float(np.mean(labels))
     fine = np.isfinite(logits).all()
@@ -255,7 +255,7 @@ def compare_with_baseline(
     documents: Mapping[str, Documents],
     buckets: Mapping[str, Mapping[str, np.ndarray]],
 ) -> None:
-    """How much better the winner ranks documents than the best baseline: paired, in every split and bucket."""
+    """Measure how much better the winner ranks documents than the best baseline: paired, by split and bucket."""
     for split, those in documents.items():
         for bucket, kept in buckets[split].items():
             ours, theirs = (one.values[split][kept] for one in (winner, baseline))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from utils.base.errors import UserError
-from utils.probes.ranges import Ranges, concatenated
+from utils.probes.descent.ranges import Ranges, concatenated
 
 
 @pytest.mark.parametrize(

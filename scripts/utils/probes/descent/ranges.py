@@ -1,4 +1,4 @@
-"""Examples that are ranges of a table's rows: their sequences, softmaxes over all of them at once, their standardisation."""
+"""Lay out examples that are ranges of a table's rows: their sequences, softmaxes over all at once, their standardisation."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from utils.base.errors import UserError
 from utils.probes.standardised import FLAT
 from utils.states.matrices import Matrices, Table
+from utils.states.source import Source
 
 PART_NUMBERS = {"cpu": 2**19, "cuda": 2**26}  # of states, or padded scalars, handled at a time: about what a cache holds
 Backward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
@@ -123,7 +124,7 @@ def concatenated(X: Sequence[np.ndarray] | np.ndarray, lengths: ArrayLike | None
 
 @dataclass(frozen=True)
 class SharedStarts:
-    """The sequences that ranges are of: what shares a start.
+    """The sequences that the ranges lie in: ranges of one sequence share their start.
 
     first [s]: the first row of each; reach [s, columns or 1]: how many rows each column reads at most; the examples of a
     sequence are order[offset .. offset + count].
@@ -140,7 +141,7 @@ class SharedStarts:
 
     @cached_property
     def length(self) -> np.ndarray:
-        """How many rows of each are read, int64 [s]."""
+        """Count the rows that are read of each, int64 [s]."""
         return self.reach.max(1)
 
     def within(self, chosen: np.ndarray, tokens: int) -> list[np.ndarray]:
@@ -152,7 +153,7 @@ class SharedStarts:
 
 
 def concatenated_ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """concatenated_ranges([5, 20], [3, 2]) -> [5, 6, 7, 20, 21]"""
+    """Concatenate ranges of whole numbers: ([5, 20], [3, 2]) -> [5, 6, 7, 20, 21]."""
     return np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
 
 
@@ -235,8 +236,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Scales:
-    """Mean and 1 / standard deviation (0 for a constant feature), float64: of the rows that the examples of each column read
-    [layers, columns, hidden_size], and of all rows [layers, hidden_size].
+    """Means and inverse standard deviations (0 for a constant feature), float64.
+
+    mean, inverse: [layers, columns, hidden_size], over the rows that the examples of each column read; common_mean,
+    common_inverse: [layers, hidden_size], over all rows.
     """
 
     mean: torch.Tensor
@@ -275,9 +278,18 @@ class Scales:
         return cls(mean[:, kind_of[:-1]], inverse[:, kind_of[:-1]], mean[:, kind_of[-1]], inverse[:, kind_of[-1]])
 
     def relative(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compare each column's with the common ones: ratio [layers, columns, 1, hidden_size] and offset [layers, columns,
-        hidden_size]. By a column's own mean and deviation, x is (x by the common ones - offset) * ratio.
+        """Compare each column's scale with the common one.
+
+        Returns ratio [layers, columns, 1, hidden_size] and offset [layers, columns, hidden_size]. Standardised by a column's
+        own mean and deviation, x is (x standardised by the common ones - offset) * ratio.
         """
         common = self.common_inverse[:, None]
         ratio = torch.where(common > 0, self.inverse / common.clamp(min=1e-300), 0.0)
         return ratio[:, :, None], (self.mean - self.common_mean[:, None]) * common
+
+
+def whole_texts(source: Source, split: str, table: Table) -> Ranges:
+    """Take the rows of a table that each example attends over. Raise ValueError where no whole texts were read."""
+    if source.attended is None:
+        raise ValueError("whole sequences are asked for, and none were read")
+    return Ranges(table, *source.attended[split])

@@ -1,4 +1,4 @@
-"""Linear probes of many layers and label columns trained at once, by AdamW on standardised states.
+"""Train linear probes of many layers and label columns at once, by AdamW on standardised states.
 
 trained = train(LabelledStates(matrices, labels), LabelledStates(val_matrices, val_labels), Settings(epochs=20))
 trained.probes.logits(matrices)              # [layers, columns, n]
@@ -11,16 +11,17 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from utils.probes.descent.training import FIRST_WEIGHTS, OnEpoch, Settings, Training, train_probes
 from utils.probes.labels import LabelledStates
 from utils.probes.standardised import fold, standardisation
-from utils.probes.training import FIRST_WEIGHTS, OnEpoch, Settings, Training, train_probes
 from utils.states.matrices import Matrices, chunks
 
 
 @dataclass
 class LinearProbes:
-    """Probes on raw states: logits = states @ weight + bias. weight float32 [layers, columns, hidden_size], bias
-    [layers, columns].
+    """Linear probes on raw states: logits = states @ weight + bias.
+
+    weight: float32 [layers, columns, hidden_size]; bias: [layers, columns].
     """
 
     weight: torch.Tensor
@@ -54,8 +55,9 @@ def train(
 
 
 class RowsInTraining:
-    """What probes on single states share in training: their minibatches of standardised rows. A subclass makes the first
-    weights and gives `gradients(rows, labels, weights)`.
+    """The minibatches of standardised rows that all probes on single states share in training.
+
+    A subclass makes the first weights and gives `gradients(rows, labels, weights)`.
 
     matrices: of the training examples; labels, weights: [n, columns]; outputs: numbers that each probe makes of a row.
     """
@@ -80,12 +82,15 @@ class RowsInTraining:
         return self.gradients(rows, self.labels[which].to(self.device), self.weights[which].to(self.device))
 
     def gradients(self, rows: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """As `set_gradients`, from standardised rows [layers, b, hidden_size], labels and weights [b, columns]."""
+        """Set the gradients, as `set_gradients` does.
+
+        rows: standardised, [layers, b, hidden_size]; labels, weights: [b, columns].
+        """
         raise NotImplementedError
 
 
 class LinearInTraining(RowsInTraining):
-    """Weights [layers, columns, hidden_size] and biases on standardised states; the same at the start for all."""
+    """Weights [layers, columns, hidden_size] and biases on standardised states, which start the same for all."""
 
     def __init__(
         self,
@@ -103,7 +108,7 @@ class LinearInTraining(RowsInTraining):
         self.decayed, self.free = [self.weight], [self.bias]
 
     def gradients(self, rows: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """The gradient of a logit is weight * (sigmoid(logit) - label) / b."""
+        """Set the gradients; that of a logit is weight * (sigmoid(logit) - label) / b."""
         logits = transposed(torch.baddbmm(self.bias[:, None], rows, transposed(self.weight)))
         labels, weights = transposed(labels), transposed(weights)
         slope = weights * (torch.sigmoid(logits) - labels) / labels.shape[1]
@@ -117,6 +122,6 @@ class LinearInTraining(RowsInTraining):
 
 
 def transposed(matrices: torch.Tensor) -> torch.Tensor:
-    """[..., a, b] -> [..., b, a]. A single column is laid out as a vector is, for which products are quicker."""
+    """Transpose [..., a, b] to [..., b, a]. A single column is laid out as a vector, for which products are quicker."""
     *others, height, width = matrices.shape
     return matrices.reshape(*others, width, height) if 1 in (height, width) else matrices.mT

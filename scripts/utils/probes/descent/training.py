@@ -1,4 +1,4 @@
-"""The one loop that trains probes: AdamW on minibatches along a cosine, and of each probe the epoch that validates best."""
+"""Train probes in one loop: AdamW on minibatches along a cosine, keeping each probe's best epoch on validation."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,16 +25,17 @@ OnEpoch = Callable[[int, Scores], Any]
 
 @dataclass(frozen=True)
 class Settings:
-    """How probes are trained.
+    """The settings of training.
 
     epochs: at least 1.
     learning_rate: falls to 0 along a cosine.
     weight_decay: AdamW's, on the weights of standardised states.
     batch_size: in examples (sequences, for probes that read them). None: so that about STEPS steps are made in all, for a
         step moves a weight by no more than the learning rate.
-    pos_weight_cap: what a positive counts at most beside a negative; None: no cap.
+    pos_weight_cap: the most that a positive weighs relative to a negative; None: no cap.
     seed: of the first weights and the order of examples.
-    balance: a positive counts as much more than a negative as there are fewer of them; without it both count alike.
+    balance: positives weigh more, the fewer they are, so that both classes weigh the same; without it all examples weigh
+        alike.
     """
 
     epochs: int = 10
@@ -51,10 +52,10 @@ class Settings:
 
 
 class InTraining(Protocol):
-    """Weights in training of probes of every layer and label column, on standardised states.
+    """Probes of every layer and label column in training, on standardised states.
 
-    decayed, free: what AdamW moves: with weight decay, and without; units: what minibatches are made of, examples or
-    sequences, and how many there are.
+    decayed, free: the weights that AdamW moves, with weight decay and without; units: how many examples or sequences there
+    are, of which minibatches are made.
     """
 
     decayed: list[torch.Tensor]
@@ -66,7 +67,7 @@ class InTraining(Protocol):
         ...
 
     def step_size(self, batch_size: int) -> float:
-        """Count the numbers of a step, by which threads are chosen; infinite where the step does that itself."""
+        """Count the numbers in a step, by which threads are chosen; infinite where the step chooses them itself."""
         ...
 
     def set_gradients(self, which: torch.Tensor) -> torch.Tensor:
@@ -86,7 +87,7 @@ StartTraining = Callable[[Any, torch.Tensor, torch.Tensor, torch.Generator, Any]
 
 @dataclass
 class Training:
-    """What training returns: the probes of the best epochs.
+    """The result of training: the probes of the best epochs.
 
     epoch, threshold: [layers][columns], of the weights kept; pos_weight: [columns]; history[epoch][layer][column]: scores by
     name.
@@ -107,11 +108,12 @@ def train_probes(
     on_epoch: OnEpoch | None = None,
     device: str | torch.device = "cpu",
 ) -> Training:
-    """Train every probe on the same minibatches and keep, for each, the epoch with the best balanced accuracy on validation
-    at its best threshold. A layer's or column's result is the same in any company, up to rounding.
+    """Train every probe on the same minibatches, and keep its epoch with the best balanced accuracy on validation.
+
+    Validation is scored at its best threshold. A layer's or column's result is the same in any company, up to rounding.
 
     start: makes the first weights, from states, labels, weights in the loss, generator and device.
-    train: its row weights count in a column's loss, where their mean is made 1.
+    train: its row weights count in a column's loss, scaled so that their mean is 1.
     val: of the same layers and columns.
     on_epoch: called with the epoch and its scores[layer][column].
 
@@ -161,7 +163,7 @@ def require_finite(probes: Any, epoch: int, settings: Settings):
 
 
 class BestEpochs:
-    """Of each probe, the epoch with the best balanced accuracy on validation so far; the first of equal ones."""
+    """The best epoch of each probe so far, by balanced accuracy on validation; the first of equal ones."""
 
     def __init__(self, pos_weight: list[float]):
         self.pos_weight, self.history = pos_weight, []

@@ -1,4 +1,4 @@
-"""Probes with one hidden layer, of many layers and label columns trained at once, by AdamW on standardised states.
+"""Train probes with one hidden layer, many layers and label columns at once, by AdamW on standardised states.
 
 logit = out.weight . relu(hidden.weight @ x + hidden.bias) + out.bias
 
@@ -17,10 +17,10 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from utils.base.errors import UserError
+from utils.probes.descent.linear import RowsInTraining
+from utils.probes.descent.training import OnEpoch, Settings, Training, train_probes
 from utils.probes.labels import LabelledStates
-from utils.probes.linear import RowsInTraining
 from utils.probes.standardised import fold
-from utils.probes.training import OnEpoch, Settings, Training, train_probes
 from utils.states.matrices import Matrices, chunks
 
 WIDTH = 64
@@ -34,8 +34,10 @@ MLP_TENSORS = {
 
 @dataclass
 class MLPProbes:
-    """On raw states. hidden_weight float32 [layers, columns, width, hidden_size], hidden_bias and out_weight
-    [layers, columns, width], out_bias [layers, columns].
+    """MLP probes on raw states, one for each layer and label column.
+
+    hidden_weight: float32 [layers, columns, width, hidden_size]; hidden_bias, out_weight: [layers, columns, width];
+    out_bias: [layers, columns].
     """
 
     hidden_weight: torch.Tensor
@@ -91,9 +93,9 @@ def train_mlp(
 ) -> Training:
     """Train an MLP probe, whose hidden units are max(0, .), for every layer and label column.
 
-    Arguments and errors as in `training.train_probes`. Of a layer and column alone, float32 rounds otherwise than in
-    company, and the order of sums is all that differs. Memory for a step: about 12 bytes * layers * columns * width * batch
-    size, beside the states.
+    Arguments and errors as in `training.train_probes`. A layer or column trained alone differs from the same in company by
+    float32 rounding only, since the order of sums differs. Memory for a step: about 12 bytes * layers * columns * width *
+    batch size, besides the states.
     """
     if width < 1:
         raise UserError(f"width {width} leaves no hidden unit; give at least 1")

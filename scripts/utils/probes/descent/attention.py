@@ -23,9 +23,9 @@ from scipy.special import expit
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from utils.base.errors import UserError
+from utils.probes.descent.ranges import Backward, Part, Ranges, Scales, concatenated
+from utils.probes.descent.training import FIRST_WEIGHTS, OnEpoch, Settings, Training, threads_for, train_probes
 from utils.probes.labels import LabelledStates, held_out
-from utils.probes.ranges import Backward, Part, Ranges, Scales, concatenated
-from utils.probes.training import FIRST_WEIGHTS, OnEpoch, Settings, Training, threads_for, train_probes
 
 FIRST_QUERIES = 1.0  # of several, so that their first scores have a deviation of 1: queries that start alike stay alike
 NEIGHBOURS = 4  # sequences that are drawn together, for their rows lie together on the disk
@@ -34,10 +34,10 @@ NEIGHBOURS = 4  # sequences that are drawn together, for their rows lie together
 def pooled_readouts(
     rows: torch.Tensor, query: torch.Tensor, value: torch.Tensor, part: Part
 ) -> tuple[torch.Tensor, Backward]:
-    """Compute the pooled readouts [layers, e, columns] of a part, and a function from their gradient to those of query and
-    value.
+    """Compute the pooled readouts [layers, e, columns] of a part, and how their gradient passes back.
 
-    rows: [layers, k, hidden_size]; query, value: [layers, columns, queries, hidden_size].
+    rows: [layers, k, hidden_size]; query, value: [layers, columns, queries, hidden_size]. Also returns a function that turns
+    the gradient of the readouts into those of query and value.
     """
     layers, columns, queries, hidden_size = query.shape
     weights = torch.stack([query, value], dim=1).flatten(1, 3)
@@ -54,8 +54,9 @@ def pooled_readouts(
 
 @dataclass
 class AttentionProbes:
-    """One probe for each layer and label column, on raw states. query, value: float32 [layers, columns, queries,
-    hidden_size]; bias [layers, columns].
+    """One probe for each layer and label column, on raw states.
+
+    query, value: float32 [layers, columns, queries, hidden_size]; bias: [layers, columns].
     """
 
     query: torch.Tensor
@@ -72,9 +73,7 @@ class AttentionProbes:
         return {name: getattr(self, name)[layer, column].cpu().clone() for name in ("query", "value", "bias")}
 
     def logits(self, ranges: Ranges) -> np.ndarray:
-        """Compute logits float32 [layers, columns, n]. Raises UserError where they are not finite, for neither are states
-        then.
-        """
+        """Compute logits float32 [layers, columns, n]. Raises UserError where states, and so logits, are not finite."""
         layers, columns, queries, _ = self.query.shape
         ranges.require_columns(columns)
         result = torch.empty(layers, columns, len(ranges))
@@ -123,8 +122,10 @@ def train_attention(
 
 
 class AttentionInTraining:
-    """The probes in training, on standardised states. Rows are standardised alike for all columns, and what a column's own
-    standardisation adds to that (see Scales) is taken into the weights.
+    """Attention probes in training, on standardised states.
+
+    Rows are standardised alike for all columns. What a column's own standardisation adds to that (see Scales) is taken into
+    the weights.
     """
 
     def __init__(
@@ -161,7 +162,7 @@ class AttentionInTraining:
         return inf
 
     def set_gradients(self, which: torch.Tensor) -> torch.Tensor:
-        """The gradient of a logit is weight * (sigmoid(logit) - label) / examples."""
+        """Set the gradients; that of a logit is weight * (sigmoid(logit) - label) / examples."""
         layers, columns, queries, hidden_size = self.query.shape
         query, value = self.query * self.ratio, self.value * self.ratio
         bias = self.bias - (value.sum(2) * self.offset).sum(-1)
@@ -183,7 +184,10 @@ class AttentionInTraining:
         return loss
 
     def folded(self) -> AttentionProbes:
-        """On raw states. A softmax does not see what is added to all of its scores, so that the query needs no mean."""
+        """Give the probes on raw states.
+
+        A softmax ignores what is added to all of its scores, so the query needs no mean.
+        """
         device, inverse = self.bias.device, self.scales.inverse[:, :, None]
         query, value = ((part.double().cpu() * inverse).float() for part in (self.query, self.value))
         bias = self.bias.double().cpu() - (value.double().sum(2) * self.scales.mean).sum(-1)

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from utils.base.errors import UserError
-from utils.probes import attention as module
-from utils.probes.attention import Attention, AttentionInTraining, AttentionProbes, pooled_readouts, train_attention
+from utils.probes.descent import attention as module
+from utils.probes.descent.attention import Attention, AttentionInTraining, AttentionProbes, pooled_readouts, train_attention
+from utils.probes.descent.ranges import Ranges, concatenated
+from utils.probes.descent.training import Settings
 from utils.probes.estimators import Logistic
 from utils.probes.labels import LabelledStates
-from utils.probes.ranges import Ranges, concatenated
-from utils.probes.training import Settings
 from utils.scores.metrics import at_threshold
 from utils.scores.ranking import auroc
 
@@ -96,7 +96,7 @@ def test_readouts_and_gradients_are_those_of_the_definition(most, columns, queri
 
 def test_a_step_follows_the_loss_on_states_standardised_for_each_column(monkeypatch):
     """Against autograd on each column's own standardised rows, taken with numpy; a constant feature, weights of 0, parts."""
-    monkeypatch.setattr("utils.probes.ranges.PART_NUMBERS", {"cpu": 500})
+    monkeypatch.setattr("utils.probes.descent.ranges.PART_NUMBERS", {"cpu": 500})
     states, ranges = made(1, columns=2, most=4, sequences=8, dtype=torch.float32)
     states[:, :, 1], states[:, :, 3] = 2.5, 40 * states[:, :, 3] + 1000
     n = len(ranges)
@@ -187,7 +187,7 @@ def test_an_examples_logit_is_the_same_in_any_company(strength, monkeypatch):
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-4)
     expected = by_definition(states.double(), ranges, probes.query.double(), probes.value.double()) + probes.bias[:, None]
     np.testing.assert_allclose(together, expected.mT, rtol=1e-3, atol=2e-3)
-    monkeypatch.setattr("utils.probes.ranges.PART_NUMBERS", {"cpu": 400})
+    monkeypatch.setattr("utils.probes.descent.ranges.PART_NUMBERS", {"cpu": 400})
     assert len(list(ranges.parts(2, 6, "cpu"))) > 10
     np.testing.assert_allclose(probes.logits(ranges), together, rtol=1e-4, atol=1e-4)
 

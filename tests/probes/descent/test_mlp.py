@@ -4,10 +4,10 @@ import numpy as np
 import torch
 
 from made_states import made
+from utils.probes.descent.mlp import MLPProbes, train_mlp
+from utils.probes.descent.training import Settings
 from utils.probes.estimators import MLP, Linear
 from utils.probes.labels import LabelledStates
-from utils.probes.mlp import MLPProbes, train_mlp
-from utils.probes.training import Settings
 from utils.states.matrices import Matrices
 
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from made_states import made, noisy
+from utils.probes.descent.linear import train
+from utils.probes.descent.mlp import train_mlp
+from utils.probes.descent.training import Settings
 from utils.probes.labels import LabelledStates
-from utils.probes.linear import train
-from utils.probes.mlp import train_mlp
-from utils.probes.training import Settings
 from utils.scores.metrics import at_threshold
 from utils.states.matrices import Matrices
 

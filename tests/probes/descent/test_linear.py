@@ -4,10 +4,10 @@ import numpy as np
 import torch
 
 from made_states import noisy
+from utils.probes.descent.linear import train
+from utils.probes.descent.training import Settings
 from utils.probes.estimators import Logistic
 from utils.probes.labels import LabelledStates
-from utils.probes.linear import train
-from utils.probes.training import Settings
 from utils.scores.ranking import auroc
 from utils.states.matrices import Matrices
 
