@@ -141,7 +141,7 @@ def use_splits(names: Sequence[str | None], choice: SplitChoice, source: str | P
     if without and not roles:
         raise UserError(
             f"--input {source}: {without} of {len(names)} rows have no split; give all rows one, take those that have one "
-            f"with --splits {listed(counts)}, or deal all out with --split_column {IGNORED}"
+            f"with --splits {listed(counts)} or deal all out with --split_column {IGNORED}"
         )
     roles = roles or known
     left_out = {name: number for name, number in counts.items() if canonical(name) not in roles}
@@ -166,7 +166,7 @@ def require_known(counts: Mapping[str, int], roles: Mapping[str, str | None], so
         remedies.append(f"leave {'it' if len(unknown) == 1 else 'them'} out with --splits {listed(known)}")
     raise UserError(
         f"--input {source} has the splits {with_counts(counts)}; {', '.join(map(repr, unknown))} may be train, val or test: "
-        f"{', '.join(remedies)}, or deal all texts out with --split_column {IGNORED}"
+        f"{' or '.join(remedies)} or deal all texts out with --split_column {IGNORED}"
     )
 
 
@@ -204,7 +204,9 @@ def files_of_folder(folder: str | Path) -> tuple[dict[Path, str | None], list[st
     forms = Counter(form_of_name(path) for path in found)
     form = forms.most_common(1)[0][0]
     files = [path for path in found if form_of_name(path) == form]
-    notes = [f"left out: {forms[other]:,} {other} files" for other in forms if other != form]
+    notes = [
+        f"left out: {forms[other]:,} {other} {'file' if forms[other] == 1 else 'files'}" for other in forms if other != form
+    ]
     words = {path: split_word(path.relative_to(folder)) for path in files}
     if not any(words.values()):
         return dict.fromkeys(files), notes

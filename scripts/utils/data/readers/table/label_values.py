@@ -34,17 +34,18 @@ def from_words(column: pd.Series, expression: Expression) -> pd.Series:
     words = column[texts].map(lambda value: value.strip().casefold())
     named = {text.strip().casefold() for text in expression.texts}
     missing = words.isin(MISSING - named)
-    rest = words[~missing & ~words.isin(MISSING_AMONG_NUMBERS)]
-    numbers = pd.to_numeric(rest, errors="coerce").notna().all()
-    if numbers or rest.isin(TRUTH_WORDS).all():
+    values = pd.to_numeric(words.map(lambda word: TRUTH_WORDS.get(word, word)), errors="coerce")
+    plain = values.notna() | missing | words.isin(MISSING_AMONG_NUMBERS)
+    if plain.all():
         missing |= words.isin(MISSING_AMONG_NUMBERS - named)
     if missing.any():
         column = column.mask(missing.reindex(column.index, fill_value=False))
-    left = words[~missing]
-    if expression.reads_text or left.empty or not (numbers or left.isin(TRUTH_WORDS).all()):
+    left = values[~missing]
+    if expression.reads_text or left.empty or left.isna().any():
         return column
     column = column.astype(object)
-    column[left.index] = pd.to_numeric(left).tolist() if numbers else left.map(TRUTH_WORDS).tolist()
+    truths = words[~missing].isin(TRUTH_WORDS).all()
+    column[left.index] = [bool(value) for value in left] if truths else left.tolist()
     return pd.Series(column.tolist(), index=column.index).infer_objects()
 
 
