@@ -18,7 +18,7 @@ from utils.data.readers.annotated import Collection, counts_in_words
 from utils.data.readers.document import text_hash
 from utils.data.readers.tables import cleaned_csv
 from utils.data.sequences import Sequences
-from utils.data.tokenizer import Frame, Tokenizer
+from utils.data.tokenizer import Frame, Tokenizer, isolated, shown_text
 
 CLEANED = "cleaned"  # the folder below --output_dir for the cleaned files of documents
 
@@ -168,5 +168,5 @@ def balance_table(metadata: dict, whole: bool) -> str:
             + ("" if whole else f" ({item['documents_with_positives']:,})")
             for item in own
         ]
-        rows.append([target["name"], *cells, f"{target['prevalence']:.2%}"])
+        rows.append([isolated(shown_text(target["name"])), *cells, f"{target['prevalence']:.2%}"])
     return table(rows)
