@@ -54,9 +54,11 @@ def split_documents(
     if lost := [name for name in published if name not in split_of]:
         raise UserError(f"--max_texts leaves no text of {' nor '.join(lost)}, which the input has; give a larger one")
     if "train" not in published:
+        first, *others = published
+        remedy = f"say which are for training with --splits {','.join([f'{first}=train', *others])}, or " if others else ""
         raise UserError(
-            f"the input has texts of {' and '.join(published)} and none of train; say which are for training with "
-            f"--splits {','.join([f'{published[0]}=train', *published[1:]])}, or deal all out with --split_column none"
+            f"the input has texts of {' and '.join(published)} and none of train; {remedy}deal all out with "
+            "--split_column none"
         )
     lacking = [name for name in SPLITS if name not in published]
     if not lacking:

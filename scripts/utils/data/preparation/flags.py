@@ -171,9 +171,9 @@ def add_marked_flags(marked: Any):
 
 def add_document_flags(documents: Any):
     documents.add_argument("--datasets", action="names", help="tags of the index, a list a,b or all (default: all)")
-    documents.add_argument("--label_column", help="one .csv: the column that holds the label (default: label)")
+    documents.add_argument("--label_column", help="a table: the column that holds the label (default: label)")
     documents.add_argument(
-        "--label_expression", help="one .csv: which labels are positive, such as \"col == 'spam'\" (default: col)"
+        "--label_expression", help="a table: which labels are positive, such as \"col == 'spam'\" (default: col)"
     )
     documents.add_argument("--group_column", help="rows with the same value in this column stay together")
     documents.add_argument(
