@@ -7,7 +7,7 @@
     scores    logits and labels become thresholds, scores, intervals and baselines
     probes    the kinds of probe, on matrices of states
     saved     probe files and tables on disk, and saved probes used again
-    sweep     what train_probe.py does
+    sweep     fit, choose, score, save: the steps of train_probe.py
     pages     charts and HTML; pages and sweep do not import each other
 
 A notebook imports the names that it wants from here, `from utils import load_language_model, Logistic, scores`, and none
@@ -18,7 +18,7 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
-AT_THE_DOOR = {
+PUBLIC_NAMES = {
     "load_language_model": "utils.model.language_model",
     "load_tokenizer": "utils.data.tokenizer",
     "load_sequences": "utils.data.sequences",
@@ -38,16 +38,16 @@ AT_THE_DOOR = {
 
 
 def __getattr__(name: str) -> object:
-    if name not in AT_THE_DOOR:
+    if name not in PUBLIC_NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(AT_THE_DOOR[name]), name)
+    return getattr(import_module(PUBLIC_NAMES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(AT_THE_DOOR)
+    return sorted(PUBLIC_NAMES)
 
 
-class Door(ModuleType):
+class LazyNames(ModuleType):
     """`scores` is a function and a room. Importing the room would bind its name here, over the function, so the function is
     a property. The room is reached as ever: `from utils.scores.metrics import ...`.
     """
@@ -61,4 +61,4 @@ class Door(ModuleType):
         """Ignore the room, which the import system finds by its full name."""
 
 
-sys.modules[__name__].__class__ = Door
+sys.modules[__name__].__class__ = LazyNames

@@ -1,13 +1,13 @@
-"""What every room needs and what knows nothing of models or data: errors, files, the Hub, progress, the command line.
+"""What every room needs; it knows nothing of models or data: errors, files, the Hub, progress, the command line.
 
 Each file imports only from those above it:
 
-    errors      the errors that a user can mend, and their exit status
+    errors      the errors that a user can fix, and their exit status
     files       files that are whole or absent: writing, checked reading, formats, hashes
     hub         models, tokenizers and datasets by name or folder, and why one cannot be loaded
     tracking    Weights & Biases, or an object that does nothing
     progress    progress lines and bars in words, durations in words
-    stopwatch   the seconds of named laps
+    stopwatch   the seconds of named steps
     text_table  plain-text tables, and how scores are written in them
     checks      one check: what was compared, the figure, the remedy
     cli         the command line and flags from YAML files

@@ -5,7 +5,7 @@ Each file imports only from those above it:
     probe_files   probe files: their names, what they hold
     columns       the file names and columns of every table
     tables        the tables of a run, written together
-    owners        whose results a file holds; they are never mixed
+    owners        model, dataset and settings of a file; results of different ones are never mixed
     export        all probes in one file that other tools read
     probe_sets    the probes of a folder that belong together
     saved_probes  load probes of any kind, select among them, compute their logits

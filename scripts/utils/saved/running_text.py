@@ -10,7 +10,7 @@ from utils.data.windows import Stretch, overlapping_windows
 from utils.model.language_model import LanguageModel
 from utils.saved.probe_sets import ProbeSet
 from utils.states.forward_pass import Pass, read_batches
-from utils.states.positions import ReadPlan
+from utils.states.positions import ReadPlan, at_labelled
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def probe_logits(
             tick(rows.stop - rows.start)
     at_state[~np.isfinite(at_state)] = np.nan
     ends = np.cumsum([len(text) for text in texts])
-    return [moved(part, probes.common["lag"]) for part in np.split(at_state, ends[:-1], axis=1)]
+    return [at_labelled(part, probes.common["lag"]) for part in np.split(at_state, ends[:-1], axis=1)]
 
 
 def plan_of(stretches: list[tuple[int, Stretch]], before: int) -> ReadPlan:
@@ -75,12 +75,3 @@ def plan_of(stretches: list[tuple[int, Stretch]], before: int) -> ReadPlan:
     counts = [stretch.keep_to - stretch.keep_from for _, stretch in stretches]
     position = [before + np.arange(stretch.keep_from, stretch.keep_to) - stretch.start for _, stretch in stretches]
     return ReadPlan(np.repeat(np.arange(len(stretches)), counts), np.concatenate(position))
-
-
-def moved(at_state: np.ndarray, lag: int) -> np.ndarray:
-    """Move column p + lag to column p; a column that has none becomes NaN."""
-    result = np.full_like(at_state, np.nan)
-    tokens = at_state.shape[1]
-    to = slice(max(0, -lag), max(0, min(tokens, tokens - lag)))
-    result[:, to] = at_state[:, max(0, lag) : max(0, min(tokens, tokens + lag))]
-    return result

@@ -2,15 +2,15 @@
 
 Each file imports only from those above it:
 
-    rows               logits and labels as rows, one per probe
+    rows               brings logits and labels into the shape [probes, n]
     ranking            rows in rising order: AUROC, average precision, true positive rate at 1 % false positives
-    thresholds         where a threshold is chosen: on validation, or at 1 % false positives
+    thresholds         where a threshold is chosen: on validation, or on the scored examples at 1 % false positives
     calibration        Brier score and calibration error at the natural prevalence
     intervals          95 % intervals over groups, of balanced accuracy and AUROC
     metrics            all scores of a probe, or of many at once
     average_precision  average precision with its interval, also at another prevalence
     differences        paired differences of two probes, with their intervals
-    choice             by which score the best layer and kind are chosen
+    choice             which score picks the best layer and kind
     baselines          what a probe must beat: majority, read token, neighbours, length, words
     controls           control tasks with random labels, and selectivity
     shortcuts          how well the label can be guessed without any model

@@ -1,4 +1,7 @@
-"""Choose the logit above which a probe says "positive"; on validation, or at 1 % false positives."""
+"""Choose the logit above which a probe says "positive".
+
+`choose_threshold` does it on validation; `fitted_thresholds` fits it to the scored examples, at 1 % false positives.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike

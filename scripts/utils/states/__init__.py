@@ -2,14 +2,14 @@
 
 Each file imports only from those above it:
 
-    sites           layers by name, and their order
+    sites           which places of a model can be read, by name: embed, every layer, final_norm; their order
     positions       where the lag is applied: examples, questions, the plan of a pass
     attention_rows  where each head looks, as features that do not carry the length of the text
     forward_pass    the one pass: hooks, batches, the early stop
-    matrices        examples by rows, which probes train on
+    matrices        what probes train on: a matrix [examples, hidden_size] for each layer
     store           where the rows go: memory, or shards on disk that a killed run finds again
-    source          the states of one question
-    extraction      all splits together: where states are kept, how long it takes, what is not finite
+    source          the stored states of one question's examples
+    extraction      runs the pass over all splits: in memory or on disk, with an estimate of time; drops rows that overflowed
     flags           the flags of everything that reads states
     checks          our states compared with those that transformers returns
 """

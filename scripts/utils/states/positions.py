@@ -49,6 +49,15 @@ def examples_at(sequences: Sequences, lag: int, all_lags: Iterable[int] = ()) ->
     return Examples(sequence, position, read, labels, groups, sequences.input_ids[sequence, read])
 
 
+def at_labelled(at_state: np.ndarray, lag: int) -> np.ndarray:
+    """Move what each state says to the token that it speaks of: column p + lag to column p, NaN where there is none."""
+    result = np.full_like(at_state, np.nan)
+    tokens = at_state.shape[1]
+    to = slice(max(0, -lag), max(0, min(tokens, tokens - lag)))
+    result[:, to] = at_state[:, max(0, lag) : max(0, min(tokens, tokens + lag))]
+    return result
+
+
 @dataclass(frozen=True)
 class Question:
     """One question to the probes: a target of the data, seen from a state `lag` tokens away from the labelled token.

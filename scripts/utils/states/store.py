@@ -1,4 +1,7 @@
-"""Keep the rows of the pass: in memory while they fit, else in shards on disk that a killed run finds again."""
+"""Keep the rows of the pass: in memory while they fit, else in shards on disk that a killed run finds again.
+
+Shards do not depend on each other: several processes could share the loop of `collect_on_disk`.
+"""
 
 import json
 from collections.abc import Callable, Iterator

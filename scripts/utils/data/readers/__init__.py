@@ -1,4 +1,6 @@
-"""From a file, a folder or a Hub dataset to documents: what differs between the tasks is here, and only here.
+"""From a file, a folder or a Hub dataset to documents: texts, and what is known of them in characters.
+
+A new format needs a file here, and its call in preparation/annotated_task.py.
 
 Each file imports only from those above it:
 

@@ -1,5 +1,7 @@
 """Chart a sweep: plain data first, a Plotly figure for every choice, then a page for each chart.
 
+A new chart needs a file here, and its call in `draw` of scripts/visualize_results.py.
+
 Each file imports only from those above it:
 
     cells           the numbers of one cell: means over seeds, intervals, the order of layers and kinds
