@@ -136,13 +136,14 @@ def show_targets(targets):
     import numpy as np
 
     from utils.base.text_table import table
+    from utils.data.tokenizer import isolated, shown_text
 
     rows = [["target", "documents", "positive", "negative", "share here", "share of all splits"]]
     for target in targets:
         sequence, _, labels = target.labelled()
         rows.append(
             [
-                target.target_name[:40],
+                isolated(shown_text(target.target_name)[:40]),
                 f"{len(np.unique(target.documents[sequence])):,}",
                 *(f"{int((labels == label).sum()):,}" for label in (1, 0)),
                 f"{labels.mean():.2%}" if len(labels) else "-",
@@ -156,6 +157,7 @@ def show_documents(sequences):
     import numpy as np
 
     from utils.base.text_table import table
+    from utils.data.tokenizer import isolated, shown_text
 
     sequence, _, labels = sequences.labelled()
     documents = sequences.documents[sequence]
@@ -165,7 +167,7 @@ def show_documents(sequences):
         here = documents == document
         rows.append(
             [
-                sequences.document_names[document][:40],
+                isolated(shown_text(sequences.document_names[document])[:40]),
                 f"{int((sequences.documents == document).sum()):,}",
                 *(f"{int((labels[here] == label).sum()):,}" for label in (1, 0)),
             ]

@@ -45,11 +45,11 @@ def windows(folder):
 
 
 def one_row_each(folder, rows):
-    """The windows by the row that they are of. Documents of tables are named by the row's number."""
+    """The windows by the row that they are of. Documents of JSON lines are named by the line."""
     found = list(windows(folder))
     assert len(found) == len(rows)
     for name, ids, labels in found:
-        yield OF_ID[name] if name in OF_ID else rows[int(name.split(":")[-1]) - 2], ids, labels
+        yield OF_ID[name] if name in OF_ID else rows[int(name.split(":")[-1]) - 1], ids, labels
 
 
 @pytest.mark.parametrize("template", [chat_data.CHATML, chat_data.PARTS, chat_data.TRIMS_ANSWERS])

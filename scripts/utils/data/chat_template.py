@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from utils.base.errors import UserError
 from utils.data.tokenizer import Tokenizer
 
-ANSWERS = "assistant"  # the role of a message that the model wrote
+ANSWERER = "assistant"  # the role of a message that the model wrote
 TEXT_PARTS = ("text", "input_text", "output_text")  # types of the parts of a content that are text
 MARKS = re.compile("[\U000f0000-\U000ffffd]")  # private use: stand around messages to see where a template puts them
 FIRST_MARK, MOST_PIECES = 0xF0000, 0x7FFF

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -127,29 +127,31 @@ class EvenCap:
 
 
 def stratified_splits(
-    groups: Sequence[Hashable], amounts: np.ndarray, train_ratio: float, random: np.random.Generator
+    groups: Sequence[Hashable], amounts: np.ndarray, shares: Mapping[str, float], random: np.random.Generator
 ) -> dict:
     """Deal out whole groups so that each split gets its share of every column of `amounts`.
 
-    Returns {group: "train" | "val" | "test"}.
+    Returns {group: split}.
 
     groups: names or numbers, one for each of n documents; amounts: float [n, columns], what each document brings (its
-    positives, its negatives, itself), all at least 0. The shares are those of `assign_splits`. Greedy, the largest group
+    positives, its negatives, itself), all at least 0; shares: {split: its part of everything}. Greedy, the largest group
     first (by its largest part of any column): it goes where the sum over columns of (held - wanted)^2 / wanted grows least,
     as in iterative stratification (Sechidis et al. 2011) with amounts in place of labels. Once as few groups with something
     of a column are left as splits without any, they go to those. Depends on `random` and the names, not on their order.
     """
     names, group_of = np.unique(np.array(groups), return_inverse=True)
-    if len(names) < 3:
+    if len(names) < len(shares):
         raise UserError(
-            f"{len(names)} independent group(s) of texts, at least 3 are needed (train, val, test); give more texts"
+            f"{len(names)} independent group(s) of texts, at least {len(shares)} are needed ({', '.join(shares)}); "
+            "give more texts"
         )
     totals = np.zeros((len(names), amounts.shape[1]))
     np.add.at(totals, group_of, amounts)
     totals = totals[:, totals.any(0)]
     parts = totals / totals.sum(0)
-    wanted = np.array([train_ratio, (1 - train_ratio) / 2, (1 - train_ratio) / 2])[:, None]
-    held, empty, left = np.zeros((3, parts.shape[1])), np.ones((3, parts.shape[1]), dtype=bool), (parts > 0).sum(0)
+    wanted = np.array(list(shares.values()))[:, None]
+    shape = len(shares), parts.shape[1]
+    held, empty, left = np.zeros(shape), np.ones(shape, dtype=bool), (parts > 0).sum(0)
     chosen = np.zeros(len(names), dtype=int)
     for group in np.lexsort((random.permutation(len(names)), -parts.max(1))):
         part = parts[group]
@@ -160,4 +162,4 @@ def stratified_splits(
         held[split] += part
         empty[split] &= ~has
         left -= has
-    return {name: ("train", "val", "test")[split] for name, split in zip(names.tolist(), chosen, strict=True)}
+    return {name: list(shares)[split] for name, split in zip(names.tolist(), chosen, strict=True)}

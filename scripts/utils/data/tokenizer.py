@@ -215,6 +215,12 @@ def shown_text(text: str) -> str:
     return "".join(SIGNS.get(character) or visible(character, len(text) == 1) for character in text)
 
 
+def isolated(text: str) -> str:
+    """Keep a name with letters from right to left from turning the words around it round (Unicode's isolates)."""
+    turns = any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in text)
+    return f"\u2068{text}\u2069" if turns else text
+
+
 def visible(character: str, alone: bool) -> str:
     """Show a character that would not be seen by its code point. alone: it is the whole token."""
     if character in JOINERS and not alone or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):

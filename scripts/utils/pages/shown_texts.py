@@ -235,7 +235,7 @@ def read_annotated(probes, tokenizer):
             f"one by the {prompt}; give the tokenizer as it was"
         )
     remedy = "put it back, or show a text of your own with --text_file"
-    if not os.path.isfile(path):
+    if not os.path.exists(path):
         raise UserError(f"{path}, which the probes were made from, is not there; {remedy}")
     try:
         collection, _ = read_file(AnnotatedFile.from_metadata(task_of(metadata), source), tokenizer)

@@ -14,13 +14,13 @@ from utils.data.preparation.annotated_windows import LabelledDocument
 from utils.data.preparation.conversations import are_chats
 from utils.data.preparation.dataset_files import about_tokenizer, count, dataset_fingerprint, in_words, versions
 from utils.data.preparation.flags import OF_AN_INDEX, OF_ONE_TABLE
-from utils.data.preparation.settings import RECORDED, AnnotatedFile, AnnotatedPreparation
+from utils.data.preparation.settings import OF_SPLITS, RECORDED, AnnotatedFile, AnnotatedPreparation
 from utils.data.readers.annotated import Collection, counts_in_words
 from utils.data.readers.document import text_hash
 from utils.data.readers.tables import cleaned_csv
 from utils.data.sequences import Sequences
 from utils.data.special_tokens import SpeltOut, spelt_out_in_words
-from utils.data.tokenizer import Frame, Tokenizer
+from utils.data.tokenizer import Frame, Tokenizer, isolated, shown_text
 
 CLEANED = "cleaned"  # the folder below --output_dir for the cleaned files of documents
 
@@ -95,7 +95,12 @@ def source(file: AnnotatedFile, tokenizer: Tokenizer, collection: Collection, fr
     """
     of_an_index = "save_names" in collection.counts
     unused = OF_ONE_TABLE if of_an_index else OF_AN_INDEX if file.task == "documents" else ()
-    flags = {name: getattr(file, name) for name in RECORDED[file.task] if name not in unused}
+    default = AnnotatedFile(file.task, file.input)
+    flags = {
+        name: getattr(file, name)
+        for name in RECORDED[file.task]
+        if name not in unused and not (name in OF_SPLITS and getattr(file, name) == getattr(default, name))
+    }
     flags |= {"frame": frame} if are_chats(collection.documents) else {}
     return flags | ({"prompt": prompt_kind(tokenizer)} if file.task == "chains" or "frame" in flags else {})
 
@@ -132,9 +137,12 @@ def cleaned_files(collection: Collection, labelled: Sequence[LabelledDocument], 
     return files
 
 
-def report_reading(file: AnnotatedFile, counts: Mapping) -> None:
-    """Print what the reader found."""
+def report_reading(file: AnnotatedFile, collection: Collection) -> None:
+    """Print what the reader found, and what it has to say; warnings go to standard error."""
+    counts = collection.counts
     print(f"read {file.input}: {counts_in_words(counts)}")
+    for note in collection.notes:
+        print(f"  {note}" if not note.startswith("WARNING") else note, file=sys.stderr if note.startswith("WARN") else None)
     for tag, own in counts.get("sets", {}).items():
         print(f"  {tag}: {counts_in_words(own)}")
         if own.get("unused_text_columns") and not file.group_column:
@@ -177,5 +185,5 @@ def balance_table(metadata: dict, whole: bool) -> str:
             + ("" if whole else f" ({item['documents_with_positives']:,})")
             for item in own
         ]
-        rows.append([target["name"], *cells, f"{target['prevalence']:.2%}"])
+        rows.append([isolated(shown_text(target["name"])), *cells, f"{target['prevalence']:.2%}"])
     return table(rows)

@@ -9,7 +9,7 @@ import numpy as np
 from utils.base.errors import UserError
 from utils.data.label_rule import LabelRule
 from utils.data.preparation.annotated_report import cleaned_files, make_metadata, report, report_reading
-from utils.data.preparation.annotated_splits import draw, split_documents, targets_in_every_split
+from utils.data.preparation.annotated_splits import draw, published_splits, split_documents, targets_in_every_split
 from utils.data.preparation.annotated_tokens import Tokens, chat_prompt, tokenize, tokenize_chains
 from utils.data.preparation.annotated_windows import LabelledDocument, cut_rows, sequences_of
 from utils.data.preparation.conversations import (
@@ -26,7 +26,9 @@ from utils.data.preparation.settings import AnnotatedFile, AnnotatedPreparation,
 from utils.data.readers.annotated import ALL_TARGETS, Annotated, Collection, choose_targets
 from utils.data.readers.chains import read_chains
 from utils.data.readers.chats import Chats
+from utils.data.readers.published import SplitChoice
 from utils.data.readers.spans import read_spans
+from utils.data.readers.table.table_files import load_table
 from utils.data.readers.tables import is_index, read_indexed_sets, read_table
 from utils.data.sequences import SPLITS
 from utils.data.token_labels import labels_by_rule
@@ -43,10 +45,12 @@ def prepare_annotated(preparation: AnnotatedPreparation) -> None:
     collection, wanted = read_file(file, tokenizer)
     preparation, frame = settled(preparation, tokenizer, frame, collection)
     file = preparation.file
-    report_reading(file, collection.counts)
+    report_reading(file, collection)
+    published = published_splits(collection)
     collection, not_drawn = draw(collection, file.max_texts, seed)
     targets = choose_targets(collection, wanted)
-    split_of = split_documents(collection, preparation.train_ratio, seed)
+    split_of, taken = split_documents(collection, published, preparation.train_ratio, seed)
+    print("".join(f"{line}\n" for line in taken), end="", flush=True)
     labelled = label_documents(collection.documents, targets, file.task, rule, tokenizer, preparation.windows, frame[0])
     chosen, problems = targets_in_every_split(labelled, split_of, targets, wanted, rule.kind == "onsets")
     if wanted == ALL_TARGETS:
@@ -65,6 +69,7 @@ def prepare_annotated(preparation: AnnotatedPreparation) -> None:
     splits = {name: sequences_of(labelled, rows, own, frame, file.task != "chains") for name, own in in_split.items()}
     metadata = make_metadata(preparation, tokenizer, frame, collection, labelled, splits, chosen)
     metadata |= {"groups": group_names, "targets_left_out": problems, "dropped": dict(dropped)}
+    metadata |= {"splits_taken": taken} if taken else {}
     write_dataset(preparation.output_dir, splits, metadata, cleaned)
     report(metadata)
     report_files(preparation.output_dir, metadata["splits"], cleaned)
@@ -106,28 +111,31 @@ def settled_windows(preparation: AnnotatedPreparation, frame: Frame) -> TextWind
 
 def read_file(file: AnnotatedFile, tokenizer: Tokenizer) -> tuple[Collection, str | list[str]]:
     """Read the file. Returns the names of the targets that were asked for too, or "all"."""
+    choice = SplitChoice(file.split_column, ALL_TARGETS if file.splits == ALL_TARGETS else tuple(file.splits))
     if file.task == "spans":
         chats = Chats(tokenizer, file.add_generation_prompt, file.input)
-        return chats.described(read_spans(file.input, file.text_column, file.group_by, chats.in_rows)), file.label
+        return chats.described(read_spans(file.input, file.text_column, file.group_by, choice, chats.in_rows)), file.label
     if file.task == "chains":
-        return read_chains(file.input, chat_prompt(tokenizer)), file.label
+        return read_chains(file.input, chat_prompt(tokenizer), choice), file.label
     if is_index(file.input):
         refuse(
             [name for name in OF_ONE_TABLE if name in file.given],
             f"the index {file.input}",
             "the index says it of each of its sets",
         )
-        return read_indexed_sets(file.input, file.datasets, file.group_column, file.as_published), file.datasets
+        return read_indexed_sets(file.input, file.datasets, file.group_column, file.as_published, choice), file.datasets
     refuse([name for name in OF_AN_INDEX if name in file.given], f"{file.input}, which is no index,", "leave it out")
     chats = Chats(tokenizer, file.add_generation_prompt, file.input)
+    columns = file.text_column, file.label_column
+    table = load_table(file.input, columns, (file.text_column, file.group_column), choice)
     collection = read_table(
-        file.input,
+        (file.input, chats.in_table(table, file.text_column)),
         file.text_column,
         file.label_column,
         file.group_column,
         file.label_expression,
-        as_published=file.as_published,
-        as_texts=chats.in_table,
+        file.as_published,
+        choice,
     )
     return chats.described(collection), collection.targets
 

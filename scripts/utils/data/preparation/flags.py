@@ -16,8 +16,9 @@ from utils.data.preparation.settings import (
     TokenPreparation,
     TokenWindows,
 )
+from utils.data.readers.published import SplitChoice
 
-FROM_A_FILE = {"input": None, "context_length": None, "max_texts": None}
+FROM_A_FILE = {"input": None, "context_length": None, "max_texts": None, "split_column": "split", "splits": "all"}
 LABELLED_TEXT = {"label": "all", "onset_only": False, "onset_negatives": "others", "within": None, "overlap": None}
 READ_BY = {  # {task: {flag: default}}; what no task has here is read by every task
     "token": {
@@ -45,7 +46,7 @@ READ_BY = {  # {task: {flag: default}}; what no task has here is read by every t
         "add_generation_prompt": False,
     },
 }
-LISTS = ("label", "datasets")
+LISTS = ("label", "datasets", "splits")
 OF_ONE_TABLE = ("text_column", "label_column", "label_expression")  # an index says these of each set
 OF_AN_INDEX = ("datasets",)
 
@@ -130,8 +131,18 @@ def add_annotated_flags(annotated: Any):
     annotated.add_argument(
         "--input",
         type=expanduser,
-        help="the annotated file: spans .jsonl, chains .json, documents an index .csv, one .csv or a Hub "
-        "dataset (its split train)",
+        help="the annotated file, or a folder of a file for each split: JSON lines, a JSON list or .parquet; documents: "
+        "an index .csv, a table (.csv, .tsv, .jsonl, .json, .parquet) or a Hub dataset",
+    )
+    annotated.add_argument(
+        "--split_column",
+        help="the column or key that names the split of each text; none: texts are dealt out, whatever the input says "
+        "(default: split, where there is one)",
+    )
+    annotated.add_argument(
+        "--splits",
+        action="names",
+        help="the published splits to use, a list such as train,dev,holdout=test; others are left out (default: all)",
     )
     annotated.add_argument(
         "--text_column",
@@ -178,9 +189,9 @@ def add_marked_flags(marked: Any):
 
 def add_document_flags(documents: Any):
     documents.add_argument("--datasets", action="names", help="tags of the index, a list a,b or all (default: all)")
-    documents.add_argument("--label_column", help="one .csv: the column that holds the label (default: label)")
+    documents.add_argument("--label_column", help="a table: the column that holds the label (default: label)")
     documents.add_argument(
-        "--label_expression", help="one .csv: which labels are positive, such as \"col == 'spam'\" (default: col)"
+        "--label_expression", help="a table: which labels are positive, such as \"col == 'spam'\" (default: col)"
     )
     documents.add_argument("--group_column", help="rows with the same value in this column stay together")
     documents.add_argument(
@@ -217,6 +228,7 @@ def preparation_of(arguments: argparse.Namespace) -> TokenPreparation | Annotate
             texts=PlainTexts(**chosen(values, PlainTexts)), target_token=values["target_token"], windows=windows, **run
         )
     own = {name: values[name] for name in ("special_tokens", *READ_BY[task])}
+    SplitChoice(wanted=own["splits"]).roles()
     tables = tuple(name for name in (*OF_ONE_TABLE, *OF_AN_INDEX) if name in given)
     return AnnotatedPreparation(
         file=AnnotatedFile(**{**chosen(own, AnnotatedFile), "task": task, "given": tables}),

@@ -6,9 +6,19 @@ from typing import Literal
 
 from utils.data.label_rule import LabelRule
 
+OF_SPLITS = ("split_column", "splits")  # recorded where they are not the default
 RECORDED = {  # {task: what the metadata say of its file, in this order}
-    "spans": ("input", "max_texts", "special_tokens", "label", "text_column", "group_by", "add_generation_prompt"),
-    "chains": ("input", "max_texts", "special_tokens", "label"),
+    "spans": (
+        "input",
+        "max_texts",
+        "special_tokens",
+        "label",
+        "text_column",
+        "group_by",
+        "add_generation_prompt",
+        *OF_SPLITS,
+    ),
+    "chains": ("input", "max_texts", "special_tokens", "label", *OF_SPLITS),
     "documents": (
         "input",
         "max_texts",
@@ -19,6 +29,7 @@ RECORDED = {  # {task: what the metadata say of its file, in this order}
         "group_column",
         "label_expression",
         "add_generation_prompt",
+        *OF_SPLITS,
     ),
 }
 
@@ -41,6 +52,8 @@ class AnnotatedFile:
     label, datasets  the targets that are asked for: names, or "all"; datasets: tags of an index
     special_tokens   what a special token is that a text spells out; None: the token in conversations, else text
     add_generation_prompt  whether a conversation ends with the beginning of the model's next answer
+    split_column     the key or column that names each text's split; "none": splits are not read
+    splits           the published splits that are used, as ["train", "holdout=test"], or "all"
     given            the flags that the user gave, of those that only an index or only a single table has a use for
     """
 
@@ -57,6 +70,8 @@ class AnnotatedFile:
     label_expression: str = "col"
     as_published: bool = False
     add_generation_prompt: bool = False
+    split_column: str = "split"
+    splits: str | list[str] = "all"
     given: tuple[str, ...] = ()
 
     @classmethod

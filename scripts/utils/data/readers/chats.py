@@ -9,7 +9,7 @@ import pandas as pd
 from utils.base.errors import UserError
 from utils.base.progress import Progress
 from utils.data.chat_template import (
-    ANSWERS,
+    ANSWERER,
     Rendered,
     checked_messages,
     content_of,
@@ -19,7 +19,9 @@ from utils.data.chat_template import (
     write_chat,
 )
 from utils.data.readers.annotated import Annotated, Collection, complement, require_text, shown
-from utils.data.readers.spans import PLAIN_LABEL, SPANS, check_offsets
+from utils.data.readers.marks import PLAIN_LABEL, SPANS, check_offsets
+from utils.data.readers.published import SourceRow
+from utils.data.readers.table.csv_tables import TextTable
 from utils.data.tokenizer import Tokenizer
 
 MESSAGES = "messages"  # the field that is read where there is none of the name of --text_column
@@ -51,18 +53,18 @@ class Chats:
         self.tokenizer, self.prompt, self.source = tokenizer, prompt, source
         self.of_text: dict[str, Chat] = {}
 
-    def in_rows(self, rows: Sequence[tuple[int, dict]], column: str) -> Sequence[tuple[int, dict]]:
-        """Give rows (line, row) with spans the text of their conversation as `column`, and spans in its characters.
+    def in_rows(self, rows: Sequence[SourceRow], column: str) -> Sequence[SourceRow]:
+        """Give rows with spans the text of their conversation as `column`, and spans in its characters.
 
         Rows that hold texts stay as they are. Raises UserError where only some rows hold conversations.
         """
-        field = chat_field([row for _, row in rows], column)
+        field = chat_field([row.values for row in rows], column)
         if field is None:
             return rows
         result = []
         with Progress("write conversations", "row", len(rows)) as progress:
-            for number, row in rows:
-                result.append((number, self.with_spans(row, field, column, f"{self.source}, line {number}")))
+            for row in rows:
+                result.append(replace(row, values=self.with_spans(row.values, field, column, row.where)))
                 progress.update(1)
         return result
 
@@ -81,18 +83,19 @@ class Chats:
         self.of_text[chat.text] = Chat(plain_text(messages), unknown=complement(known, 0, len(chat.text)))
         return {**result, column: chat.text}
 
-    def in_table(self, table: pd.DataFrame, column: str) -> pd.DataFrame:
+    def in_table(self, table: TextTable, column: str) -> TextTable:
         """Put the text of each conversation, up to the answer at its end, in its place; the column is then `column`."""
-        fields = [name for name in (column, MESSAGES) if name in table and holds_chats(table[name])]
-        if not fields or column in table and fields[0] != column:
+        frame = table.frame
+        fields = [name for name in (column, MESSAGES) if name in frame and holds_chats(frame[name])]
+        if not fields or column in frame and fields[0] != column:
             return table
         field, texts = fields[0], []
-        with Progress("write conversations", "row", len(table)) as progress:
-            for number, value in enumerate(table[field], 1):
+        with Progress("write conversations", "row", len(frame)) as progress:
+            for number, value in zip(table.numbers, frame[field], strict=True):
                 missing = value is None or isinstance(value, float)
                 texts.append(None if missing else self.before_answer(value, f"{self.source}, row {number}"))
                 progress.update(1)
-        return table.drop(columns=[field]).assign(**{column: texts})
+        return replace(table, frame=frame.drop(columns=[field]).assign(**{column: texts}))
 
     def before_answer(self, value: object, where: str) -> str:
         """Return the text of a conversation up to the last message where that is an answer, and no other is asked for."""
@@ -100,7 +103,7 @@ class Chats:
         if not any(content_of(message).strip() for message in messages):
             return ""
         text, answer = write_chat(self.tokenizer, messages, self.prompt, where), ""
-        if messages[-1]["role"] == ANSWERS and not self.prompt:
+        if messages[-1]["role"] == ANSWERER and not self.prompt:
             start = answer_start(self.tokenizer, messages, text, where)
             text, answer, messages = text[:start], text[start:], messages[:-1]
         self.of_text.setdefault(text, Chat(plain_text(messages), answer))
