@@ -66,8 +66,6 @@ def test_flags_of_splits_that_mean_nothing_are_wrong_usage(tmp_path, tiny_model)
     path = write_jsonl(tmp_path / "a.jsonl", rows(*["train"] * 8))
     wrong = prepare(tmp_path / "data", "spans", path, tiny_model, "--splits", "train=final")
     assert_one_line_error(wrong, "--splits train=final", "none of train, val, test", status=2)
-    wrong = call("prepare_data", "--split_column", "fold", "--model_name", tiny_model)
-    assert_one_line_error(wrong, "--task token does not read --split_column", status=2)
     wrong = prepare(tmp_path / "data", "spans", path, tiny_model, "--splits", "dev")
     assert_one_line_error(wrong, "there is no such split", "train (8 rows)")
 
@@ -86,3 +84,21 @@ def test_ids_that_run_from_right_to_left_are_shown_as_what_they_are(tmp_path, ti
     shown = [assert_success(prepare(tmp_path / "data", "spans", path, tiny_model)).stdout]
     shown.append(assert_success(call("inspect_data", "--data_path", tmp_path / "data" / "train.pth")).stdout)
     assert "⟨U+202E⟩" in shown[1] and not any("\u202e" in text for text in shown)
+
+
+def test_plain_texts_keep_their_published_splits(tmp_path, tiny_model):
+    splits = ["train"] * 8 + ["test"] * 3 + ["extra"]
+    rows = [{"id": f"{split} {n}", "text": prose(n, 400), "split": split} for n, split in enumerate(splits)]
+    path = write_jsonl(tmp_path / "a.jsonl", rows)
+    flags = ("--dataset", path, "--model_name", tiny_model, "--output_dir", tmp_path / "data", "--context_length", "16")
+    assert_one_line_error(call("prepare_data", *flags), "'extra' may be train, val or test", "--splits train,test")
+    result = assert_success(call("prepare_data", *flags, "--splits", "train,test"))
+    assert "left out by --splits: extra (1 row)" in result.stdout
+    assert "the input has no val: 1 of the 8 groups of train are taken for it" in result.stdout
+    found = texts_of(tmp_path / "data")
+    assert found["test"] == {name for name in (row["id"] for row in rows) if name.startswith("test")}
+    assert len(found["val"]) == 1 and len(found["train"]) == 7
+    assert metadata_of(tmp_path / "data")["source"]["splits"] == ["train", "test"]
+    assert_success(call("prepare_data", *flags, "--split_column", "none"))
+    names = set().union(*texts_of(tmp_path / "data").values())
+    assert len(names) == 12 and texts_of(tmp_path / "data")["test"] != found["test"]

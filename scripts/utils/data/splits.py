@@ -8,6 +8,7 @@ from itertools import combinations, pairwise
 import numpy as np
 
 from utils.base.errors import UserError
+from utils.data.readers.published import KEPT_FIRST
 
 SHINGLE = 16  # tokens in a row: two texts share one by a proverb or a heading, editions of one book share most
 SKETCH = 128  # hashes kept a document: its smallest, so that documents with the same text keep the same ones
@@ -82,6 +83,36 @@ def assign_splits(groups: Sequence[str], train_ratio: float, random: np.random.G
     shuffled = [names[index] for index in random.permutation(len(names))]
     splits = ["val"] * (held_out // 2) + ["test"] * (held_out - held_out // 2)
     return dict(zip(shuffled, splits + ["train"] * (len(names) - held_out), strict=True))
+
+
+def published_splits_of_groups(
+    groups: Sequence[str], published: Sequence[str | None], train_ratio: float, random: np.random.Generator
+) -> dict[str, str] | None:
+    """Return the split of each group where documents have published ones, else None.
+
+    A group in several splits, for its texts are nearly the same, belongs to the one that is held out. Val or test that is
+    lacking is taken from the groups of train, which is printed.
+    """
+    if not any(published):
+        return None
+    ranks: dict[str, int] = {}
+    for group, split in zip(groups, published, strict=True):
+        ranks[group] = min(ranks.get(group, len(KEPT_FIRST)), KEPT_FIRST.index(split))
+    split_of = {group: str(KEPT_FIRST[rank]) for group, rank in ranks.items()}
+    lacking = [name for name in ("val", "test") if name not in split_of.values()]
+    of_train = sorted(group for group, split in split_of.items() if split == "train")
+    if len(of_train) <= len(lacking):
+        raise UserError(
+            f"the texts of train are {len(of_train)} independent text(s), and train{', '.join(['', *lacking])} are needed; "
+            "give more, or deal all out with --split_column none"
+        )
+    share = max(1, round(len(of_train) * (1 - train_ratio) / 2))
+    share = min(share, (len(of_train) - 1) // max(1, len(lacking)))
+    order = [of_train[index] for index in random.permutation(len(of_train))]
+    for number, name in enumerate(lacking):
+        split_of.update(dict.fromkeys(order[number * share : (number + 1) * share], name))
+        print(f"the input has no {name}: {share:,} of the {len(of_train):,} groups of train are taken for it")
+    return split_of
 
 
 class EvenCap:

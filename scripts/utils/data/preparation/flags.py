@@ -31,6 +31,8 @@ READ_BY = {  # {task: {flag: default}}; what no task has here is read by every t
         "positions": "sampled",
         "min_context": 16,
         "max_chunks_per_class": 50000,
+        "split_column": "split",
+        "splits": "all",
     },
     "spans": {**FROM_A_FILE, **LABELLED_TEXT, "text_column": "text", "group_by": None, "add_generation_prompt": False},
     "chains": {**FROM_A_FILE, **LABELLED_TEXT},
@@ -136,8 +138,8 @@ def add_annotated_flags(annotated: Any):
     )
     annotated.add_argument(
         "--split_column",
-        help="the column or key that names the split of each text; none: texts are dealt out, whatever the input says "
-        "(default: split, where there is one)",
+        help="the column or key that names the split of each text; tokens too; none: texts are dealt out, whatever the "
+        "input says (default: split, where there is one)",
     )
     annotated.add_argument(
         "--splits",
@@ -220,6 +222,7 @@ def preparation_of(arguments: argparse.Namespace) -> TokenPreparation | Annotate
         if flag in READ_BY[task]:
             values[flag] = names(values[flag], flag)
     run = {name: values[name] for name in ("model_name", "trust_remote_code", "train_ratio", "seed", "output_dir")}
+    SplitChoice(wanted=values["splits"]).roles()
     if task == "token":
         values["special_tokens"] = values["special_tokens"] or "text"
         windows = TokenWindows(**chosen(values, TokenWindows))
@@ -228,7 +231,6 @@ def preparation_of(arguments: argparse.Namespace) -> TokenPreparation | Annotate
             texts=PlainTexts(**chosen(values, PlainTexts)), target_token=values["target_token"], windows=windows, **run
         )
     own = {name: values[name] for name in ("special_tokens", *READ_BY[task])}
-    SplitChoice(wanted=own["splits"]).roles()
     tables = tuple(name for name in (*OF_ONE_TABLE, *OF_AN_INDEX) if name in given)
     return AnnotatedPreparation(
         file=AnnotatedFile(**{**chosen(own, AnnotatedFile), "task": task, "given": tables}),

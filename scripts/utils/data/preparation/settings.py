@@ -36,13 +36,27 @@ RECORDED = {  # {task: what the metadata say of its file, in this order}
 
 @dataclass(frozen=True)
 class PlainTexts:
-    """The texts of --task token: a Hub dataset or local files (`dataset`); `language` is the dataset's split."""
+    """The texts of --task token: a Hub dataset or local files (`dataset`); `language` is the dataset's split.
+
+    split_column, splits  as of an annotated file
+    """
 
     dataset: str
     text_column: str
     language: str
     max_texts: int | None
     special_tokens: Literal["text", "encode"] = "text"
+    split_column: str = "split"
+    splits: str | list[str] = "all"
+
+    @property
+    def recorded(self) -> dict:
+        """What the metadata say of the texts; of splits only what is not the default."""
+        return {
+            item.name: getattr(self, item.name)
+            for item in fields(self)
+            if item.name not in OF_SPLITS or getattr(self, item.name) != item.default
+        }
 
 
 @dataclass(frozen=True)

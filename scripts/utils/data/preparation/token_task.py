@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from os import cpu_count
 
@@ -23,11 +23,13 @@ from utils.data.preparation.dataset_files import (
     write_dataset,
 )
 from utils.data.preparation.settings import PlainTexts, TokenPreparation, TokenWindows
+from utils.data.readers.annotated import ALL_TARGETS
 from utils.data.readers.document import Document, text_hash
 from utils.data.readers.plain import read_texts
+from utils.data.readers.published import SplitChoice, use_splits
 from utils.data.sequences import SPLITS, Sequences
 from utils.data.special_tokens import SpeltOut, spelt_out_in_words
-from utils.data.splits import EvenCap, assign_splits, group_near_duplicates, sketch
+from utils.data.splits import EvenCap, assign_splits, group_near_duplicates, published_splits_of_groups, sketch
 from utils.data.tokenizer import (
     PROVED_TEXTS,
     Frame,
@@ -74,16 +76,17 @@ class Kept:
         self.names: list[str] = []
         self.hashes: list[str] = []
         self.groups: list[str] = []
+        self.published: list[str | None] = []  # the name of each document's split
         self.sketches: list[np.ndarray] = []
         self.windows: list[list[tuple[Window, ...]]] = []
 
-    def forget_empty(self) -> int:
-        """Drop the documents that the cap has left no window. Returns how many."""
-        full = [index for index, windows in enumerate(self.windows) if windows]
-        empty = len(self.windows) - len(full)
+    def keep(self, wanted: Sequence[bool]) -> int:
+        """Drop the documents that are not wanted. Returns how many."""
+        full = [index for index, good in enumerate(wanted) if good]
+        dropped = len(wanted) - len(full)
         for name in vars(self):
             setattr(self, name, [getattr(self, name)[index] for index in full])
-        return empty
+        return dropped
 
 
 @dataclass(frozen=True)
@@ -120,10 +123,13 @@ def collect_windows(preparation: TokenPreparation, tokenizer: Tokenizer, frame: 
             kept.names.append(document.name)
             kept.hashes.append(text_hash(document.text))
             kept.groups.append(document.group)
+            kept.published.append(document.split)
             kept.sketches.append(sketch(tokens))
     explain_emptiness(preparation, counted, kept)
     kept.windows = cap.kept()
-    dropped["texts_beyond_the_cap"] = kept.forget_empty()
+    if others := keep_used_splits(preparation.texts, kept):
+        dropped["texts_of_other_splits"] = others
+    dropped["texts_beyond_the_cap"] = kept.keep([bool(windows) for windows in kept.windows])
     groups = group_near_duplicates(kept.groups, kept.sketches)
     dropped["texts_grouped_as_near_duplicates"] = sum(a != b for a, b in zip(groups, kept.groups, strict=True))
     kept.groups = groups
@@ -136,7 +142,7 @@ def collect_windows(preparation: TokenPreparation, tokenizer: Tokenizer, frame: 
 
 def tokenized(texts: PlainTexts, tokenizer: Tokenizer) -> Iterator[tuple[Document, np.ndarray]]:
     """Yield (document, int32 ids) of each text; the next batch is tokenized while the last one is cut."""
-    documents = read_texts(texts.dataset, texts.text_column, texts.language, texts.max_texts)
+    documents = read_texts(texts.dataset, texts.text_column, texts.language, texts.max_texts, texts.split_column)
     with ThreadPoolExecutor(1) as tokenizing:
         waiting = None
         most = CHARACTERS_A_CORE * max(2, cpu_count() or 1)
@@ -157,6 +163,19 @@ def cut(windows_by: TokenWindows, seed: int, tokens: np.ndarray, target: int, in
         return windows_at_drawn_tokens(tokens, labels, windows_by.width, random)
     windows = windows_side_by_side(tokens, labels, windows_by.width, windows_by.min_context)
     return [(windows[i],) for i in random.permutation(len(windows))] if labels.any() else []
+
+
+def keep_used_splits(texts: PlainTexts, kept: Kept) -> int:
+    """Leave out the documents of published splits that are not used, and name the splits of the others train, val or test.
+
+    Returns how many are left out.
+    """
+    choice = SplitChoice(texts.split_column, texts.splits if texts.splits == ALL_TARGETS else tuple(texts.splits))
+    used = use_splits([None if choice.ignored else name for name in kept.published], choice, texts.dataset)
+    print("".join(f"{note}\n" for note in used.notes), end="", flush=True)
+    others = kept.keep([used.keeps(name) for name in kept.published])
+    kept.published = [used.split(name) for name in kept.published]
+    return others
 
 
 def explain_emptiness(preparation: TokenPreparation, counted: Counter[str], kept: Kept) -> None:
@@ -188,7 +207,10 @@ class Made:
 
 def split_windows(kept: Kept, frame: Frame, train_ratio: float, seed: int) -> Made:
     """Deal out whole groups of documents to the splits, and pad their windows."""
-    split_of = assign_splits(kept.groups, train_ratio, np.random.default_rng([seed, 2**32 - 1]))
+    random = np.random.default_rng([seed, 2**32 - 1])
+    split_of = published_splits_of_groups(kept.groups, kept.published, train_ratio, random)
+    if split_of is None:
+        split_of = assign_splits(kept.groups, train_ratio, random)
     group_names = list(dict.fromkeys(kept.groups))
     number_of = {name: number for number, name in enumerate(group_names)}
     rows: dict[str, list[tuple[Window, int, int, int]]] = {name: [] for name in SPLITS}
@@ -218,7 +240,7 @@ def write_token_dataset(
     }
     metadata = {
         "task": "token",
-        "source": asdict(preparation.texts),
+        "source": preparation.texts.recorded,
         "model_name": preparation.model_name,
         "trust_remote_code": preparation.trust_remote_code,
         "tokenizer": about_tokenizer(tokenizer, frame),

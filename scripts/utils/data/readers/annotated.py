@@ -22,7 +22,6 @@ class Annotated(Document):
     spans    ((start, end, label), ...), sorted; those of one label lie apart
     unknown  ((start, end), ...), sorted, apart from each other and from the spans: the truth of this text is not known
     labels   {target: 0 or 1} of the text as a whole; a target that is missing here is not known of this text
-    split    "train", "val" or "test" where the file decides, else None
     meta     whatever else the file says of the text, JSON-like
 
     The label of a token with the characters [start, end) for a target follows from the first of these that holds: 1 if it
@@ -32,7 +31,6 @@ class Annotated(Document):
     spans: tuple[tuple[int, int, str], ...] = ()
     unknown: tuple[tuple[int, int], ...] = ()
     labels: dict[str, int] = field(default_factory=dict)
-    split: str | None = None
     meta: dict = field(default_factory=dict)
 
     @property
