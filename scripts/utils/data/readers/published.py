@@ -141,7 +141,7 @@ def use_splits(names: Sequence[str | None], choice: SplitChoice, source: str | P
     if without and not roles:
         raise UserError(
             f"--input {source}: {without} of {len(names)} rows have no split; give all rows one, take those that have one "
-            f"with --splits {listed(counts)} or deal all out with --split_column {IGNORED}"
+            f"with --splits {as_flag_value(counts)} or deal all out with --split_column {IGNORED}"
         )
     roles = roles or known
     left_out = {name: number for name, number in counts.items() if canonical(name) not in roles}
@@ -161,16 +161,16 @@ def require_known(counts: Mapping[str, int], roles: Mapping[str, str | None], so
     if not unknown:
         return
     known = [name for name in counts if name not in unknown]
-    remedies = [f"say what each is with --splits {listed([*known, *(f'{name}=train' for name in unknown)])}"]
+    remedies = [f"say what each is with --splits {as_flag_value([*known, *(f'{name}=train' for name in unknown)])}"]
     if known:
-        remedies.append(f"leave {'it' if len(unknown) == 1 else 'them'} out with --splits {listed(known)}")
+        remedies.append(f"leave {'it' if len(unknown) == 1 else 'them'} out with --splits {as_flag_value(known)}")
     raise UserError(
         f"--input {source} has the splits {with_counts(counts)}; {', '.join(map(repr, unknown))} may be train, val or test: "
         f"{' or '.join(remedies)} or deal all texts out with --split_column {IGNORED}"
     )
 
 
-def listed(names: Iterable[str]) -> str:
+def as_flag_value(names: Iterable[str]) -> str:
     """Write names as they are given on a command line."""
     return shlex.quote(",".join(names))
 
