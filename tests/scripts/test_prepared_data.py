@@ -7,8 +7,8 @@ import pytest
 
 from helpers import assert_one_line_error, assert_success, call, snapshot, write_jsonl
 from utils.base.files import atomic_write
-from utils.data.checks import check_file
-from utils.data.leakage import check_siblings
+from utils.data.checks.between_splits import check_siblings
+from utils.data.checks.one_file import check_file
 from utils.data.sequences import SPLITS, load_sequences, save_sequences
 from utils.data.tokenizer import encode_batch, load_tokenizer, tokenizer_fingerprint
 from utils.scores.shortcuts import shortcut_aurocs
