@@ -6,8 +6,8 @@ from functools import cache
 from pathlib import Path
 
 from utils.base.errors import UserError
-from utils.base.files import read_csv
-from utils.saved.columns import COLUMNS, TRANSFER, TRANSFER_COLUMNS, TRANSFER_MATRIX
+from utils.probes.directions import read_directions
+from utils.saved.columns import COLUMNS, DIRECTIONS, TRANSFER, TRANSFER_MATRIX
 from utils.saved.probe_files import probe_metadata
 from utils.saved.tables import table_rows
 
@@ -32,6 +32,9 @@ def refuse_to_mix(output_dir: str, results_dir: str, owner: Owner, overwrite: bo
     found = [(path, why) for path in probes if (why := conflict(path, probe_metadata, owner))]
     tables = [Path(results_dir) / name for name in COLUMNS]
     found += [(path, why) for path in tables if (why := conflict(path, table_rows, owner))]
+    directions = Path(results_dir) / DIRECTIONS
+    if directions.exists() and (why := conflict(directions, owner_of_directions, owner)):
+        found.append((directions, why))
     if why := model_conflict(Path(results_dir) / TRANSFER, owner.model, owner.model_fingerprint):
         page = Path(TRANSFER).with_suffix(".html")
         found += [(Path(results_dir) / name, why) for name in (TRANSFER, TRANSFER_MATRIX, page)]
@@ -76,15 +79,17 @@ def conflict_of(path: Path, state: tuple | None, read: Callable[[Path], Iterable
     return None
 
 
+def owner_of_directions(path: Path) -> list[dict]:
+    """Read whose directions a file holds, as the rows of a table are read."""
+    return [read_directions(path)["owner"]]
+
+
 def model_conflict(path: Path, model: str, model_fingerprint: str) -> str | None:
     """Say why the table cannot be kept with rows of this model, or None."""
     try:
-        rows = read_csv(path)
+        rows = table_rows(path)
     except UserError as error:
         return f"cannot be kept beside the new results ({error})"
-    if path.name == TRANSFER and rows and set(rows[0]) != set(TRANSFER_COLUMNS):
-        odd = sorted(map(str, set(rows[0]).symmetric_difference(TRANSFER_COLUMNS)))
-        return f"has other columns than this suite's: {', '.join(odd)}"
     for row in rows:
         if row.get("model_fingerprint") != model_fingerprint:
             return (
