@@ -98,7 +98,7 @@ def page(arguments, sweeps) -> str:
 def sweep(arguments, targets, language_model, watch):
     """Go from loaded data and model to saved probes and tables, and show them.
 
-    targets: {split: Sequences} of each, of the same windows. Return the Run, the sweeps, {question's key: Source}, and paths.
+    targets: {split: Sequences} of each, of the same windows. Return the Run, sweeps, {question's key: Source} and paths.
     """
     from utils.base.tracking import tracker
     from utils.saved.export import refuse_other_export
