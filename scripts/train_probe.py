@@ -180,7 +180,7 @@ def train(arguments, this_run, questions, sources, random_sources, tracking):
     from utils.sweep.tracked_runs import Runs
 
     language_model, fitting = this_run.language_model, this_run.fitting
-    texts = texts_of(questions[0].sequences, language_model.name) if questions[0].of_sequences else None
+    texts = texts_of(questions[0].sequences, language_model) if questions[0].of_sequences else None
     device = language_model.device if language_model.device.type == "cuda" else "cpu"
     sweeps, remembered = [], {}
     with Progress("targets and lags", "sweep", len(questions)) as progress:
@@ -206,11 +206,12 @@ def load_model(arguments, splits):
     from utils.model.belonging import check_ids, check_length, check_tokenizer_of_data, require
 
     name, path = arguments.model_name or splits["train"].model_name, arguments.train_data
-    tokenizer = load_tokenizer(name)
-    require(check_tokenizer_of_data(path, splits, name, tokenizer), check_length(path, splits, name, tokenizer))
+    tokenizer = load_tokenizer(name, trust_remote_code=arguments.trust_remote_code)
+    require(check_tokenizer_of_data(path, splits, name, tokenizer))
+    require(check_length(path, splits, name, arguments.trust_remote_code))
     from utils.model.language_model import load_language_model
 
-    language_model = load_language_model(name, arguments.model_dtype, arguments.device)
+    language_model = load_language_model(name, arguments.model_dtype, arguments.device, arguments.trust_remote_code)
     require(check_ids(path, splits, language_model))
     print(
         f"{name}: {len(language_model.anatomy.blocks)} layers, hidden size {language_model.anatomy.hidden_size}, "
@@ -218,6 +219,8 @@ def load_model(arguments, splits):
         f"{str(language_model.dtype).removeprefix('torch.')} on {language_model.device}",
         flush=True,
     )
+    for note in language_model.notes:
+        print(note, flush=True)
     return language_model
 
 
@@ -236,7 +239,8 @@ def say_more(arguments, this_run, sweeps, sources, paths):
     from utils.data.tokenizer import load_tokenizer
     from utils.sweep.after_sweep import write_export, write_learning_curve, write_sweep_directions
 
-    tokenizer = load_tokenizer(this_run.language_model.name)
+    language_model = this_run.language_model
+    tokenizer = load_tokenizer(language_model.name, trust_remote_code=language_model.trust_remote_code)
     for line in write_sweep_directions(this_run, sweeps, sources, tokenizer):
         print(line)
     if arguments.learning_curve:

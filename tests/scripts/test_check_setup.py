@@ -79,6 +79,7 @@ def test_a_trained_model_passes_every_check(stories260K):
         "versions",
         "device",
         "loading",
+        "weights",
         "dtype",
         "special tokens",
         "tokenizer",

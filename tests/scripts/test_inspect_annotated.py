@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from helpers import assert_one_line_error, assert_success, call, prose, write_jsonl
+from helpers import assert_one_line_error, assert_success, call, prose, sign, write_jsonl
 from utils.base.files import atomic_write
-from utils.data.checks import check_file
-from utils.data.leakage import check_siblings
+from utils.data.checks.between_splits import check_siblings
+from utils.data.checks.one_file import check_file
 from utils.data.sequences import load_sequences, per_target, save_sequences
 from utils.scores.shortcuts import shortcut_aurocs
 
@@ -165,7 +165,7 @@ def test_documents_show_the_beginning_and_the_end_of_a_text(data):
     expected = [texts[document].replace("\n", "↵") for document in positive]
     assert len(samples) == len(expected) > 10
     for sample in samples:
-        begins, _, ends = sample.partition(" … ")
+        begins, _, ends = sample.removeprefix("⟪<s>⟫").partition(" … ")
         assert any(text.startswith(begins) and text.endswith(ends) for text in expected), sample
     assert any(" … " in sample for sample in samples)
 
@@ -275,6 +275,7 @@ def test_a_broken_file_is_refused(data, tmp_path):
     label_on_bos(sequences)
     with atomic_write(tmp_path / "train.pth") as file:
         save_sequences(file, sequences)
+    sign(tmp_path)
     assert_one_line_error(call("inspect_data", "--data_path", tmp_path / "train.pth"), "labels off the text", "train.pth")
 
 

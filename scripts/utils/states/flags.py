@@ -4,7 +4,7 @@ import argparse
 from os.path import expanduser
 from typing import Any
 
-from utils.base.cli.parser import lag_list, number, whole_number
+from utils.base.cli.parser import add_trust_flag, lag_list, number, whole_number
 from utils.base.errors import UsageError
 
 SEGMENTS = 4  # of attention rows
@@ -38,6 +38,7 @@ def add_model_flags(
         default=batch_size,
         help=f"{read} per forward pass; halved when memory runs out",
     )
+    add_trust_flag(model)
 
 
 def add_cache_flags(group: Any) -> None:

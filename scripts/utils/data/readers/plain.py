@@ -7,11 +7,14 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import TypeAlias
 
 from utils.base.errors import UserError
 from utils.base.hub import loading
 from utils.data.readers.document import Document, require_whole_characters
+from utils.data.readers.published import IGNORED, split_value
 
+TextRow: TypeAlias = tuple[str, str, str | None]  # the name of a text, the text, and its split as published
 ENDINGS = (".txt", ".jsonl", ".parquet")
 # Project Gutenberg frames each book with its licence; these lines part it from the book, in their forms since the 1990s.
 LICENCE_START = re.compile(
@@ -26,18 +29,23 @@ LICENCE_END = re.compile(
 )
 
 
-def read_texts(source: str, column: str = "text", split: str = "en", limit: int | None = None) -> Iterator[Document]:
-    """Yield the documents of `source`, at most `limit`, without Project Gutenberg's header and footer."""
+def read_texts(
+    source: str, column: str = "text", split: str = "en", limit: int | None = None, split_column: str = "split"
+) -> Iterator[Document]:
+    """Yield the documents of `source`, at most `limit`, without Project Gutenberg's header and footer.
+
+    split: of a dataset; split_column: the key or column that publishes the split of each row.
+    """
     paths = local_files(source)
-    rows = read_files(paths, column) if paths else stream_dataset(source, column, split)
-    for name, text in islice(rows, limit):
-        yield Document(without_licence(text), name, group=name)
+    rows = read_files(paths, column, split_column) if paths else stream_dataset(source, column, split, split_column)
+    for name, text, published in islice(rows, limit):
+        yield Document(without_licence(text), name, group=name, split=published)
 
 
 def read_text_file(path: str | Path, column: str = "text") -> Iterator[Document]:
     """Yield the documents of one local file. Whatever its ending, what is not .jsonl or .parquet is plain text."""
     require_text_file(path)
-    for name, text in read_files([Path(path)], column):
+    for name, text, _ in read_files([Path(path)], column, IGNORED):
         yield Document(without_licence(text), name, group=name)
 
 
@@ -78,13 +86,13 @@ def local_files(source: str) -> list[Path]:
     return []
 
 
-def read_files(paths: list[Path], column: str) -> Iterator[tuple[str, str]]:
-    """Yield (name, text) of each text of these files; names are paths below the folder that all of them share."""
+def read_files(paths: list[Path], column: str, split_column: str) -> Iterator[TextRow]:
+    """Yield (name, text, published split) of each text; names are paths below the folder that all the files share."""
     readers = {".txt": read_txt, ".jsonl": read_jsonl, ".parquet": read_parquet}
     common = Path(os.path.commonpath([path.parent for path in paths]))  # one/text.txt and other/text.txt are two texts
     for path in paths:
         try:
-            yield from readers.get(path.suffix, read_txt)(path, path.relative_to(common).as_posix(), column)
+            yield from readers.get(path.suffix, read_txt)(path, path.relative_to(common).as_posix(), column, split_column)
         except UnicodeDecodeError as error:
             raise UserError(
                 f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}; "
@@ -94,12 +102,12 @@ def read_files(paths: list[Path], column: str) -> Iterator[tuple[str, str]]:
             raise UserError(f"cannot read {path}: {error.strerror or error}; give files that you may read") from error
 
 
-def read_txt(path: Path, name: str, _column: str) -> Iterator[tuple[str, str]]:
+def read_txt(path: Path, name: str, _column: str, _split_column: str) -> Iterator[TextRow]:
     """Yield the whole file as one text."""
-    yield name, path.read_bytes().decode("utf-8-sig")
+    yield name, path.read_bytes().decode("utf-8-sig"), None
 
 
-def read_jsonl(path: Path, name: str, column: str) -> Iterator[tuple[str, str]]:
+def read_jsonl(path: Path, name: str, column: str, split_column: str) -> Iterator[TextRow]:
     """Yield one text a line."""
     with open(path, "rb") as lines:
         for number, line in enumerate(lines, 1):
@@ -113,10 +121,11 @@ def read_jsonl(path: Path, name: str, column: str) -> Iterator[tuple[str, str]]:
                 ) from error
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number}: not JSON ({error}); one JSON object a line") from error
-            yield row_name(row, f"{name}:{number}"), row_text(row, column, f"{path}, line {number}")
+            text = row_text(row, column, f"{path}, line {number}")
+            yield row_name(row, f"{name}:{number}"), text, split_value(row.get(split_column))
 
 
-def read_parquet(path: Path, name: str, column: str) -> Iterator[tuple[str, str]]:
+def read_parquet(path: Path, name: str, column: str, split_column: str) -> Iterator[TextRow]:
     """Yield one text a row, a row at a time."""
     import pyarrow
     import pyarrow.parquet
@@ -129,17 +138,19 @@ def read_parquet(path: Path, name: str, column: str) -> Iterator[tuple[str, str]
                 f"{path} has no column {column!r}; its columns are {', '.join(names)}: choose one with --text_column"
             )
         number = 0
-        for batch in file.iter_batches(batch_size=1, columns=[name for name in ("id", column) if name in names]):
+        wanted = [one for one in dict.fromkeys(("id", column, split_column)) if one in names]
+        for batch in file.iter_batches(batch_size=1, columns=wanted):
             for row in batch.to_pylist():
                 number += 1
-                yield row_name(row, f"{name}:{number}"), row_text(row, column, f"{path}, row {number}")
+                text = row_text(row, column, f"{path}, row {number}")
+                yield row_name(row, f"{name}:{number}"), text, split_value(row.get(split_column))
     except (pyarrow.ArrowException, OSError) as error:
         if getattr(error, "errno", None):  # the system's word, not pyarrow's
             raise
         raise UserError(f"{path} is damaged or not a parquet file: {error}; download or make it again") from error
 
 
-def stream_dataset(name: str, column: str, split: str) -> Iterator[tuple[str, str]]:
+def stream_dataset(name: str, column: str, split: str, split_column: str) -> Iterator[TextRow]:
     """Yield the texts of a Hub dataset, or of a folder laid out like one, streamed: nothing is fetched that is not read."""
     with loading("dataset", name, "--dataset"):
         import datasets
@@ -163,7 +174,8 @@ def stream_dataset(name: str, column: str, split: str) -> Iterator[tuple[str, st
     number = 0
     while first is not None:
         number += 1
-        yield row_name(first, f"{split}:{number}"), row_text(first, column, f"--dataset {name}, row {number}")
+        text = row_text(first, column, f"--dataset {name}, row {number}")
+        yield row_name(first, f"{split}:{number}"), text, split_value(first.get(split_column))
         with loading("dataset", name, "--dataset"):
             first = next(rows, None)
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from utils.base.errors import UserError
 from utils.base.files import read_csv
 from utils.pages.charts.cells import known
-from utils.saved.columns import METRICS
+from utils.saved.columns import METRICS, TEXT_COLUMNS, WHOLE_COLUMNS
 
 CURVE_SIZES = {
     "n_train": "training examples",
@@ -18,22 +18,6 @@ CURVE_SIZES = {
     "groups": "training groups",
     "fraction": "share of the training data",
 }
-TEXT_COLUMNS = {
-    "target",
-    "layer",
-    "layer_idx",
-    "probe",
-    "baseline",
-    "split",
-    "model",
-    "model_fingerprint",
-    "dataset_fingerprint",
-    "settings",
-    "converged",
-    "separable",
-    "unit",
-}
-WHOLE_COLUMNS = {"lag", "seed"}
 MAKE = "make it with scripts/train_probe.py"
 
 
