@@ -133,8 +133,8 @@ def page(found):
         ),
         (
             "Read right, as transformers reads the same batch",
-            "In these transformers itself gives other states in a padded batch than for a sequence alone. Attention chooses the "
-            "tokens of highest score, and among equal scores the choice depends on the width of the batch.",
+            "In these transformers itself gives other states in a padded batch than for a sequence alone. Attention "
+            "chooses the tokens of highest score, and among equal scores the choice depends on the width of the batch.",
             listed(names[AS_THE_BATCH]),
         ),
         (
@@ -158,7 +158,8 @@ the `hidden_states` that transformers returns for each sequence alone, to {CLOSE
 | outcome | architectures |
 | --- | --- |
 """
-    text += "".join(f"| {how} | {len(names[how])} |\n" for how in OUTCOMES)
+    text += "".join(f"| {how} | {len(names[how])} |\n" for how in OUTCOMES) + "\n"
+    text += "".join(f"- [{title}](#{re.sub('[^a-z -]', '', title.lower()).replace(' ', '-')})\n" for title, *_ in sections)
     return text + "".join(f"\n## {title}\n\n{why}\n\n{what}\n" for title, why, what in sections)
 
 
