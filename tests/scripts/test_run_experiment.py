@@ -399,7 +399,7 @@ def test_a_fault_of_the_last_section_is_said_before_the_first_has_run(write, tmp
     [
         ([], ["no experiment was given", "configs/demo.yaml"]),
         (["none.yaml"], ["none.yaml: the file does not exist"]),
-        (["."], [".: it is a folder"]),
+        (["."], ["experiment: '.' is a folder, not a file"]),
         (["none.yaml", "--fron", "x"], ["unknown argument --fron; did you mean --from?"]),
         (["none.yaml", "--dry-run", "more.yaml"], ["unknown argument more.yaml"]),
     ],

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from utils.base.errors import UserError
+from utils.base.paths import require_path
 
 ROOT = Path(__file__).resolve().parents[3]  # of the checkout: requirements.txt and .env lie there
 
@@ -102,6 +103,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 def read_csv(path: str | Path) -> list[dict[str, str]]:
     """The rows as dicts of strings; [] where there is no file."""
+    require_path(path, "file", "move it away or give another --results_dir")
     try:
         with open(path, encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))

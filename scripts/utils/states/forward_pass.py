@@ -8,10 +8,10 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from utils.base.errors import UserError
+from utils.base.errors import UserError, is_out_of_memory
 from utils.data.sequences import Sequences
 from utils.model.anatomy import Anatomy, state_of, stream_before
-from utils.model.language_model import LanguageModel, is_out_of_memory, own_logits
+from utils.model.language_model import LanguageModel, own_logits
 from utils.states.attention_rows import by_segment, eager_attention, watching_attention
 from utils.states.positions import ReadPlan
 from utils.states.sites import ATTENTION, EMBED, FINAL_NORM, Layer

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from utils.base.errors import UserError
 from utils.base.hub import loading
+from utils.base.paths import require_path
 from utils.data.readers.document import Document, require_whole_characters
 
 ENDINGS = (".txt", ".jsonl", ".parquet")
@@ -83,6 +84,7 @@ def read_files(paths: list[Path], column: str) -> Iterator[tuple[str, str]]:
     readers = {".txt": read_txt, ".jsonl": read_jsonl, ".parquet": read_parquet}
     common = Path(os.path.commonpath([path.parent for path in paths]))  # one/text.txt and other/text.txt are two texts
     for path in paths:
+        require_path(path, "file", "give files that you may read")
         try:
             yield from readers.get(path.suffix, read_txt)(path, path.relative_to(common).as_posix(), column)
         except UnicodeDecodeError as error:
