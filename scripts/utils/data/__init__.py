@@ -3,6 +3,7 @@
 Each file imports only from those above it:
 
     label_rule    which tokens are positive: the rules and their names in the metadata
+    pieces        a long text in pieces that give the tokens of the whole
     tokenizer     special tokens around a text, which token the target is in running text, how tokens are shown
     readers       files and Hub datasets -> documents: texts and what is known of them, in characters
     token_labels  the label of each token of an annotated document, by a rule

@@ -10,6 +10,7 @@ import numpy as np
 from utils.base.errors import UserError
 from utils.base.files import fingerprint
 from utils.base.hub import loading
+from utils.data.pieces import pieces
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -21,6 +22,7 @@ Item = TypeVar("Item")
 BEFORE = ("in", "He said", "(", "\n", "7", "one,")
 AFTER = (" end", ".", "\n", " 7", ", and", "")
 SIGNS = {"\n": "↵", "\r": "␍", "\t": "⇥"}
+CHARACTERS_AT_ONCE = 2_000_000  # of encode_batch: some 250 MB in the library
 CHARACTERS_A_TOKEN = 8  # more than most texts have
 SPOILT_BY_A_CUT = 32  # tokens before a cut that may not be those of the whole text
 JOINERS = "\u200c\u200d"  # zero-width: what stands on both sides is one character to the eye, as in families of emoji
@@ -55,9 +57,22 @@ def special_frame(tokenizer: Tokenizer) -> Frame:
 
 
 def encode_batch(tokenizer: Tokenizer, texts: Sequence[str]) -> list[np.ndarray]:
-    """Encode whole texts without special tokens: int32 ids. The library spreads a batch over the processor's cores."""
-    encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-    return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+    """Encode whole texts without special tokens: int32 ids. The library spreads a batch over the processor's cores.
+
+    Long texts are encoded in pieces, some at a time, and give the same ids.
+    """
+    backend = tokenizer.backend_tokenizer
+
+    def encode(text: str) -> list[int]:
+        return backend.encode(text, add_special_tokens=False).ids
+
+    found: list[list[np.ndarray]] = [[] for _ in texts]
+    everything = ((number, piece) for number, text in enumerate(texts) for piece in pieces(encode, text))
+    for batch in batches_by_size(everything, CHARACTERS_AT_ONCE, lambda item: len(item[1].text)):
+        encodings = backend.encode_batch_fast([piece.text for _, piece in batch], add_special_tokens=False)
+        for (number, piece), encoding in zip(batch, encodings, strict=True):
+            found[number].append(np.array(encoding.ids[piece.dropped :], dtype=np.int32))
+    return [ids[0] if len(ids) == 1 else np.concatenate(ids) for ids in found]
 
 
 def batches_by_size(items: Iterable[Item], most: int, size: Callable[[Item], int]) -> Iterator[list[Item]]:

@@ -17,7 +17,7 @@ from utils.base.cli.span_probe_section import HEADING, idle_flags_note, translat
 from utils.base.cli.words import actions_of, as_words, chunks_of, items_of
 from utils.base.cli.yaml_file import Step, YamlNode, fault, flags_of, line_of, nearest, read_mapping, sections_of
 from utils.base.errors import UsageError
-from utils.base.paths import path_problem, in_quotes
+from utils.base.paths import in_quotes, path_problem
 
 
 class ScriptParser(argparse.ArgumentParser):

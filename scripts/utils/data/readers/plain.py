@@ -1,12 +1,13 @@
 """Plain texts: a Hub dataset, a local folder in the same layout, or .txt, .jsonl and .parquet files."""
 
+import codecs
 import glob
 import json
 import os
 import re
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from utils.base.errors import UserError
 from utils.base.hub import loading
@@ -14,6 +15,8 @@ from utils.base.paths import require_path
 from utils.data.readers.document import Document, require_whole_characters
 
 ENDINGS = (".txt", ".jsonl", ".parquet")
+LONGEST_PART = 2**25  # characters: what a machine holds a few times over; a longer .txt is several texts of one group
+BLOCK = 2**20  # bytes
 # Project Gutenberg frames each book with its licence; these lines part it from the book, in their forms since the 1990s.
 LICENCE_START = re.compile(
     r"\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG EBOOK.{0,500}?\*\*\*|"
@@ -27,19 +30,36 @@ LICENCE_END = re.compile(
 )
 
 
+class Row(NamedTuple):
+    """A text, or one part of it, counted from 1; goes_on: another part follows."""
+
+    name: str
+    text: str
+    part: int = 1
+    goes_on: bool = False
+
+
 def read_texts(source: str, column: str = "text", split: str = "en", limit: int | None = None) -> Iterator[Document]:
     """Yield the documents of `source`, at most `limit`, without Project Gutenberg's header and footer."""
     paths = local_files(source)
     rows = read_files(paths, column) if paths else stream_dataset(source, column, split)
-    for name, text in islice(rows, limit):
-        yield Document(without_licence(text), name, group=name)
+    yield from as_documents(rows, limit)
 
 
 def read_text_file(path: str | Path, column: str = "text") -> Iterator[Document]:
     """Yield the documents of one local file. Whatever its ending, what is not .jsonl or .parquet is plain text."""
     require_text_file(path)
-    for name, text in read_files([Path(path)], column):
-        yield Document(without_licence(text), name, group=name)
+    yield from as_documents(read_files([Path(path)], column))
+
+
+def as_documents(rows: Iterable[Row], limit: int | None = None) -> Iterator[Document]:
+    """Yield a document for each row, until `limit` texts have come to their end. Parts of one text are a group."""
+    texts = 0
+    for row in rows:
+        yield Document(row.text, row.name if row.part == 1 else f"{row.name} (part {row.part})", group=row.name)
+        texts += not row.goes_on
+        if texts == limit:
+            return
 
 
 def require_text_file(path: str | Path) -> None:
@@ -49,13 +69,20 @@ def require_text_file(path: str | Path) -> None:
         raise UserError(f"--text_file {path} {problem}")
 
 
+def licence_free(parts: Iterable[str]) -> Iterator[str]:
+    """Cut Project Gutenberg's header and footer off a book that comes in parts; any other text stays as it is."""
+    for number, part in enumerate(parts):
+        if number == 0 and (start := LICENCE_START.search(part)):
+            part = part[start.end() :]
+        if end := LICENCE_END.search(part):
+            yield part[: end.start()]
+            return
+        yield part
+
+
 def without_licence(text: str) -> str:
-    """Cut Project Gutenberg's header and footer off a book; any other text stays as it is."""
-    if start := LICENCE_START.search(text):
-        text = text[start.end() :]
-    if end := LICENCE_END.search(text):
-        text = text[: end.start()]
-    return text
+    """Cut the header and footer off a book that is whole."""
+    return next(licence_free([text]))
 
 
 def local_files(source: str) -> list[Path]:
@@ -79,29 +106,53 @@ def local_files(source: str) -> list[Path]:
     return []
 
 
-def read_files(paths: list[Path], column: str) -> Iterator[tuple[str, str]]:
-    """Yield (name, text) of each text of these files; names are paths below the folder that all of them share."""
+def read_files(paths: list[Path], column: str) -> Iterator[Row]:
+    """Yield the texts of these files; names are paths below the folder that all of them share."""
     readers = {".txt": read_txt, ".jsonl": read_jsonl, ".parquet": read_parquet}
     common = Path(os.path.commonpath([path.parent for path in paths]))  # one/text.txt and other/text.txt are two texts
     for path in paths:
         require_path(path, "file", "give files that you may read")
         try:
             yield from readers.get(path.suffix, read_txt)(path, path.relative_to(common).as_posix(), column)
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}; "
-                "convert it (iconv -t UTF-8)"
-            ) from error
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}; give files that you may read") from error
 
 
-def read_txt(path: Path, name: str, _column: str) -> Iterator[tuple[str, str]]:
-    """Yield the whole file as one text."""
-    yield name, path.read_bytes().decode("utf-8-sig")
+def read_txt(path: Path, name: str, _column: str) -> Iterator[Row]:
+    """Yield the whole file as one text, or in parts where it is longer than LONGEST_PART."""
+    number, part = 0, ""
+    for following in licence_free(parts_of(path)):
+        if number:
+            yield Row(name, part, number, goes_on=True)
+        number, part = number + 1, following
+    yield Row(name, part, number)
 
 
-def read_jsonl(path: Path, name: str, column: str) -> Iterator[tuple[str, str]]:
+def parts_of(path: Path) -> Iterator[str]:
+    """Yield a file's text in parts of at most LONGEST_PART characters that end with a paragraph, else a line or a word."""
+    decoder, blocks, length, read, block = codecs.getincrementaldecoder("utf-8-sig")(), [], 0, 0, b"-"
+    with open(path, "rb") as file:
+        while block:
+            block = file.read(BLOCK)
+            read += len(block)
+            try:
+                blocks.append(decoder.decode(block, final=not block))
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset "
+                    f"{read - len(error.object) + error.start}; convert it (iconv -t UTF-8)"
+                ) from error
+            length += len(blocks[-1])
+            if length > LONGEST_PART:
+                text = "".join(blocks)
+                ends = (text.rfind(sign, 0, LONGEST_PART) + len(sign) for sign in ("\n\n", "\n", " "))
+                end = next((end for end in ends if end > LONGEST_PART // 2), LONGEST_PART)
+                yield text[:end]
+                blocks, length = [text[end:]], len(text) - end
+    yield "".join(blocks)
+
+
+def read_jsonl(path: Path, name: str, column: str) -> Iterator[Row]:
     """Yield one text a line."""
     with open(path, "rb") as lines:
         for number, line in enumerate(lines, 1):
@@ -115,10 +166,10 @@ def read_jsonl(path: Path, name: str, column: str) -> Iterator[tuple[str, str]]:
                 ) from error
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number}: not JSON ({error}); one JSON object a line") from error
-            yield row_name(row, f"{name}:{number}"), row_text(row, column, f"{path}, line {number}")
+            yield Row(row_name(row, f"{name}:{number}"), without_licence(row_text(row, column, f"{path}, line {number}")))
 
 
-def read_parquet(path: Path, name: str, column: str) -> Iterator[tuple[str, str]]:
+def read_parquet(path: Path, name: str, column: str) -> Iterator[Row]:
     """Yield one text a row, a row at a time."""
     import pyarrow
     import pyarrow.parquet
@@ -134,14 +185,14 @@ def read_parquet(path: Path, name: str, column: str) -> Iterator[tuple[str, str]
         for batch in file.iter_batches(batch_size=1, columns=[name for name in ("id", column) if name in names]):
             for row in batch.to_pylist():
                 number += 1
-                yield row_name(row, f"{name}:{number}"), row_text(row, column, f"{path}, row {number}")
+                yield Row(row_name(row, f"{name}:{number}"), without_licence(row_text(row, column, f"{path}, row {number}")))
     except (pyarrow.ArrowException, OSError) as error:
         if getattr(error, "errno", None):  # the system's word, not pyarrow's
             raise
         raise UserError(f"{path} is damaged or not a parquet file: {error}; download or make it again") from error
 
 
-def stream_dataset(name: str, column: str, split: str) -> Iterator[tuple[str, str]]:
+def stream_dataset(name: str, column: str, split: str) -> Iterator[Row]:
     """Yield the texts of a Hub dataset, or of a folder laid out like one, streamed: nothing is fetched that is not read."""
     with loading("dataset", name, "--dataset"):
         import datasets
@@ -165,7 +216,8 @@ def stream_dataset(name: str, column: str, split: str) -> Iterator[tuple[str, st
     number = 0
     while first is not None:
         number += 1
-        yield row_name(first, f"{split}:{number}"), row_text(first, column, f"--dataset {name}, row {number}")
+        text = without_licence(row_text(first, column, f"--dataset {name}, row {number}"))
+        yield Row(row_name(first, f"{split}:{number}"), text)
         with loading("dataset", name, "--dataset"):
             first = next(rows, None)
 
