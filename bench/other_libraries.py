@@ -90,7 +90,8 @@ def main(argv=None) -> int:
     torch.set_num_threads(arguments.threads)
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32).eval().requires_grad_(False)
+    model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32, trust_remote_code=False)
+    model.eval().requires_grad_(False)
     states_of = LIBRARIES[arguments.library](model)
     windows = torch.load(arguments.windows, weights_only=True)
 

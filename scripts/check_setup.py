@@ -89,8 +89,8 @@ def load_model(arguments, name, checks):
 
     print(f"\nmodel {name}")
     started = time.perf_counter()
-    tokenizer = load_tokenizer(name)
-    language_model = load_language_model(name, arguments.model_dtype, arguments.device)
+    tokenizer = load_tokenizer(name, trust_remote_code=arguments.trust_remote_code)
+    language_model = load_language_model(name, arguments.model_dtype, arguments.device, arguments.trust_remote_code)
     anatomy = language_model.anatomy
     seconds = readable_time(time.perf_counter() - started)
     attention = "causal" if anatomy.causal else "bidirectional"
@@ -104,12 +104,13 @@ def load_model(arguments, name, checks):
 
 
 def model_is_fit(arguments, checks, language_model, tokenizer, splits):
-    from utils.data.tokenizer import position_limit
-    from utils.model.machine_checks import check_dtype
+    from utils.data.position_limit import position_limit
+    from utils.model.machine_checks import check_dtype, check_weights
     from utils.model.tokenizer_checks import check_bos, check_special_tokens, check_tokenizer, framed_sentences, ids_beyond
     from utils.states.checks import check_states
 
-    limit = position_limit(language_model.name, tokenizer)
+    limit = position_limit(language_model.name, language_model.trust_remote_code)
+    checks.show(check_weights(language_model))
     checks.show(check_dtype(language_model, arguments.model_dtype))
     checks.show(check_special_tokens(tokenizer))
     own = checks.show(check_tokenizer(language_model, tokenizer, limit))
@@ -140,7 +141,7 @@ def data_fit_the_model(path, checks, splits, language_model, tokenizer) -> bool:
     print(f"\ndata {path}")
     name = language_model.name
     same = checks.show(check_tokenizer_of_data(path, splits, name, tokenizer))
-    fits = checks.show(check_length(path, splits, name, tokenizer))
+    fits = checks.show(check_length(path, splits, name, language_model.trust_remote_code))
     known = checks.show(check_ids(path, splits, language_model))
     return same.passed and fits.passed and known.passed
 

@@ -132,15 +132,17 @@ def load_model(arguments, probes, datasets):
     for dataset in datasets:
         belonging.require(belonging.check_data_of_probe(dataset.path, dataset.metadata, first.file, first.metadata))
     require_lags(datasets, probes)
-    tokenizer = load_tokenizer(name)
+    tokenizer = load_tokenizer(name, trust_remote_code=arguments.trust_remote_code)
     belonging.require(belonging.check_tokenizer_of_probe(first.file, first.metadata, name, tokenizer))
     splits_of = {dataset.path: {dataset.metadata["split"]: dataset.targets[0]} for dataset in datasets}
     for path, splits in splits_of.items():
-        belonging.require(belonging.check_length(path, splits, name, tokenizer))
+        belonging.require(belonging.check_length(path, splits, name, arguments.trust_remote_code))
     from utils.model.language_model import load_language_model
 
     dtype = precision_to_load(arguments.model_dtype, (probe.metadata for probe in probes))
-    language_model = load_language_model(name, dtype, arguments.device)
+    language_model = load_language_model(name, dtype, arguments.device, arguments.trust_remote_code)
+    for note in language_model.notes:
+        print(note, flush=True)
     belonging.require(belonging.check_model_of_probe(first.file, first.metadata, language_model))
     for path, splits in splits_of.items():
         belonging.require(belonging.check_ids(path, splits, language_model))

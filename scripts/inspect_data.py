@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from utils.base.cli.parser import Parser, quiet_libraries, run, whole_number
+from utils.base.cli.parser import Parser, add_trust_flag, quiet_libraries, run, whole_number
 from utils.base.errors import UserError
 from utils.base.paths import file_path, name_or_folder
 
@@ -21,6 +21,7 @@ def build_parser() -> Parser:
         help="file of labelled sequences; it is compared with train.pth, val.pth and test.pth in its folder",
     )
     parser.add_argument("--model_name", type=name_or_folder, help="model whose tokenizer is used (default: the data's own)")
+    add_trust_flag(parser)
     parser.add_argument("--num_samples", type=whole_number(0), default=5, help="samples shown of each class")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="draws the samples")
     return parser
@@ -38,12 +39,13 @@ def main(argv=None):
     from utils.data.tokenizer import load_tokenizer, tokenizer_fingerprint
 
     sequences = load_sequences(arguments.data_path)
-    tokenizer = load_tokenizer(arguments.model_name or sequences.model_name)
+    tokenizer = load_tokenizer(arguments.model_name or sequences.model_name, trust_remote_code=arguments.trust_remote_code)
     targets = per_target(sequences)
     show_statistics(arguments.data_path, sequences, targets)
     show_balance(sequences, targets)
     checks = check_file(sequences, tokenizer_fingerprint(tokenizer))
     if checks[0].passed:  # another tokenizer would show another text
+        show_special_tokens(sequences, tokenizer)
         for target in targets[:TARGETS_SHOWN]:
             show_samples(target, tokenizer, arguments.num_samples, arguments.seed)
     checks += check_against_siblings(Path(arguments.data_path), sequences)
@@ -105,18 +107,44 @@ def show_balance(sequences, targets):
         show_documents(sequences)
 
 
+def show_special_tokens(sequences, tokenizer):
+    """Print which special tokens the sequences hold, and where."""
+    import numpy as np
+
+    from utils.data.special_tokens import special_ids, spelt_out_in_words
+
+    before, after = (
+        " ".join(tokenizer.convert_ids_to_tokens(sequences.metadata["tokenizer"][side])) or "nothing"
+        for side in ("before", "after")
+    )
+    column = np.arange(sequences.input_ids.shape[1])
+    inside = (column >= sequences.text_start) & (column < sequences.text_ends[:, None])
+    ids, counts = np.unique(sequences.input_ids[inside], return_counts=True)
+    special = special_ids(tokenizer)
+    found = [
+        f"{tokenizer.convert_ids_to_tokens(int(token))} {number:,}"
+        for token, number in zip(ids, counts, strict=True)
+        if token in special
+    ]
+    inside_texts = ", ".join(found) or "none"
+    print(f"\nspecial tokens: {before} before and {after} after every text; inside texts {inside_texts}; in ⟪ ⟫ below")
+    if "special_tokens" in sequences.metadata:  # data of before they were counted
+        print(f"  {spelt_out_in_words(sequences.metadata['special_tokens'])}")
+
+
 def show_targets(targets):
     """Print a line for each target: what of this file is labelled for it, and its natural share."""
     import numpy as np
 
     from utils.base.text_table import table
+    from utils.data.tokenizer import isolated, shown_text
 
     rows = [["target", "documents", "positive", "negative", "share here", "share of all splits"]]
     for target in targets:
         sequence, _, labels = target.labelled()
         rows.append(
             [
-                target.target_name[:40],
+                isolated(shown_text(target.target_name)[:40]),
                 f"{len(np.unique(target.documents[sequence])):,}",
                 *(f"{int((labels == label).sum()):,}" for label in (1, 0)),
                 f"{labels.mean():.2%}" if len(labels) else "-",
@@ -130,6 +158,7 @@ def show_documents(sequences):
     import numpy as np
 
     from utils.base.text_table import table
+    from utils.data.tokenizer import isolated, shown_text
 
     sequence, _, labels = sequences.labelled()
     documents = sequences.documents[sequence]
@@ -139,7 +168,7 @@ def show_documents(sequences):
         here = documents == document
         rows.append(
             [
-                sequences.document_names[document][:40],
+                isolated(shown_text(sequences.document_names[document])[:40]),
                 f"{int((sequences.documents == document).sum()):,}",
                 *(f"{int((labels[here] == label).sum()):,}" for label in (1, 0)),
             ]
@@ -163,25 +192,32 @@ def show_samples(sequences, tokenizer, number, seed):
                 f"\n{name} samples{of_target}, " + ("the text's beginning and end" if whole else "the labelled token in ⟦ ⟧")
             )
         for index in drawn:
-            text = sequences.input_ids[sequence[index], sequences.text_start : position[index] + 1]
+            end = sequences.lengths[sequence[index]] if whole else position[index] + 1
+            text = sequences.input_ids[sequence[index], :end]
             print(f"  {(ends_of_text if whole else token_in_context)(tokenizer, text)}")
 
 
 def token_in_context(tokenizer, ids) -> str:
     """Mark the last of these tokens and show those before it."""
-    from utils.data.tokenizer import token_text
-
-    shown = [token_text(tokenizer, token) for token in ids[-CONTEXT_SHOWN - 1 :]]
-    return f"…{''.join(shown[:-1])}⟦{shown[-1]}⟧"
+    shown = shown_tokens(tokenizer, ids[-CONTEXT_SHOWN - 1 :])
+    cut = "…" if len(ids) > CONTEXT_SHOWN + 1 else ""
+    return f"{cut}{''.join(shown[:-1])}⟦{shown[-1]}⟧"
 
 
 def ends_of_text(tokenizer, ids) -> str:
     """Show a text whole if it is short, else its first and last tokens."""
-    from utils.data.tokenizer import token_text
-
     half = CONTEXT_SHOWN // 2
     parts = [ids] if len(ids) <= CONTEXT_SHOWN else [ids[:half], ids[-half:]]
-    return " … ".join("".join(token_text(tokenizer, token) for token in part) for part in parts)
+    return " … ".join("".join(shown_tokens(tokenizer, part)) for part in parts)
+
+
+def shown_tokens(tokenizer, ids) -> list[str]:
+    """Show each token; special ones, unlike text that spells them out, in ⟪ ⟫."""
+    from utils.data.special_tokens import special_ids
+    from utils.data.tokenizer import token_text
+
+    special = special_ids(tokenizer)
+    return [f"⟪{token_text(tokenizer, token)}⟫" if token in special else token_text(tokenizer, token) for token in ids]
 
 
 def show_shortcuts(targets):

@@ -44,9 +44,7 @@ def build_parser() -> Parser:
     output = parser.add_argument_group("output")
     output.add_argument("--output_dir", type=folder_path, default="models", help="folder for the probes")
     output.add_argument("--results_dir", type=folder_path, default="results", help="folder for the tables")
-    output.add_argument(
-        "--export", type=folder_path, metavar="DIR", help="also write all probes into one file there, probes.safetensors"
-    )
+    output.add_argument("--export", type=folder_path, help="also write all probes into one file there, probes.safetensors")
     output.add_argument(
         "--overwrite", action="store_true", help="delete probes and tables of another model or dataset from these folders"
     )
@@ -112,13 +110,14 @@ def sweep(arguments, targets, language_model, watch):
         refuse_other_export(output.export, owner, output.overwrite)
     tracking = tracker(not arguments.no_wandb, arguments.wandb_project)
     questions = asking.draw(targets, this_run.sampling)
-    questions, sources, random_sources = read(this_run, questions, arguments.random_weights, watch)
+    questions, sources, random_sources, comparison = read(this_run, questions, arguments.random_weights, watch)
     with watch("train"):
         sweeps = train(arguments, this_run, questions, sources, random_sources, tracking)
     record = {
         "command": sys.argv,
         "arguments": record_of(arguments, this_run.sampling, targets),
         **vars(owner),
+        "states_beside_transformers": comparison,
         "seconds": watch.seconds,
     }
     written = save_sweeps(this_run, sweeps, record, replaced)
@@ -150,17 +149,18 @@ def read(this_run, questions, random_weights, watch):
     """Read the states of the model, and where it is asked for of the same model with random weights.
 
     Return the questions, without the examples whose states are not finite, and {question's key: Source} of both models
-    (None for the second where it is not asked for).
+    (None for the second where it is not asked for), and how far the states lay from those of transformers.
     """
     from utils.model.random_weights import with_random_weights
     from utils.states.extraction import drop_non_finite, run_pass
 
     states = run_pass(this_run.reading, this_run.language_model, questions)
+    comparison = states.comparison
     watch.seconds["pass"] = states.seconds
     questions = drop_non_finite(states, this_run.language_model, questions)
     sources = {question.key: states.source(question) for question in questions}
     if not random_weights:
-        return questions, sources, dict.fromkeys(sources)
+        return questions, sources, dict.fromkeys(sources), comparison
     print("the same with random weights", flush=True)
     without = with_random_weights(this_run.language_model)
     states = run_pass(this_run.reading, without, questions, own_probability=False)
@@ -169,7 +169,7 @@ def read(this_run, questions, random_weights, watch):
             f"--random_weights: states of the random model are not finite in {without.dtype}; use "
             "--model_dtype float32, or leave it out"
         )
-    return questions, sources, {question.key: states.source(question) for question in questions}
+    return questions, sources, {question.key: states.source(question) for question in questions}, comparison
 
 
 def train(arguments, this_run, questions, sources, random_sources, tracking):
@@ -181,7 +181,7 @@ def train(arguments, this_run, questions, sources, random_sources, tracking):
     from utils.sweep.tracked_runs import Runs
 
     language_model, fitting = this_run.language_model, this_run.fitting
-    texts = texts_of(questions[0].sequences, language_model.name) if questions[0].of_sequences else None
+    texts = texts_of(questions[0].sequences, language_model) if questions[0].of_sequences else None
     device = language_model.device if language_model.device.type == "cuda" else "cpu"
     sweeps, remembered = [], {}
     with Progress("targets and lags", "sweep", len(questions)) as progress:
@@ -207,11 +207,12 @@ def load_model(arguments, splits):
     from utils.model.belonging import check_ids, check_length, check_tokenizer_of_data, require
 
     name, path = arguments.model_name or splits["train"].model_name, arguments.train_data
-    tokenizer = load_tokenizer(name)
-    require(check_tokenizer_of_data(path, splits, name, tokenizer), check_length(path, splits, name, tokenizer))
+    tokenizer = load_tokenizer(name, trust_remote_code=arguments.trust_remote_code)
+    require(check_tokenizer_of_data(path, splits, name, tokenizer))
+    require(check_length(path, splits, name, arguments.trust_remote_code))
     from utils.model.language_model import load_language_model
 
-    language_model = load_language_model(name, arguments.model_dtype, arguments.device)
+    language_model = load_language_model(name, arguments.model_dtype, arguments.device, arguments.trust_remote_code)
     require(check_ids(path, splits, language_model))
     print(
         f"{name}: {len(language_model.anatomy.blocks)} layers, hidden size {language_model.anatomy.hidden_size}, "
@@ -219,6 +220,8 @@ def load_model(arguments, splits):
         f"{str(language_model.dtype).removeprefix('torch.')} on {language_model.device}",
         flush=True,
     )
+    for note in language_model.notes:
+        print(note, flush=True)
     return language_model
 
 
@@ -237,7 +240,8 @@ def say_more(arguments, this_run, sweeps, sources, paths):
     from utils.data.tokenizer import load_tokenizer
     from utils.sweep.after_sweep import write_export, write_learning_curve, write_sweep_directions
 
-    tokenizer = load_tokenizer(this_run.language_model.name)
+    language_model = this_run.language_model
+    tokenizer = load_tokenizer(language_model.name, trust_remote_code=language_model.trust_remote_code)
     for line in write_sweep_directions(this_run, sweeps, sources, tokenizer):
         print(line)
     if arguments.learning_curve:

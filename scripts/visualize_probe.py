@@ -118,13 +118,13 @@ def main(argv=None):
 
         require_text_file(arguments.text_file)
     probes, language_model, tokenizer = load(arguments)
-    from utils.pages.shown_texts import TextRequest, choose_source, read_shown
+    from utils.pages.shown_texts import TextRequest, choose_source, frame_of, read_shown
 
     asked = TextRequest(arguments.text_file, arguments.dataset, arguments.text_column, arguments.language)
     source = choose_source(asked, probes)
     refuse_output(arguments.output, source.place)  # the probes' own texts are known only now
     texts = read_shown(source, arguments.num_tokens, probes, tokenizer)
-    windows = choose_windows(arguments, language_model, tokenizer)
+    windows = choose_windows(arguments, language_model, tokenizer, frame_of(source, probes, tokenizer))
     logits = apply(arguments, probes, language_model, [text.ids for text in texts], windows)
     write(arguments.output, probes, tokenizer, texts, logits, windows.width)
     return 0
@@ -132,7 +132,7 @@ def main(argv=None):
 
 def load(arguments):
     """Load the probes, their model and its tokenizer, and prove that they belong together. Print what is left out."""
-    from utils.data.tokenizer import load_tokenizer
+    from utils.data.tokenizer import load_tokenizer, read_special_tokens_as
     from utils.model.belonging import check_tokenizer_of_probe, require
     from utils.saved.probe_sets import choose_set, load_folder, most_common, require_value
 
@@ -145,15 +145,22 @@ def load(arguments):
     ):
         require_value(found, key, wanted, flag)
     name = arguments.model_name or most_common(found, "model")
-    tokenizer = load_tokenizer(name)
+    tokenizer = load_tokenizer(name, trust_remote_code=arguments.trust_remote_code)
     from utils.model.language_model import load_language_model
     from utils.saved.saved_probes import precision_to_load
     from utils.states.sites import sort_layers
 
     dtype = precision_to_load(arguments.model_dtype, (probe["metadata"] for probe in found.values()))
-    language_model = load_language_model(name, dtype, arguments.device)
+    language_model = load_language_model(name, dtype, arguments.device, arguments.trust_remote_code)
+    for note in language_model.notes:
+        print(note, flush=True)
     probes, left_out = choose_set(
-        found, language_model.fingerprint, arguments.lag, arguments.target_token, arguments.seed, arguments.probe
+        found,
+        language_model.named_in(probe["metadata"]["model_fingerprint"] for probe in found.values()),
+        arguments.lag,
+        arguments.target_token,
+        arguments.seed,
+        arguments.probe,
     )
     if probes is None:
         why = "; ".join(f"{len(paths)} are {reason}" for reason, paths in left_out.items())
@@ -163,6 +170,7 @@ def load(arguments):
             "the model that they were trained on, in its precision"
         )
     sort_layers(probes.layers, language_model.anatomy)
+    read_special_tokens_as(tokenizer, (probes.common.get("source") or {}).get("special_tokens", "text"))
     for reason, paths in left_out.items():
         print(f"left out: {paths[0]}" + (f" ... {paths[-1].name}" if len(paths) > 1 else "") + f", {reason}", flush=True)
     require(check_tokenizer_of_probe(str(probes.paths[0]), probes.common, name, tokenizer))
@@ -174,13 +182,12 @@ def load(arguments):
     return probes, language_model, tokenizer
 
 
-def choose_windows(arguments, language_model, tokenizer):
+def choose_windows(arguments, language_model, tokenizer, frame):
     """Choose how many text tokens are read together, and how many of them windows share: a Windowing."""
-    from utils.data.tokenizer import position_limit, special_frame
+    from utils.data.position_limit import position_limit
     from utils.saved.running_text import Windowing
 
-    frame = special_frame(tokenizer)
-    limit = position_limit(language_model.name, tokenizer)
+    limit = position_limit(language_model.name, language_model.trust_remote_code)
     most = limit - len(frame[0]) - len(frame[1]) if limit else None
     width = arguments.window or min(most or LONGEST_WINDOW, LONGEST_WINDOW)
     if most and width > most:

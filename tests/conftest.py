@@ -39,6 +39,27 @@ def stories260K(shared_data):
 
 
 @pytest.fixture(scope="session")
+def case_model(shared_data, tmp_path_factory):
+    """Give the folder of a tiny model that once went wrong, by its name; each is made once."""
+    import runpy
+
+    import torch
+
+    cases = runpy.run_path(str(helpers.part_of(shared_data, "cases") / "models.py"))["CASES"]
+    made = {}
+
+    def folder_of(name):
+        if name not in made:
+            made[name] = tmp_path_factory.mktemp(name)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                cases[name](made[name])
+        return made[name]
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
 def gutenberg(shared_data):
     """Whole books in the layout of the Hub dataset."""
     return helpers.part_of(shared_data, "corpora/gutenberg")

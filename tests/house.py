@@ -67,13 +67,15 @@ def room_of(path, utils) -> str:
 def imported(path, scripts) -> Iterator[tuple[int, str, Path | None]]:
     """(line, dotted name, file or folder of `scripts` that it names; None outside it) of every import.
 
-    Imports inside functions count too. `from utils.base import files` names utils/base/files.py.
+    Imports inside functions count too, and those by name. `from utils.base import files` names utils/base/files.py.
     """
     for node in nodes_of(path):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Call) and last_name(node.func) in ("import_module", "__import__", "run_module"):
+            names = [one.value for one in node.args[:1] if isinstance(one, ast.Constant)]
         else:
             continue
         for name in names:
@@ -249,23 +251,46 @@ def crowded_rooms(scripts, most=MOST_NAMES) -> list[str]:
 # Namespaces of argparse
 
 
-def takes_namespace(function) -> bool:
-    """Whether a parameter is called `arguments` or annotated as a Namespace."""
-    return any(
-        one.arg == "arguments" or (one.annotation is not None and "Namespace" in ast.unparse(one.annotation))
-        for one in parameters_of(function)
-    )
+PARSED = {"arguments", "args", "namespace", "ns", "opts", "parsed"}  # what a parsed namespace is mostly called
+PARSERS = ("parse", "parse_args", "parse_known_args")
+NAMESPACES = ("Namespace", "SimpleNamespace")
+
+
+def last_name(node) -> str:
+    """'parse_args' of the expression `build_parser().parse_args`."""
+    return ast.unparse(node).rpartition(".")[2]
+
+
+def namespace_classes(path) -> set[str]:
+    """Names of a file for argparse.Namespace and its like, also those that an import gave them."""
+    imports = (node for node in nodes_of(path) if isinstance(node, ast.ImportFrom))
+    return {*NAMESPACES} | {
+        alias.asname or alias.name for node in imports for alias in node.names if alias.name in NAMESPACES
+    }
+
+
+def is_namespace(parameter, classes) -> bool:
+    """Whether a parameter is annotated as a Namespace."""
+    words = re.findall(r"\w+", ast.unparse(parameter.annotation)) if parameter.annotation else ()
+    return not classes.isdisjoint(words)
+
+
+def takes_namespace(function, classes) -> bool:
+    """Whether a parameter has the name of a parsed namespace, or is annotated as one."""
+    rest = [one for one in (function.args.vararg, function.args.kwarg) if one]
+    return any(one.arg in PARSED or is_namespace(one, classes) for one in (*parameters_of(function), *rest))
 
 
 def namespaces_taken(scripts) -> list[str]:
-    """Functions of utils, outside the files that define flags, that take what argparse has parsed."""
+    """Functions of utils, outside the files that define flags and parse them, that take what argparse has parsed."""
     return [
         f"{path.relative_to(scripts)}:{node.lineno} {getattr(node, 'name', 'lambda')} takes a namespace; pass the values "
         "that it needs, or a frozen dataclass of them"
         for path in modules(Path(scripts) / "utils")
-        if path.name != "flags.py"
+        if path.name != "flags.py" and path.parent.name != "cli"
+        for classes in [namespace_classes(path)]
         for node in nodes_of(path)
-        if isinstance(node, (*FUNCTION, ast.Lambda)) and takes_namespace(node)
+        if isinstance(node, (*FUNCTION, ast.Lambda)) and takes_namespace(node, classes)
     ]
 
 
@@ -273,8 +298,9 @@ def namespaces_forged(scripts) -> list[str]:
     return [
         f"{path.relative_to(scripts)}:{node.lineno} forges a namespace; pass values, or a frozen dataclass"
         for path in modules(scripts)
+        for classes in [namespace_classes(path)]
         for node in nodes_of(path)
-        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("Namespace", "SimpleNamespace")
+        if isinstance(node, ast.Call) and last_name(node.func) in classes
     ]
 
 
@@ -285,12 +311,14 @@ def namespaces_changed(scripts) -> list[str]:
         names = namespaces_in(path)
         for node in nodes_of(path):
             held = None
-            if isinstance(node, ast.Attribute) and isinstance(node.ctx, (ast.Store, ast.Del)):
-                held = node.value
-            elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("setattr", "delattr") and node.args:
-                held = node.args[0]
+            if isinstance(node, ast.Attribute):
+                stored = isinstance(node.ctx, (ast.Store, ast.Del))
+                held = node.value if stored or node.attr == "__dict__" and is_changed(node, path) else None
+            elif isinstance(node, ast.Call) and last_name(node.func).strip("_") in ("setattr", "delattr"):
+                own = isinstance(node.func, ast.Attribute) and ast.unparse(node.func.value) != "object"
+                held = node.func.value if own else next(iter(node.args), None)
             elif isinstance(node, ast.Call) and ast.unparse(node.func) == "vars" and is_changed(node, path):
-                held = node.args[0] if node.args else None
+                held = next(iter(node.args), None)
             if held is not None and ast.unparse(held) in names:
                 wrong.append(
                     f"{path.relative_to(scripts)}:{node.lineno} writes on the namespace {ast.unparse(held)}; "
@@ -300,26 +328,28 @@ def namespaces_changed(scripts) -> list[str]:
 
 
 def namespaces_in(path) -> set[str]:
-    """Names that hold a parsed namespace: `arguments`, what is annotated so, what parse and parse_args return."""
-    names = {"arguments"}
+    """Names that hold a parsed namespace: `arguments`, what is annotated so or made by parsing, other names of these."""
+    names, classes = {"arguments"}, namespace_classes(path)
     for node in nodes_of(path):
         if isinstance(node, (*FUNCTION, ast.Lambda)):
-            names |= {
-                one.arg for one in parameters_of(node) if one.annotation and "Namespace" in ast.unparse(one.annotation)
-            }
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            called = ast.unparse(node.value.func).rpartition(".")[2]
-            parsed_there = [target.id for target in node.targets if isinstance(target, ast.Name)]
-            names |= set(parsed_there) if called in ("parse", "parse_args") else set()
+            names |= {one.arg for one in parameters_of(node) if is_namespace(one, classes)}
+        elif isinstance(node, (ast.Assign, ast.NamedExpr)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            calls = [call for call in ast.walk(node.value) if isinstance(call, ast.Call)]
+            if ast.unparse(node.value) in names or any(last_name(call.func) in PARSERS for call in calls):
+                names |= {leaf.id for target in targets for leaf in ast.walk(target) if isinstance(leaf, ast.Name)}
     return names
 
 
+CHANGING = ("update", "setdefault", "pop", "popitem", "clear", "__setitem__", "__delitem__")
+
+
 def is_changed(call, path) -> bool:
-    """Whether vars(...) is written to: vars(x)["name"] = value, vars(x).update(...) and its like."""
+    """Whether vars(...) or __dict__ is written to: vars(x)["name"] = value, vars(x).update(...) and its like."""
     for node in nodes_of(path):
         if isinstance(node, ast.Subscript) and node.value is call and isinstance(node.ctx, (ast.Store, ast.Del)):
             return True
-        if isinstance(node, ast.Attribute) and node.value is call and node.attr in ("update", "setdefault", "pop", "clear"):
+        if isinstance(node, ast.Attribute) and node.value is call and node.attr in CHANGING:
             return True
     return False
 

@@ -179,6 +179,24 @@ PLANTED = {
         {"utils/pages/page.py": "class Page:\n    def draw(self, *, flags: argparse.Namespace | None):\n        pass\n"},
         {"namespaces_taken": ("utils/pages/page.py:2 draw takes a namespace",)},
     ),
+    **{
+        f"a namespace that is taken: {parameters}": (
+            {"utils/pages/page.py": f"from argparse import Namespace as N\n\n\ndef draw({parameters}):\n    pass\n"},
+            {"namespaces_taken": ("utils/pages/page.py:4 draw takes a namespace",)},
+        )
+        for parameters in ("*arguments", "**arguments", "args", "ns", "flags: N")
+    },
+    "a namespace that is forged under another name": (
+        {"utils/pages/page.py": "from types import SimpleNamespace as Flags\nFLAGS = Flags(width=1)\n"},
+        {"namespaces_forged": ("utils/pages/page.py:2 forges a namespace",)},
+    ),
+    "an import by name": (
+        {
+            "utils/base/names.py": "import importlib\nimportlib.import_module('utils.pages.page')\n",
+            "utils/pages/page.py": "",
+        },
+        {"upward_imports": ("utils/base/names.py:2 imports utils.pages.page",)},
+    ),
     "a lambda of a namespace": (
         {"utils/pages/page.py": "WIDTH = lambda arguments: arguments.width\n"},
         {"namespaces_taken": ("utils/pages/page.py:1 lambda takes a namespace",)},
@@ -205,12 +223,25 @@ PLANTED = {
             "setattr(arguments, name, 1)",
             "vars(arguments)[name] = 1",
             "vars(arguments).update(width=1)",
+            "vars(arguments).__setitem__('width', 1)",
+            "arguments.__dict__['width'] = 1",
+            "object.__setattr__(arguments, 'width', 1)",
+            "arguments.__setattr__('width', 1)",
         )
     },
-    "a namespace that is changed under another name": (
-        {"show.py": "def main(argv=None):\n    flags = build_parser().parse_args(argv)\n    flags.width = 1\n"},
-        {"namespaces_changed": ("show.py:3 writes on the namespace flags",)},
-    ),
+    **{
+        f"a namespace that is changed under another name: {parsed}": (
+            {"show.py": f"def main(argv=None):\n    {parsed}\n    flags.width = 1\n"},
+            {"namespaces_changed": ("show.py:3 writes on the namespace flags",)},
+        )
+        for parsed in (
+            "flags = build_parser().parse_args(argv)",
+            "flags = checked(build_parser().parse_args(argv))",
+            "flags, rest = build_parser().parse_known_args(argv)",
+            "print(flags := parse(argv))",
+            "flags = arguments",
+        )
+    },
 }
 
 
@@ -292,6 +323,9 @@ def test_importing_any_module_prints_writes_and_changes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+FLAG_OF_CODE = re.compile(r"^False$|\btrust_remote_code$")  # the user's own flag, handed on
+
+
 def dangers(tree):
     """(line, what) of everything that could run code out of a file."""
     for node in ast.walk(tree):
@@ -301,13 +335,21 @@ def dangers(tree):
                 yield node.lineno, called
             for keyword in node.keywords:
                 value = ast.unparse(keyword.value)
-                if (keyword.arg, value) in (
-                    ("weights_only", "False"),
-                    ("allow_pickle", "True"),
-                    ("shell", "True"),
-                ) or keyword.arg == "trust_remote_code":
+                if (
+                    (keyword.arg, value)
+                    in (
+                        ("weights_only", "False"),
+                        ("allow_pickle", "True"),
+                        ("shell", "True"),
+                    )
+                    or keyword.arg == "trust_remote_code"
+                    and not FLAG_OF_CODE.search(value)
+                ):
                     yield node.lineno, f"{keyword.arg}={value}"
-            if called == "torch.load" and "weights_only" not in [keyword.arg for keyword in node.keywords]:
+            given = [keyword.arg for keyword in node.keywords]
+            if re.search(r"Auto\w+\.from_(pretrained|config)$", called) and "trust_remote_code" not in given:
+                yield node.lineno, f"{called} without trust_remote_code"
+            if called == "torch.load" and "weights_only" not in given:
                 yield node.lineno, "torch.load without weights_only"
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
@@ -315,7 +357,8 @@ def dangers(tree):
 
 
 def test_nothing_in_the_scripts_can_run_code_out_of_a_file():
-    found = [f"{path.relative_to(ROOT)}:{line}: {what}" for path in MODULES for line, what in dangers(house.tree_of(path))]
+    files = [*MODULES, *house.modules(ROOT / "bench"), *house.modules(ROOT / "demo")]
+    found = [f"{path.relative_to(ROOT)}:{line}: {what}" for path in files for line, what in dangers(house.tree_of(path))]
     assert not found, "\n".join(found)
 
 
@@ -328,6 +371,8 @@ def test_nothing_in_the_scripts_can_run_code_out_of_a_file():
         "pickle.load(file)",
         "import pickle",
         "AutoModel.from_pretrained(name, trust_remote_code=True)",
+        "transformers.AutoTokenizer.from_pretrained(name)",
+        "AutoModel.from_config(config, trust_remote_code=not asked)",
         "from pickle import load",
         "numpy.load(p, allow_pickle=True)",
     ],

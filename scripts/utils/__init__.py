@@ -29,7 +29,7 @@ PUBLIC_NAMES = {
     "MassMean": "utils.probes.estimators",
     "MLP": "utils.probes.estimators",
     "Attention": "utils.probes.descent.attention",
-    "scores": "utils.scores.metrics",
+    "scores": "utils.scores",
     "choose_threshold": "utils.scores.thresholds",
     "paired_difference": "utils.scores.differences",
     "load_probes": "utils.saved.saved_probes",
@@ -40,25 +40,28 @@ PUBLIC_NAMES = {
 def __getattr__(name: str) -> object:
     if name not in PUBLIC_NAMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(PUBLIC_NAMES[name]), name)
+    found = import_module(PUBLIC_NAMES[name])
+    return found if name == "scores" else getattr(found, name)
 
 
 def __dir__() -> list[str]:
     return sorted(PUBLIC_NAMES)
 
 
+class CallableRoom(ModuleType):
+    """`scores` is a function and a room: the room, when it is called, is the function `utils.scores.metrics.scores`."""
+
+    def __call__(self, *values: object, **named: object) -> object:
+        return import_module(f"{self.__name__}.metrics").scores(*values, **named)
+
+
 class LazyNames(ModuleType):
-    """`scores` is a function and a room. Importing the room would bind its name here, over the function, so the function is
-    a property. The room is reached as ever: `from utils.scores.metrics import ...`.
-    """
+    """This package. The import system sets each room on it as an attribute, when the room is first imported."""
 
-    @property
-    def scores(self) -> object:
-        return __getattr__("scores")
-
-    @scores.setter
-    def scores(self, room: ModuleType) -> None:
-        """Ignore the room, which the import system finds by its full name."""
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "scores" and isinstance(value, ModuleType):
+            value.__class__ = CallableRoom
+        super().__setattr__(name, value)
 
 
 sys.modules[__name__].__class__ = LazyNames

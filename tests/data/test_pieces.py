@@ -5,9 +5,9 @@ import random
 import pytest
 
 from helpers import make_tokenizer, part_of, prose
-from utils.data import tokenizer as module
-from utils.data.pieces import AROUND, LEAD, is_seam, pieces
-from utils.data.tokenizer import encode_batch, load_tokenizer
+from utils.data.preparation import pieces as module
+from utils.data.preparation.pieces import AROUND, LEAD, encode_long, is_seam, pieces
+from utils.data.tokenizer import load_tokenizer
 
 ODD = "  two spaces\n\n\nthree lines\t\ttabs ... -- 12,345.67 don't won't\r\n naïve Ünïcödé é e\u0301 👨‍👩‍👧 <s> </s> [SEP] "
 
@@ -79,7 +79,7 @@ def test_pieces_give_the_ids_of_the_whole(tokenizers, kind, text, monkeypatch):
     expected = whole(tokenizer, text)
     monkeypatch.setattr(module, "pieces", lambda encode, text: pieces(encode, text, most=3000))
     monkeypatch.setattr(module, "CHARACTERS_AT_ONCE", 7000)
-    assert [ids.tolist() for ids in encode_batch(tokenizer, [text, "between", text])] == [
+    assert [ids.tolist() for ids in encode_long(tokenizer, [text, "between", text])] == [
         expected,
         whole(tokenizer, "between"),
         expected,

@@ -25,6 +25,9 @@ def test_the_cap_takes_evenly_whatever_the_order_and_the_sizes(seed):
     assert all(count >= min(size, level - 1) for count, size in zip(kept, sizes, strict=True)), "one gave more than another"
 
 
+SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
+
+
 def test_the_cap_by_hand():
     cap = EvenCap(most=3)
     for items in ([1, 2, 3, 4], [5], [6, 7]):
@@ -114,7 +117,7 @@ def test_stratified_groups_stay_whole_and_every_column_gets_its_share():
     groups = draw.integers(0, 2000, 5000)
     labels = draw.random((5000, 4)) < [0.5, 0.1, 0.02, 0.004]
     amounts = np.concatenate([labels, ~labels], axis=1).astype(float)
-    found = stratified_splits(groups, amounts, 0.8, np.random.default_rng(0))
+    found = stratified_splits(groups, amounts, SHARES, np.random.default_rng(0))
     assert set(found) == set(groups.tolist())
     splits = np.array([found[group] for group in groups.tolist()])
     for column in amounts.T[[0, 1, 2, 4, 5, 6, 7]]:
@@ -122,12 +125,12 @@ def test_stratified_groups_stay_whole_and_every_column_gets_its_share():
             assert column[splits == split].sum() / column.sum() == pytest.approx(share, abs=0.015)
     assert all(amounts[splits == split, 3].any() for split in SPLITS)
     order = draw.permutation(5000)
-    assert stratified_splits(groups[order], amounts[order], 0.8, np.random.default_rng(0)) == found
+    assert stratified_splits(groups[order], amounts[order], SHARES, np.random.default_rng(0)) == found
 
 
 def test_three_groups_with_a_rare_label_go_to_three_splits():
     for seed in range(20):
         amounts = np.ones((40, 3))
         amounts[:, 0] = np.isin(np.arange(40), [3, 17, 31]) * 50.0
-        found = stratified_splits(np.arange(40), amounts, 0.8, np.random.default_rng(seed))
+        found = stratified_splits(np.arange(40), amounts, SHARES, np.random.default_rng(seed))
         assert {found[group] for group in (3, 17, 31)} == set(SPLITS)

@@ -14,6 +14,7 @@ from utils.pages.shown_texts import ShownText
 from utils.saved.probe_sets import ProbeSet
 from utils.scores.metrics import at_threshold
 
+TURNING = "</script><img src=x onerror=alert(1)>\u202e שלום 7"  # with a control character, and letters from right to left
 ATTACK = "</script><img src=x onerror=alert(1)>"
 NASTY = [ATTACK, "<b>bold</b>", "&lt;", "שלום", "مرحبا", "👩‍👩‍👧", "🙂", "\n", "\n\n", "\t", "\u202e"]
 LAYERS = ["embed", 0, 1, 2, 3, "final_norm"]
@@ -69,7 +70,7 @@ def made(folder, truth=None, **changes):
     truth = ids == the if truth is None else truth(ids == the)
     texts = [
         ShownText("one", "", ids[:200], gaps[:200], truth[:200].astype(np.int8)),
-        ShownText(ATTACK, "note", ids[200:], gaps[200:], truth[200:].astype(np.int8)),
+        ShownText(TURNING, "note", ids[200:], gaps[200:], truth[200:].astype(np.int8)),
     ]
     path = folder / "page.html"
     write_page(path, "probes", **page_values(probes, tokenizer, texts, [logits[:, :200], logits[:, 200:]], 256))
@@ -335,3 +336,18 @@ def test_a_text_of_unknown_truth_has_no_counts_and_the_rest_works(chromium, tmp_
     assert "token 8, truth unknown;" in page.inner_text("#card .fact")
     assert [event for event in page.events if not event.startswith(f"request: {page.url}")] == []
     page.close()
+
+
+def test_a_name_that_runs_from_right_to_left_turns_nothing_round(opened):
+    page, *_ = opened
+    ends = page.evaluate(
+        """() => {
+          const heading = document.querySelectorAll("section.text h2")[1], box = node => node.getBoundingClientRect();
+          const note = heading.querySelector("small"), range = document.createRange();
+          const letter = number => { range.setStart(note.firstChild, number); range.setEnd(note.firstChild, number + 1);
+                                     return box(range).left; };
+          range.selectNode(heading.firstChild);
+          return [box(range).right, letter(0), letter(1), letter(2), letter(3)];
+        }"""
+    )
+    assert ends == sorted(ends) and "⟨U+202E⟩ שלום 7" in page.locator("section.text h2").nth(1).inner_text()

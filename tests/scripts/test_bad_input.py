@@ -638,7 +638,7 @@ def test_a_text_that_may_not_be_read(tmp_path):
     path.write_text(prose(0, 50))
     path.chmod(0)
     with without_rights(), pytest.raises(UserError, match="secret.txt.*Permission denied; .*may read"):
-        list(read_files([path], "text"))
+        list(read_files([path], "text", "split"))
 
 
 # Places that cannot be written

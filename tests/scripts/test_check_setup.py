@@ -79,6 +79,7 @@ def test_a_trained_model_passes_every_check(stories260K):
         "versions",
         "device",
         "loading",
+        "weights",
         "dtype",
         "special tokens",
         "tokenizer",
@@ -143,14 +144,14 @@ def test_states_of_the_layer_before(model, request):
 
     real = forward_pass.watching
 
-    def late(anatomy, layers, take):
+    def late(anatomy, layers, take, shape):
         before = []
 
         def hand_on(layer, state):
             before.append(state)
             take(layer, before[-2] if isinstance(layer, int) and len(before) > 1 else state)
 
-        return real(anatomy, layers, hand_on)
+        return real(anatomy, layers, hand_on, shape)
 
     with mock.patch.object(forward_pass, "watching", late):
         assert_only(check("--model_name", request.getfixturevalue(model)), "hooks")
@@ -180,7 +181,7 @@ def test_padding_on_the_left_that_is_handed_to_the_model_as_it_is(tmp_path):
 
     @torch.inference_mode()
     def as_it_is(language_model, input_ids, attention_mask, layers, take):
-        with forward_pass.watching(language_model.anatomy, layers, take), suppress(forward_pass.Enough):
+        with forward_pass.watching(language_model.anatomy, layers, take, input_ids.shape), suppress(forward_pass.Enough):
             language_model.body(input_ids=input_ids, attention_mask=attention_mask)
 
     tokenizer = helpers.make_tokenizer(tmp_path)

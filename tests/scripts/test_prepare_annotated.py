@@ -518,7 +518,7 @@ def test_an_index_and_one_table_read_different_flags(tmp_path, tiny_model, index
 
 
 LONELY = [{"text": f"{prose(number, 30)} here", "spans": [[3, 9]]} for number in range(9)]
-SPLIT = [{**row, "split": split} for row, split in zip(LONELY, ["train"] * 6 + ["val"] * 3, strict=True)]
+SPLIT = [{**row, "split": split} for row, split in zip(LONELY, ["val"] * 6 + ["test"] * 3, strict=True)]
 ONE_SIDED = [
     {**row, "split": SPLITS[number % 3], "spans": [[3, 9, "a"]] + [[0, 2, "b"]] * (number % 3 != 2)}
     for number, row in enumerate(LONELY)
@@ -529,7 +529,7 @@ ONE_SIDED = [
     "rows, flags, needles",
     [
         (LONELY, ("--onset_only",), ("'span'", "no negative label in train", "--onset_negatives all")),
-        (SPLIT, (), ("train, val", "none of test", "take the splits out")),
+        (SPLIT, (), ("val and test", "none of train", "--splits val=train,test", "--split_column none")),
         (ONE_SIDED, ("--label", "b"), ("'b'", "positive in 2 splits")),
         (LONELY, ("--overlap", "20", *SHORT, "--context_length", "39"), ("--overlap 20", "at most 19")),
         (LONELY, ("--context_length", "256"), ("256 positions", "use at most 254")),
@@ -606,7 +606,7 @@ def test_an_index_reads_and_writes_only_where_it_may(tmp_path, tiny_model, chang
     [
         ("spans", b'{"text": "a", "spans": []}\n{"text', "line 2: not JSON"),
         ("spans", b"\xff\xfe", "not UTF-8"),
-        ("chains", b"{}", "not a list of chains"),
+        ("chains", b"{}", "line 1: no 'problem'"),
         ("documents", b"text,label\n\xe9,1\n", "not UTF-8"),
         ("documents", b"text,label\na,1\nb,1\n", "one class only"),
         ("spans", b"", "no rows"),

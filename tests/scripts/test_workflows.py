@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from helpers import ROOT, assert_success, call, part_of
+import chat_data
+from helpers import ROOT, assert_success, call, part_of, write_jsonl
 from utils.data.sequences import load_sequences
 
 SMALL = {
@@ -30,13 +31,13 @@ def commands(heading):
 
 @pytest.fixture
 def run_workflow(tmp_path, stories260K):
-    def run(heading, most):
+    def run(heading, most, model=stories260K):
         """`most`: texts that are prepared. Returns the folder in which it ran."""
         for path, *words in commands(heading):
             name = Path(path).stem
-            words = [str(stories260K) if word in MODELS else word for word in words]
+            words = [str(model) if word in MODELS else word for word in words]
             if name == "prepare_data" and "--model_name" not in words:
-                words += ["--model_name", str(stories260K)]
+                words += ["--model_name", str(model)]
             words += [*SMALL.get(name, ()), *(("--max_texts", str(most)) if name == "prepare_data" else ())]
             words += ["--num_tokens", "200"] if name == "visualize_probe" else []
             assert_success(call(name, *words, cwd=tmp_path))
@@ -104,3 +105,18 @@ def test_documents(run_workflow, shared_data, tmp_path):
     lengths = load_sequences(folder / "data/documents/train.pth").lengths
     assert (lengths[1:] >= lengths[:-1]).all() and lengths[0] < lengths[-1], "batches are padded more than they need be"
     assert (folder / "data/reviews/test.pth").is_file()
+
+
+def test_conversations(run_workflow, stories260K, tmp_path):
+    from transformers import AutoTokenizer
+
+    model = tmp_path / "model"
+    shutil.copytree(stories260K, model, copy_function=shutil.copyfile)
+    tokenizer = AutoTokenizer.from_pretrained(stories260K)
+    tokenizer.chat_template = chat_data.TRIMS_ANSWERS
+    tokenizer.save_pretrained(model)
+    write_jsonl(tmp_path / "chats.jsonl", [{**row, "topic": row["id"]} for row in chat_data.conversations(60)])
+    folder = run_workflow("Conversations", 60, model)
+    assert {row["target"] for row in rows_of(folder / "results/chat_spans/probe_results.csv")} == {"living", "dead", "said"}
+    assert len(rows_of(folder / "results/chat_spans/document_scores.csv"))
+    assert {row["target"] for row in rows_of(folder / "results/chats/transfer.csv")} == {"label"}

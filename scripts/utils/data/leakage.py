@@ -45,8 +45,9 @@ def check_siblings(name: str, sequences: Sequences, other_name: str, other: Sequ
 def check_annotated_texts(name: str, sequences: Sequences, other_name: str, other: Sequences) -> list[Check]:
     """Compare whole texts, and the runs of tokens of long windows, each window once.
 
-    Two findings are only noted (passed is None): shared runs of documents, since texts of one kind are alike, and copies in
-    a dataset that keeps them to show what leakage buys.
+    Two findings are only noted (passed is None): shared runs of documents and conversations, since texts of one kind are
+    alike and many conversations begin with one system prompt, and copies in a dataset that keeps them to show what leakage
+    buys.
     """
     return [check_whole_texts(name, sequences, other_name, other), check_runs(name, sequences, other_name, other)]
 
@@ -84,11 +85,12 @@ def check_runs(name: str, sequences: Sequences, other_name: str, other: Sequence
         f"{close} of {compared:,} windows of {name} with {least} tokens or more share half or more of their "
         f"{SHINGLE}-token runs with {other_name}"
     )
-    if sequences.task != "documents":
+    chats = "conversations" in sequences.metadata["read"]
+    if sequences.task != "documents" and not chats:
         return Check(title, close <= REPEATS * compared, f"{detail} (at most {REPEATS:.1%} may)")
-    remedy = (
-        AS_PUBLISHED if sequences.metadata["as_published"] else "are they of one origin? then group them (--group_column)"
-    )
+    flag = "--group_column" if sequences.task == "documents" else "--group_by"
+    alike = "do they share more than a system prompt?" if chats else "are they of one origin?"
+    remedy = AS_PUBLISHED if sequences.metadata["as_published"] else f"{alike} then group them ({flag})"
     return Check(title, None if close else True, detail, remedy)
 
 

@@ -2,12 +2,13 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import combinations, pairwise
 
 import numpy as np
 
 from utils.base.errors import UserError
+from utils.data.readers.published import KEPT_FIRST
 
 SHINGLE = 16  # tokens in a row: two texts share one by a proverb or a heading, editions of one book share most
 SKETCH = 128  # hashes kept a document: its smallest, so that documents with the same text keep the same ones
@@ -84,6 +85,36 @@ def assign_splits(groups: Sequence[str], train_ratio: float, random: np.random.G
     return dict(zip(shuffled, splits + ["train"] * (len(names) - held_out), strict=True))
 
 
+def published_splits_of_groups(
+    groups: Sequence[str], published: Sequence[str | None], train_ratio: float, random: np.random.Generator
+) -> dict[str, str] | None:
+    """Return the split of each group where documents have published ones, else None.
+
+    A group in several splits, for its texts are nearly the same, belongs to the one that is held out. Val or test that is
+    lacking is taken from the groups of train, which is printed.
+    """
+    if not any(published):
+        return None
+    ranks: dict[str, int] = {}
+    for group, split in zip(groups, published, strict=True):
+        ranks[group] = min(ranks.get(group, len(KEPT_FIRST)), KEPT_FIRST.index(split))
+    split_of = {group: str(KEPT_FIRST[rank]) for group, rank in ranks.items()}
+    lacking = [name for name in ("val", "test") if name not in split_of.values()]
+    of_train = sorted(group for group, split in split_of.items() if split == "train")
+    if len(of_train) <= len(lacking):
+        raise UserError(
+            f"the texts of train are {len(of_train)} independent text(s), and train{', '.join(['', *lacking])} are needed; "
+            "give more, or deal all out with --split_column none"
+        )
+    share = max(1, round(len(of_train) * (1 - train_ratio) / 2))
+    share = min(share, (len(of_train) - 1) // max(1, len(lacking)))
+    order = [of_train[index] for index in random.permutation(len(of_train))]
+    for number, name in enumerate(lacking):
+        split_of.update(dict.fromkeys(order[number * share : (number + 1) * share], name))
+        print(f"the input has no {name}: {share:,} of the {len(of_train):,} groups of train are taken for it")
+    return split_of
+
+
 class EvenCap:
     """Keeps at most `most` items of a stream of documents, as evenly as their sizes allow, and forgets the others.
 
@@ -127,29 +158,31 @@ class EvenCap:
 
 
 def stratified_splits(
-    groups: Sequence[Hashable], amounts: np.ndarray, train_ratio: float, random: np.random.Generator
+    groups: Sequence[Hashable], amounts: np.ndarray, shares: Mapping[str, float], random: np.random.Generator
 ) -> dict:
     """Deal out whole groups so that each split gets its share of every column of `amounts`.
 
-    Returns {group: "train" | "val" | "test"}.
+    Returns {group: split}.
 
     groups: names or numbers, one for each of n documents; amounts: float [n, columns], what each document brings (its
-    positives, its negatives, itself), all at least 0. The shares are those of `assign_splits`. Greedy, the largest group
+    positives, its negatives, itself), all at least 0; shares: {split: its part of everything}. Greedy, the largest group
     first (by its largest part of any column): it goes where the sum over columns of (held - wanted)^2 / wanted grows least,
     as in iterative stratification (Sechidis et al. 2011) with amounts in place of labels. Once as few groups with something
     of a column are left as splits without any, they go to those. Depends on `random` and the names, not on their order.
     """
     names, group_of = np.unique(np.array(groups), return_inverse=True)
-    if len(names) < 3:
+    if len(names) < len(shares):
         raise UserError(
-            f"{len(names)} independent group(s) of texts, at least 3 are needed (train, val, test); give more texts"
+            f"{len(names)} independent group(s) of texts, at least {len(shares)} are needed ({', '.join(shares)}); "
+            "give more texts"
         )
     totals = np.zeros((len(names), amounts.shape[1]))
     np.add.at(totals, group_of, amounts)
     totals = totals[:, totals.any(0)]
     parts = totals / totals.sum(0)
-    wanted = np.array([train_ratio, (1 - train_ratio) / 2, (1 - train_ratio) / 2])[:, None]
-    held, empty, left = np.zeros((3, parts.shape[1])), np.ones((3, parts.shape[1]), dtype=bool), (parts > 0).sum(0)
+    wanted = np.array(list(shares.values()))[:, None]
+    shape = len(shares), parts.shape[1]
+    held, empty, left = np.zeros(shape), np.ones(shape, dtype=bool), (parts > 0).sum(0)
     chosen = np.zeros(len(names), dtype=int)
     for group in np.lexsort((random.permutation(len(names)), -parts.max(1))):
         part = parts[group]
@@ -160,4 +193,4 @@ def stratified_splits(
         held[split] += part
         empty[split] &= ~has
         left -= has
-    return {name: ("train", "val", "test")[split] for name, split in zip(names.tolist(), chosen, strict=True)}
+    return {name: list(shares)[split] for name, split in zip(names.tolist(), chosen, strict=True)}

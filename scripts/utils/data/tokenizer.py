@@ -3,38 +3,44 @@
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
 from utils.base.errors import UserError
 from utils.base.files import fingerprint
-from utils.base.hub import loading
-from utils.data.pieces import pieces
+from utils.base.hub import loading, place_of_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 Tokenizer: TypeAlias = "PreTrainedTokenizerFast"
 Frame: TypeAlias = tuple[list[int], list[int]]  # the ids that stand before and after every text
+SpecialTokens: TypeAlias = Literal["text", "encode"]  # what a special token is that a text spells out: see `load_tokenizer`
 Item = TypeVar("Item")
 
 BEFORE = ("in", "He said", "(", "\n", "7", "one,")
 AFTER = (" end", ".", "\n", " 7", ", and", "")
 SIGNS = {"\n": "↵", "\r": "␍", "\t": "⇥"}
-CHARACTERS_AT_ONCE = 2_000_000  # of encode_batch: some 250 MB in the library
+FRAMED_TEXTS = 3  # that show what stands around a text: with one alone, a token of the text may pass for one of the frame
+PROVED_TEXTS, PROVED_CHARACTERS = 30, 2000  # on which framed ids are compared with the tokenizer's own call
 CHARACTERS_A_TOKEN = 8  # more than most texts have
 SPOILT_BY_A_CUT = 32  # tokens before a cut that may not be those of the whole text
 JOINERS = "\u200c\u200d"  # zero-width: what stands on both sides is one character to the eye, as in families of emoji
 FINGERPRINT_TEXT = "In 1815, M. Charles-François-Bienvenu Myriel said:\n\t“the end”"
 
 
-def load_tokenizer(name: str) -> Tokenizer:
-    """Load the fast tokenizer of a model, by Hub name or folder."""
+def load_tokenizer(name: str, special_tokens: SpecialTokens = "text", trust_remote_code: bool = False) -> Tokenizer:
+    """Load the fast tokenizer of a model, by Hub name or folder.
+
+    special_tokens: "text": "<s>" inside a text is text, no second BOS; "encode": it is the token, as in the model's own call
+    trust_remote_code: run Python code that comes with it
+    """
     with loading("tokenizer", name, "--model_name"):
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(name)
+        tokenizer = AutoTokenizer.from_pretrained(place_of_tokenizer(name), trust_remote_code=trust_remote_code)
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(
             f"--model_name {name}: its tokenizer has no fast version; convert it (tokenizer.json) or "
@@ -42,37 +48,76 @@ def load_tokenizer(name: str) -> Tokenizer:
         )
     tokenizer.backend_tokenizer.no_padding()  # some files ask for it, and for texts cut at 128 tokens
     tokenizer.backend_tokenizer.no_truncation()
-    tokenizer.backend_tokenizer.encode_special_tokens = True  # "<s>" inside a text is text, no second BOS
+    read_special_tokens_as(tokenizer, special_tokens)
     return tokenizer
 
 
+def read_special_tokens_as(tokenizer: Tokenizer, special_tokens: SpecialTokens) -> None:
+    """Choose what a special token is that a text spells out; see `load_tokenizer`."""
+    as_text = special_tokens == "text"
+    tokenizer.backend_tokenizer.encode_special_tokens = as_text
+    tokenizer.split_special_tokens = as_text  # else the tokenizer's own call would set the backend back
+
+
 def special_frame(tokenizer: Tokenizer) -> Frame:
-    """Return the ids that the tokenizer puts before and after a text: ([BOS], []), ([CLS], [SEP]), ([], []), ..."""
-    plain = tokenizer.backend_tokenizer.encode("a", add_special_tokens=False).ids
-    framed = tokenizer.backend_tokenizer.encode("a", add_special_tokens=True).ids
-    for start in range(len(framed) - len(plain) + 1):
-        if framed[start : start + len(plain)] == plain:
-            return framed[:start], framed[start + len(plain) :]
-    raise UserError("the tokenizer changes a text when it adds its special tokens; choose another model")
+    """Return the ids that the tokenizer's own call puts before and after a text: ([BOS], []), ([CLS], [SEP]), ([], []), ...
+
+    They are found around texts that yield tokens, and must be the same around each of them.
+    """
+    frames = None
+    for text, plain in islice(texts_with_tokens(tokenizer), FRAMED_TEXTS):
+        around = frames_around(tokenizer(text)["input_ids"], plain)
+        frames = around if frames is None else [frame for frame in frames if frame in around]
+    if frames is None:
+        raise UserError(f"the tokenizer of {tokenizer.name_or_path} gives no token for any text; choose another model")
+    if not frames:
+        raise UserError(
+            f"the tokenizer of {tokenizer.name_or_path} changes a text when it adds its special tokens; choose another model"
+        )
+    return frames[0]
+
+
+def texts_with_tokens(tokenizer: Tokenizer) -> Iterator[tuple[str, list[int]]]:
+    """Yield (text, its ids) of short texts that yield tokens: a few that most tokenizers know, then from the vocabulary."""
+    special = set(tokenizer.all_special_ids)
+    ordinary = (tokenizer.decode([token]) for token in sorted(tokenizer.get_vocab().values()) if token not in special)
+    for text in chain(("a", "The end.", "1815"), ordinary):
+        if ids := tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids:
+            yield text, ids
+
+
+def frames_around(framed: Sequence[int], plain: Sequence[int]) -> list[Frame]:
+    """List what may stand before and after `plain` in `framed`.
+
+    frames_around([1, 5, 5, 2], [5]) -> [([1], [5, 2]), ([1, 5], [2])]
+    """
+    size, framed = len(plain), list(framed)
+    starts = range(len(framed) - size + 1)
+    return [(framed[:start], framed[start + size :]) for start in starts if framed[start : start + size] == list(plain)]
+
+
+def require_own_ids(tokenizer: Tokenizer, frame: Frame, texts: Sequence[str]) -> None:
+    """Raise UserError where the tokenizer's own call gives other ids for a text than `encode_batch` inside `frame`.
+
+    Of many texts some are tried, and the beginning of each.
+    """
+    texts = [text[:PROVED_CHARACTERS] for text in texts[:: max(1, len(texts) // PROVED_TEXTS)]]
+    for text, ids in zip(texts, encode_batch(tokenizer, texts), strict=True):
+        ours, own = [*frame[0], *ids.tolist(), *frame[1]], list(tokenizer(text)["input_ids"])
+        if ours != own:
+            place = next((index for index, pair in enumerate(zip(ours, own, strict=False)) if pair[0] != pair[1]), None)
+            place = min(len(ours), len(own)) if place is None else place
+            raise UserError(
+                f"the tokenizer of {tokenizer.name_or_path} itself gives other ids for {text[:40]!r}: "
+                f"{own[place : place + 3]} from position {place} on, not {ours[place : place + 3]}; mend its tokenizer.json "
+                "(post_processor), or choose another model"
+            )
 
 
 def encode_batch(tokenizer: Tokenizer, texts: Sequence[str]) -> list[np.ndarray]:
-    """Encode whole texts without special tokens: int32 ids. The library spreads a batch over the processor's cores.
-
-    Long texts are encoded in pieces, some at a time, and give the same ids.
-    """
-    backend = tokenizer.backend_tokenizer
-
-    def encode(text: str) -> list[int]:
-        return backend.encode(text, add_special_tokens=False).ids
-
-    found: list[list[np.ndarray]] = [[] for _ in texts]
-    everything = ((number, piece) for number, text in enumerate(texts) for piece in pieces(encode, text))
-    for batch in batches_by_size(everything, CHARACTERS_AT_ONCE, lambda item: len(item[1].text)):
-        encodings = backend.encode_batch_fast([piece.text for _, piece in batch], add_special_tokens=False)
-        for (number, piece), encoding in zip(batch, encodings, strict=True):
-            found[number].append(np.array(encoding.ids[piece.dropped :], dtype=np.int32))
-    return [ids[0] if len(ids) == 1 else np.concatenate(ids) for ids in found]
+    """Encode whole texts without special tokens: int32 ids. The library spreads a batch over the processor's cores."""
+    encodings = tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+    return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
 
 def batches_by_size(items: Iterable[Item], most: int, size: Callable[[Item], int]) -> Iterator[list[Item]]:
@@ -170,6 +215,12 @@ def shown_text(text: str) -> str:
     return "".join(SIGNS.get(character) or visible(character, len(text) == 1) for character in text)
 
 
+def isolated(text: str) -> str:
+    """Keep a name with letters from right to left from turning the words around it round (Unicode's isolates)."""
+    turns = any(unicodedata.bidirectional(character) in ("R", "AL", "AN") for character in text)
+    return f"\u2068{text}\u2069" if turns else text
+
+
 def visible(character: str, alone: bool) -> str:
     """Show a character that would not be seen by its code point. alone: it is the whole token."""
     if character in JOINERS and not alone or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
@@ -194,16 +245,3 @@ def tokenizer_fingerprint(tokenizer: Tokenizer) -> str:
     """Hash the vocabulary, the special tokens around a text, and the tokens of one text full of traps."""
     sample = tokenizer.backend_tokenizer.encode(FINGERPRINT_TEXT).ids
     return fingerprint(sorted(tokenizer.get_vocab().items()), special_frame(tokenizer), sample)
-
-
-def position_limit(name: str, tokenizer: Tokenizer) -> int | None:
-    """Return the most tokens a sequence of this model may have, special tokens included; None where nothing limits it."""
-    with loading("model's configuration", name, "--model_name"):
-        from transformers import AutoConfig
-
-        config = AutoConfig.from_pretrained(name).get_text_config()
-    limits = [getattr(config, key, None) for key in ("max_position_embeddings", "n_positions", "max_seq_len")]
-    limit = min((value for value in limits if isinstance(value, int) and value > 0), default=None)
-    if limit and 0 < limit - tokenizer.model_max_length <= 4:  # RoBERTa's table has rows that hold no position
-        limit = tokenizer.model_max_length
-    return limit

@@ -1,102 +1,251 @@
 """Where a model's blocks and its last norm are, and whether it is causal: found by watching it read a few tokens."""
 
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from utils.base.errors import UserError
+from utils.model.streams import Place
+from utils.model.unchanged import unchanged
+from utils.model.watched import Call, Watched, watch
 
 TOKENS_READ = 8
+PADDED = 4  # places after the text
+# How far two ways to the same state may lie apart, as a part of its norm, at the worst token: rounding, no more.
+STATE_TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.03, torch.bfloat16: 0.2}
 STILL = 1e-5  # a causal model's earlier states move less than this part of what the changed token's own state moves
 
 
 @dataclass(frozen=True)
 class Anatomy:
-    """blocks: the modules that write the residual stream, in the order of their calls (a model that shares its weights
-    calls one module many times); trunk: the module that owns them; final_norm: the module whose output is the state
-    after the last norm, None where the model has none; causal: no token sees a later one.
+    """blocks: of each layer the module that writes its state, in the order of their calls (a model that shares its weights
+    calls one module many times); entry: the module that is given the stream before block 0; trunk: the innermost module
+    that gives the state after the last norm, with everything before it inside; final_norm: the first module after the
+    last block that gives that state, None where the blocks do.
+
+    enters, leaves, normed: where the states lie in what entry takes, blocks give, final_norm gives
+    norm_follows: final_norm takes what the last block gives, and nothing else
+    output_type: what trunk gives, with a last_hidden_state; None where it gives something else
+    causal: no token sees a later one; padding_moves: what stands in the padding moves the states of the text, or may do so
+    published: what each of transformers' own hidden_states is: -1 the stream before block 0, k the state after block k,
+        len(blocks) the state after the last norm, None what is not read; None in all where the model returns none
+    restless: a forward changes the model, so that it must be put back after each; takes_mask: it takes an attention_mask
     """
 
     blocks: list[nn.Module]
+    entry: nn.Module
     trunk: nn.Module
     final_norm: nn.Module | None
+    enters: Place
+    leaves: Place
+    normed: Place | None
+    norm_follows: bool
     hidden_size: int
+    output_type: type | None
+    published: list[int | None] | None
     causal: bool
-    output_type: type
+    padding_moves: bool
+    restless: bool
+    takes_mask: bool
 
 
-def state_of(value: Any) -> torch.Tensor | None:
-    """The hidden states in what a module takes or gives: a tensor, or the first of a tuple."""
-    if isinstance(value, (tuple, list)) and value:
-        value = value[0]
-    return value if isinstance(value, torch.Tensor) else None
+@dataclass(frozen=True)
+class Stack:
+    """Calls that write the residual stream one after the other, where in what they give it lies, and `published`."""
+
+    calls: Sequence[Call]
+    leaves: Place
+    published: list[int] | None
+
+    @property
+    def marks(self) -> list[int]:
+        return [call.gives[self.leaves] for call in self.calls]
 
 
-def stream_before(inputs, keywords) -> torch.Tensor:
-    """The residual stream that a block is given, by position or by name."""
-    return state_of(inputs) if inputs else keywords["hidden_states"]
+def examine(body: Any) -> Anatomy:
+    """Watch the model read a few tokens. Independent of names, and the model is the same afterwards.
+
+    Raise UserError where the model does not run on token ids alone, or no modules are found that write its states.
+    """
+    config, name = getattr(body, "config", None), type(body).__name__
+    vocabulary = config and getattr(config.get_text_config(), "vocab_size", None)
+    if not isinstance(vocabulary, int):
+        raise UserError(
+            f"a {name} names no vocabulary (vocab_size), so it reads no token ids; choose a model that reads tokens"
+        )
+    parameters = inspect.signature(body.forward).parameters
+    takes_mask = "attention_mask" in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    with unchanged(body) as changed:
+        device = next(body.parameters()).device
+        try:
+            seen = watch(body, given(torch.arange(TOKENS_READ, device=device).repeat(2, 1) + 11, vocabulary, takes_mask))
+        except (UserError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # of whatever kind: it is the model's own code that raises it
+            raise UserError(
+                f"a {name} does not run on token ids alone ({type(error).__name__}: {' '.join(str(error).split())[:150]}); "
+                "choose a model that reads text"
+            ) from error
+        stack = find_stack(body, seen)
+        found = parts(stack, seen)
+        causal, padding_moves = what_moves(body, found, vocabulary, takes_mask)
+    restless = bool(changed)
+    return Anatomy(**found, causal=causal, padding_moves=padding_moves or restless, restless=restless, takes_mask=takes_mask)
+
+
+def given(input_ids: torch.Tensor, vocabulary: int, takes_mask: bool) -> dict[str, torch.Tensor]:
+    """What a forward takes: ids of this vocabulary; a mask of which only the first TOKENS_READ columns are text."""
+    text = torch.arange(input_ids.shape[1], device=input_ids.device) < TOKENS_READ
+    mask = text.long().expand(input_ids.shape).contiguous()
+    return {"input_ids": input_ids % vocabulary, **({"attention_mask": mask} if takes_mask else {})}
+
+
+def find_stack(body: nn.Module, seen: Watched) -> Stack:
+    """Find the blocks: the outermost list of modules whose calls give transformers' own hidden states; where the model
+    returns none, the outermost one whose calls form a chain, each of which takes what the one before it gave.
+    """
+    tried = 0
+    for stack in stacks_of(body, seen):
+        tried += 1
+        if seen.published is None and chained(stack):
+            return stack
+        published = align(seen, stack)
+        if published is not None:
+            return replace(stack, published=published)
+    why = f"none of its lists of modules gives the {len(seen.published or ())} hidden_states that transformers returns"
+    if seen.published is None:
+        why = "in none of its lists of modules does each take what the one before it gave"
+    raise UserError(
+        f"cannot find the blocks of a {type(body).__name__}: "
+        f"{why if tried else 'no list of modules gives states of every token'}; choose another architecture"
+    )
+
+
+def stacks_of(body: nn.Module, seen: Watched) -> Iterator[Stack]:
+    """Yield the calls of the modules of each list that give states of one size at one place, the outermost list first."""
+    for members in body.modules():
+        if isinstance(members, (nn.ModuleList, nn.Sequential)):
+            own = set(members)
+            calls = [call for call in seen.calls if call.module in own]
+            for place, size in calls[0].sizes.items() if calls else ():
+                if all(call.sizes.get(place) == size for call in calls):
+                    yield Stack(calls, place, None)
+
+
+def chained(stack: Stack) -> bool:
+    """Say whether each call takes what the one before it gave."""
+    return all(mark in call.takes.values() for mark, call in zip(stack.marks, stack.calls[1:], strict=False))
+
+
+def align(seen: Watched, stack: Stack) -> list[int] | None:
+    """Say what each of transformers' hidden_states is, as Anatomy.published does; None where they are not these states.
+
+    Each state must be among them, in order. The embeddings may stand before them. The last may be missing, where the state
+    at the end stands in its place and the last block takes what the one before it gave; or the state at the end follows it.
+    """
+    theirs, marks = [set(entry.values()) for entry in seen.published or ()], stack.marks
+    count = len(marks)
+    for embeddings in (1, 0):
+        rest = theirs[embeddings:]
+        if len(rest) not in (count, count + 1) or any(mark not in one for mark, one in zip(marks[:-1], rest, strict=False)):
+            continue
+        at_the_end = not seen.last or bool(rest[-1] & set(seen.last.values()))
+        whole = marks[-1] in rest[count - 1]
+        if whole and (len(rest) == count or at_the_end):
+            return [*range(-embeddings, len(rest))]
+        if not whole and at_the_end and len(rest) == count and chained(replace(stack, calls=stack.calls[-2:])):
+            return [*range(-embeddings, count - 1), count]
+    return None
+
+
+def parts(stack: Stack, seen: Watched) -> dict[str, Any]:
+    """Find what belongs to the blocks: where the stream enters them, the last norm, and the module around them all."""
+    first, last = stack.calls[0], stack.calls[-1]
+    entry, enters = find_entry(stack, seen)
+    target = set(seen.last.values()) or (set(seen.published[-1].values()) if seen.published else set())
+    hidden_size = last.sizes[stack.leaves]
+    later = seen.calls[seen.calls.index(last) + 1 :]
+    norm, normed = find_norm(stack, later, target)
+    published = stack.published
+    if published and norm is None:
+        published = [None if depth == len(stack.calls) else depth for depth in published]
+    around = [call for call in later if call.began < first.began]
+    whole = [
+        call
+        for call in around
+        if any(place.key == "last_hidden_state" and call.gives[place] in target for place in call.gives)
+    ]
+    trunk = (whole or around)[0]
+    return {
+        "blocks": [call.module for call in stack.calls],
+        "entry": entry,
+        "trunk": trunk.module,
+        "final_norm": norm and norm.module,
+        "enters": enters,
+        "leaves": stack.leaves,
+        "normed": normed,
+        "norm_follows": norm is not None and set(norm.takes.values()) == {stack.marks[-1]},
+        "hidden_size": hidden_size,
+        "output_type": trunk.kind if whole else None,
+        "published": published,
+    }
+
+
+def find_norm(stack: Stack, later: Sequence[Call], target: set[int]) -> tuple[Call, Place] | tuple[None, None]:
+    """Find the first call after the last block that gives the state at the end, and where in what it gives that lies.
+
+    later: the calls that ended after the last block; target: marks of the state at the end.
+    """
+    last = stack.calls[-1]
+    size = last.sizes[stack.leaves]
+    for call in later if stack.marks[-1] not in target else ():
+        places = [place for place, mark in call.gives.items() if mark in target and call.sizes[place] == size]
+        if call.began > last.began and places:
+            return call, places[0]
+    return None, None
+
+
+def find_entry(stack: Stack, seen: Watched) -> tuple[nn.Module, Place]:
+    """Find the module that is given the stream before block 0, and where in what it is given the stream lies."""
+    first = stack.calls[0]
+    if stack.published and stack.published[0] == -1 and seen.published:
+        embeddings = set(seen.published[0].values())
+        for call in [first, *sorted(seen.calls, key=lambda call: call.began)]:
+            for place, mark in call.takes.items():
+                if mark in embeddings:
+                    return call.module, place
+    return first.module, next(place for place in first.takes if place.layout == stack.leaves.layout)
+
+
+def what_moves(body: Any, found: dict[str, Any], vocabulary: int, takes_mask: bool) -> tuple[bool, bool]:
+    """Say whether the model is causal, and whether padding moves the text: three padded rows, of which the second differs in
+    the last token of the text and the third in what stands in the padding, and the first one's text without padding.
+    """
+    ids = torch.arange(TOKENS_READ + PADDED, device=next(body.parameters()).device).repeat(3, 1) + 11
+    ids[1, TOKENS_READ - 1] += 5
+    ids[2, TOKENS_READ:] += 5
+    text, alone = (last_states(body, found, given(rows, vocabulary, takes_mask)) for rows in (ids, ids[:1, :TOKENS_READ]))
+    moved, padded = ((text[0] - text[row]).abs().amax(-1) for row in (1, 2))
+    limit = STILL * moved[-1]
+    unlike = (text[0] - alone[0]).norm(dim=-1) / alone[0].norm(dim=-1).clamp(min=1e-30)
+    leaks = padded.max() > limit or unlike.max() > STATE_TOLERANCE[next(body.parameters()).dtype]
+    return bool(moved[:-1].max() <= limit), bool(leaks)
 
 
 @torch.inference_mode()
-def examine(body: Any) -> Anatomy:
-    """Read two texts that differ in the last token only, and watch which modules are called, in which order.
-
-    Independent of names: the blocks are the list of num_hidden_layers modules that are called in order and give
-    [2, tokens, hidden_size]; the last norm is what gives that shape after them, inside the same module.
-    """
-    config = body.config.get_text_config()
-    device = next(body.parameters()).device
-    input_ids = (torch.arange(TOKENS_READ, device=device) + 11).repeat(2, 1) % config.vocab_size
-    input_ids[1, -1] = (input_ids[1, -1] + 5) % config.vocab_size
-    calls: list[tuple[nn.Module, torch.Tensor]] = []
-    outputs: dict[nn.Module, object] = {}
-
-    def note(module, _inputs, output):
-        outputs[module] = output
-        state = state_of(output) if not hasattr(output, "keys") else None
-        if state is not None and state.ndim == 3 and state.shape[:2] == input_ids.shape:
-            calls.append((module, state))
-
-    with ExitStack() as stack:
-        for module in body.modules():
-            stack.callback(module.register_forward_hook(note).remove)
-        body(input_ids=input_ids, attention_mask=torch.ones_like(input_ids))
-    order = [module for module, _ in calls]
-    owner, blocks = find_blocks(body, config.num_hidden_layers, order)
-    trunk = body.get_submodule(owner)
-    last_block = max(index for index, module in enumerate(order) if module is blocks[-1])
-    last = calls[last_block][1]
-    inside = set(trunk.modules()) - {trunk}
-    after = [(module, state) for module, state in calls[last_block + 1 :] if module in inside and state.shape == last.shape]
-    norms = [module for module, state in after if torch.equal(state, after[-1][1])]  # a dropout after it is no news
-    moved = (last[0].float() - last[1].float()).nan_to_num(0.0, 0.0, 0.0).abs().amax(-1)  # what overflows tells nothing
-    return Anatomy(
-        blocks,
-        trunk,
-        norms[0] if norms else None,
-        last.shape[-1],
-        causal=bool(moved[:-1].max() <= STILL * moved[-1]),
-        output_type=type(outputs[trunk]),
+def last_states(body: Any, found: dict[str, Any], inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Read the text's states after the last block: float32 [batch, TOKENS_READ, hidden_size]; what overflows is 0."""
+    states: list[torch.Tensor] = []
+    shape = inputs["input_ids"].shape
+    hook = found["blocks"][-1].register_forward_hook(
+        lambda _module, _inputs, output: states.append(found["leaves"].state(output, *shape).clone())
     )
-
-
-def find_blocks(body: nn.Module, count: int, order: Sequence[nn.Module]) -> tuple[str, list[nn.Module]]:
-    """The name of the module that owns the blocks, and the blocks in the order of their calls.
-
-    First choice is a list of `count` modules that are each called once, in order; else (ALBERT shares its weights) a
-    shorter one whose modules are called `count` times in all. The outermost list wins.
-    """
-    lists = [(name, module) for name, module in body.named_modules() if isinstance(module, nn.ModuleList)]
-    called = [[module for module in order if any(module is block for block in blocks)] for _, blocks in lists]
-    for shared in (False, True):
-        for (name, blocks), calls in zip(lists, called, strict=True):
-            if len(calls) == count and (shared or calls == list(blocks)):
-                return name.rpartition(".")[0], calls
-    raise UserError(
-        f"cannot find the {count} blocks of a {type(body).__name__}: no list of modules is called {count} "
-        "times with states of [batch, tokens, hidden_size]; choose another architecture"
-    )
+    try:
+        body(**inputs)
+    finally:
+        hook.remove()
+    return states[-1][:, :TOKENS_READ].float().nan_to_num(0.0, 0.0, 0.0)  # what overflows tells nothing

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from utils.base.checks import Check
 from utils.base.errors import UserError
+from utils.data.position_limit import position_limit
 from utils.data.sequences import Sequences
-from utils.data.tokenizer import position_limit, tokenizer_fingerprint
+from utils.data.tokenizer import tokenizer_fingerprint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -36,9 +37,10 @@ def check_tokenizer_of_data(
     )
 
 
-def check_length(path: str, splits: Mapping[str, Sequences], name: str, tokenizer: "PreTrainedTokenizerBase") -> Check:
+def check_length(path: str, splits: Mapping[str, Sequences], name: str, trust_remote_code: bool = False) -> Check:
     """Compare the longest sequence with the positions that the model has."""
-    longest, limit = max(int(sequences.lengths.max()) for sequences in splits.values()), position_limit(name, tokenizer)
+    longest = max(int(sequences.lengths.max()) for sequences in splits.values())
+    limit = position_limit(name, trust_remote_code)
     return Check(
         "length",
         not limit or longest <= limit,
@@ -77,7 +79,7 @@ def check_model_of_probe(file: str, probe: Mapping, language_model: "LanguageMod
     theirs, ours = probe["model_fingerprint"], language_model.fingerprint
     return Check(
         "probe's model",
-        theirs == ours,
+        language_model.named_in([theirs]) == theirs,
         f"{file} was trained on {probe['model']} ({theirs}), --model_name {language_model.name} is another model ({ours})",
         "give the model that the probes were trained on, in its precision",
     )

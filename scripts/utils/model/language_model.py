@@ -1,22 +1,23 @@
 """The language model: loading, precision, device, its fingerprint, and its own probability of a token."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from utils.base.errors import UserError, is_out_of_memory
-from utils.base.files import fingerprint
-from utils.base.hub import loading
+from utils.base.hub import Adapter, find_adapter, loading
 from utils.model.anatomy import Anatomy, examine
+from utils.model.checkpoint import Report, add_adapter, listed, load_weights, refuse_random
+from utils.model.fingerprint import model_fingerprints
+from utils.model.weights import named_weights, weights_of_pass
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-WEIGHTS_SAMPLED = 64  # of each parameter, for the fingerprint
-WEIGHTS_AT_A_TIME = 2**22  # added up together, so that no second copy of a large matrix is made
 LOGIT_BYTES = 2**28  # how much memory logits over the vocabulary may take at a time
 
 
@@ -25,6 +26,9 @@ class LanguageModel:
     """A loaded model with what the pass needs to know of it.
 
     model: as loaded, with its language-model head where it has one; body: what is run, without the head.
+    fingerprint: of what the pass reads; former_fingerprint: by which former versions' probes name it.
+    unused: names of weights that the pass does not read.
+    lacking_head: names of weights of the head that are not in its file: it counts as a model without a head then.
     """
 
     name: str
@@ -32,6 +36,11 @@ class LanguageModel:
     body: "PreTrainedModel"
     anatomy: Anatomy
     fingerprint: str
+    former_fingerprint: str
+    unused: tuple[str, ...] = ()
+    lacking_head: tuple[str, ...] = ()
+    adapter: Adapter | None = None
+    trust_remote_code: bool = False
     largest_batch: int | None = None  # known to fit into memory, once a larger one has not
 
     @property
@@ -44,26 +53,62 @@ class LanguageModel:
 
     @property
     def vocabulary(self) -> int:
-        return self.model.get_input_embeddings().num_embeddings
+        try:
+            return self.model.get_input_embeddings().num_embeddings
+        except NotImplementedError:  # transformers does not know where some text towers keep them
+            return self.body.config.get_text_config().vocab_size
 
     @property
     def has_head(self) -> bool:
         return self.model is not self.body and self.model.get_output_embeddings() is not None
 
+    @property
+    def source(self) -> str:
+        """The folder or Hub name of its configuration and weights: of an adapter alone, that of its base."""
+        return self.adapter.base if self.adapter else self.name
 
-def load_language_model(name: str, dtype: str = "auto", device: str = "auto") -> LanguageModel:
-    """Load a model by Hub name or folder: a causal model with its head, any other without."""
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of how it was loaded, a line each."""
+        found = []
+        if self.lacking_head:
+            found.append(
+                f"the file of {self.name} does not hold its head ({listed(self.lacking_head)}): its own probability and the "
+                "tokens that a direction promotes are not computed"
+            )
+        if self.adapter:
+            found.append(f"{self.name} holds an adapter, loaded with peft: {self.adapter}")
+        if self.trust_remote_code:
+            found.append("--trust_remote_code: Python code that comes with the model may run")
+        return found
+
+    def named_in(self, fingerprints: Iterable[str]) -> str:
+        """Give the fingerprint by which files name this model: where none has today's, the former one if that is there."""
+        found = set(fingerprints)
+        return (
+            self.former_fingerprint
+            if self.fingerprint not in found and self.former_fingerprint in found
+            else self.fingerprint
+        )
+
+
+def load_language_model(
+    name: str, dtype: str = "auto", device: str = "auto", trust_remote_code: bool = False
+) -> LanguageModel:
+    """Load a model by Hub name or folder: a causal model with its head, any other without; with the adapter it holds.
+
+    trust_remote_code: run the Python code that comes with it. Raises UserError where the checkpoint lacks weights that the
+    pass reads.
+    """
     chosen = choose_device(device)
     precision = choose_dtype(dtype, chosen)
     with loading("model", name, "--model_name"):
-        from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
-        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-
-        config = AutoConfig.from_pretrained(name)
-        causal = set(config.architectures or ()) & set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
-        loader = AutoModelForCausalLM if causal else AutoModel
+        adapter = find_adapter(name)
         try:
-            model = loader.from_pretrained(name, dtype=precision).to(chosen)
+            model, report = load_weights(adapter.base if adapter else name, precision, trust_remote_code, bool(adapter))
+            model = model.to(chosen)
+            if adapter:
+                add_adapter(model, adapter)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -71,17 +116,70 @@ def load_language_model(name: str, dtype: str = "auto", device: str = "auto") ->
                 f"--model_name {name} does not fit into the memory of {chosen} as {precision}; use a smaller "
                 "--model_dtype (bfloat16), another --device or a smaller model"
             ) from error
-    return wrap(model, name)
+    return replace(wrap(model, name, report), trust_remote_code=trust_remote_code, adapter=adapter)
 
 
-def wrap(model: Any, name: str = "model") -> LanguageModel:
-    """A model that is in memory already, made ready for the pass."""
-    model.eval().requires_grad_(False)
+def wrap(model: Any, name: str = "model", report: Report | None = None) -> LanguageModel:
+    """A model that is in memory already, made ready for the pass. report: what its loader said of the checkpoint."""
+    model = text_tower(model.eval().requires_grad_(False))
     body = find_body(model)
-    for part in body.modules():  # no key-value cache: nothing is generated
-        if hasattr(part, "config") and getattr(part.config, "use_cache", False):
-            part.config.use_cache = False
-    return LanguageModel(name, model, body, examine(body), model_fingerprint(model))
+    require_tokens(body, name)
+    for part in model.modules():  # no key-value cache, for nothing is generated; and outputs with names, not tuples
+        if hasattr(part, "config"):
+            prepare_config(part.config)
+    anatomy = examine(body)
+    has_head = model is not body and model.get_output_embeddings() is not None
+    used, lacking = weights_of_pass(body, anatomy, has_head), []
+    if has_head:
+        head = {id(tensor) for tensor in named_weights(model).values()} - {
+            id(tensor) for tensor in named_weights(body).values()
+        }
+        lacking = report.random(head) if report else []
+        used |= head
+    if lacking:
+        model = body
+    if report:
+        refuse_random(name, report, {id(tensor) for tensor in named_weights(body).values()} & used)
+    unused = tuple(key for key, tensor in named_weights(model).items() if id(tensor) not in used)
+    return LanguageModel(name, model, body, anatomy, *model_fingerprints(model, unused), unused, tuple(lacking))
+
+
+def prepare_config(config: Any) -> None:
+    if getattr(config, "use_cache", False):
+        config.use_cache = False
+    if getattr(config, "return_dict", True) is False:
+        config.return_dict = True
+
+
+def text_tower(model: Any) -> Any:
+    """The part that reads text alone, of a model that compares texts with pictures or sounds; of any other, all of it."""
+    from transformers import PreTrainedModel
+
+    try:
+        text = model.config.get_text_config()
+    except ValueError as error:
+        raise UserError(
+            f"a {type(model).__name__} is made of several models of text; give one of them as a model of its own"
+        ) from error
+    if text is model.config or not (hasattr(model, "get_text_features") or model.main_input_name != "input_ids"):
+        return model
+    towers = (part for part in model.modules() if isinstance(part, PreTrainedModel) and type(part.config) is type(text))
+    return next(towers, model)
+
+
+def require_tokens(body: Any, name: str) -> None:
+    """Raise UserError for a model that does not read tokens."""
+    kind, taken = type(body).__name__, getattr(body, "main_input_name", "input_ids")
+    if taken != "input_ids":
+        raise UserError(
+            f"--model_name {name}: a {kind} reads {taken}, not the ids of tokens, so it cannot be given a text; choose a "
+            "model of text"
+        )
+    if not isinstance(getattr(body.config.get_text_config(), "vocab_size", None), int):
+        raise UserError(
+            f"--model_name {name}: a {kind} names no vocabulary (vocab_size in its config.json): it reads characters or "
+            "bytes and has no tokens whose states could be read; choose a model that reads tokens"
+        )
 
 
 def find_body(model: Any) -> nn.Module:
@@ -116,35 +214,6 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
         return DTYPES[name]
     supported = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if supported else torch.float32
-
-
-def model_fingerprint(model: Any) -> str:
-    """Of the configuration and every weight, rounded to bfloat16: a float32 model loaded as bfloat16, on any device, is
-    the same model (as float16 it is another: there the weights are rounded twice).
-
-    Of each parameter a sample and the sum of all bit patterns, which is exact in whatever order it is added up.
-    """
-    samples = [without_passing_things(model.config.to_dict())]
-    for name, parameter in sorted(model.named_parameters()):
-        flat = parameter.detach().reshape(-1)
-        total = sum(int(bits(piece).sum(dtype=torch.int64)) for piece in flat.split(WEIGHTS_AT_A_TIME))
-        samples += [name, list(parameter.shape), bits(flat[:: max(1, len(flat) // WEIGHTS_SAMPLED)]).tolist(), total]
-    return fingerprint(*samples)
-
-
-def bits(weights: torch.Tensor) -> torch.Tensor:
-    return weights.to(torch.bfloat16).view(torch.int16)
-
-
-def without_passing_things(config: Any) -> Any:
-    """The configuration without what changes from one loading to the next, in its parts too."""
-    if not isinstance(config, dict):
-        return config
-    return {
-        key: without_passing_things(value)
-        for key, value in config.items()
-        if key not in ("_name_or_path", "dtype", "torch_dtype", "transformers_version", "use_cache")
-    }
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Checks on the machine: versions, the device that torch can use, the precision that the model runs in."""
+"""Checks on the machine and the model's file: versions, the device, the weights that are read, the precision they run in."""
 
 import os
 import platform
@@ -118,7 +118,8 @@ def check_dtype(language_model: "LanguageModel", asked: str) -> Check:
     import torch
     from transformers import AutoConfig
 
-    saved = getattr(AutoConfig.from_pretrained(language_model.name).get_text_config(), "dtype", None)
+    config = AutoConfig.from_pretrained(language_model.source, trust_remote_code=language_model.trust_remote_code)
+    saved = getattr(config.get_text_config(), "dtype", None)
     runs, device = language_model.dtype, language_model.device
     detail = (
         f"saved as {short(saved) if saved else 'not said in config.json'}, run as {short(runs)} on {device} "
@@ -129,6 +130,16 @@ def check_dtype(language_model: "LanguageModel", asked: str) -> Check:
     if runs == torch.float16 and saved is not None and saved != torch.float16:
         return Check("dtype", None, f"{detail}: float16 holds no number above 65504, see overflow below")
     return Check("dtype", True, detail)
+
+
+def check_weights(language_model: "LanguageModel") -> Check:
+    """Say which weights the pass reads; that all of them were in the file has been proved at loading."""
+    from utils.model.checkpoint import listed
+
+    detail = "every weight that the pass reads is in the file"
+    if language_model.unused:
+        detail += f"; it does not read {len(language_model.unused)} of the model ({listed(language_model.unused)})"
+    return Check("weights", None if language_model.notes else True, "; ".join([detail, *language_model.notes]))
 
 
 def short(dtype: "torch.dtype") -> str:

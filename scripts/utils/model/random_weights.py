@@ -11,8 +11,8 @@ from utils.model.language_model import LanguageModel, wrap
 
 
 def with_random_weights(language_model: LanguageModel, seed: int = 0) -> LanguageModel:
-    """A second model of the same class, configuration, dtype and device, its weights and buffers drawn and computed by the
-    model's own initialisation, as transformers does before training. The first stays as it is.
+    """Make a second model of the same class, configuration, dtype and device, its weights drawn by the model's own
+    initialisation, as transformers does before training. The first stays as it is. An adapter is left out.
 
     What a probe finds in its states is in the architecture and the tokens, not learnt. The weights are drawn in float32 on
     the processor, so that one seed gives the same model on every device, rounded to its dtype; it takes that memory.
@@ -29,11 +29,12 @@ def with_random_weights(language_model: LanguageModel, seed: int = 0) -> Languag
 def take_dtypes(model: nn.Module, other: nn.Module) -> None:
     """Give each parameter, buffer and configuration the dtype that it has in another model of the same class."""
     theirs = {**dict(other.named_parameters()), **dict(other.named_buffers())}
+    theirs = {name.replace(".base_layer.", "."): tensor for name, tensor in theirs.items()}  # as named before an adapter
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         tensor.data = tensor.data.to(theirs[name].dtype)
-    for part, counterpart in zip(model.modules(), other.modules(), strict=True):
-        if hasattr(part, "config"):
-            name_dtype(part.config, counterpart.config)
+    configured = [[part.config for part in whole.modules() if hasattr(part, "config")] for whole in (model, other)]
+    for config, counterpart in zip(*configured, strict=True):
+        name_dtype(config, counterpart)
 
 
 def name_dtype(config: Any, other: Any) -> None:

@@ -33,17 +33,34 @@ EXPECTS_BEGINNING = 1.0  # nats: after the BOS it was trained with stories260K g
 BOS_HELPS = 0.1  # nats a token: a tenth off the perplexity
 LEAST_COVERED = 0.9  # of the embeddings have an id in the model's own tokenizer; the rest is padding of the matrix
 ROWS = 8  # single tokens read together
+LEAST_TOKENS = 4  # of each sentence: a tokenizer of other letters, such as those of DNA, drops nearly all of it
+PIECES = 24  # of the vocabulary, in each text for such a tokenizer
+
+
+def reads_english(tokenizer: "PreTrainedTokenizerBase") -> bool:
+    """Tell whether the tokenizer has tokens for SENTENCES."""
+    return all(len(ids) >= LEAST_TOKENS for ids in encode_batch(tokenizer, list(SENTENCES)))
+
+
+def sentences_for(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
+    """SENTENCES, or as many texts of different lengths made of the vocabulary where it has no tokens for them."""
+    if reads_english(tokenizer):
+        return list(SENTENCES)
+    special = set(tokenizer.all_special_ids)
+    ordinary = [token for token in sorted(tokenizer.get_vocab().values()) if token not in special]
+    random = np.random.default_rng(0)
+    return [tokenizer.decode(random.choice(ordinary, PIECES + number).tolist()) for number in range(len(SENTENCES))]
 
 
 def encoded_sentences(tokenizer: "PreTrainedTokenizerBase", limit: int | None = None) -> list[np.ndarray]:
-    """SENTENCES without special tokens; limit: the positions that the model has for them, special tokens included."""
+    """`sentences_for` this tokenizer, without special tokens; limit: the model's positions, special tokens included."""
     before, after = special_frame(tokenizer)
     room = limit and max(1, limit - len(before) - len(after))
-    return [ids[:room] for ids in encode_batch(tokenizer, list(SENTENCES))]
+    return [ids[:room] for ids in encode_batch(tokenizer, sentences_for(tokenizer))]
 
 
 def framed_sentences(tokenizer: "PreTrainedTokenizerBase", limit: int | None = None) -> list[list[int]]:
-    """SENTENCES as prepare_data builds sequences."""
+    """The same as prepare_data builds sequences."""
     before, after = special_frame(tokenizer)
     return [[*before, *ids.tolist(), *after] for ids in encoded_sentences(tokenizer, limit)]
 
@@ -62,8 +79,8 @@ def check_special_tokens(tokenizer: "PreTrainedTokenizerBase") -> Check:
     counts = [(name, [ids.count(token) for ids in sequences], inside.count(token)) for token, name in once]
     twice = [name for name, found, _ in counts if set(found) != {1}]
     spelt_out = [name for name, _, found in counts if found != 1]
-    own = tokenizer(list(SENTENCES))["input_ids"]
-    different = sum(ours != theirs for ours, theirs in zip(sequences, own, strict=False))
+    own = tokenizer(sentences_for(tokenizer))["input_ids"]
+    different = sum(ours != theirs for ours, theirs in zip(sequences, own, strict=True))
     detail = (
         f"{' '.join(tokenizer.convert_ids_to_tokens(before)) or 'nothing'} before and "
         f"{' '.join(tokenizer.convert_ids_to_tokens(after)) or 'nothing'} after a text"
@@ -126,6 +143,8 @@ def check_tokenizer(language_model: LanguageModel, tokenizer: "PreTrainedTokeniz
             "checked: without a causal model's head there is no loss to tell",
             remedy if differing or few else "",
         )
+    if not reads_english(tokenizer):
+        return Check("tokenizer", None, f"{detail}; whether it is the model's own is NOT checked: it has no English tokens")
     real, shuffled = order_losses(language_model, tokenizer, limit)
     detail += f"; real text {real:.2f} nats a token, its tokens in random order {shuffled:.2f}"
     if not math.isfinite(real + shuffled):
@@ -199,18 +218,12 @@ def check_bos(language_model: LanguageModel, tokenizer: "PreTrainedTokenizerBase
     if bos is None or bos in before:
         return Check("BOS", True, "the model has none" if bos is None else f"{shown} (id {bos}) stands before every text")
     detail = f"the BOS is {shown} (id {bos}), the tokenizer does not put it before a text"
-    causal = language_model.anatomy.causal and language_model.has_head
-    if not causal or untrained(language_model.model) or bos >= language_model.vocabulary:
-        return Check(
-            "BOS",
-            None,
-            f"{detail}; "
-            + (
-                "an untrained model cannot tell whether it needs it"
-                if causal
-                else "without a causal model's head nothing tells whether it needs it"
-            ),
-        )
+    if not (language_model.anatomy.causal and language_model.has_head):
+        return Check("BOS", None, f"{detail}; without a causal model's head nothing tells whether it needs it")
+    if untrained(language_model.model) or bos >= language_model.vocabulary:
+        return Check("BOS", None, f"{detail}; an untrained model cannot tell whether it needs it")
+    if not reads_english(tokenizer):
+        return Check("BOS", None, f"{detail}; with a tokenizer without English nothing tells whether it needs it")
     sentences = encoded_sentences(tokenizer, limit and limit - 1)
     beginning, gain = beginning_expected(language_model, sentences, bos), bos_gain(language_model, sentences, bos)
     detail += (

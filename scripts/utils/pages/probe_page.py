@@ -58,7 +58,7 @@ def shown_documents(tokenizer, texts, known) -> list[dict]:
             shown.setdefault(int(token), token_text(tokenizer, token).replace("↵", "↵\n"))
     return [
         {
-            "name": text.name,
+            "name": shown_text(text.name),
             "note": text.note,
             "tokens": [
                 {

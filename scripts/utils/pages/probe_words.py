@@ -1,7 +1,7 @@
 """Write the words on the page of probes, by the rule of the labels: the question, what is counted, notes."""
 
 from utils.data.label_rule import LabelRule
-from utils.data.tokenizer import shown_text
+from utils.data.tokenizer import isolated, shown_text
 from utils.saved.probe_sets import rule_of
 
 OF_A_TOKEN = {
@@ -27,7 +27,7 @@ def question(metadata) -> str:
     """Ask the question from where the state lies: at a lag of -4 it is about the token 4 tokens on."""
     target, lag, rule = metadata["target"], metadata["lag"], rule_of(metadata)
     if rule == "target":
-        return question_of_place(f"“{target.replace(' ', '␣')}”", lag)
+        return question_of_place(quoted_label(target).replace(" ", "␣"), lag)
     quoted = quoted_label(target)
     if rule == "tokens":
         return question_of_place(f"inside {quoted}", lag)
@@ -36,7 +36,7 @@ def question(metadata) -> str:
 
 
 def quoted_label(target) -> str:
-    return f"“{shown_text(target)}”"
+    return isolated(f"“{shown_text(target)}”")
 
 
 def question_of_place(what, lag) -> str:

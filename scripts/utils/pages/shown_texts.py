@@ -11,8 +11,9 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.data.label_rule import LabelRule
+from utils.data.readers.chats import OF_A_CHAT
 from utils.data.readers.document import text_hash
-from utils.data.tokenizer import CHARACTERS_A_TOKEN, batches_by_size, first_tokens
+from utils.data.tokenizer import CHARACTERS_A_TOKEN, Frame, batches_by_size, first_tokens, special_frame
 from utils.saved.probe_sets import rule_of, task_of
 
 GUTENBERG = "manu/project_gutenberg"
@@ -196,7 +197,7 @@ def annotated_texts(source: TextSource, tokens: int, probes, tokenizer) -> list[
         if not source.only_test or split_of.get(own_hash(document)) == "test"
     ]
     texts, missing = [], tokens
-    for item in labelled(wanted, probes, tokenizer, CHARACTERS_A_TOKEN * tokens):
+    for item in labelled(wanted, probes, tokenizer, CHARACTERS_A_TOKEN * tokens, frame_of(source, probes, tokenizer)[0]):
         count = min(len(item.tokens), missing)
         if count:
             note = what_is_known(split_of.get(own_hash(item.document)), split_of)
@@ -230,11 +231,11 @@ def read_annotated(probes, tokenizer):
     source, prompt = metadata["source"], prompt_kind(tokenizer)
     if source.get("prompt", prompt) != prompt:
         raise UserError(
-            f"{probes.paths[0]} is of chains after a prompt by the {source['prompt']}, the tokenizer now gives "
+            f"{probes.paths[0]} is of texts with a prompt by the {source['prompt']}, the tokenizer now gives "
             f"one by the {prompt}; give the tokenizer as it was"
         )
     remedy = "put it back, or show a text of your own with --text_file"
-    if not os.path.isfile(path):
+    if not os.path.exists(path):
         raise UserError(f"{path}, which the probes were made from, is not there; {remedy}")
     try:
         collection, _ = read_file(AnnotatedFile.from_metadata(task_of(metadata), source), tokenizer)
@@ -245,13 +246,19 @@ def read_annotated(probes, tokenizer):
     return collection
 
 
-def labelled(documents, probes, tokenizer, characters) -> Iterator:
+def frame_of(source: TextSource, probes, tokenizer) -> Frame:
+    """Return the ids around every window: of conversations as their data have them, else the tokenizer's own."""
+    before, after = (source.kind == "annotated" and probes.common["source"].get("frame")) or special_frame(tokenizer)
+    return before, after
+
+
+def labelled(documents, probes, tokenizer, characters, before) -> Iterator:
     """Yield each document with its tokens and their labels. A batch that is tokenized has about `characters`."""
     from utils.data.preparation.annotated_task import label_documents
 
     task, rule = task_of(probes.common), LabelRule.parse(rule_of(probes.common))
     for batch in batches_by_size(documents, characters, lambda document: len(document.text)):
-        yield from label_documents(batch, [probes.common["target"]], task, rule, tokenizer)
+        yield from label_documents(batch, [probes.common["target"]], task, rule, tokenizer, before=before)
 
 
 def gaps_of(item, tokenizer) -> list[str]:
@@ -260,5 +267,5 @@ def gaps_of(item, tokenizer) -> list[str]:
     The special tokens that a chat template writes before the first one are left out, since they are put before every window.
     """
     text, starts, ends = item.document.text, item.tokens.starts.tolist(), item.tokens.ends.tolist()
-    first = starts[0] if tokenizer.chat_template and "chain_start" in item.document.meta else 0
+    first = starts[0] if starts and tokenizer.chat_template and {"chain_start", OF_A_CHAT} & set(item.document.meta) else 0
     return [text[end:start] for end, start in zip([first, *ends], starts, strict=False)]

@@ -9,6 +9,7 @@ from utils.data.sequences import unlabelled_sequences
 from utils.data.windows import Stretch, overlapping_windows
 from utils.model.language_model import LanguageModel
 from utils.saved.probe_sets import ProbeSet
+from utils.states.comparison import require_same_states
 from utils.states.forward_pass import Pass, read_batches
 from utils.states.positions import ReadPlan, at_labelled
 
@@ -56,6 +57,8 @@ def probe_logits(
     plan = plan_of(stretches, len(windows.frame[0]))
     row_of = {layer: index for index, layer in enumerate(probes.layers)}
     at_state = np.full((len(probes.layers), len(plan)), np.nan, dtype=np.float32)
+    if len(sequences):
+        require_same_states(language_model, [sequences], batch_size)
     run = Pass(language_model, sequences, replace(plan, layers=tuple(probes.layers)), batch_size)
     for layer, rows, states in read_batches(run):
         index = row_of[layer]

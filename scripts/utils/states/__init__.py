@@ -6,10 +6,11 @@ Each file imports only from those above it:
     positions       where the lag is applied: examples, questions, the plan of a pass
     attention_rows  where each head looks, as features that do not carry the length of the text
     forward_pass    the one pass: hooks, batches, the early stop
+    comparison      our states beside those that transformers returns, before every pass
     matrices        what probes train on: a matrix [examples, hidden_size] for each layer
     store           where the rows go: memory, or shards on disk that a killed run finds again
     source          the stored states of one question's examples
     extraction      runs the pass over all splits: in memory or on disk, with an estimate of time; drops rows that overflowed
     flags           the flags of everything that reads states
-    checks          our states compared with those that transformers returns
+    checks          what check_setup asks of the states: overflow, hooks, batches, padding, causality
 """

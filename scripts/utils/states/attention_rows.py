@@ -23,6 +23,7 @@ from torch import nn
 from utils.base.errors import UserError
 from utils.model.anatomy import TOKENS_READ
 from utils.model.language_model import LanguageModel
+from utils.model.unchanged import unchanged
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -80,13 +81,13 @@ def eager_attention(body: nn.Module) -> Iterator[None]:
 
 @torch.inference_mode()
 def find_attention(language_model: LanguageModel) -> list[AttentionLayer]:
-    """Read a few tokens, and watch which modules inside the blocks give weights: the innermost ones, by no name."""
+    """Read a few tokens, and watch which modules give weights: the innermost ones, by no name."""
     body, device = language_model.body, language_model.device
     config = body.config.get_text_config()
     input_ids = (torch.arange(TOKENS_READ, device=device) + 11)[None] % config.vocab_size
-    calls, block = [], -1
+    calls, block = [], 0  # the block that is running: so many have ended
 
-    def enter(_module, _inputs):
+    def end(_module, _inputs, _output):
         nonlocal block
         block += 1
 
@@ -95,12 +96,12 @@ def find_attention(language_model: LanguageModel) -> list[AttentionLayer]:
         if weights is not None and weights.shape[-2:] == (TOKENS_READ, TOKENS_READ) and are_weights(weights.float()):
             calls.append((module, weights.shape[1], window_of(config, block)))
 
-    with eager_attention(body), ExitStack() as hooks:
-        for each in dict.fromkeys(language_model.anatomy.blocks):
-            hooks.callback(each.register_forward_pre_hook(enter).remove)
-            for module in each.modules():
-                hooks.callback(module.register_forward_hook(note).remove)
-        body(input_ids=input_ids, attention_mask=torch.ones_like(input_ids))
+    with unchanged(body), eager_attention(body), ExitStack() as hooks:
+        for module in body.modules():
+            hooks.callback(module.register_forward_hook(note).remove)
+        for module in dict.fromkeys(language_model.anatomy.blocks):
+            hooks.callback(module.register_forward_hook(end).remove)
+        body(input_ids=input_ids)
     outer = {module for module, *_ in calls for other, *_ in calls if other is not module and other in set(module.modules())}
     found = [AttentionLayer(*call) for call in calls if call[0] not in outer]
     if not found:
@@ -127,7 +128,7 @@ def are_weights(values: torch.Tensor) -> bool:
 def window_of(config: "PretrainedConfig", block: int) -> int | None:
     """Find how many tokens this block sees, by the configuration: all blocks slide (Mistral), or those so named (Gemma)."""
     types = getattr(config, "layer_types", None)
-    slides = types is None or "sliding" in types[block]
+    slides = types is None or "sliding" in types[min(block, len(types) - 1)]
     return getattr(config, "sliding_window", None) if slides else None
 
 
@@ -145,7 +146,10 @@ def watching_attention(
         nonlocal calls
         weights = weights_of(output)
         if weights is None:
-            raise TypeError("an attention layer gave no weights, though it did when the model was examined")
+            raise UserError(
+                f"{language_model.name} gives attention weights for short texts only; leave out the attention features, or "
+                "choose another model"
+            )
         take(layers[calls], weights)
         calls += 1
 

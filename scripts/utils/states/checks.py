@@ -1,20 +1,19 @@
 """Compare the hidden states that our hooks read with those that transformers returns."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from utils.base.checks import Check
 from utils.data.sequences import unlabelled_sequences
+from utils.model.anatomy import STATE_TOLERANCE
 from utils.model.language_model import LanguageModel
+from utils.states.comparison import compare, worst
 from utils.states.forward_pass import Pass, forward, read_batches
 from utils.states.positions import ReadPlan
-from utils.states.sites import EMBED, FINAL_NORM, Layer, every_layer
+from utils.states.sites import Layer, every_layer
 
-# How far two ways to the same state may lie apart, as a part of its norm, at the worst token: rounding, no more.
-STATE_TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.03, torch.bfloat16: 0.2}
-SAME_KERNELS = {torch.float32: 1e-4, torch.float16: 0.01, torch.bfloat16: 0.05}  # where shapes are the same too
 FLOAT16_MOST = 65504
 
 
@@ -37,7 +36,7 @@ def check_states(language_model: LanguageModel, framed: TokenIds) -> list[Check]
         ]
     return [
         overflow,
-        check_hooks(language_model, framed, single),
+        check_hooks(language_model, framed),
         check_batches(language_model, framed, single),
         check_padding_side(language_model, framed, layers),
         check_later_tokens(language_model, framed, layers),
@@ -56,17 +55,6 @@ def states_alone(language_model: LanguageModel, ids: list[int], layers: Sequence
         lambda layer, state: found.__setitem__(layer, state[0].cpu()),
     )
     return found
-
-
-def distance(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """Divide the norm of the difference by the norm of `theirs`: [tokens], of states [tokens, hidden_size]."""
-    ours, theirs = ours.double().cpu(), theirs.double().cpu()
-    return (ours - theirs).norm(dim=-1) / theirs.norm(dim=-1).clamp(min=1e-30)
-
-
-def worst(pairs: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> float:
-    """Find the largest distance among pairs of states [tokens, hidden_size]; infinite where one is not a number."""
-    return max(float(distance(*pair).nan_to_num(torch.inf).max()) for pair in pairs)
 
 
 def check_overflow(language_model: LanguageModel, layers: Sequence[Layer], single: Sequence[LayerStates]) -> Check:
@@ -90,48 +78,12 @@ def check_overflow(language_model: LanguageModel, layers: Sequence[Layer], singl
     return Check("overflow", True, f"{detail}; float16 ends at {FLOAT16_MOST}")
 
 
-@torch.inference_mode()
-def check_hooks(language_model: LanguageModel, framed: TokenIds, single: Sequence[LayerStates]) -> Check:
-    """Compare what the hooks read with transformers' output_hidden_states, layer by layer: layer k against
-    hidden_states[k + 1], embed against [0], the state after the last norm against the last.
-    """
-    anatomy, limit = language_model.anatomy, SAME_KERNELS[language_model.dtype]
-    theirs = [
-        language_model.body(
-            input_ids=torch.tensor([ids], device=language_model.device), output_hidden_states=True
-        ).hidden_states
-        for ids in framed
-    ]
-    if theirs[0] is None:
-        return Check("hooks", None, "not compared: the model gives no output_hidden_states")
-    count = len(anatomy.blocks)
-    if len(theirs[0]) != count + 1:
-        return Check(
-            "hooks",
-            False,
-            f"{count} layers are read, the model gives {len(theirs[0])} hidden_states instead of {count + 1}",
-            "this architecture is read wrongly: choose another",
-        )
-    place = {EMBED: 0, **{layer: layer + 1 for layer in range(count - 1)}}
-    place[FINAL_NORM if anatomy.final_norm is not None else count - 1] = count
-    errors = {
-        layer: worst((ours[layer], given[index][0]) for ours, given in zip(single, theirs, strict=True))
-        for layer, index in place.items()
-    }
-    if anatomy.final_norm is not None:  # the last layer itself is not among theirs: its norm is
-        errors[count - 1] = worst(
-            (anatomy.final_norm(ours[count - 1].to(language_model.device)), given[-1][0])
-            for ours, given in zip(single, theirs, strict=True)
-        )
-    layer = max(errors, key=lambda layer: errors[layer])
-    between = min(
-        float(distance(given[index][0], given[index + 1][0]).median()) for given in theirs for index in range(count)
-    )
-    detail = (
-        f"layers and output_hidden_states differ by at most {errors[layer]:.1e} of a state's norm (layer {layer}; "
-        f"allowed {limit:g}); neighbouring layers are at least {between:.1e} apart"
-    )
-    return Check("hooks", errors[layer] <= limit, detail, "this architecture is read wrongly: choose another")
+def check_hooks(language_model: LanguageModel, framed: TokenIds) -> Check:
+    """Compare what the hooks read with transformers' output_hidden_states, layer by layer."""
+    found = compare(language_model, framed)
+    if isinstance(found, str):
+        return Check("hooks", None, f"not compared: {found}")
+    return Check("hooks", found.passed, str(found), "this architecture is read wrongly: choose another")
 
 
 def check_batches(language_model: LanguageModel, framed: TokenIds, single: Sequence[LayerStates]) -> Check:

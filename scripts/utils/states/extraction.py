@@ -3,8 +3,9 @@
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -14,6 +15,7 @@ from utils.base.errors import UserError
 from utils.base.progress import Progress, readable_time
 from utils.data.sequences import Sequences
 from utils.model.language_model import LanguageModel
+from utils.states.comparison import require_same_states
 from utils.states.forward_pass import Pass, hook_free_rate
 from utils.states.positions import Examples, Question, ReadPlan, text_before, whole_sequences
 from utils.states.sites import ATTENTION, Layer, deepest_block
@@ -56,12 +58,15 @@ class Reading:
 
 @dataclass(frozen=True)
 class States:
-    """What one pass has read: the table of each split, the plan of its rows, and the seconds that the pass took."""
+    """What one pass has read: the table of each split, the plan of its rows, the seconds that the pass took, and how far the
+    states of one short batch lay from those of transformers.
+    """
 
     reading: Reading
     tables: Mapping[str, StateTable]
     plans: Mapping[str, ReadPlan]
     seconds: float
+    comparison: Mapping[str, Any] = field(default_factory=dict)
 
     def source(self, question: Question) -> Source:
         """Find the rows of one question's examples."""
@@ -114,7 +119,7 @@ def own_targets(
     anatomy = language_model.anatomy
     last = len(anatomy.blocks) - 1
     reaches_the_end = deepest_block(plan.layers, anatomy) == last
-    possible = language_model.has_head and anatomy.causal and anatomy.final_norm is not None
+    possible = language_model.has_head and anatomy.causal and anatomy.final_norm is not None and anatomy.output_type
     if not (reaches_the_end and possible and token is not None and plan.pool == "last"):
         return None
     asked = np.full(len(plan), -1)
@@ -125,7 +130,10 @@ def own_targets(
 def run_pass(
     reading: Reading, language_model: LanguageModel, questions: Sequence[Question], own_probability: bool = True
 ) -> States:
-    """Run the one pass over all splits, for the examples of all questions. Say what is read, and how long it takes."""
+    """Run the one pass over all splits, for the examples of all questions. Say what is read, and how long it takes.
+
+    Raise UserError where one short batch does not give the states that transformers itself returns.
+    """
     splits, plans = questions[0].sequences, plans_of(reading, language_model, questions, own_probability)
     needed = sum(table_bytes(language_model, plan) for plan in plans.values())
     budget, folder = reading.place(needed)
@@ -137,6 +145,7 @@ def run_pass(
     )
     if folder:
         require_disk_space(Path(folder), needed)
+    comparison = require_same_states(language_model, splits.values(), reading.batch_size)
     reference = estimate_rate(reading, language_model, questions[0], tokens)
     tables, began = {}, time.monotonic()
     with Progress("hidden states", "token", tokens) as progress:
@@ -155,7 +164,7 @@ def run_pass(
                 tables[name] = tables[name].in_memory()
     seconds = time.monotonic() - began
     print(f"pass: {readable_time(seconds)}, {tokens / seconds:,.0f} tokens/s", flush=True)
-    return States(reading, tables, plans, seconds)
+    return States(reading, tables, plans, seconds, comparison)
 
 
 def require_disk_space(folder: Path, needed: int) -> None:

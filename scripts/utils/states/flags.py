@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from utils.base.cli.parser import lag_list, number, whole_number
+from utils.base.cli.parser import add_trust_flag, lag_list, number, whole_number
 from utils.base.errors import UsageError
 from utils.base.paths import folder_path, name_or_folder
 
@@ -38,6 +38,7 @@ def add_model_flags(
         default=batch_size,
         help=f"{read} per forward pass; halved when memory runs out",
     )
+    add_trust_flag(model)
 
 
 def add_cache_flags(group: Any) -> None:

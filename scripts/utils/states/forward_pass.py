@@ -1,7 +1,7 @@
 """Run the one pass: read the hidden states of many layers in one forward of the model's body, stopped after the deepest."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -10,8 +10,10 @@ import torch
 
 from utils.base.errors import UserError, is_out_of_memory
 from utils.data.sequences import Sequences
-from utils.model.anatomy import Anatomy, state_of, stream_before
+from utils.model.anatomy import Anatomy
 from utils.model.language_model import LanguageModel, own_logits
+from utils.model.streams import inputs_of
+from utils.model.unchanged import unchanged
 from utils.states.attention_rows import by_segment, eager_attention, watching_attention
 from utils.states.positions import ReadPlan
 from utils.states.sites import ATTENTION, EMBED, FINAL_NORM, Layer
@@ -27,26 +29,29 @@ class Enough(Exception):
     """Ends a forward once the deepest layer has been read."""
 
 
-def require_state(state: torch.Tensor | None) -> torch.Tensor:
-    """Raise TypeError where a module took or gave no hidden states, though it did when the model was examined."""
-    if state is None:
-        raise TypeError("a block of the model took or gave no hidden states")
-    return state
-
-
 @contextmanager
-def watching(anatomy: Anatomy, layers: Iterable[Layer], take: Take) -> Iterator[None]:
+def watching(anatomy: Anatomy, layers: Iterable[Layer], take: Take, shape: tuple[int, int]) -> Iterator[None]:
     """Hook the layers: within the block a forward of the model calls take(layer, state) for each, then ends with Enough.
 
-    state: [batch, tokens, hidden_size]. The hooks go away with the block, whatever happens in it.
+    shape: batch and tokens; state: [batch, tokens, hidden_size]. The hooks go away with the block, whatever happens in it.
     """
     layers = set(layers)
     deepest = max((layer for layer in layers if isinstance(layer, int)), default=-1)
-    calls = 0
+    calls, entered = 0, False
+
+    def read(layer, place, values):
+        state = place.state(values, *shape)
+        if state is None:
+            raise UserError(
+                f"a block of the model gave no states of {shape[0]} x {shape[1]} tokens, though shorter ones it did"
+            )
+        take(layer, state)
 
     def before_blocks(_module, inputs, keywords):
-        if calls == 0:
-            take(EMBED, require_state(stream_before(inputs, keywords)))
+        nonlocal entered
+        if not entered:
+            entered = True
+            read(EMBED, anatomy.enters, inputs_of(inputs, keywords))
             if layers == {EMBED}:
                 raise Enough
 
@@ -54,17 +59,18 @@ def watching(anatomy: Anatomy, layers: Iterable[Layer], take: Take) -> Iterator[
         nonlocal calls
         layer, calls = calls, calls + 1
         if layer in layers:
-            take(layer, require_state(state_of(output)))
+            read(layer, anatomy.leaves, output)
         if layer == deepest and FINAL_NORM not in layers:
             raise Enough
 
     def after_norm(_module, _inputs, output):
-        take(FINAL_NORM, require_state(state_of(output)))
-        raise Enough
+        if calls == len(anatomy.blocks):  # NanoChat calls the same module before the blocks too
+            read(FINAL_NORM, anatomy.normed, output)
+            raise Enough
 
     with ExitStack() as hooks:
         if EMBED in layers:
-            hooks.callback(anatomy.blocks[0].register_forward_pre_hook(before_blocks, with_kwargs=True).remove)
+            hooks.callback(anatomy.entry.register_forward_pre_hook(before_blocks, with_kwargs=True).remove)
         for block in dict.fromkeys(anatomy.blocks):
             hooks.callback(block.register_forward_hook(after_block).remove)
         if FINAL_NORM in layers and anatomy.final_norm is not None:
@@ -85,12 +91,27 @@ def forward(
     input_ids, attention_mask: int64 [batch, tokens], padded on either side. Rows padded on the left are moved first:
     a model that counts positions from column 0 would else read the text at positions that it is not at.
     """
+    given, anatomy = inputs_to(language_model, input_ids, attention_mask), language_model.anatomy
+    with kept(language_model), watching(anatomy, layers, take, given["input_ids"].shape), suppress(Enough):
+        language_model.body(**given)
+
+
+def kept(language_model: LanguageModel) -> AbstractContextManager:
+    """Put the model back after a forward, where a forward changes it."""
+    return unchanged(language_model.body) if language_model.anatomy.restless else nullcontext()
+
+
+def inputs_to(
+    language_model: LanguageModel, input_ids: torch.Tensor, attention_mask: torch.Tensor
+) -> dict[str, torch.Tensor | None]:
+    """Make what the body is given: every row from column 0 on, on its device, with a mask where rows differ in length."""
     width = int(attention_mask.sum(1).max())
     order = attention_mask.argsort(dim=1, descending=True, stable=True)[:, :width]
     input_ids, attention_mask = input_ids.gather(1, order), attention_mask.gather(1, order)
-    mask = None if bool(attention_mask.all()) else attention_mask.to(language_model.device)
-    with watching(language_model.anatomy, layers, take), suppress(Enough):
-        language_model.body(input_ids=input_ids.to(language_model.device), attention_mask=mask)
+    given: dict[str, torch.Tensor | None] = {"input_ids": input_ids.to(language_model.device)}
+    if language_model.anatomy.takes_mask:
+        given["attention_mask"] = None if bool(attention_mask.all()) else attention_mask.to(language_model.device)
+    return given
 
 
 @dataclass(frozen=True)
@@ -129,7 +150,8 @@ def read_batches(run: Pass, first: int = 0, last: int | None = None) -> Iterator
     Each layer of the plan is a reading, with values [rows, hidden_size]. With `own_targets` the reading OWN_LOGITS follows
     each batch, values float32 [rows] with NaN where it was not asked. With `segments` the reading ATTENTION follows, values
     float32 [rows, layers * heads * segments] (see attention_rows); the model then runs with eager attention, whose states
-    differ by rounding. When memory runs out, the batch is halved.
+    differ by rounding. When memory runs out, the batch is halved. Where a model lets padding into the text, a batch holds
+    sequences of one length.
     """
     model, plan, needed, own_targets = run.model, run.plan, run.needed, run.own_targets
     read_at = np.searchsorted(plan.sequence, np.arange(len(run.sequences) + 1))
@@ -138,6 +160,8 @@ def read_batches(run: Pass, first: int = 0, last: int | None = None) -> Iterator
     while start < len(with_reads):
         size = min(run.batch_size, model.largest_batch or run.batch_size)
         chosen = with_reads[start : start + size]
+        if model.anatomy.padding_moves:
+            chosen = chosen[: run_of_equals(run.sequences.lengths[chosen])]
         try:
             rows, found = read_batch(run, chosen, read_at, needed)
         except RuntimeError as error:
@@ -152,6 +176,12 @@ def read_batches(run: Pass, first: int = 0, last: int | None = None) -> Iterator
         if plan.segments:
             yield ATTENTION, rows, found[ATTENTION]
         start += len(chosen)
+
+
+def run_of_equals(lengths: np.ndarray) -> int:
+    """Count how many lengths at the beginning are the same: 5, 5, 5, 4, 5 -> 3."""
+    other = np.flatnonzero(lengths != lengths[0])
+    return int(other[0]) if len(other) else len(lengths)
 
 
 def halve(batch_size: int, error: Exception) -> int:
@@ -242,13 +272,13 @@ def hook_free_rate(
     lengths = sequences.lengths[first : first + batch_size]
     width = int(lengths.max())
     rows = sequences.input_ids[first : first + batch_size, :width]
-    input_ids = torch.from_numpy(rows.astype(np.int64)).to(language_model.device)
-    mask = torch.from_numpy((np.arange(width) < lengths[:, None]).astype(np.int64)).to(language_model.device)
+    mask = torch.from_numpy((np.arange(width) < lengths[:, None]).astype(np.int64))
+    given = inputs_to(language_model, torch.from_numpy(rows.astype(np.int64)), mask)
     for _ in range(2):  # the first run of a shape is slow: the second counts, unless the first was long
         start = perf_counter()
         try:
-            with eager_attention(language_model.body) if eager else nullcontext():
-                output = language_model.body(input_ids=input_ids, attention_mask=mask)
+            with kept(language_model), eager_attention(language_model.body) if eager else nullcontext():
+                output = language_model.body(**given)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -61,11 +61,9 @@ def write_sweep_directions(
     kept = [entry for entry in read_entries(path, owner) if entry_key(entry) not in new]
     with WriteTogether() as files:
         write_directions(files, path, owner, kept + entries, cosines(names[:MOST_COSINES], weights[:MOST_COSINES]))
-    return [
-        *filter(None, lines),
-        f"wrote {path}: the tokens that {len(kept + entries)} directions promote and suppress, "
-        f"and the cosines of {min(len(names), MOST_COSINES)} of this run",
-    ]
+    number, shown = len(kept + entries), min(len(names), MOST_COSINES)
+    what = "the tokens that {} directions promote and suppress" if run.language_model.has_head else "{} directions"
+    return [*filter(None, lines), f"wrote {path}: {what.format(number)}, and the cosines of {shown} of this run"]
 
 
 def entry_key(entry: dict) -> tuple:

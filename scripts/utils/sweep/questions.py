@@ -10,6 +10,7 @@ import numpy as np
 from utils.base.errors import UserError
 from utils.data.sequences import Sequences, is_sequence_task, load_sequences, per_target
 from utils.data.tokenizer import load_tokenizer
+from utils.model.language_model import LanguageModel
 from utils.states.positions import Examples, Question, examples_at
 from utils.sweep.sampling import Sampling, draw_sample, same_share, some_documents
 
@@ -165,7 +166,7 @@ def require_both_labels(examples: Mapping[str, Examples], splits: Splits, lag: i
             )
 
 
-def texts_of(splits: Splits, model_name: str) -> dict[str, list[str]]:
+def texts_of(splits: Splits, language_model: LanguageModel) -> dict[str, list[str]]:
     """Give the text of each sequence by split: the original one where the data hold it, else its tokens.
 
     Special tokens are left out.
@@ -175,7 +176,7 @@ def texts_of(splits: Splits, model_name: str) -> dict[str, list[str]]:
             name: [sequences.texts[document] for document in np.unique(sequences.documents, return_inverse=True)[1]]
             for name, sequences in splits.items()
         }
-    tokenizer = load_tokenizer(model_name)
+    tokenizer = load_tokenizer(language_model.name, trust_remote_code=language_model.trust_remote_code)
     return {
         name: [
             tokenizer.decode(ids[sequences.text_start : end].tolist())

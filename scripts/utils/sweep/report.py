@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from utils.base.text_table import bounds, share, signed, table
+from utils.data.tokenizer import isolated, shown_text
 from utils.scores.documents.scoring import DocumentScores
 from utils.sweep.outcome import Sweep
 
@@ -108,7 +109,7 @@ def sweeps_table(sweeps: Sequence[Sweep]) -> str:
         scores, beside = winner.metrics[split], sweep.baselines[sweep.best][split]
         rows.append(
             [
-                sweep.target,
+                isolated(shown_text(sweep.target)),
                 str(sweep.lag),
                 str(winner.layer),
                 winner.kind,

@@ -104,6 +104,7 @@ def shared_metadata(splits: Mapping[str, Sequences], language_model: LanguageMod
         "hidden_size": language_model.anatomy.hidden_size,
         "causal": language_model.anatomy.causal,
         "model_dtype": str(language_model.dtype).removeprefix("torch."),
+        "trust_remote_code": language_model.trust_remote_code,
         "tokenizer_fingerprint": data.tokenizer_fingerprint,
         "prevalence": data.prevalence,
         "task": data.task,

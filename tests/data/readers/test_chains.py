@@ -73,7 +73,7 @@ def test_chains_of_one_problem_are_one_group(tmp_path):
     ("content", "message"),
     [
         ("{", "not JSON (Expecting property name enclosed in double quotes: line 1"),
-        ('{"a": 1}', "a JSON dict, not a list"),
+        ('{"a": 1}', "line 1: no 'problem' (found a)"),
         ("[]", "holds no chains"),
         ("[3]", "item 1: a JSON int"),
         ('[{"problem": "a"}]', "item 1: no 'reasoning_chain'"),

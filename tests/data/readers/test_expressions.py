@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from utils.base.errors import UserError
-from utils.data.readers.expressions import Expression
+from utils.data.readers.table.expressions import Expression
 
 NUMBERS = pd.Series([1, 0, 3, -2, 7])
 TRUTHS = pd.Series([True, False, True])

@@ -56,10 +56,12 @@ def needle(text="say yes, naïve one", span=(9, 14), **more):
 
 BROKEN = {
     "not json": (['{"text": "a", "spans": []}', "", '{"text": '], "line 3: not JSON"),
-    "deep json": (["[" * 100_000], "line 1: not JSON"),
-    "a list": (["[1]"], "line 1: a JSON list"),
+    "deep json": (["[" * 100_000], "broken.jsonl: not JSON"),
+    "a list": (["[1]"], "item 1: a JSON int"),
+    "a list below an object": (['{"text": "a", "spans": []}', "[1]"], "line 2: a JSON list"),
+    "a key twice": (['{"text": "a", "text": "b", "spans": []}'], "line 1: not JSON (the key 'text' stands twice"),
     "not utf-8": ([b'{"text": "a", "spans": []}', b'{"text": "na\xefve", "spans": []}'], "line 2: not UTF-8 (byte 0xef)"),
-    "utf-16": (['{"text": "a"}'.encode("utf-16")], "line 1: not UTF-8"),
+    "utf-16": (['{"text": "a"}'.encode("utf-16")], "is text in UTF-16, which is not UTF-8; convert it"),
     "surrogate": (['{"text": "\\ud83d", "spans": []}'], "line 1: 'text': '\\ud83d' at character 0"),
     "no text": ([{"body": "a", "spans": []}], "line 1: no 'text' (found body, spans)"),
     "text a number": ([{"text": 5, "spans": []}], "line 1: 'text' holds int"),
@@ -77,7 +79,10 @@ BROKEN = {
     "label": ([{"text": "abc", "spans": [[0, 1, 7]]}], "has the label 7"),
     "only negatives": ([{"text": "abc", "spans": []}], "one class only"),
     "only positives": ([{"text": "abc", "spans": [[0, 3]]}], "one class only"),
-    "split": ([{"text": "abc", "spans": [], "split": "holdout"}], "line 1: split 'holdout' is none of"),
+    "split": (
+        [{"text": "abc", "spans": [], "split": "holdout"}, {"text": "d", "spans": [], "split": "train"}],
+        "has the splits holdout (1 row), train (1 row); 'holdout' may be train, val or test",
+    ),
     "half split": ([{"text": "abc", "spans": [], "split": "val"}, {"text": "d", "spans": []}], "1 of 2 rows have no split"),
     "needle in bytes": ([needle(text="naïve naïve one", span=(7, 13))], "in UTF-8 bytes; offsets count characters"),
     "needle in utf-16": ([needle(text="👍 naïve one", span=(3, 8))], "in UTF-16 units; offsets count characters"),

@@ -87,10 +87,9 @@ def test_a_broken_table_is_told(content, message, tmp_path):
 def test_a_folder_laid_out_like_a_dataset_of_the_hub(tmp_path):
     (tmp_path / "data").mkdir()
     write_csv(tmp_path / "data" / "test-00000.csv", sentence=["a", "b", "c"], label=["x", "y", "x"])
-    found = read_table(tmp_path, "sentence", label_expression='col == "x"', split="test")
+    found = read_table(tmp_path, "sentence", label_expression='col == "x"')
     assert [document.labels["label"] for document in found.documents] == [1, 0, 1]
-    with pytest.raises(UserError, match="no split 'train'; it has test"):
-        read_table(tmp_path, "sentence")
+    assert "the only split is test (3 rows)" in found.notes[0]
 
 
 @pytest.fixture

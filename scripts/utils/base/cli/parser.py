@@ -227,6 +227,15 @@ def name_list(names: Sequence[str]) -> Callable[[str], list[str]]:
     return parse
 
 
+def add_trust_flag(group: Any) -> None:
+    """Add the flag without which no Python code runs that comes with a model."""
+    group.add_argument(
+        "--trust_remote_code",
+        action="store_true",
+        help="run the Python code that comes with the model or its tokenizer; read it first (default: it is refused)",
+    )
+
+
 def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> NoReturn:
     """Run a script's `main` and turn what a user can mend into one line on standard error and an exit status."""
     name = Path(sys.argv[0]).name

@@ -11,14 +11,16 @@ from utils.base.errors import UserError
 from utils.base.text_table import table
 from utils.data.preparation.annotated_tokens import prompt_kind
 from utils.data.preparation.annotated_windows import LabelledDocument
+from utils.data.preparation.conversations import are_chats
 from utils.data.preparation.dataset_files import about_tokenizer, count, dataset_fingerprint, in_words, versions
 from utils.data.preparation.flags import OF_AN_INDEX, OF_ONE_TABLE
-from utils.data.preparation.settings import RECORDED, AnnotatedFile, AnnotatedPreparation
+from utils.data.preparation.settings import OF_SPLITS, RECORDED, AnnotatedFile, AnnotatedPreparation
 from utils.data.readers.annotated import Collection, counts_in_words
 from utils.data.readers.document import text_hash
 from utils.data.readers.tables import cleaned_csv
 from utils.data.sequences import Sequences
-from utils.data.tokenizer import Frame, Tokenizer
+from utils.data.special_tokens import SpeltOut, spelt_out_in_words
+from utils.data.tokenizer import Frame, Tokenizer, isolated, shown_text
 
 CLEANED = "cleaned"  # the folder below --output_dir for the cleaned files of documents
 
@@ -55,8 +57,9 @@ def make_metadata(
     was_cut = windows.overlap is not None and any(item.length > windows.width for item in labelled)
     return {
         "task": file.task,
-        "source": source(file, tokenizer, collection),
+        "source": source(file, tokenizer, collection, frame),
         "model_name": preparation.model_name,
+        "trust_remote_code": preparation.trust_remote_code,
         "tokenizer": about_tokenizer(tokenizer, frame),
         "targets": [
             {"name": target, "token": None, "piece": None, "prevalence": prevalence(counts, target)} for target in targets
@@ -79,17 +82,35 @@ def make_metadata(
         "versions": versions(),
         "documents": [item.document.name for item in labelled],
         "document_hashes": [text_hash(item.document.own_text) for item in labelled],
+        "special_tokens": count_spelt_out(tokenizer, labelled).record(file.special_tokens),
         "length_buckets": buckets if any(bucket is not None for bucket in buckets) else None,
         "dataset_fingerprint": dataset_fingerprint(splits),
     }
 
 
-def source(file: AnnotatedFile, tokenizer: Tokenizer, collection: Collection) -> dict:
-    """Return the flags that say what was read, without those that an index or a single table has no use for."""
+def source(file: AnnotatedFile, tokenizer: Tokenizer, collection: Collection, frame: Frame) -> dict:
+    """Return the flags that say what was read, without those that an index or a single table has no use for.
+
+    Of conversations the ids around each window, too, which depend on what their template writes.
+    """
     of_an_index = "save_names" in collection.counts
     unused = OF_ONE_TABLE if of_an_index else OF_AN_INDEX if file.task == "documents" else ()
-    flags = {name: getattr(file, name) for name in RECORDED[file.task] if name not in unused}
-    return flags | ({"prompt": prompt_kind(tokenizer)} if file.task == "chains" else {})
+    default = AnnotatedFile(file.task, file.input)
+    flags = {
+        name: getattr(file, name)
+        for name in RECORDED[file.task]
+        if name not in unused and not (name in OF_SPLITS and getattr(file, name) == getattr(default, name))
+    }
+    flags |= {"frame": frame} if are_chats(collection.documents) else {}
+    return flags | ({"prompt": prompt_kind(tokenizer)} if file.task == "chains" or "frame" in flags else {})
+
+
+def count_spelt_out(tokenizer: Tokenizer, labelled: Sequence[LabelledDocument]) -> SpeltOut:
+    """Count the texts that spell out special tokens; of a chain, without the prompt before it."""
+    spelt_out = SpeltOut(tokenizer)
+    for item in labelled:
+        spelt_out.read(item.document.own_text)
+    return spelt_out
 
 
 def prevalence(counts: Mapping[str, dict], target: str) -> float:
@@ -116,9 +137,12 @@ def cleaned_files(collection: Collection, labelled: Sequence[LabelledDocument], 
     return files
 
 
-def report_reading(file: AnnotatedFile, counts: Mapping) -> None:
-    """Print what the reader found."""
+def report_reading(file: AnnotatedFile, collection: Collection) -> None:
+    """Print what the reader found, and what it has to say; warnings go to standard error."""
+    counts = collection.counts
     print(f"read {file.input}: {counts_in_words(counts)}")
+    for note in collection.notes:
+        print(f"  {note}" if not note.startswith("WARNING") else note, file=sys.stderr if note.startswith("WARN") else None)
     for tag, own in counts.get("sets", {}).items():
         print(f"  {tag}: {counts_in_words(own)}")
         if own.get("unused_text_columns") and not file.group_column:
@@ -144,6 +168,7 @@ def report(metadata: dict) -> None:
         part = "end" if truncated["side"] == "right" else "beginning"
         print(f"truncated: {truncated['texts']:,} of {len(metadata['documents']):,} texts lost their {part}")
     print(f"dropped: {in_words(dropped)}")
+    print(f"special tokens: {spelt_out_in_words(metadata['special_tokens'])}")
     whole = metadata["label_rule"] == "whole"
     print(f"positives / labelled {'texts' if whole else 'tokens (texts with positives)'} by split:")
     print(balance_table(metadata, whole))
@@ -160,5 +185,5 @@ def balance_table(metadata: dict, whole: bool) -> str:
             + ("" if whole else f" ({item['documents_with_positives']:,})")
             for item in own
         ]
-        rows.append([target["name"], *cells, f"{target['prevalence']:.2%}"])
+        rows.append([isolated(shown_text(target["name"])), *cells, f"{target['prevalence']:.2%}"])
     return table(rows)

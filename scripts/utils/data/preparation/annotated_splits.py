@@ -4,6 +4,9 @@ None of it depends on the tokenizer, on the target that was chosen or on the rul
 --train_ratio give the same texts the same splits, so that what was trained on one dataset may be tested on another.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from utils.base.errors import UserError
@@ -11,6 +14,12 @@ from utils.data.preparation.annotated_windows import LabelledDocument
 from utils.data.readers.annotated import ALL_TARGETS, Annotated, Collection, normalised
 from utils.data.sequences import SPLITS
 from utils.data.splits import stratified_splits
+
+
+def published_splits(collection: Collection) -> tuple[str, ...]:
+    """Return the splits that the input publishes, of train, val and test; () where texts are dealt out."""
+    own = {document.split for document in collection.documents}
+    return tuple(name for name in SPLITS if name in own)
 
 
 def draw(collection: Collection, most: int | None, seed: int) -> tuple[Collection, int]:
@@ -21,7 +30,7 @@ def draw(collection: Collection, most: int | None, seed: int) -> tuple[Collectio
     by_text = sorted(range(len(documents)), key=lambda index: known_by(documents[index]))
     drawn = np.random.default_rng([seed, 1]).permutation(len(documents))[:most]
     kept = [documents[index] for index in sorted(by_text[place] for place in drawn)]
-    return Collection(kept, collection.targets, collection.counts), len(documents) - most
+    return replace(collection, documents=kept), len(documents) - most
 
 
 def known_by(document: Annotated) -> str:
@@ -29,27 +38,56 @@ def known_by(document: Annotated) -> str:
     return normalised(document.own_text)
 
 
-def split_documents(collection: Collection, train_ratio: float, seed: int) -> list[str]:
-    """Choose the split of each document: the file's own, else whole groups so that every target spreads evenly.
+def split_documents(
+    collection: Collection, published: Sequence[str], train_ratio: float, seed: int
+) -> tuple[list[str], list[str]]:
+    """Choose the split of each document: the published one, else whole groups so that every target spreads evenly.
+
+    published: the splits that the input has; val or test that it lacks are taken from train, by group. Returns what is to
+    be said of that too. Raises UserError where nothing is left to train on.
+    """
+    documents = collection.documents
+    if not published:
+        held_out = (1 - train_ratio) / 2
+        return deal_out(collection, {"train": train_ratio, "val": held_out, "test": held_out}, seed), []
+    split_of = [document.split or "train" for document in documents]
+    if lost := [name for name in published if name not in split_of]:
+        raise UserError(f"--max_texts leaves no text of {' nor '.join(lost)}, which the input has; give a larger one")
+    if "train" not in published:
+        first, *others = published
+        remedy = f"say which are for training with --splits {','.join([f'{first}=train', *others])}, or " if others else ""
+        raise UserError(
+            f"the input has texts of {' and '.join(published)} and none of train; {remedy}deal all out with "
+            "--split_column none"
+        )
+    lacking = [name for name in SPLITS if name not in published]
+    if not lacking:
+        return split_of, []
+    of_train = [index for index, split in enumerate(split_of) if split == "train"]
+    share = (1 - train_ratio) / 2
+    shares = {"train": 1 - share * len(lacking), **dict.fromkeys(lacking, share)}
+    dealt = deal_out(replace(collection, documents=[documents[index] for index in of_train]), shares, seed)
+    for index, split in zip(of_train, dealt, strict=True):
+        split_of[index] = split
+    return split_of, [
+        f"the input has no {name}: {dealt.count(name):,} of the {len(dealt):,} texts of train are taken for it, by group"
+        for name in lacking
+    ]
+
+
+def deal_out(collection: Collection, shares: Mapping[str, float], seed: int) -> list[str]:
+    """Deal out whole groups so that every target spreads evenly. Returns the split of each document.
 
     Groups are told apart by their texts, not by their names, which may be numbers of lines: the order of rows in the file
     does not matter.
     """
-    own = [document.split for document in collection.documents if document.split]
-    if own:
-        if lacking := [name for name in SPLITS if name not in own]:
-            raise UserError(
-                f"the texts are of the splits {', '.join(sorted(set(own)))}, none of {' or '.join(lacking)}; "
-                "give texts of all three (a larger --max_texts?), or take the splits out of the file"
-            )
-        return own
     first_text: dict[str, str] = {}
     for document in collection.documents:
         text = known_by(document)
         first_text[document.group] = min(text, first_text.get(document.group, text))
     number_of = {group: number for number, group in enumerate(sorted(first_text, key=first_text.__getitem__))}
     groups = [number_of[document.group] for document in collection.documents]
-    split_of = stratified_splits(groups, amounts(collection), train_ratio, np.random.default_rng([seed, 2]))
+    split_of = stratified_splits(groups, amounts(collection), shares, np.random.default_rng([seed, 2]))
     return [split_of[group] for group in groups]
 
 

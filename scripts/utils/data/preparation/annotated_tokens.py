@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from tokenizers import Encoding
 
-from utils.base.errors import UserError
 from utils.base.progress import Progress
+from utils.data.chat_template import write_chat
 from utils.data.readers.annotated import Annotated
 from utils.data.readers.chains import plain_prompt
 from utils.data.tokenizer import Tokenizer, batches_by_size
@@ -58,22 +58,7 @@ def chat_prompt(tokenizer: Tokenizer) -> Callable[[str], str]:
     if not tokenizer.chat_template:
         return plain_prompt
 
-    def prompt(problem) -> str:
-        from jinja2 import TemplateError
-
-        try:
-            return str(
-                tokenizer.apply_chat_template(
-                    [{"role": "user", "content": problem}], add_generation_prompt=True, tokenize=False
-                )
-            )
-        except (TemplateError, TypeError, ValueError) as error:
-            raise UserError(
-                f"the chat template of {tokenizer.name_or_path} cannot show a problem: {error}; mend it, or "
-                "take it out of the tokenizer's folder"
-            ) from error
-
-    return prompt
+    return lambda problem: write_chat(tokenizer, [{"role": "user", "content": problem}], True, "a problem")
 
 
 def tokenize_chains(tokenizer: Tokenizer, documents: Sequence[Annotated], before: Sequence[int]) -> list[Tokens]:
@@ -89,7 +74,7 @@ def tokenize_chains(tokenizer: Tokenizer, documents: Sequence[Annotated], before
     chains = tokenize(tokenizer, [document.text[start:] for document, start in zip(documents, starts, strict=True)])
     texts = [document.text[:start] for document, start in zip(documents, starts, strict=True)]
     backend = tokenizer.backend_tokenizer
-    backend.encode_special_tokens = False
+    as_text, backend.encode_special_tokens = backend.encode_special_tokens, False
     try:
         prompts = [
             as_tokens(encoding)
@@ -97,7 +82,7 @@ def tokenize_chains(tokenizer: Tokenizer, documents: Sequence[Annotated], before
             for encoding in backend.encode_batch(batch, add_special_tokens=False)
         ]
     finally:
-        backend.encode_special_tokens = True
+        backend.encode_special_tokens = as_text
     return [after_prompt(prompt, chain, start, before) for prompt, chain, start in zip(prompts, chains, starts, strict=True)]
 
 

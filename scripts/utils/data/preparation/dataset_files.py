@@ -8,20 +8,21 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.base.files import WriteTogether, fingerprint, json_text
+from utils.data.position_limit import position_limit
 from utils.data.sequences import Sequences, save_sequences, unlabelled_sequences
-from utils.data.tokenizer import Frame, Tokenizer, position_limit, tokenizer_fingerprint
+from utils.data.tokenizer import Frame, Tokenizer, tokenizer_fingerprint
 from utils.data.windows import Window
 
 LIBRARIES = ("transformers", "tokenizers", "datasets", "numpy", "torch")
 MOST_POSITIONS = 2048  # of a sequence, where nobody says how long it shall be: attention grows with the square
 
 
-def fitting_length(context_length: int | None, model_name: str, tokenizer: Tokenizer, frame: Frame) -> int:
+def fitting_length(context_length: int | None, model_name: str, frame: Frame, trust_remote_code: bool) -> int:
     """Return the context length: the one given, else as long as the model takes, at most MOST_POSITIONS in all.
 
     Raises UserError for one that the model has no positions for.
     """
-    limit = position_limit(model_name, tokenizer)
+    limit = position_limit(model_name, trust_remote_code)
     around = len(frame[0]) + len(frame[1])
     if context_length is None:
         context_length = min(limit or MOST_POSITIONS, MOST_POSITIONS) - max(around, 1) - 1

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import fields
 from typing import Any
 
-from utils.base.cli.parser import number, whole_number
+from utils.base.cli.parser import add_trust_flag, number, whole_number
 from utils.base.errors import UsageError
 from utils.base.paths import folder_path, name_or_folder, name_or_path
 from utils.data.label_rule import LabelRule
@@ -16,8 +16,9 @@ from utils.data.preparation.settings import (
     TokenPreparation,
     TokenWindows,
 )
+from utils.data.readers.published import SplitChoice
 
-FROM_A_FILE = {"input": None, "context_length": None, "max_texts": None}
+FROM_A_FILE = {"input": None, "context_length": None, "max_texts": None, "split_column": "split", "splits": "all"}
 LABELLED_TEXT = {"label": "all", "onset_only": False, "onset_negatives": "others", "within": None, "overlap": None}
 READ_BY = {  # {task: {flag: default}}; what no task has here is read by every task
     "token": {
@@ -30,8 +31,10 @@ READ_BY = {  # {task: {flag: default}}; what no task has here is read by every t
         "positions": "sampled",
         "min_context": 16,
         "max_chunks_per_class": 50000,
+        "split_column": "split",
+        "splits": "all",
     },
-    "spans": {**FROM_A_FILE, **LABELLED_TEXT, "text_column": "text", "group_by": None},
+    "spans": {**FROM_A_FILE, **LABELLED_TEXT, "text_column": "text", "group_by": None, "add_generation_prompt": False},
     "chains": {**FROM_A_FILE, **LABELLED_TEXT},
     "documents": {
         **FROM_A_FILE,
@@ -41,10 +44,11 @@ READ_BY = {  # {task: {flag: default}}; what no task has here is read by every t
         "group_column": None,
         "label_expression": "col",
         "as_published": False,
-        "truncation_side": "right",
+        "truncation_side": None,
+        "add_generation_prompt": False,
     },
 }
-LISTS = ("label", "datasets")
+LISTS = ("label", "datasets", "splits")
 OF_ONE_TABLE = ("text_column", "label_column", "label_expression")  # an index says these of each set
 OF_AN_INDEX = ("datasets",)
 
@@ -64,6 +68,7 @@ def add_flags(parser: argparse.ArgumentParser):
         default="unsloth/gemma-3-270m",
         help="the model whose tokenizer is used: a Hub name or a folder",
     )
+    add_trust_flag(task)
     task.add_argument(
         "--context_length",
         type=whole_number(1),
@@ -74,6 +79,12 @@ def add_flags(parser: argparse.ArgumentParser):
         "--max_texts",
         type=whole_number(1),
         help="use at most this many texts (default: the first 1000; with --input: all, else drawn at random)",
+    )
+    task.add_argument(
+        "--special_tokens",
+        choices=("text", "encode"),
+        help="what a special token is that a text spells out, such as <s>: text, or encode: the token itself, as in the "
+        "model's own call (default: text; in conversations encode)",
     )
     add_token_flags(parser.add_argument_group("--task token"))
     add_annotated_flags(parser.add_argument_group("--task spans, chains, documents"))
@@ -124,10 +135,30 @@ def add_annotated_flags(annotated: Any):
     annotated.add_argument(
         "--input",
         type=name_or_path,
-        help="the annotated file: spans .jsonl, chains .json, documents an index .csv, one .csv or a Hub "
-        "dataset (its split train)",
+        help="the annotated file, or a folder of a file for each split: JSON lines, a JSON list or .parquet; documents: "
+        "an index .csv, a table (.csv, .tsv, .jsonl, .json, .parquet) or a Hub dataset",
     )
-    annotated.add_argument("--text_column", help="the column or key that holds the text; tokens too (default: text)")
+    annotated.add_argument(
+        "--split_column",
+        help="the column or key that names the split of each text; tokens too; none: texts are dealt out, whatever the "
+        "input says (default: split, where there is one)",
+    )
+    annotated.add_argument(
+        "--splits",
+        action="names",
+        help="the published splits to use, a list such as train,dev,holdout=test; others are left out (default: all)",
+    )
+    annotated.add_argument(
+        "--text_column",
+        help="the column or key that holds the text, or the messages of a conversation; tokens too (default: text, or "
+        "messages where there is no text)",
+    )
+    annotated.add_argument(
+        "--add_generation_prompt",
+        action="store_true",
+        help="spans, documents: end each conversation with the beginning of the model's next answer, as the chat template "
+        "writes it",
+    )
 
 
 def add_marked_flags(marked: Any):
@@ -162,15 +193,15 @@ def add_marked_flags(marked: Any):
 
 def add_document_flags(documents: Any):
     documents.add_argument("--datasets", action="names", help="tags of the index, a list a,b or all (default: all)")
-    documents.add_argument("--label_column", help="one .csv: the column that holds the label (default: label)")
+    documents.add_argument("--label_column", help="a table: the column that holds the label (default: label)")
     documents.add_argument(
-        "--label_expression", help="one .csv: which labels are positive, such as \"col == 'spam'\" (default: col)"
+        "--label_expression", help="a table: which labels are positive, such as \"col == 'spam'\" (default: col)"
     )
     documents.add_argument("--group_column", help="rows with the same value in this column stay together")
     documents.add_argument(
         "--truncation_side",
         choices=("right", "left"),
-        help="what a text longer than a window loses: its end (right) or its beginning (default: right)",
+        help="what a text longer than a window loses: its end (right) or its beginning (default: right; of chats left)",
     )
     documents.add_argument(
         "--as_published",
@@ -192,14 +223,16 @@ def preparation_of(arguments: argparse.Namespace) -> TokenPreparation | Annotate
     for flag in LISTS:
         if flag in READ_BY[task]:
             values[flag] = names(values[flag], flag)
-    run = {name: values[name] for name in ("model_name", "train_ratio", "seed", "output_dir")}
+    run = {name: values[name] for name in ("model_name", "trust_remote_code", "train_ratio", "seed", "output_dir")}
+    SplitChoice(wanted=values["splits"]).roles()
     if task == "token":
+        values["special_tokens"] = values["special_tokens"] or "text"
         windows = TokenWindows(**chosen(values, TokenWindows))
         check_token_task(values["target_token"], windows)
         return TokenPreparation(
             texts=PlainTexts(**chosen(values, PlainTexts)), target_token=values["target_token"], windows=windows, **run
         )
-    own = {name: values[name] for name in READ_BY[task]}
+    own = {name: values[name] for name in ("special_tokens", *READ_BY[task])}
     tables = tuple(name for name in (*OF_ONE_TABLE, *OF_AN_INDEX) if name in given)
     return AnnotatedPreparation(
         file=AnnotatedFile(**{**chosen(own, AnnotatedFile), "task": task, "given": tables}),

@@ -6,29 +6,57 @@ from typing import Literal
 
 from utils.data.label_rule import LabelRule
 
+OF_SPLITS = ("split_column", "splits")  # recorded where they are not the default
 RECORDED = {  # {task: what the metadata say of its file, in this order}
-    "spans": ("input", "max_texts", "label", "text_column", "group_by"),
-    "chains": ("input", "max_texts", "label"),
+    "spans": (
+        "input",
+        "max_texts",
+        "special_tokens",
+        "label",
+        "text_column",
+        "group_by",
+        "add_generation_prompt",
+        *OF_SPLITS,
+    ),
+    "chains": ("input", "max_texts", "special_tokens", "label", *OF_SPLITS),
     "documents": (
         "input",
         "max_texts",
+        "special_tokens",
         "datasets",
         "text_column",
         "label_column",
         "group_column",
         "label_expression",
+        "add_generation_prompt",
+        *OF_SPLITS,
     ),
 }
 
 
 @dataclass(frozen=True)
 class PlainTexts:
-    """The texts of --task token: a Hub dataset or local files (`dataset`); `language` is the dataset's split."""
+    """The texts of --task token: a Hub dataset or local files (`dataset`); `language` is the dataset's split.
+
+    split_column, splits  as of an annotated file
+    """
 
     dataset: str
     text_column: str
     language: str
     max_texts: int | None
+    special_tokens: Literal["text", "encode"] = "text"
+    split_column: str = "split"
+    splits: str | list[str] = "all"
+
+    @property
+    def recorded(self) -> dict:
+        """What the metadata say of the texts; of splits only what is not the default."""
+        return {
+            item.name: getattr(self, item.name)
+            for item in fields(self)
+            if item.name not in OF_SPLITS or getattr(self, item.name) != item.default
+        }
 
 
 @dataclass(frozen=True)
@@ -36,12 +64,17 @@ class AnnotatedFile:
     """The annotated file of --task spans, chains or documents, and what its reader is told.
 
     label, datasets  the targets that are asked for: names, or "all"; datasets: tags of an index
+    special_tokens   what a special token is that a text spells out; None: the token in conversations, else text
+    add_generation_prompt  whether a conversation ends with the beginning of the model's next answer
+    split_column     the key or column that names each text's split; "none": splits are not read
+    splits           the published splits that are used, as ["train", "holdout=test"], or "all"
     given            the flags that the user gave, of those that only an index or only a single table has a use for
     """
 
     task: str
     input: str
     max_texts: int | None = None
+    special_tokens: Literal["text", "encode"] | None = None
     label: str | list[str] = "all"
     text_column: str = "text"
     group_by: str | None = None
@@ -50,6 +83,9 @@ class AnnotatedFile:
     group_column: str | None = None
     label_expression: str = "col"
     as_published: bool = False
+    add_generation_prompt: bool = False
+    split_column: str = "split"
+    splits: str | list[str] = "all"
     given: tuple[str, ...] = ()
 
     @classmethod
@@ -84,7 +120,8 @@ class TextWindows:
 
     context_length   None: as many as the model takes (`dataset_files.fitting_length`)
     overlap          tokens that each token has before and after it in its window; None: texts are truncated instead
-    truncation_side  "right" or "left": where a document loses what is too long; None where texts are cut into windows
+    truncation_side  "right" or "left": where a document loses what is too long; None where texts are cut into windows, or
+                     until it is settled: conversations lose their beginning, other texts their end
     """
 
     context_length: int | None
@@ -110,6 +147,7 @@ class TokenPreparation:
     train_ratio: float
     seed: int
     output_dir: str
+    trust_remote_code: bool = False
 
     @property
     def task(self) -> str:
@@ -127,6 +165,7 @@ class AnnotatedPreparation:
     train_ratio: float
     seed: int
     output_dir: str
+    trust_remote_code: bool = False
 
     @property
     def task(self) -> str:

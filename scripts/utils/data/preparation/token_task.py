@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 from os import cpu_count
 
@@ -22,17 +22,22 @@ from utils.data.preparation.dataset_files import (
     versions,
     write_dataset,
 )
+from utils.data.preparation.pieces import encode_long
 from utils.data.preparation.settings import PlainTexts, TokenPreparation, TokenWindows
+from utils.data.readers.annotated import ALL_TARGETS
 from utils.data.readers.document import Document, text_hash
 from utils.data.readers.plain import read_texts
+from utils.data.readers.published import SplitChoice, use_splits
 from utils.data.sequences import SPLITS, Sequences
-from utils.data.splits import EvenCap, assign_splits, group_near_duplicates, sketch
+from utils.data.special_tokens import SpeltOut, spelt_out_in_words
+from utils.data.splits import EvenCap, assign_splits, group_near_duplicates, published_splits_of_groups, sketch
 from utils.data.tokenizer import (
+    PROVED_TEXTS,
     Frame,
     Tokenizer,
     batches_by_size,
-    encode_batch,
     load_tokenizer,
+    require_own_ids,
     special_frame,
     target_in_running_text,
 )
@@ -43,9 +48,9 @@ CHARACTERS_A_CORE = 1_000_000  # of a batch, for each core: enough to keep it bu
 
 def prepare_token_task(preparation: TokenPreparation) -> None:
     """Read, cut, split and write, and print what was made."""
-    tokenizer = load_tokenizer(preparation.model_name)
+    tokenizer = load_tokenizer(preparation.model_name, preparation.texts.special_tokens, preparation.trust_remote_code)
     frame = special_frame(tokenizer)
-    fitting_length(preparation.windows.context_length, preparation.model_name, tokenizer, frame)
+    fitting_length(preparation.windows.context_length, preparation.model_name, frame, preparation.trust_remote_code)
     target = target_in_running_text(tokenizer, preparation.target_token)
     print(
         f"target {preparation.target_token!r} is token {target} ({tokenizer.convert_ids_to_tokens(target)!r}); "
@@ -53,9 +58,9 @@ def prepare_token_task(preparation: TokenPreparation) -> None:
         flush=True,
     )
 
-    kept, dropped, prevalence = collect_windows(preparation, tokenizer, target)
+    kept, counted = collect_windows(preparation, tokenizer, frame, target)
     made = split_windows(kept, frame, preparation.train_ratio, preparation.seed)
-    write_token_dataset(preparation, tokenizer, frame, target, made, dropped, prevalence)
+    write_token_dataset(preparation, tokenizer, frame, target, made, counted)
 
 
 def layout(tokenizer: Tokenizer, frame: Frame) -> str:
@@ -71,20 +76,31 @@ class Kept:
         self.names: list[str] = []
         self.hashes: list[str] = []
         self.groups: list[str] = []
+        self.published: list[str | None] = []  # the name of each document's split
         self.sketches: list[np.ndarray] = []
         self.windows: list[list[tuple[Window, ...]]] = []
 
-    def forget_empty(self) -> int:
-        """Drop the documents that the cap has left no window. Returns how many."""
-        full = [index for index, windows in enumerate(self.windows) if windows]
-        empty = len(self.windows) - len(full)
+    def keep(self, wanted: Sequence[bool]) -> int:
+        """Drop the documents that are not wanted. Returns how many."""
+        full = [index for index, good in enumerate(wanted) if good]
+        dropped = len(wanted) - len(full)
         for name in vars(self):
             setattr(self, name, [getattr(self, name)[index] for index in full])
-        return empty
+        return dropped
 
 
-def collect_windows(preparation: TokenPreparation, tokenizer: Tokenizer, target: int) -> tuple[Kept, dict[str, int], float]:
-    """Read, tokenize and cut every text. Returns what is kept, what was dropped, and the target's share of tokens."""
+@dataclass(frozen=True)
+class Counted:
+    """What was read and dropped, the target's share of all tokens, and the record of special tokens that texts spell out."""
+
+    dropped: dict[str, int]
+    prevalence: float
+    special_tokens: dict
+
+
+def collect_windows(preparation: TokenPreparation, tokenizer: Tokenizer, frame: Frame, target: int) -> tuple[Kept, Counted]:
+    """Read, tokenize and cut every text. Returns what is kept, and what was counted."""
+    spelt_out = SpeltOut(tokenizer)
     kept, windows_by = Kept(), preparation.windows
     cap = EvenCap(windows_by.max_chunks_per_class * (2 if windows_by.positions == "all" else 1), preparation.seed)
     dropped: Counter[str] = Counter()
@@ -94,6 +110,9 @@ def collect_windows(preparation: TokenPreparation, tokenizer: Tokenizer, target:
         for index, (document, tokens) in enumerate(tokenized(preparation.texts, tokenizer)):
             progress.update(len(tokens), note=f"{index + 1} texts")
             counted.update(texts=1, tokens=len(tokens), targets=int((tokens == target).sum()))
+            spelt_out.read(document.text)
+            if index < PROVED_TEXTS:
+                require_own_ids(tokenizer, frame, [document.text])
             digest = hash(tokens.tobytes())
             windows = [] if digest in seen else cut(windows_by, preparation.seed, tokens, target, index)
             if not windows:
@@ -104,24 +123,31 @@ def collect_windows(preparation: TokenPreparation, tokenizer: Tokenizer, target:
             kept.names.append(document.name)
             kept.hashes.append(text_hash(document.text))
             kept.groups.append(document.group)
+            kept.published.append(document.split)
             kept.sketches.append(sketch(tokens))
     explain_emptiness(preparation, counted, kept)
     kept.windows = cap.kept()
-    dropped["texts_beyond_the_cap"] = kept.forget_empty()
+    if others := keep_used_splits(preparation.texts, kept):
+        dropped["texts_of_other_splits"] = others
+    dropped["texts_beyond_the_cap"] = kept.keep([bool(windows) for windows in kept.windows])
     groups = group_near_duplicates(kept.groups, kept.sketches)
     dropped["texts_grouped_as_near_duplicates"] = sum(a != b for a, b in zip(groups, kept.groups, strict=True))
     kept.groups = groups
-    return kept, {"texts_read": counted["texts"], **dropped}, counted["targets"] / counted["tokens"]
+    return kept, Counted(
+        {"texts_read": counted["texts"], **dropped},
+        counted["targets"] / counted["tokens"],
+        spelt_out.record(preparation.texts.special_tokens),
+    )
 
 
 def tokenized(texts: PlainTexts, tokenizer: Tokenizer) -> Iterator[tuple[Document, np.ndarray]]:
     """Yield (document, int32 ids) of each text; the next batch is tokenized while the last one is cut."""
-    documents = read_texts(texts.dataset, texts.text_column, texts.language, texts.max_texts)
+    documents = read_texts(texts.dataset, texts.text_column, texts.language, texts.max_texts, texts.split_column)
     with ThreadPoolExecutor(1) as tokenizing:
         waiting = None
         most = CHARACTERS_A_CORE * max(2, cpu_count() or 1)
         for batch in batches_by_size(documents, most, lambda document: len(document.text)):
-            started = batch, tokenizing.submit(encode_batch, tokenizer, [item.text for item in batch])
+            started = batch, tokenizing.submit(encode_long, tokenizer, [item.text for item in batch])
             if waiting:
                 yield from zip(waiting[0], waiting[1].result(), strict=True)
             waiting = started
@@ -137,6 +163,19 @@ def cut(windows_by: TokenWindows, seed: int, tokens: np.ndarray, target: int, in
         return windows_at_drawn_tokens(tokens, labels, windows_by.width, random)
     windows = windows_side_by_side(tokens, labels, windows_by.width, windows_by.min_context)
     return [(windows[i],) for i in random.permutation(len(windows))] if labels.any() else []
+
+
+def keep_used_splits(texts: PlainTexts, kept: Kept) -> int:
+    """Leave out the documents of published splits that are not used, and name the splits of the others train, val or test.
+
+    Returns how many are left out.
+    """
+    choice = SplitChoice(texts.split_column, texts.splits if texts.splits == ALL_TARGETS else tuple(texts.splits))
+    used = use_splits([None if choice.ignored else name for name in kept.published], choice, texts.dataset)
+    print("".join(f"{note}\n" for note in used.notes), end="", flush=True)
+    others = kept.keep([used.keeps(name) for name in kept.published])
+    kept.published = [used.split(name) for name in kept.published]
+    return others
 
 
 def explain_emptiness(preparation: TokenPreparation, counted: Counter[str], kept: Kept) -> None:
@@ -168,7 +207,10 @@ class Made:
 
 def split_windows(kept: Kept, frame: Frame, train_ratio: float, seed: int) -> Made:
     """Deal out whole groups of documents to the splits, and pad their windows."""
-    split_of = assign_splits(kept.groups, train_ratio, np.random.default_rng([seed, 2**32 - 1]))
+    random = np.random.default_rng([seed, 2**32 - 1])
+    split_of = published_splits_of_groups(kept.groups, kept.published, train_ratio, random)
+    if split_of is None:
+        split_of = assign_splits(kept.groups, train_ratio, random)
     group_names = list(dict.fromkeys(kept.groups))
     number_of = {name: number for number, name in enumerate(group_names)}
     rows: dict[str, list[tuple[Window, int, int, int]]] = {name: [] for name in SPLITS}
@@ -185,8 +227,7 @@ def write_token_dataset(
     frame: Frame,
     target: int,
     made: Made,
-    dropped: dict[str, int],
-    prevalence: float,
+    counted: Counted,
 ) -> None:
     """Write the files of the dataset, and print what was dropped and written."""
     windows = preparation.windows
@@ -195,12 +236,13 @@ def write_token_dataset(
         "name": preparation.target_token,
         "token": target,
         "piece": tokenizer.convert_ids_to_tokens(target),
-        "prevalence": prevalence,
+        "prevalence": counted.prevalence,
     }
     metadata = {
         "task": "token",
-        "source": asdict(preparation.texts),
+        "source": preparation.texts.recorded,
         "model_name": preparation.model_name,
+        "trust_remote_code": preparation.trust_remote_code,
         "tokenizer": about_tokenizer(tokenizer, frame),
         "targets": [about_target],
         "label_rule": "target",
@@ -209,12 +251,13 @@ def write_token_dataset(
         "context_length": windows.context_length,
         "min_context": windows.min_context if windows.positions == "all" else windows.context_length,
         "overlap": None,
-        "prevalence": prevalence,
+        "prevalence": counted.prevalence,
         "max_chunks_per_class": windows.max_chunks_per_class,
         "train_ratio": preparation.train_ratio,
         "seed": preparation.seed,
         "splits": counts,
-        "dropped": dropped,
+        "dropped": counted.dropped,
+        "special_tokens": counted.special_tokens,
         "versions": versions(),
         "documents": made.documents,
         "document_hashes": made.document_hashes,
@@ -223,6 +266,7 @@ def write_token_dataset(
         "dataset_fingerprint": dataset_fingerprint(made.splits),
     }
     write_dataset(preparation.output_dir, made.splits, metadata)
-    not_used = {what: number for what, number in dropped.items() if what != "texts_read"}
-    print(f"{preparation.target_token!r} is {prevalence:.2%} of the tokens; dropped: {in_words(not_used)}")
+    not_used = {what: number for what, number in counted.dropped.items() if what != "texts_read"}
+    print(f"{preparation.target_token!r} is {counted.prevalence:.2%} of the tokens; dropped: {in_words(not_used)}")
+    print(f"special tokens: {spelt_out_in_words(counted.special_tokens)}")
     report_files(preparation.output_dir, counts)

@@ -4,7 +4,7 @@ import difflib
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,6 @@ class Annotated(Document):
     spans    ((start, end, label), ...), sorted; those of one label lie apart
     unknown  ((start, end), ...), sorted, apart from each other and from the spans: the truth of this text is not known
     labels   {target: 0 or 1} of the text as a whole; a target that is missing here is not known of this text
-    split    "train", "val" or "test" where the file decides, else None
     meta     whatever else the file says of the text, JSON-like
 
     The label of a token with the characters [start, end) for a target follows from the first of these that holds: 1 if it
@@ -32,22 +31,25 @@ class Annotated(Document):
     spans: tuple[tuple[int, int, str], ...] = ()
     unknown: tuple[tuple[int, int], ...] = ()
     labels: dict[str, int] = field(default_factory=dict)
-    split: str | None = None
     meta: dict = field(default_factory=dict)
 
     @property
     def own_text(self) -> str:
-        """The text without the prompt before it: a chain is the same chain whatever prompt a tokenizer puts there."""
-        return self.text[self.meta.get("chain_start", 0) :]
+        """The text without what a chat template adds: a chain, or a conversation, is the same whatever the tokenizer."""
+        return self.meta.get("conversation") or self.text[self.meta.get("chain_start", 0) :]
 
 
 @dataclass(frozen=True)
 class Collection:
-    """The documents of a file, the names of all targets in it (most frequent first), and what the reader counted."""
+    """The documents of a file, the names of all targets in it (most frequent first), and what the reader counted.
+
+    notes: lines that the reader has to say, such as what a label's values became
+    """
 
     documents: list[Annotated]
     targets: list[str]
     counts: dict
+    notes: tuple[str, ...] = ()
 
 
 def choose_targets(collection: Collection, wanted: str | list[str]) -> list[str]:
@@ -102,18 +104,29 @@ def normalised(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def merge_copies(keys: Sequence[Hashable], truths: Sequence) -> tuple[list[int], dict[str, int]]:
+def merge_copies(
+    keys: Sequence[Hashable], truths: Sequence, ranks: Sequence[int] | None = None
+) -> tuple[list[int], dict[str, int]]:
     """Keep the first row of each key, unless rows of that key contradict each other; and count what was dropped.
+
+    ranks: of the rows; the first of the lowest rank is kept. Copies of several ranks are counted too.
 
     merge_copies("aabbc", [1, 1, 0, 1, 0]) -> [0, 4], {"duplicates_merged": 1, "conflicting_rows": 2}
     """
-    first, contradicted = {}, set()
+    ranks = [0] * len(keys) if ranks is None else ranks
+    first, contradicted, crossing = {}, set(), set()
     for row, (key, truth) in enumerate(zip(keys, truths, strict=True)):
-        if truths[first.setdefault(key, row)] != truth:
+        other = first.setdefault(key, row)
+        if truths[other] != truth:
             contradicted.add(key)
+        if ranks[other] != ranks[row]:
+            crossing.add(key)
+            first[key] = min(other, row, key=lambda one: ranks[one])
     kept = [row for key, row in first.items() if key not in contradicted]
     conflicting = sum(key in contradicted for key in keys)
-    return kept, {"duplicates_merged": len(keys) - conflicting - len(kept), "conflicting_rows": conflicting}
+    counts = {"duplicates_merged": len(keys) - conflicting - len(kept), "conflicting_rows": conflicting}
+    crossed = len(crossing - contradicted)
+    return kept, counts | ({"texts_in_several_splits": crossed} if crossed else {})
 
 
 def join_by_keys(keys: Sequence[Sequence[Hashable]]) -> list[int]:
@@ -186,19 +199,21 @@ def decode(data: bytes, path: str | Path, first_line: int = 1) -> str:
         ) from error
 
 
-def json_lines(path: str | Path) -> Iterator[tuple[int, dict]]:
-    """Yield (line number, row) of each line of a JSONL file that is not empty."""
-    for number, line in enumerate(read_bytes(path).split(b"\n"), 1):
-        if line.strip():
-            yield number, json_object(decode(line, path, number), f"{path}, line {number}")
-
-
 def parse_json(text: str, where: str, remedy: str) -> object:
     """Parse JSON. The UserError says where the text stands and what to do."""
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=object_of_pairs)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: not JSON ({error}); {remedy}") from error
+
+
+def object_of_pairs(pairs: list[tuple[str, object]]) -> dict:
+    """Make the dict of a JSON object. Raises ValueError for a key that stands twice: which value counts, nobody knows."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return found
 
 
 def json_object(text: str, where: str) -> dict:

@@ -3,7 +3,8 @@
 import re
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from utils.base.errors import UserError
@@ -12,15 +13,20 @@ from utils.data.readers.annotated import (
     Collection,
     by_frequency,
     complement,
-    decode,
     join_by_keys,
-    json_lines,
     merge_copies,
     merge_intervals,
     normalised,
-    parse_json,
-    read_bytes,
     require_text,
+)
+from utils.data.readers.published import (
+    KEPT_FIRST,
+    SourceRow,
+    SplitChoice,
+    UsedSplits,
+    check_groups,
+    rows_of_input,
+    use_splits,
 )
 
 FIELDS = ("problem", "reasoning_chain", "annotated_chain")
@@ -44,39 +50,35 @@ def plain_prompt(problem: str) -> str:
     return f"{problem}\n\n"
 
 
-def read_chains(path: str | Path, prompt: Callable[[str], str] = plain_prompt) -> Collection:
+def read_chains(
+    path: str | Path, prompt: Callable[[str], str] = plain_prompt, choice: SplitChoice = SplitChoice()
+) -> Collection:
     """Read documents `prompt(problem) + reasoning_chain`, their labelled segments as spans, all else unknown.
 
-    The file: a JSON list (or .jsonl) of {"task_id", "problem", "reasoning_chain", "annotated_chain"}. A segment is searched
-    in the original chain from the end of the one before, kinds of space not counting; the space around it is not part of
-    it. Adjacent segments of one label merge. One that is not closed ends at the next mark. Any label is read; LABELS are
-    those of the published chains. Chains of the same problem are one group; meta["chain_start"] is where the chain begins.
+    The file: a JSON list (or lines) of {"task_id", "problem", "reasoning_chain", "annotated_chain"}, and where given the
+    split (`choice`). A segment is searched in the original chain from the end of the one before, kinds of space not
+    counting; the space around it is not part of it. Adjacent segments of one label merge. One that is not closed ends at
+    the next mark. Any label is read; LABELS are those of the published chains. Chains of the same problem are one group, an
+    empty problem ties nothing; meta["chain_start"] is where the chain begins.
 
     counts: rows, chains_without_segments, duplicates_merged, conflicting_rows, documents, groups, segments,
     unmatched_segments, unclosed_segments, empty_segments, broken_marks, stray_end_marks, uncovered_characters (of the
     chains, space not counted), characters, segments_by_label, spans (after merging, by label).
     """
-    rows = [(name, check_row(row, where)) for name, where, row in read_rows(path)]
+    rows, notes = rows_of_input(path, choice)
     if not rows:
         raise UserError(f"--input {path} holds no chains")
-    counts: Counter[str] = Counter()
-    by_label: Counter[str] = Counter()
-    documents = []
-    for name, row in rows:
-        if segments := find_segments(row["annotated_chain"], row["reasoning_chain"], counts):
-            by_label.update(label for _, _, label in segments)
-            documents.append(as_document(name, row, segments, prompt, counts))
-        else:
-            counts["chains_without_segments"] += 1
+    used = use_splits([row.split for row in rows], choice, path)
+    documents, counts, by_label = marked_chains(rows, used, prompt)
     if not documents:
         raise UserError(
             f"--input {path}: no segment of any annotated_chain was found in its reasoning_chain; segments are "
             '["label"]text["end-section"]'
         )
-    kept, dropped = merge_copies(
-        [normalised(document.text) for document in documents], [document.spans for document in documents]
-    )
+    ranks = [KEPT_FIRST.index(item.split) for item in documents]
+    kept, dropped = merge_copies([normalised(item.text) for item in documents], [item.spans for item in documents], ranks)
     documents = grouped_by_problem([documents[row] for row in kept])
+    check_groups(documents, path, "mend the splits of the file")
     labels = [label for document in documents for _, _, label in document.spans]
     if len(set(labels)) < 2:
         raise UserError(
@@ -85,39 +87,53 @@ def read_chains(path: str | Path, prompt: Callable[[str], str] = plain_prompt) -
         )
     counted = {
         "rows": len(rows),
+        **used.counts,
         "chains_without_segments": counts["chains_without_segments"],
         **dropped,
         "documents": len(documents),
-        "groups": len({document.group for document in documents}),
+        "groups": len({item.group for item in documents}),
         **{name: counts[name] for name in COUNTED},
         "segments_by_label": dict(by_label.most_common()),
         "spans": dict(Counter(labels).most_common()),
+        **({"splits": dict(splits)} if (splits := Counter(item.split for item in documents if item.split)) else {}),
     }
-    return Collection(documents, by_frequency(labels), counted)
+    return Collection(documents, by_frequency(labels), counted, (*notes, *used.notes))
 
 
-def read_rows(path: str | Path) -> Iterator[tuple[str, str, dict]]:
-    """Yield (name, where it stands, row) of each chain."""
-    if Path(path).suffix == ".jsonl":
-        found = [(number, f"{path}, line {number}", row) for number, row in json_lines(path)]
-    else:
-        chains = parse_json(decode(read_bytes(path), path), str(path), "give a list of chains")
-        if not isinstance(chains, list):
-            raise UserError(f"{path}: a JSON {type(chains).__name__}, not a list of chains")
-        found = [(number, f"{path}, item {number}", row) for number, row in enumerate(chains, 1)]
-    for number, where, row in found:
-        if not isinstance(row, dict):
-            raise UserError(f"{where}: a JSON {type(row).__name__}, not an object with {', '.join(FIELDS)}")
-        yield str(row["task_id"]) if row.get("task_id") is not None else f"{Path(path).name}:{number}", where, row
+def marked_chains(
+    rows: Sequence[SourceRow], used: UsedSplits, prompt: Callable[[str], str]
+) -> tuple[list[Annotated], Counter[str], Counter[str]]:
+    """Make a document of each chain that is used and has segments. Returns what was counted, and segments by label, too."""
+    counts: Counter[str] = Counter()
+    by_label: Counter[str] = Counter()
+    documents = []
+    for row in rows:
+        if not used.keeps(row.split):
+            continue
+        chain = check_chain(row)
+        if segments := find_segments(chain["annotated_chain"], chain["reasoning_chain"], counts):
+            by_label.update(label for _, _, label in segments)
+            document = as_document(chain_name(row), chain, segments, prompt, counts)
+            documents.append(replace(document, split=used.split(row.split)))
+        else:
+            counts["chains_without_segments"] += 1
+    return documents, counts, by_label
 
 
-def check_row(row: dict, where: str) -> dict:
-    """Return the row if it holds all fields of a chain as texts. Raises UserError otherwise."""
+def chain_name(row: SourceRow) -> str:
+    """Return the name of a chain: its task_id, else its place in the file."""
+    return str(row.values["task_id"]) if row.values.get("task_id") is not None else row.name
+
+
+def check_chain(row: SourceRow) -> dict[str, str]:
+    """Return the texts of a chain; a problem that is null is empty. Raises UserError where one is missing or no text."""
+    values = {}
     for name in FIELDS:
-        if name not in row:
-            raise UserError(f"{where}: no {name!r} (found {', '.join(row)}); a chain has {', '.join(FIELDS)}")
-        require_text(row[name], f"{where}: {name!r}")
-    return row
+        if name not in row.values:
+            raise UserError(f"{row.where}: no {name!r} (found {', '.join(row.values)}); a chain has {', '.join(FIELDS)}")
+        value = "" if name == "problem" and row.values[name] is None else row.values[name]
+        values[name] = require_text(value, f"{row.where}: {name!r}")
+    return values
 
 
 def find_segments(annotated: str, original: str, counts: Counter) -> list[tuple[int, int, str]]:
@@ -186,21 +202,21 @@ def as_document(
 
 
 def grouped_by_problem(documents: list[Annotated]) -> list[Annotated]:
-    """Give the documents their groups: chains of one problem, and copies of one chain, belong together."""
+    """Give the documents their groups: chains of one problem, and copies of one chain, belong together.
+
+    A problem without a word ties nothing.
+    """
     keys = [
-        (
-            ("problem", normalised(document.meta["problem"])),
+        [
+            *([("problem", problem)] if (problem := normalised(document.meta["problem"])) else []),
             ("chain", normalised(document.own_text)),
-        )
+        ]
         for document in documents
     ]
     return [
-        Annotated(
-            document.text,
-            document.name,
-            f"problem {first + 1} ({documents[first].name})",
-            document.spans,
-            document.unknown,
+        replace(
+            document,
+            group=f"problem {first + 1} ({documents[first].name})",
             meta={"chain_start": document.meta["chain_start"]},
         )
         for document, first in zip(documents, join_by_keys(keys), strict=True)

@@ -1,6 +1,6 @@
 """One text as every reader hands it on, and the hash by which it is known again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from utils.base.errors import UserError
 from utils.base.files import fingerprint
@@ -8,11 +8,16 @@ from utils.base.files import fingerprint
 
 @dataclass(frozen=True)
 class Document:
-    """One text. `group` is the highest unit that two documents can share, such as a book; a group is never split apart."""
+    """One text.
+
+    group  the highest unit that two documents can share, such as a book; a group is never split apart
+    split  where the input says it, else None: train, val or test; of plain texts the name as it is published
+    """
 
     text: str
     name: str
     group: str
+    split: str | None = field(default=None, kw_only=True)
 
 
 def text_hash(text: str) -> str:

@@ -13,6 +13,7 @@ from utils.base.errors import UserError
 from utils.base.hub import loading
 from utils.base.paths import require_path
 from utils.data.readers.document import Document, require_whole_characters
+from utils.data.readers.published import IGNORED, split_value
 
 ENDINGS = (".txt", ".jsonl", ".parquet")
 LONGEST_PART = 2**25  # characters: what a machine holds a few times over; a longer .txt is several texts of one group
@@ -31,32 +32,39 @@ LICENCE_END = re.compile(
 
 
 class Row(NamedTuple):
-    """A text, or one part of it, counted from 1; goes_on: another part follows."""
+    """A text, or one part of it, counted from 1, and its split as published; goes_on: another part follows."""
 
     name: str
     text: str
+    split: str | None = None
     part: int = 1
     goes_on: bool = False
 
 
-def read_texts(source: str, column: str = "text", split: str = "en", limit: int | None = None) -> Iterator[Document]:
-    """Yield the documents of `source`, at most `limit`, without Project Gutenberg's header and footer."""
+def read_texts(
+    source: str, column: str = "text", split: str = "en", limit: int | None = None, split_column: str = "split"
+) -> Iterator[Document]:
+    """Yield the documents of `source`, at most `limit`, without Project Gutenberg's header and footer.
+
+    split: of a dataset; split_column: the key or column that publishes the split of each row.
+    """
     paths = local_files(source)
-    rows = read_files(paths, column) if paths else stream_dataset(source, column, split)
+    rows = read_files(paths, column, split_column) if paths else stream_dataset(source, column, split, split_column)
     yield from as_documents(rows, limit)
 
 
 def read_text_file(path: str | Path, column: str = "text") -> Iterator[Document]:
     """Yield the documents of one local file. Whatever its ending, what is not .jsonl or .parquet is plain text."""
     require_text_file(path)
-    yield from as_documents(read_files([Path(path)], column))
+    yield from as_documents(read_files([Path(path)], column, IGNORED))
 
 
 def as_documents(rows: Iterable[Row], limit: int | None = None) -> Iterator[Document]:
     """Yield a document for each row, until `limit` texts have come to their end. Parts of one text are a group."""
     texts = 0
     for row in rows:
-        yield Document(row.text, row.name if row.part == 1 else f"{row.name} (part {row.part})", group=row.name)
+        name = row.name if row.part == 1 else f"{row.name} (part {row.part})"
+        yield Document(row.text, name, group=row.name, split=row.split)
         texts += not row.goes_on
         if texts == limit:
             return
@@ -106,29 +114,29 @@ def local_files(source: str) -> list[Path]:
     return []
 
 
-def read_files(paths: list[Path], column: str) -> Iterator[Row]:
+def read_files(paths: list[Path], column: str, split_column: str) -> Iterator[Row]:
     """Yield the texts of these files; names are paths below the folder that all of them share."""
     readers = {".txt": read_txt, ".jsonl": read_jsonl, ".parquet": read_parquet}
     common = Path(os.path.commonpath([path.parent for path in paths]))  # one/text.txt and other/text.txt are two texts
     for path in paths:
         require_path(path, "file", "give files that you may read")
         try:
-            yield from readers.get(path.suffix, read_txt)(path, path.relative_to(common).as_posix(), column)
+            yield from readers.get(path.suffix, read_txt)(path, path.relative_to(common).as_posix(), column, split_column)
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}; give files that you may read") from error
 
 
-def read_txt(path: Path, name: str, _column: str) -> Iterator[Row]:
+def read_txt(path: Path, name: str, _column: str, _split_column: str) -> Iterator[Row]:
     """Yield the whole file as one text, or in parts where it is longer than LONGEST_PART."""
     number, part = 0, ""
-    for following in licence_free(parts_of(path)):
+    for following in licence_free(text_parts(path)):
         if number:
-            yield Row(name, part, number, goes_on=True)
+            yield Row(name, part, None, number, goes_on=True)
         number, part = number + 1, following
-    yield Row(name, part, number)
+    yield Row(name, part, None, number)
 
 
-def parts_of(path: Path) -> Iterator[str]:
+def text_parts(path: Path) -> Iterator[str]:
     """Yield a file's text in parts of at most LONGEST_PART characters that end with a paragraph, else a line or a word."""
     decoder, blocks, length, read, block = codecs.getincrementaldecoder("utf-8-sig")(), [], 0, 0, b"-"
     with open(path, "rb") as file:
@@ -152,7 +160,7 @@ def parts_of(path: Path) -> Iterator[str]:
     yield "".join(blocks)
 
 
-def read_jsonl(path: Path, name: str, column: str) -> Iterator[Row]:
+def read_jsonl(path: Path, name: str, column: str, split_column: str) -> Iterator[Row]:
     """Yield one text a line."""
     with open(path, "rb") as lines:
         for number, line in enumerate(lines, 1):
@@ -166,10 +174,11 @@ def read_jsonl(path: Path, name: str, column: str) -> Iterator[Row]:
                 ) from error
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number}: not JSON ({error}); one JSON object a line") from error
-            yield Row(row_name(row, f"{name}:{number}"), without_licence(row_text(row, column, f"{path}, line {number}")))
+            text = without_licence(row_text(row, column, f"{path}, line {number}"))
+            yield Row(row_name(row, f"{name}:{number}"), text, split_value(row.get(split_column)))
 
 
-def read_parquet(path: Path, name: str, column: str) -> Iterator[Row]:
+def read_parquet(path: Path, name: str, column: str, split_column: str) -> Iterator[Row]:
     """Yield one text a row, a row at a time."""
     import pyarrow
     import pyarrow.parquet
@@ -182,17 +191,19 @@ def read_parquet(path: Path, name: str, column: str) -> Iterator[Row]:
                 f"{path} has no column {column!r}; its columns are {', '.join(names)}: choose one with --text_column"
             )
         number = 0
-        for batch in file.iter_batches(batch_size=1, columns=[name for name in ("id", column) if name in names]):
+        wanted = [one for one in dict.fromkeys(("id", column, split_column)) if one in names]
+        for batch in file.iter_batches(batch_size=1, columns=wanted):
             for row in batch.to_pylist():
                 number += 1
-                yield Row(row_name(row, f"{name}:{number}"), without_licence(row_text(row, column, f"{path}, row {number}")))
+                text = without_licence(row_text(row, column, f"{path}, row {number}"))
+                yield Row(row_name(row, f"{name}:{number}"), text, split_value(row.get(split_column)))
     except (pyarrow.ArrowException, OSError) as error:
         if getattr(error, "errno", None):  # the system's word, not pyarrow's
             raise
         raise UserError(f"{path} is damaged or not a parquet file: {error}; download or make it again") from error
 
 
-def stream_dataset(name: str, column: str, split: str) -> Iterator[Row]:
+def stream_dataset(name: str, column: str, split: str, split_column: str) -> Iterator[Row]:
     """Yield the texts of a Hub dataset, or of a folder laid out like one, streamed: nothing is fetched that is not read."""
     with loading("dataset", name, "--dataset"):
         import datasets
@@ -217,7 +228,7 @@ def stream_dataset(name: str, column: str, split: str) -> Iterator[Row]:
     while first is not None:
         number += 1
         text = without_licence(row_text(first, column, f"--dataset {name}, row {number}"))
-        yield Row(row_name(first, f"{split}:{number}"), text)
+        yield Row(row_name(first, f"{split}:{number}"), text, split_value(first.get(split_column)))
         with loading("dataset", name, "--dataset"):
             first = next(rows, None)
 

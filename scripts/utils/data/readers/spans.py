@@ -1,101 +1,85 @@
-"""Texts with marked spans: JSONL with `text` and `spans`, or with the `needle_*` fields of the span datasets."""
+"""Texts with marked spans, as {"text", "spans"}, with the fields of the needle datasets, or as annotation tools export."""
 
-import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from utils.base.errors import UserError
-from utils.data.readers.annotated import (
-    Annotated,
-    Collection,
-    by_frequency,
-    json_lines,
-    merge_copies,
-    merge_intervals,
-    normalised,
-    require_text,
-    shown,
-)
-from utils.data.tokenizer import JOINERS
+from utils.data.readers.annotated import Annotated, Collection, by_frequency, merge_copies, normalised, require_text
+from utils.data.readers.marks import span_field, spans_of_row
+from utils.data.readers.published import KEPT_FIRST, SourceRow, SplitChoice, check_groups, rows_of_input, use_splits
 
-SPANS, NEEDLE, FAMILY = "spans", "needle_char_span", "needle_family"
-NEEDLE_LABEL, PLAIN_LABEL = "needle", "span"  # of spans that the file does not label
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-}
-SKIN_TONES = {chr(code) for code in range(0x1F3FB, 0x1F400)}
+FAMILY = "needle_family"
+ANSWERS = {"reject", "ignore"}  # of an annotator of Prodigy: such a row says nothing of its text
+COUNTED_ROWS = ("rows_not_accepted", "empty_texts", "empty_spans", "overlapping_spans", "spans_that_cut_a_character")
 
 
-def read_spans(path: str | Path, text_column: str = "text", group_by: str | None = None) -> Collection:
+def read_spans(
+    path: str | Path,
+    text_column: str = "text",
+    group_by: str | None = None,
+    choice: SplitChoice = SplitChoice(),
+    as_texts: Callable = lambda rows, column: rows,
+) -> Collection:
     """Read documents whose spans are positive and all else negative.
 
     A row: {"text": ..., "spans": [[start, end], [start, end, label], ...]} or {"text": ..., "needle_char_span": [start,
-    end] or null}, and where given "id", "split", and the field `group_by` names (by default needle_family where there is
-    one); a row without a group is a group of its own. Offsets count characters, ends are exclusive: a span cannot lie
-    inside the bytes of a character, so what is checked is that it lies inside the text, that it holds `needle_text` where
-    the row says it, and, counted, whether it parts a base character from its combining marks. Empty spans and texts are
-    counted and skipped, overlapping spans of one label are counted and merged, the same text with other spans is dropped.
+    end] or null}, or as Prodigy and doccano write it (`marks`), and where given "id", the split (`choice`), and the field
+    `group_by` names (by default needle_family where there is one); a row without a group is a group of its own. Offsets
+    count characters, ends are exclusive: a span cannot lie inside the bytes of a character, so what is checked is that it
+    lies inside the text, that it holds `needle_text` where the row says it, and, counted, whether it parts a base character
+    from its combining marks. Empty spans and texts are counted and skipped, overlapping spans of one label are counted and
+    merged, the same text with other spans is dropped. Rows that a Prodigy user rejected are left out. as_texts: `chats`.
 
     counts: rows, empty_texts, empty_spans, overlapping_spans, spans_that_cut_a_character, duplicates_merged,
     conflicting_rows, documents, documents_with_spans, groups, spans {label: n}, splits {name: n}, grouped_by.
     """
-    rows = list(json_lines(path))
+    rows, notes = rows_of_input(path, choice)
+    rows = as_texts(rows, text_column)
     if not rows:
         raise UserError(f"--input {path} holds no rows; give one JSON object a line")
-    key = span_field(rows, path)
+    key = span_field([row.values for row in rows], path)
     group_by = group_field(rows, group_by, path)
-    counts = Counter()
+    counts: Counter[str] = Counter()
+    accepted = [row for row in rows if has_text(row, text_column, counts)]
+    used = use_splits([row.split for row in accepted], choice, path)
     documents = [
-        document for number, row in rows if (document := read_row(path, number, row, key, text_column, group_by, counts))
+        read_row(row, key, text_column, group_by, used.split(row.split), counts) for row in accepted if used.keeps(row.split)
     ]
-    check_splits(documents, len(rows) - counts["empty_texts"], path)
     kept, dropped = merge_copies(
-        [normalised(document.text) for document in documents], [marked_texts(document) for document in documents]
+        [normalised(document.text) for document in documents],
+        [marked_texts(document) for document in documents],
+        [KEPT_FIRST.index(document.split) for document in documents],
     )
     documents = [documents[row] for row in kept]
-    check_groups(documents, group_by, path)
+    check_groups(documents, path, f"group by another field than {group_by}")
     require_positives_and_negatives(documents, path)
     labels = [label for document in documents for _, _, label in document.spans]
-    return Collection(
-        documents,
-        by_frequency(labels),
-        {
-            "rows": len(rows),
-            **{
-                name: counts[name]
-                for name in ("empty_texts", "empty_spans", "overlapping_spans", "spans_that_cut_a_character")
-            },
-            **dropped,
-            "documents": len(documents),
-            "documents_with_spans": sum(bool(item.spans) for item in documents),
-            "groups": len({item.group for item in documents}),
-            "spans": dict(Counter(labels).most_common()),
-            "splits": dict(Counter(item.split for item in documents if item.split)),
-            "grouped_by": group_by,
-        },
-    )
+    counted = {
+        "rows": len(rows),
+        **used.counts,
+        **{name: counts[name] for name in COUNTED_ROWS if name != COUNTED_ROWS[0] or counts[name]},
+        **dropped,
+        **counts_of(documents, labels),
+        "grouped_by": group_by,
+    }
+    return Collection(documents, by_frequency(labels), counted, (*notes, *used.notes))
 
 
-def span_field(rows: list[tuple[int, dict]], path: str | Path) -> str:
-    """Return the field that holds the spans. Raises UserError where no row has one."""
-    for key in (SPANS, NEEDLE):
-        if any(key in row for _, row in rows):
-            return key
-    raise UserError(
-        f"--input {path}: no row has {SPANS!r} or {NEEDLE!r} (found {', '.join(rows[0][1])}); add spans as "
-        "[[start, end], ...]"
-    )
+def counts_of(documents: list[Annotated], labels: list[str]) -> dict:
+    """Count documents, groups, splits, and the spans of each label. labels: of all spans."""
+    return {
+        "documents": len(documents),
+        "documents_with_spans": sum(bool(item.spans) for item in documents),
+        "groups": len({item.group for item in documents}),
+        "spans": dict(Counter(labels).most_common()),
+        "splits": dict(Counter(item.split for item in documents if item.split)),
+    }
 
 
-def group_field(rows: list[tuple[int, dict]], group_by: str | None, path: str | Path) -> str | None:
+def group_field(rows: list[SourceRow], group_by: str | None, path: str | Path) -> str | None:
     """Return the field that texts of one group share: the one asked for, or needle_family where there is one."""
-    fields = dict.fromkeys(key for _, row in rows for key in row)
+    fields = dict.fromkeys(key for row in rows for key in row.values)
     if group_by is None:
         return FAMILY if FAMILY in fields else None
     if group_by not in fields:
@@ -103,153 +87,37 @@ def group_field(rows: list[tuple[int, dict]], group_by: str | None, path: str | 
     return group_by
 
 
+def has_text(row: SourceRow, text_column: str, counts: Counter) -> bool:
+    """Has the row a text that its annotator did not reject? Raises UserError where the text is missing or is no text."""
+    if row.values.get("answer") in ANSWERS:
+        counts["rows_not_accepted"] += 1
+        return False
+    if text_column not in row.values:
+        raise UserError(f"{row.where}: no {text_column!r} (found {', '.join(row.values)}); choose one with --text_column")
+    if require_text(row.values[text_column], f"{row.where}: {text_column!r}").strip():
+        return True
+    counts["empty_texts"] += 1
+    return False
+
+
 def read_row(
-    path: str | Path, number: int, row: dict, key: str, text_column: str, group_by: str | None, counts: Counter
-) -> Annotated | None:
-    """Make the document of one row, or None for a text that is empty. key: the field that holds the spans."""
-    where = f"{path}, line {number}"
-    if text_column not in row:
-        raise UserError(f"{where}: no {text_column!r} (found {', '.join(row)}); choose one with --text_column")
-    text = require_text(row[text_column], f"{where}: {text_column!r}")
-    if not text.strip():
-        counts["empty_texts"] += 1
-        return None
-    if key not in row:
-        raise UserError(f"{where}: no {key!r}, which other rows have; [] or null says that nothing is there")
-    given = given_spans(row, where) if key == SPANS else needle_span(row, text, where)
-    spans = clean_spans(given, text, where, counts)
-    group = row.get(group_by) if group_by else None
+    row: SourceRow, key: str, text_column: str, group_by: str | None, split: str | None, counts: Counter
+) -> Annotated:
+    """Make the document of one row. key: the field that holds the spans; split: train, val, test or None."""
+    values, text = row.values, row.values[text_column]
+    group = values.get(group_by) if group_by else None
     if isinstance(group, (list, dict)):
-        raise UserError(f"{where}: --group_by {group_by} holds a {type(group).__name__}; choose a field with one value")
+        raise UserError(f"{row.where}: --group_by {group_by} holds a {type(group).__name__}; choose a field with one value")
+    if group is not None and (group != group or not str(group).strip()):
+        group = None  # an empty group ties nothing
     return Annotated(
         text,
-        str(row["id"]) if row.get("id") is not None else f"{Path(path).name}:{number}",
-        f"line {number}" if group is None else f"{group_by}={group}",
-        spans,
-        split=split_name(row.get("split"), where),
-        meta={name: value for name, value in row.items() if name not in (text_column, key, "split", "id")},
+        str(values["id"]) if values.get("id") is not None else row.name,
+        row.place if group is None else f"{group_by}={group}",
+        spans_of_row(values, key, text, row.where, counts),
+        split=split,
+        meta={name: value for name, value in values.items() if name not in (text_column, key, "split", "id")},
     )
-
-
-def given_spans(row: dict, where: str) -> list[tuple]:
-    """Return (start, end, label) of each span as it stands in the row, its form checked."""
-    spans = row[SPANS] if row[SPANS] is not None else []
-    if not isinstance(spans, list):
-        raise UserError(f"{where}: {SPANS!r} holds {type(spans).__name__}, not a list of [start, end, label]")
-    result = []
-    for span in spans:
-        if not isinstance(span, list) or len(span) not in (2, 3):
-            raise UserError(f"{where}: span {shown(span)} is not [start, end] or [start, end, label]")
-        label = span[2] if len(span) == 3 else PLAIN_LABEL
-        if not isinstance(label, str) or not label.strip():
-            raise UserError(f"{where}: span {shown(span)} has the label {label!r}; labels are names")
-        result.append((*span[:2], label))
-    return result
-
-
-def needle_span(row: dict, text: str, where: str) -> list[tuple]:
-    """Return the span of the row's needle, if any. Raises UserError where needle_present or needle_text contradict it."""
-    span = row[NEEDLE]
-    if row.get("needle_present") is not None and bool(row["needle_present"]) != (span is not None):
-        raise UserError(f"{where}: needle_present is {row['needle_present']} but {NEEDLE} is {shown(span)}; mend one")
-    if span is None:
-        return []
-    if not isinstance(span, list) or len(span) != 2:
-        raise UserError(f"{where}: {NEEDLE} {shown(span)} is not [start, end]")
-    check_offsets(span[0], span[1], text, where)
-    needle = row.get("needle_text")
-    if needle is not None and text[span[0] : span[1]] != needle:
-        raise UserError(
-            f"{where}: {NEEDLE} {span} holds {shown(text[slice(*span)])}, needle_text is {shown(needle)}"
-            f"{other_units(text, span, needle)}; offsets count characters"
-        )
-    return [(*span, NEEDLE_LABEL)]
-
-
-def other_units(text: str, span: list[int], needle: object) -> str:
-    """Say in which other units, bytes or UTF-16 units, the offsets would fit the needle; empty where in none."""
-    for encoding, width, unit in (("utf-8", 1, "UTF-8 bytes"), ("utf-16-le", 2, "UTF-16 units")):
-        part = text.encode(encoding)[width * span[0] : width * span[1]]
-        if isinstance(needle, str) and part == needle.encode(encoding, "surrogatepass"):
-            return f", which it holds in {unit}"
-    return ""
-
-
-def clean_spans(given: list[tuple], text: str, where: str, counts: Counter) -> tuple[tuple[int, int, str], ...]:
-    """Check and sort the spans, drop empty ones, and merge those of one label that overlap or touch."""
-    of_label = {}
-    for start, end, label in given:
-        check_offsets(start, end, text, where)
-        if start == end:
-            counts["empty_spans"] += 1
-            continue
-        counts["spans_that_cut_a_character"] += cuts_character(text, start) or cuts_character(text, end)
-        of_label.setdefault(label, []).append((start, end))
-    spans = []
-    for label, own in of_label.items():
-        joined, overlapping = merge_intervals(own)
-        counts["overlapping_spans"] += overlapping
-        spans += [(start, end, label) for start, end in joined]
-    return tuple(sorted(spans))
-
-
-def check_offsets(start: object, end: object, text: str, where: str) -> None:
-    """Raise UserError for offsets that are not two places of the text in order."""
-    if not (isinstance(start, int) and isinstance(end, int)) or isinstance(start, bool) or isinstance(end, bool):
-        raise UserError(f"{where}: span [{shown(start)}, {shown(end)}]: offsets are whole numbers")
-    if 0 <= start <= end <= len(text):
-        return
-    problem = (
-        "ends before it starts"
-        if start > end
-        else "starts before the text"
-        if start < 0
-        else f"reaches beyond the {len(text)} characters of the text"
-    )
-    size = len(text.encode("utf-8"))
-    units = f" (it has {size} bytes: offsets count characters)" if len(text) < end <= size else ""
-    raise UserError(f"{where}: span [{shown(start)}, {shown(end)}] {problem}{units}; mend or leave out the row")
-
-
-def cuts_character(text: str, position: int) -> bool:
-    """Does `position` part a character from what belongs to it: accents, variation selectors, joined emoji?"""
-    if not 0 < position < len(text):
-        return False
-    return (
-        unicodedata.category(text[position]) in ("Mn", "Me")
-        or text[position] in SKIN_TONES
-        or text[position] in JOINERS
-        or text[position - 1] in JOINERS
-    )
-
-
-def split_name(value: object, where: str) -> str | None:
-    """Return train, val or test for any of the names that files give them; None where the row has no split."""
-    if value is None:
-        return None
-    name = SPLIT_NAMES.get(str(value).strip().lower())
-    if name is None:
-        raise UserError(f"{where}: split {shown(value)} is none of train, val, test; mend it")
-    return name
-
-
-def check_splits(documents: list[Annotated], rows: int, path: str | Path) -> None:
-    """Raise UserError where some of the `rows` rows have a split and others have none."""
-    without = sum(document.split is None for document in documents)
-    if 0 < without < rows:
-        raise UserError(f"--input {path}: {without} of {rows} rows have no split; give all rows one, or none")
-
-
-def check_groups(documents: list[Annotated], group_by: str | None, path: str | Path) -> None:
-    """Raise UserError where a group stands in two of the file's splits."""
-    split_of = {}
-    for document in documents:
-        other = split_of.setdefault(document.group, document.split)
-        if other != document.split:
-            raise UserError(
-                f"--input {path}: {document.group} stands in {other} and in {document.split}; group by another "
-                f"field than {group_by}, or take the splits out of the file"
-            )
 
 
 def marked_texts(document: Annotated) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Whole texts with a label: an index of CSV sets, one CSV, or a dataset of the Hub."""
+"""Whole texts with a label: an index of sets, one table, a folder of tables, or a dataset of the Hub."""
 
 from collections import Counter
 from dataclasses import replace
@@ -10,15 +10,17 @@ from utils.data.readers.annotated import (
     ALL_TARGETS,
     Annotated,
     Collection,
-    decode,
     did_you_mean,
     join_by_keys,
     merge_copies,
     normalised,
     read_bytes,
 )
-from utils.data.readers.expressions import Expression
-from utils.data.readers.table_rows import TextSet, UsableRows, load_split, read_csv_table, usable_rows
+from utils.data.readers.published import KEPT_FIRST, SplitChoice, check_groups
+from utils.data.readers.table.csv_tables import TextTable
+from utils.data.readers.table.expressions import Expression
+from utils.data.readers.table.table_files import load_table, read_table_file, with_splits
+from utils.data.readers.table.table_rows import TextSet, UsableRows, usable_rows
 
 SOURCE, TAG, SAVE_NAME, KIND = "source", "tag", "save_name", "Data type"
 TEXT_FROM, LABEL_FROM = "Probe from", "Probe to"
@@ -30,12 +32,16 @@ RAW = "raw"  # the folder beside the index that holds its sources
 
 def is_index(path: str | Path) -> bool:
     """Does this CSV list sets, rather than texts?"""
-    header = decode(read_bytes(path).split(b"\n", 1)[0], path) if Path(path).is_file() else ""
-    return TEXT_EXPRESSION in header and LABEL_EXPRESSION in header
+    header = read_bytes(path).split(b"\n", 1)[0] if Path(path).is_file() else b""
+    return TEXT_EXPRESSION.encode() in header and LABEL_EXPRESSION.encode() in header
 
 
 def read_indexed_sets(
-    path: str | Path, datasets: str | list[str] = ALL_TARGETS, group_column: str | None = None, as_published: bool = False
+    path: str | Path,
+    datasets: str | list[str] = ALL_TARGETS,
+    group_column: str | None = None,
+    as_published: bool = False,
+    choice: SplitChoice = SplitChoice(),
 ) -> Collection:
     """Read the sets of an index CSV, each a target named by its tag. Their sources lie in `raw/` beside it, or beside it.
 
@@ -43,10 +49,11 @@ def read_indexed_sets(
     group_column  rows with the same value there are one group, in the sets that have such a column
     as_published  keep copies and contradictions, every row a group of its own, to measure what leakage buys; never for a
                   result
+    choice        which of the splits that the sources publish are used
 
     See `collect` for counts.
     """
-    table = read_csv_table(path)
+    table = read_table_file(path, INDEX_COLUMNS).frame
     if lacking := [name for name in INDEX_COLUMNS if name not in table]:
         raise UserError(f"--input {path} lacks {', '.join(lacking)}; an index has the columns {', '.join(INDEX_COLUMNS)}")
     entries = {}
@@ -57,33 +64,37 @@ def read_indexed_sets(
         entries[row[TAG]] = (number, row)
     chosen = choose_sets(entries, datasets, path)
     sets = [text_set(Path(path), number, row) for number, row in chosen]
-    found = [
-        usable_rows(item, read_csv_table(source_path(Path(path), item), (item.text_column, group_column)), group_column)
-        for item in sets
-    ]
+    found = []
+    for item in sets:
+        columns = item.text_column, item.label_column
+        table = read_table_file(source_path(Path(path), item), columns, (item.text_column, group_column))
+        found.append(usable_rows(item, with_splits(table, choice), group_column, choice))
     require_group_column(found, group_column)
-    collection = collect(found, as_published)
+    require_splits_everywhere(found, path)
+    collection = collect(found, path, group_column, as_published)
     collection.counts["sets_of_another_type"] = len(entries) - len(chosen) if datasets == ALL_TARGETS else 0
     collection.counts["save_names"] = {item.tag: item.save_name for item in sets}
     return collection
 
 
 def read_table(
-    source: str | Path,
+    source: str | Path | tuple[str, TextTable],
     text_column: str = "text",
     label_column: str = "label",
     group_column: str | None = None,
     label_expression: str = "col",
-    split: str = "train",
     as_published: bool = False,
+    choice: SplitChoice = SplitChoice(),
 ) -> Collection:
-    """Read one set, whose target is named by its label column: a CSV file, or one split of a Hub dataset.
+    """Read one set, whose target is named by its label column: a table, a folder of tables, or a Hub dataset.
 
-    source            the file, the dataset, or a folder laid out like a dataset
+    source            the file, the folder or the dataset; or its name, and the table where that has been read
     label_expression  which labels are positive; `col` itself will do where they are 0 and 1
-    split             of a dataset
     as_published      as for `read_indexed_sets`
+    choice            which of the published splits are used
     """
+    columns = (text_column, label_column), (text_column, group_column)
+    source, table = source if isinstance(source, tuple) else (source, load_table(source, *columns, choice))
     item = TextSet(
         label_column,
         str(source),
@@ -94,11 +105,9 @@ def read_table(
         f"--input {source}",
         f"{label_column}.csv",
     )
-    local = Path(source).is_file()
-    table = read_csv_table(source, (text_column, group_column)) if local else load_split(str(source), split)
-    found = [usable_rows(item, table, group_column)]
+    found = [usable_rows(item, table, group_column, choice)]
     require_group_column(found, group_column)
-    return collect(found, as_published)
+    return collect(found, source, group_column, as_published)
 
 
 def choose_sets(entries: dict[str, tuple[int, dict]], datasets: str | list[str], path: str | Path) -> list[tuple[int, dict]]:
@@ -162,12 +171,24 @@ def require_group_column(found: list[UsableRows], group_column: str | None) -> N
         )
 
 
-def collect(found: list[UsableRows], as_published: bool = False) -> Collection:
+def require_splits_everywhere(found: list[UsableRows], path: str | Path) -> None:
+    """Raise UserError where some sets publish splits and others do not."""
+    without = [rows.tag for rows in found if not any(rows.splits)]
+    if 0 < len(without) < len(found):
+        raise UserError(
+            f"--input {path}: set {without[0]!r} publishes no splits, others do; choose sets of one kind with --datasets, "
+            "or deal all texts out with --split_column none"
+        )
+
+
+def collect(
+    found: list[UsableRows], source: str | Path, group_column: str | None = None, as_published: bool = False
+) -> Collection:
     """Make one document of each text, with the label of every set that holds it.
 
     Within a set, copies of a text (letter case and spaces aside) are merged, and those with contradicting labels dropped;
     the same text in two sets is one document with two labels. Documents that share a text or a group value, in whatever
-    set, are one group.
+    set, are one group. A text that stands in several published splits is kept in the one that is held out.
 
     counts: documents, groups, largest_group, texts_in_several_sets, and by set in "sets": rows, empty_texts,
     missing_labels, duplicates_merged, conflicting_rows, documents, positives, groups, unused_text_columns (one of these may
@@ -176,7 +197,8 @@ def collect(found: list[UsableRows], as_published: bool = False) -> Collection:
     documents, keys, index_of = [], [], {}
     for rows in found:
         same = [normalised(text) for text in rows.texts]
-        kept, dropped = (range(len(same)), {}) if as_published else merge_copies(same, rows.labels)
+        ranks = [KEPT_FIRST.index(split) for split in rows.splits]
+        kept, dropped = (range(len(same)), {}) if as_published else merge_copies(same, rows.labels, ranks)
         rows.counts.update(dropped)
         if len({rows.labels[row] for row in kept}) < 2:
             raise UserError(
@@ -188,14 +210,18 @@ def collect(found: list[UsableRows], as_published: bool = False) -> Collection:
             identity = (rows.tag, row) if as_published else text
             if identity not in index_of:
                 index_of[identity] = len(documents)
-                documents.append(Annotated(text, f"{rows.tag}:{rows.numbers[row]}", ""))
+                documents.append(Annotated(text, f"{rows.tag}:{rows.numbers[row]}", "", split=rows.splits[row]))
                 keys.append(set() if as_published else {("text", same[row])})
             document = documents[index_of[identity]]
             document.labels[rows.tag] = rows.labels[row]
             if rows.groups[row] and not as_published:
                 keys[index_of[identity]].add(rows.groups[row])
     documents = named_groups(documents, keys)
-    return Collection(documents, [rows.tag for rows in found], table_counts(documents, found))
+    if group_column is None and any(document.split for document in documents):
+        documents = held_out_together(documents)
+    check_groups(documents, source, "leave out --group_column")
+    notes = tuple(note for rows in found for note in rows.notes)
+    return Collection(documents, [rows.tag for rows in found], table_counts(documents, found), notes)
 
 
 def named_groups(documents: list[Annotated], keys: list[set[tuple[str, str]]]) -> list[Annotated]:
@@ -208,6 +234,14 @@ def named_groups(documents: list[Annotated], keys: list[set[tuple[str, str]]]) -
     ]
 
 
+def held_out_together(documents: list[Annotated]) -> list[Annotated]:
+    """Move the copies of a text, which may stand in several sets, into the split of the one that is held out."""
+    rank_of: dict[str, int] = {}
+    for document in documents:
+        rank_of[document.group] = min(rank_of.get(document.group, len(KEPT_FIRST)), KEPT_FIRST.index(document.split))
+    return [replace(document, split=KEPT_FIRST[rank_of[document.group]]) for document in documents]
+
+
 def table_counts(documents: list[Annotated], found: list[UsableRows]) -> dict:
     """Count documents and groups, in all and by set; see `collect`."""
     sizes = Counter(document.group for document in documents)
@@ -218,11 +252,13 @@ def table_counts(documents: list[Annotated], found: list[UsableRows]) -> dict:
             "positives": sum(document.labels[rows.tag] for document in own),
             "groups": len({document.group for document in own}),
         }
+    splits = Counter(document.split for document in documents if document.split)
     return {
         "documents": len(documents),
         "groups": len(sizes),
         "largest_group": max(sizes.values()),
         "texts_in_several_sets": sum(len(document.labels) > 1 for document in documents),
+        **({"splits": dict(splits)} if splits else {}),
         "sets": {rows.tag: rows.counts for rows in found},
     }
 

@@ -1,6 +1,7 @@
 """Chart the class balance: how many examples each split has at each lag, and the share of positives."""
 
 from utils.data.sequences import SPLITS
+from utils.data.tokenizer import isolated
 from utils.pages.charts.cells import known, mean
 from utils.pages.charts.figures import COLOURS, SYMBOLS, Chart, figure, make_chart, options
 from utils.pages.charts.words import balance_text, lag_label, quoted
@@ -30,7 +31,11 @@ def class_balance(results) -> Chart | None:
             ]
             if counts:
                 add_balance(drawn, split, counts, COLOURS[index], SYMBOLS[index], 14 - 4 * index)
-        return (f"examples of each split; target {quoted(target)}, model {results.model}", drawn) if drawn.data else None
+        return (
+            (f"examples of each split; target {isolated(quoted(target))}, model {results.model}", drawn)
+            if drawn.data
+            else None
+        )
 
     return make_chart(
         "class_balance",

@@ -2,7 +2,7 @@
 
 from html import escape
 
-from utils.data.tokenizer import shown_text
+from utils.data.tokenizer import isolated, shown_text
 from utils.pages.charts.cells import SCORE_LABELS, known, layer_in_words, mean, values, widest_interval
 
 DIFFERENCES = {"minus_baseline": "AUROC minus best baseline", "selectivity": "selectivity"}
@@ -11,7 +11,7 @@ DASH = "\u2013"
 
 def plotly_text(text) -> str:
     """Write text so that Plotly shows it as it is: its markup (<b>, <a href>, &lt;) and its templates mean nothing in it."""
-    return escape(shown_text(str(text)), quote=False)
+    return isolated(escape(shown_text(str(text)), quote=False))
 
 
 def quoted(target) -> str:
@@ -69,7 +69,7 @@ def title(results, target, what, lags) -> str:
         for name, numbers in (("examples", values(rows, f"n_{results.split}")), ("groups", groups))
         if numbers
     ]
-    return f"{what}; target {quoted(target)}, model {results.model}, split {results.split}" + (
+    return f"{what}; target {isolated(quoted(target))}, model {results.model}, split {results.split}" + (
         f": {', '.join(counted)}" if counted else ""
     )
 

@@ -6,10 +6,15 @@ tokens are then dropped, because many tokenizers treat the beginning of a text a
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
+
+from utils.data.tokenizer import Tokenizer, batches_by_size, encode_batch
+
+CHARACTERS_AT_ONCE = 2_000_000  # some 250 MB in the library
 PIECE = 250_000  # characters: little memory, and pieces enough to keep every core busy
 LEAD = 64  # characters encoded before a piece
 AROUND = 1_000  # characters on either side of a seam that are encoded to prove it
@@ -27,24 +32,24 @@ Encode = Callable[[str], list[int]]  # a text -> its ids, without special tokens
 
 
 @dataclass(frozen=True)
-class Piece:
+class CutPiece:
     """Part of a text, and how many of the first ids that it is encoded as belong to the piece before it."""
 
     text: str
     dropped: int
 
 
-def pieces(encode: Encode, text: str, most: int = PIECE) -> Iterator[Piece]:
+def pieces(encode: Encode, text: str, most: int = PIECE) -> Iterator[CutPiece]:
     """Yield pieces of about `most` characters; where no seam is found, a longer one."""
     start, dropped, reach = 0, 0, most
     while len(text) - start > reach:
         if (found := seam(encode, text, start + reach)) is None:
             reach += most
             continue
-        yield Piece(text[max(start - LEAD, 0) : found[0]], dropped)
+        yield CutPiece(text[max(start - LEAD, 0) : found[0]], dropped)
         start, dropped = found
         reach = most
-    yield Piece(text[max(start - LEAD, 0) :], dropped)
+    yield CutPiece(text[max(start - LEAD, 0) :], dropped)
 
 
 def seam(encode: Encode, text: str, end: int) -> tuple[int, int] | None:
@@ -63,3 +68,18 @@ def is_seam(encode: Encode, text: str, place: int, lead: list[int]) -> bool:
     before, after = text[max(place - AROUND, 0) : place], text[place : place + AROUND]
     led = encode(text[place - LEAD : place] + after)
     return led[: len(lead)] == lead and encode(before + after) == encode(before) + led[len(lead) :]
+
+
+def encode_long(tokenizer: Tokenizer, texts: Sequence[str]) -> list[np.ndarray]:
+    """Encode texts of any length without special tokens: the int32 ids that `encode_batch` gives, in little memory."""
+    found: list[list[np.ndarray]] = [[] for _ in texts]
+
+    def encode(text: str) -> list[int]:
+        return tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
+
+    everything = ((number, piece) for number, text in enumerate(texts) for piece in pieces(encode, text))
+    for batch in batches_by_size(everything, CHARACTERS_AT_ONCE, lambda item: len(item[1].text)):
+        encoded = encode_batch(tokenizer, [piece.text for _, piece in batch])
+        for (number, piece), ids in zip(batch, encoded, strict=True):
+            found[number].append(ids[piece.dropped :].copy() if piece.dropped else ids)
+    return [ids[0] if len(ids) == 1 else np.concatenate(ids) for ids in found]

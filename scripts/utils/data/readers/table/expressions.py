@@ -17,7 +17,7 @@ import pandas as pd
 from pandas.api.types import infer_dtype, is_bool_dtype, is_numeric_dtype
 
 from utils.base.errors import UserError
-from utils.data.readers.literals import (
+from utils.data.readers.table.literals import (
     ABOUT_MISSING,
     COLUMN,
     COLUMN_METHODS,
@@ -72,9 +72,11 @@ class Expression:
     def __init__(self, text: str, where: str = "expression"):
         self.text, self.where = str(text).strip(), where
         self.tree = self._parse()
-        self.uses_missing = any(
-            isinstance(node, ast.Attribute) and node.attr in ABOUT_MISSING for node in ast.walk(self.tree)
-        )
+        nodes = list(ast.walk(self.tree))
+        named = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+        self.uses_missing = bool(named & ABOUT_MISSING)
+        self.texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        self.reads_text = bool(self.texts) or "str" in named
 
     def of(self, column: pd.Series) -> pd.Series:
         """Evaluate it for every row of `column`: a Series of truth values, numbers or texts with the same index."""

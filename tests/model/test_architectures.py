@@ -1,0 +1,62 @@
+"""Architectures by the dozen in ordinary tests; every one that transformers can build where PROBE_SCAN is set."""
+
+import os
+import re
+
+import pytest
+import transformers
+
+import architectures
+from architectures import NOT_BUILT, PAGE, REFUSED, RIGHT, TRACEBACK, WRONG, outcome, scan
+
+FEW = (
+    "gemma2",
+    "gpt_oss",
+    "deepseek_v3",
+    "mamba2",
+    "jamba",
+    "modernbert",
+    "deberta-v2",
+    "funnel",
+    "t5gemma",
+    "qwen2_5_vl_text",
+)
+READ = [name for name in FEW if name not in ("funnel", "t5gemma")]
+
+
+@pytest.mark.parametrize("name", READ)
+def test_an_architecture_is_read_right(name):
+    assert outcome(name)[0] == RIGHT, outcome(name)
+
+
+def test_the_page_names_what_was_scanned():
+    """Written with the transformers that is pinned, and none was wrong."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert "0 are read wrong" in text
+    right = text.partition("## Read right")[2].partition("##")[0]
+    assert all(re.search(rf"\b{re.escape(name)}\b", right) for name in READ)
+
+
+def test_a_model_whose_states_are_moved_by_one_layer_is_called_wrong(monkeypatch):
+    """The negative control of the scan."""
+    real = architectures.read_everything
+
+    def moved(language_model, sequences):
+        states = real(language_model, sequences)
+        states[1] = states[0]
+        return states
+
+    monkeypatch.setattr(architectures, "read_everything", moved)
+    assert outcome("gemma2")[0] == WRONG
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("PROBE_SCAN"), reason="some 10 minutes: set PROBE_SCAN=1")
+def test_every_architecture_is_read_right_or_refused_in_one_line():
+    found = scan(architectures.model_types())
+    assert not {name: how for name, how in found.items() if how[0] in (WRONG, TRACEBACK)}
+    assert sum(how in (RIGHT, REFUSED) for how, _ in found.values()) >= 150
+    assert sum(how == RIGHT for how, _ in found.values()) >= 150
+    assert sum(how != NOT_BUILT for how, _ in found.values()) >= 400
+    if f"transformers {transformers.__version__}," in PAGE.read_text(encoding="utf-8"):
+        assert architectures.page(found) == PAGE.read_text(encoding="utf-8"), "run python tests/architectures.py"
