@@ -9,6 +9,7 @@ from utils.base.errors import UsageError
 from utils.base.paths import folder_path, name_or_folder, name_or_path
 from utils.data.label_rule import LabelRule
 from utils.data.preparation.settings import (
+    READ_BY,
     AnnotatedFile,
     AnnotatedPreparation,
     PlainTexts,
@@ -18,36 +19,6 @@ from utils.data.preparation.settings import (
 )
 from utils.data.readers.published import SplitChoice
 
-FROM_A_FILE = {"input": None, "context_length": None, "max_texts": None, "split_column": "split", "splits": "all"}
-LABELLED_TEXT = {"label": "all", "onset_only": False, "onset_negatives": "others", "within": None, "overlap": None}
-READ_BY = {  # {task: {flag: default}}; what no task has here is read by every task
-    "token": {
-        "dataset": "manu/project_gutenberg",
-        "text_column": "text",
-        "language": "en",
-        "max_texts": 1000,
-        "target_token": " the",
-        "context_length": 256,
-        "positions": "sampled",
-        "min_context": 16,
-        "max_chunks_per_class": 50000,
-        "split_column": "split",
-        "splits": "all",
-    },
-    "spans": {**FROM_A_FILE, **LABELLED_TEXT, "text_column": "text", "group_by": None, "add_generation_prompt": False},
-    "chains": {**FROM_A_FILE, **LABELLED_TEXT},
-    "documents": {
-        **FROM_A_FILE,
-        "datasets": "all",
-        "text_column": "text",
-        "label_column": "label",
-        "group_column": None,
-        "label_expression": "col",
-        "as_published": False,
-        "truncation_side": None,
-        "add_generation_prompt": False,
-    },
-}
 LISTS = ("label", "datasets", "splits")
 OF_ONE_TABLE = ("text_column", "label_column", "label_expression")  # an index says these of each set
 OF_AN_INDEX = ("datasets",)

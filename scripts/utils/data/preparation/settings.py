@@ -6,6 +6,36 @@ from typing import Literal
 
 from utils.data.label_rule import LabelRule
 
+FROM_A_FILE = {"input": None, "context_length": None, "max_texts": None, "split_column": "split", "splits": "all"}
+LABELLED_TEXT = {"label": "all", "onset_only": False, "onset_negatives": "others", "within": None, "overlap": None}
+READ_BY = {  # {task: {flag: default}}; a flag that no task has here is read by every task
+    "token": {
+        "dataset": "manu/project_gutenberg",
+        "text_column": "text",
+        "language": "en",
+        "max_texts": 1000,
+        "target_token": " the",
+        "context_length": 256,
+        "positions": "sampled",
+        "min_context": 16,
+        "max_chunks_per_class": 50000,
+        "split_column": "split",
+        "splits": "all",
+    },
+    "spans": {**FROM_A_FILE, **LABELLED_TEXT, "text_column": "text", "group_by": None, "add_generation_prompt": False},
+    "chains": {**FROM_A_FILE, **LABELLED_TEXT},
+    "documents": {
+        **FROM_A_FILE,
+        "datasets": "all",
+        "text_column": "text",
+        "label_column": "label",
+        "group_column": None,
+        "label_expression": "col",
+        "as_published": False,
+        "truncation_side": None,
+        "add_generation_prompt": False,
+    },
+}
 OF_SPLITS = ("split_column", "splits")  # recorded where they are not the default
 RECORDED = {  # {task: what the metadata say of its file, in this order}
     "spans": (
