@@ -34,7 +34,7 @@ def parse(argv):
 def main(argv=None):
     arguments = parse(argv)
     quiet_libraries()
-    from utils.data.checks import check_file
+    from utils.data.checks.one_file import check_file
     from utils.data.sequences import load_sequences, per_target
     from utils.data.tokenizer import load_tokenizer, tokenizer_fingerprint
 
@@ -244,7 +244,7 @@ def show_shortcuts(targets):
 
 
 def check_against_siblings(path, sequences):
-    from utils.data.leakage import check_siblings
+    from utils.data.checks.between_splits import check_siblings
     from utils.data.sequences import SPLITS, load_sequences
 
     checks = []

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from utils.base.errors import UserError
+from utils.base.files import fingerprint
 from utils.data.sequences import Sequences, load_sequences, per_target, save_sequences, unlabelled_sequences
 
 
@@ -72,3 +73,39 @@ def test_a_file_of_one_target_and_its_metadata_agree():
     assert (odd.target_name, seven.target_name) == ("odd", "seven") and odd.several_targets
     assert (odd.prevalence, seven.prevalence) == (0.25, 0.75) and odd.target_names == ["odd"]
     assert (odd.task, odd.label_rule, odd.overlap, odd.document_hashes) == ("token", "target", None, None)
+
+
+def test_arrays_are_those_that_the_fingerprint_was_made_of(tmp_path):
+    sequences = several_targets()
+    hashes = {"train": sequences.content_hash(), "val": "0123456789abcdef"}
+    about = {"split": "train", "content_hashes": hashes, "dataset_fingerprint": fingerprint(*hashes.values())}
+    sequences.metadata |= about
+    path = tmp_path / "train.pth"
+
+    def load():
+        with open(path, "wb") as file:
+            save_sequences(file, sequences)
+        return load_sequences(path)
+
+    assert load().content_hash() == hashes["train"]
+    sequences.labels[0, 5] = 1 - sequences.labels[0, 5]
+    with pytest.raises(UserError, match="train.pth is not a sound dataset: its arrays .*/prepare_data"):
+        load()
+    sequences.labels[0, 5] = 1 - sequences.labels[0, 5]
+    sequences.metadata["dataset_fingerprint"] = "another"
+    with pytest.raises(UserError, match="its dataset_fingerprint another is not that"):
+        load()
+    del sequences.metadata["content_hashes"]  # as files of before, which do not tell
+    load()
+
+
+@pytest.mark.parametrize(
+    "name, value", [("documents", [1, 2]), ("split", 3), ("tokenizer", []), ("targets", ["odd"]), ("document_hashes", ["a"])]
+)
+def test_metadata_of_another_type_are_refused(tmp_path, name, value):
+    sequences = several_targets()
+    sequences.metadata[name] = value
+    with open(tmp_path / "x.pth", "wb") as file:
+        save_sequences(file, sequences)
+    with pytest.raises(UserError, match="not a sound dataset"):
+        load_sequences(tmp_path / "x.pth")

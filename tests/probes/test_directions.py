@@ -12,7 +12,7 @@ from utils.base.files import WriteTogether
 from utils.data.tokenizer import token_text
 from utils.model.language_model import wrap
 from utils.model.unembedding import promoted_tokens
-from utils.probes.directions import cosines, direction_entries, pattern, read_entries, write_directions
+from utils.probes.directions import cosines, direction_entries, pattern, read_directions, write_directions
 from utils.states.matrices import Matrices
 
 # architecture -> where transformers keeps its last norm; what is added to the norm's weight; whether it centres
@@ -197,15 +197,16 @@ def test_cosines_in_raw_and_in_whitened_space():
 def test_the_file_is_plain_json_of_short_numbers(tmp_path):
     matrix = cosines(["a", "nothing"], torch.tensor([[1.0, 2.0], [0.0, 0.0]]))
     with WriteTogether() as files:
-        entries = [{"layer": 3, "filter": {"promoted": [[" the", 1 / 3]]}}]
+        about = {"target": " the", "layer": 3, "lag": -1, "kind": "linear", "seed": 0}
+        entries = [{**about, "filter": {"promoted": [[" the", 1 / 3]]}}]
         write_directions(files, tmp_path / "directions.json", {"model": "m"}, entries, matrix)
 
     def refuse(name):
         raise AssertionError(f"{name} is no JSON")
 
     found = json.loads((tmp_path / "directions.json").read_text(encoding="utf-8"), parse_constant=refuse)
-    assert found["entries"] == [{"layer": 3, "filter": {"promoted": [[" the", 0.333333]]}}]
+    assert found["entries"] == [{**about, "filter": {"promoted": [[" the", 0.333333]]}}]
     assert found["cosines"] == {"names": ["a", "nothing"], "matrix": [[1.0, None], [None, None]]}
     assert (found["format"], found["version"]) == ("probe-directions", 1)
-    assert read_entries(tmp_path / "directions.json", {"model": "m"}) == found["entries"]
-    assert read_entries(tmp_path / "directions.json", {"model": "other"}) == []
+    again = read_directions(tmp_path / "directions.json")
+    assert again["owner"] == {"model": "m"} and again["entries"] == found["entries"]

@@ -136,7 +136,26 @@ def test_what_cannot_stand_in_one_file_is_refused(tmp_path, probes, message):
     assert not list(tmp_path.iterdir())
 
 
+def without_checksum(path):
+    """Make of an export one from before there were checksums."""
+    with safe_open(path, "pt") as file:
+        tensors, header = {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["probes"])  # noqa: SIM118
+    header.pop("checksum")
+    save_file(tensors, path, {"probes": json.dumps(header)})
+
+
+def test_an_export_from_before_checksums_is_read(tmp_path):
+    path = write(tmp_path, [probe(), probe(layer=4)])
+    before = read_export(path)
+    without_checksum(path)
+    for one, other in zip(read_export(path), before, strict=True):
+        same(one, other)
+
+
 def spoil(path, how):
+    if "before checksums" in how:
+        without_checksum(path)
+        how = how.partition(",")[0]
     data = path.read_bytes()
     if how == "cut short":
         path.write_bytes(data[:-3])
@@ -163,9 +182,11 @@ def spoil(path, how):
         ("a pickle", "damaged"),
         ("empty", "damaged"),
         ("a newer version", "version 9"),
-        ("not finite", "not finite"),
+        ("not finite", "checksum"),
+        ("not finite, before checksums", "not finite"),
         ("nothing said of a probe", "lacks what"),
-        ("another name", "header does not speak"),
+        ("another name", "checksum"),
+        ("another name, before checksums", "header does not speak"),
         ("gone", "does not exist"),
     ],
 )

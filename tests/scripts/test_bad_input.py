@@ -1,9 +1,11 @@
 """Bad input of every kind: one line that names value and remedy, the right exit status, and nothing half written."""
 
 import contextlib
+import csv
 import json
 import os
 import pickle
+import re
 import resource
 import shutil
 import signal
@@ -26,6 +28,7 @@ from helpers import (
     parser_of,
     prose,
     run_script,
+    sign,
     snapshot,
     start_script,
     write_jsonl,
@@ -271,6 +274,7 @@ def test_labels_of_one_class_only(data, train, tmp_path, label, missing):
         data / "train.pth",
         lambda payload: payload.update(labels=torch.where(payload["labels"] >= 0, label, -1).to(torch.int8)),
     )
+    sign(data)
     assert_one_line_error(train(data), data / "train.pth", f"no {missing} label", "scripts/prepare_data.py")
     assert inspect(data).returncode == 1
     assert wrote_nothing(tmp_path)
@@ -809,6 +813,96 @@ def test_a_table_with_other_columns_is_refused_before_the_pass(prepared, train, 
         result = train(prepared, "--layer", 2)
         assert_one_line_error(result, table, "other columns", "my_note", "--overwrite")
     assert "one pass over" not in result.stdout
+
+
+TABLES = {  # what is wrong with probe_metrics.csv, given its lines, and what is said
+    "a cell that is no number": (
+        lambda lines: lines.__setitem__(2, lines[2].replace(",linear,", ",linear,x")),
+        "row 2: seed",
+    ),
+    "a cell too few": (lambda lines: lines.__setitem__(1, lines[1].rpartition(",")[0]), "number of cells"),
+    "a row twice": (lambda lines: lines.append(lines[1]), "2 rows are of"),
+    "a row too few": (lambda lines: lines.pop(2), "there is no row of val"),
+    "no penalty chosen": (
+        lambda lines: lines.__setitem__(
+            slice(1, None), [re.sub(r"(train|val|test),1,", r"\1,0,", line) for line in lines[1:]]
+        ),
+        "not one penalty is chosen",
+    ),
+    "another split": (lambda lines: lines.__setitem__(1, lines[1].replace("train", "brain")), "split is 'brain'"),
+    "two columns of one name": (lambda lines: lines.__setitem__(0, lines[0].replace(",auc,", ",acc,")), "two columns"),
+}
+
+
+@pytest.mark.parametrize("how", TABLES)
+def test_a_damaged_table_is_refused_before_the_pass(prepared, train, tmp_path, how):
+    assert_success(train(prepared))
+    spoil, needle = TABLES[how]
+    table = tmp_path / "results" / "probe_metrics.csv"
+    lines = table.read_text().splitlines()
+    spoil(lines)
+    table.write_text("\n".join(lines) + "\n")
+    with nothing_written(tmp_path):
+        result = train(prepared, "--layer", 2)
+        assert_one_line_error(result, table, needle, "--overwrite")
+    assert "one pass over" not in result.stdout
+
+
+def test_columns_that_an_older_table_lacks_are_empty(prepared, train, tmp_path):
+    assert_success(train(prepared))
+    table = tmp_path / "results" / "probe_metrics.csv"
+    with open(table, newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = [name for name in rows[0] if name not in ("tpr_at_1_fpr", "separable")]
+    with open(table, "w", newline="") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    assert_success(train(prepared, "--layer", 2))
+    with open(table, newline="") as file:
+        found = {row["layer_idx"]: row["tpr_at_1_fpr"] for row in csv.DictReader(file)}
+    assert found["1"] == "" and float(found["2"]) >= 0
+
+
+@pytest.mark.parametrize("how", ["a digit", "cut", "no JSON", "of another model"])
+def test_damaged_directions_are_refused_before_the_pass(prepared, train, tmp_path, how):
+    assert_success(train(prepared))
+    path = tmp_path / "results" / "directions.json"
+    text = path.read_text()
+    value = json.loads(text)
+    value["entries"][0]["seed"] += 1
+    texts = {"a digit": json.dumps(value), "cut": text[: len(text) // 2], "no JSON": "once upon a time"}
+    path.write_text(texts.get(how, text))
+    if how == "of another model":
+        value = json.loads(text)
+        del value["checksum"]
+        value["owner"]["model_fingerprint"] = "0123"
+        path.write_text(json.dumps(value))
+    with nothing_written(tmp_path):
+        result = train(prepared, "--layer", 2)
+        assert_one_line_error(result, path, "0123" if "model" in how else "damaged", "--overwrite")
+    assert "one pass over" not in result.stdout
+    assert_success(train(prepared, "--layer", 2, "--overwrite"))
+    assert {entry["layer"] for entry in json.loads(path.read_text())["entries"]} == {2}
+
+
+def test_directions_from_before_checksums_are_kept(prepared, train, tmp_path):
+    assert_success(train(prepared))
+    path = tmp_path / "results" / "directions.json"
+    value = json.loads(path.read_text())
+    del value["checksum"]
+    path.write_text(json.dumps(value))
+    assert_success(train(prepared, "--layer", 2))
+    assert [entry["layer"] for entry in json.loads(path.read_text())["entries"]] == [1, 2]
+
+
+def test_data_that_were_changed_after_they_were_made_are_refused(data, train, tmp_path):
+    rewrite(data / "test.pth", lambda payload: payload["labels"].neg_().add_(1).clamp_(-1, 1))
+    assert_one_line_error(train(data), data / "test.pth", "its arrays", "scripts/prepare_data.py")
+    for name in ("train", "val", "test"):  # as data of before, which prove it together
+        rewrite(data / f"{name}.pth", lambda payload: payload["metadata"].pop("content_hashes"))
+    assert_one_line_error(train(data), data / "test.pth", "were changed", "scripts/prepare_data.py")
+    assert wrote_nothing(tmp_path)
 
 
 # States that mean nothing

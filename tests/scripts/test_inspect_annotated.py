@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from helpers import assert_one_line_error, assert_success, call, prose, write_jsonl
+from helpers import assert_one_line_error, assert_success, call, prose, sign, write_jsonl
 from utils.base.files import atomic_write
-from utils.data.checks import check_file
-from utils.data.leakage import check_siblings
+from utils.data.checks.between_splits import check_siblings
+from utils.data.checks.one_file import check_file
 from utils.data.sequences import load_sequences, per_target, save_sequences
 from utils.scores.shortcuts import shortcut_aurocs
 
@@ -275,6 +275,7 @@ def test_a_broken_file_is_refused(data, tmp_path):
     label_on_bos(sequences)
     with atomic_write(tmp_path / "train.pth") as file:
         save_sequences(file, sequences)
+    sign(tmp_path)
     assert_one_line_error(call("inspect_data", "--data_path", tmp_path / "train.pth"), "labels off the text", "train.pth")
 
 

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from helpers import assert_one_line_error, assert_success, call, snapshot, write_jsonl
+from helpers import assert_one_line_error, assert_success, call, sign, snapshot, write_jsonl
 from utils.base.files import atomic_write
-from utils.data.checks import check_file
-from utils.data.leakage import check_siblings
+from utils.data.checks.between_splits import check_siblings
+from utils.data.checks.one_file import check_file
 from utils.data.sequences import SPLITS, load_sequences, save_sequences
 from utils.data.tokenizer import encode_batch, load_tokenizer, tokenizer_fingerprint
 from utils.scores.shortcuts import shortcut_aurocs
@@ -362,6 +362,7 @@ def test_inspect_names_the_failed_check_and_exits_with_1(tmp_path, prepared):
     doubled_bos(sequences)
     with atomic_write(tmp_path / "train.pth") as file:
         save_sequences(file, sequences)
+    sign(tmp_path)
     assert_one_line_error(call("inspect_data", "--data_path", tmp_path / "train.pth"), "special tokens", "train.pth")
 
 

@@ -229,6 +229,8 @@ def test_the_dataset_is_read_as_it_was_prepared_and_a_changed_one_is_no_test(tmp
 
 def test_probes_of_another_model_lag_target_or_seed_are_named_and_left_out(trained, tmp_path, tiny_tokenizer, essay):
     folder = tmp_path / "mixed"
+    shapes = {"hidden.weight": (2, 32), "hidden.bias": 2, "out.weight": 2, "out.bias": ()}
+    of_two_units = {name: torch.zeros(shape) for name, shape in shapes.items()}
     for index, (name, changes) in enumerate(
         [
             ("probe_layer0_next.pth", {}),
@@ -242,7 +244,8 @@ def test_probes_of_another_model_lag_target_or_seed_are_named_and_left_out(train
     ):
         probe = load_probe(trained / name)
         with WriteTogether() as files:
-            save_probe(files, folder / f"probe_{index}.pth", probe["state_dict"], {**probe["metadata"], **changes})
+            state = of_two_units if changes.get("kind") == "mlp" else probe["state_dict"]
+            save_probe(files, folder / f"probe_{index}.pth", state, {**probe["metadata"], **changes})
     page, result = show(folder, essay, "--num_tokens", "50")
     assert page.names == ["layer0"]
     lines = [line for line in result.stdout.splitlines() if line.startswith("left out")]

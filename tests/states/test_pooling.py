@@ -109,7 +109,7 @@ def test_a_torn_cache_of_pooled_states_gives_what_memory_gives_and_pools_are_kep
         disk = collect_on_disk(tmp_path, run, lambda count: None)
         index = np.arange(len(plan))
         assert torch.equal(disk.rows(index), tables[pool].rows(index))
-        shards = sorted(find_folder(tmp_path, run).glob("*.safetensors"))
+        shards = sorted(find_folder(tmp_path, run)[0].glob("*.safetensors"))
         assert len(shards) > 2
         shards[1].unlink()
         assert torch.equal(collect_on_disk(tmp_path, run, lambda count: None).rows(index), tables[pool].rows(index))
@@ -117,7 +117,7 @@ def test_a_torn_cache_of_pooled_states_gives_what_memory_gives_and_pools_are_kep
     assert not torch.equal(tables["mean"].rows(index), tables["last"].rows(index))
     key = fingerprint(language_model.fingerprint, "torch.float32", sequences.content_hash(), plan.sequence, plan.position)
     plain_plan = replace(every_text_token(sequences), layers=tuple(LAYERS))
-    assert list(tmp_path.glob(f"{key}-*")) == [find_folder(tmp_path, Pass(language_model, sequences, plain_plan, 2))], (
+    assert list(tmp_path.glob(f"{key}-*")) == [find_folder(tmp_path, Pass(language_model, sequences, plain_plan, 2))[0]], (
         "caches of before pooling must still be found"
     )
 

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from scipy.stats import t as student
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
-from helpers import assert_one_line_error, assert_success, call, make_model, snapshot
+from helpers import assert_one_line_error, assert_success, call, make_model, sign, snapshot
 from plain_sweep import attend, by_scikit_learn, load_model, probes_of, rows_of, weighted
 
 KINDS = ("linear", "logistic", "mass_mean", "mass_mean_tilted", "mlp", "attention", "attention_features")
@@ -34,6 +34,7 @@ def data(prepared, tmp_path_factory):
             payload["groups"] += torch.arange(len(payload["groups"])) % 5 * 100
             payload["metadata"]["groups"] = [f"group {number}" for number in range(500)]
         torch.save(payload, folder / f"{name}.pth")
+    sign(folder)
     return folder
 
 

@@ -1,13 +1,11 @@
-"""Files that are whole or absent: atomic writes, checked reads, format numbers, hashes."""
+"""Files that are whole or absent: atomic writes, checked reads, hashes."""
 
 import csv
-import errno
 import hashlib
 import io
 import json
 import os
 import tempfile
-import warnings
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
@@ -93,6 +91,25 @@ def write_json(path: str | Path, value: object) -> None:
         file.write(json_text(value).encode("utf-8"))
 
 
+def with_checksum(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Add a checksum to a JSON object, by which `read_checked_json` finds damage."""
+    return {**value, "checksum": fingerprint(dict(value))}
+
+
+def read_checked_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON object and compare it with its checksum, which older files lack. Raise ValueError for damage."""
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    if not isinstance(value, dict):
+        raise ValueError("it is no JSON object")
+    found = value.pop("checksum", None)
+    if found is not None and found != fingerprint(value):
+        raise ValueError("its checksum is of other content")
+    return value
+
+
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """`rows` are dicts; a missing or NaN value becomes an empty cell."""
     text = io.StringIO()
@@ -117,6 +134,8 @@ def csv_rows(path: str | Path, columns: Container[str] | None = None) -> Iterato
         with open(path, encoding="utf-8", newline="") as file:
             reader = csv.reader(file)
             header = next(reader, [])
+            if twice := {name for name in header if header.count(name) > 1}:
+                raise csv.Error(f"two columns are named {min(twice)!r}")
             kept = [(index, name) for index, name in enumerate(header) if columns is None or name in columns]
             for cells in filter(None, reader):
                 if len(cells) == len(header):
@@ -130,70 +149,18 @@ def csv_rows(path: str | Path, columns: Container[str] | None = None) -> Iterato
         raise UserError(f"cannot read {path}: {error}; move it away or give another --results_dir") from error
 
 
-def save_tensors(file: IO[bytes], format_name: str, version: int, payload: Mapping[str, Any]) -> None:
-    """Write `payload` (tensors and JSON-like values) so that torch.load(..., weights_only=True) reads it back.
-
-    `file` is an open binary file: torch then gives the same bytes for the same payload, whatever the path.
-    """
-    import torch
-
-    torch.save({"format": format_name, "version": version, **payload}, file)
-
-
-def load_tensors(path: str | Path, format_name: str | Sequence[str], version: int, made_by: str) -> dict:
-    """Read what `save_tensors` wrote, of this format or one of several. `made_by` names the command that makes such a file,
-    for the error's remedy.
-    """
-    import torch
-
-    path = Path(path)
-    remedy = f"make it with {made_by}"
-    if not path.exists():
-        raise UserError(f"{path} does not exist; {remedy}")
-    if not path.is_file():
-        raise UserError(f"{path} is a folder, not a file; {remedy}")
-    try:
-        if path.stat().st_size == 0:
-            raise UserError(f"{path} is empty; {remedy}")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's advice about pickles that it is about to refuse
-            payload = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        if error.errno == errno.EINVAL:  # torch looks for the end of a file that was cut short
-            raise UserError(f"{path} is damaged or not a file of this suite; {remedy}") from error
-        raise UserError(f"cannot read {path}: {error.strerror or error}; {remedy}") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
-        raise UserError(f"{path} is damaged or not a file of this suite; {remedy}") from error
-    except Exception as error:  # UnpicklingError: also what a pickle that would run code ends in
-        if type(error).__name__ != "UnpicklingError":
-            raise
-        raise UserError(
-            f"{path} is not a plain file of tensors (it is damaged, or would run code when loaded) and "
-            f"was not opened; {remedy}"
-        ) from error
-    found = payload.get("format") if isinstance(payload, dict) else None
-    wanted = (format_name,) if isinstance(format_name, str) else format_name
-    if found not in wanted:
-        raise UserError(f"{path} has format {found!r}, not {' or '.join(map(repr, wanted))}; {remedy}")
-    if payload.get("version") != version:
-        raise UserError(
-            f"{path} has version {payload.get('version')!r} of format {found!r}, this suite reads "
-            f"version {version}; {remedy}"
-        )
-    return payload
-
-
 def fingerprint(*parts: Any) -> str:
     """A 16-digit hexadecimal hash of bytes, strings, numpy arrays and JSON-like values, in order."""
     digest = hashlib.sha256()
     for part in parts:
         if hasattr(part, "dtype"):  # a numpy array
             header = f"{part.dtype}{part.shape}".encode()
-            body = part.tobytes()
+            body = part.ravel().view("uint8")
         else:
             header = b""
             body = part if isinstance(part, bytes) else json.dumps(part, sort_keys=True, default=str).encode()
-        digest.update(len(header + body).to_bytes(8, "little") + header + body)
+        digest.update((len(header) + len(body)).to_bytes(8, "little") + header)
+        digest.update(body)
     return digest.hexdigest()[:16]
 
 

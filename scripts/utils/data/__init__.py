@@ -9,10 +9,10 @@ Each file imports only from those above it:
     chat_template   conversations as the model reads them, and where each message stands
     readers         files and Hub datasets -> documents: texts and what is known of them, in characters
     token_labels    the label of each token of an annotated document, by a rule
+    soundness       do the arrays and metadata of a file hold together?
     sequences       the data file: labelled token sequences, what their metadata say, one target at a time
     splits          which documents belong together, to which split each group goes, a cap spread evenly over them
     windows         windows of a document's tokens: at drawn tokens, side by side, or overlapping
     preparation     the steps of prepare_data, from its flags to the files of a dataset
-    checks          does one file hold what it claims?
-    leakage         do two splits share groups or texts?
+    checks          does a file hold what it claims, and do two splits share groups or texts?
 """

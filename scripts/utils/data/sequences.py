@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from utils.base.errors import UserError
-from utils.base.files import fingerprint, load_tensors, save_tensors
+from utils.base.files import fingerprint
+from utils.base.tensor_files import load_tensors, save_tensors
+from utils.data.soundness import what_is_unsound, what_was_changed
 
 FORMAT, VERSION = "probe-sequences", 1
 SPLITS = ("train", "val", "test")
@@ -142,7 +144,7 @@ class Sequences:
         return sequence, position, self.labels[sequence, position]
 
     def content_hash(self) -> str:
-        """Hash all arrays."""
+        """Hash all arrays. The metadata have that of each split in "content_hashes"; dataset_fingerprint is their hash."""
         return fingerprint(*(getattr(self, name) for name in ARRAYS))
 
 
@@ -236,49 +238,16 @@ def save_sequences(file: IO[bytes], sequences: Sequences) -> None:
 def load_sequences(path: str | Path) -> Sequences:
     """Read a file of sequences and refuse one that does not hold together."""
     payload = load_tensors(path, FORMAT, VERSION, made_by="scripts/prepare_data.py")
-    sequences, problem = None, None
+    arrays, texts, metadata = {}, payload.get("texts", []), {}
     try:
+        metadata = payload["metadata"]
         arrays = {name: payload[name].numpy() for name in ARRAYS}
-        sequences = Sequences(**arrays, texts=payload.get("texts", []), metadata=payload["metadata"])
-        problem = what_is_unsound(sequences)
-    except (KeyError, AttributeError, TypeError, IndexError, ValueError) as error:
+        problem = what_is_unsound(arrays, ARRAYS, metadata, texts) or what_was_changed(arrays, metadata)
+    except (KeyError, AttributeError, TypeError, IndexError, ValueError, OverflowError) as error:
         problem = f"it lacks or garbles {error}"
-    if problem or sequences is None:
+    if problem:
         raise UserError(f"{path} is not a sound dataset: {problem}; make it again with scripts/prepare_data.py")
-    return sequences
-
-
-def what_is_unsound(sequences: Sequences) -> str | None:
-    """Say what makes these arrays unusable, or None. What they mean is checked in `checks`."""
-    n, width = sequences.input_ids.shape
-    for name, dtype in ARRAYS.items():
-        array = getattr(sequences, name)
-        shape = (n, width) if name in ("input_ids", "labels") else (n,)
-        if array.dtype != dtype or array.shape != shape:
-            return f"{name} is {array.dtype} {list(array.shape)}, not {np.dtype(dtype)} {list(shape)}"
-    if n == 0:
-        return "it holds no sequences"
-    if sequences.lengths.min() < 1 or sequences.lengths.max() > width:
-        return f"lengths run from {sequences.lengths.min()} to {sequences.lengths.max()}, with {width} columns"
-    if sequences.labels.min() < -1 or sequences.labels.max() > 1:
-        return f"labels run from {sequences.labels.min()} to {sequences.labels.max()}, not from -1 to 1"
-    vocabulary = sequences.metadata["tokenizer"]["vocabulary"]
-    lowest, highest = sequences.input_ids.min(), sequences.input_ids.max()
-    if lowest < 0 or highest >= vocabulary:
-        wrong = lowest if lowest < 0 else highest
-        return f"token id {wrong} is out of range, its tokenizer has ids 0 to {vocabulary - 1}"
-    for name in ("documents", "groups", "targets"):
-        indices = getattr(sequences, "tasks" if name == "targets" else name)
-        if indices.min() < 0 or indices.max() >= len(sequences.metadata[name]):
-            return f"{name} run from {indices.min()} to {indices.max()}, with {len(sequences.metadata[name])} names"
-    if not (sequences.labels >= 0).any():
-        return "no token in it has a label"
-    if sequences.texts and (
-        len(sequences.texts) != len(np.unique(sequences.documents))
-        or not all(isinstance(text, str) for text in sequences.texts)
-    ):
-        return f"it holds {len(sequences.texts)} texts of {len(np.unique(sequences.documents))} documents"
-    return None
+    return Sequences(**arrays, texts=texts, metadata=metadata)
 
 
 def is_sequence_task(sequences: Sequences) -> bool:

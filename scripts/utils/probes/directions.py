@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from utils.base.files import WriteTogether
+from utils.base.errors import UserError
+from utils.base.files import WriteTogether, read_checked_json, with_checksum
 from utils.model.language_model import LanguageModel
 from utils.model.unembedding import promoted_tokens
 from utils.states.matrices import Matrices, chunks
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 FORMAT, VERSION = "probe-directions", 1
+ENTRY = {"target": str, "layer": (int, str), "lag": int, "kind": str, "seed": int}  # of which probe an entry is
 DIGITS = 6  # significant ones, in the file
 
 
@@ -80,7 +82,7 @@ def direction_entries(
     }
     return [
         {
-            **{name: one[name] for name in ("target", "layer", "lag", "kind", "seed")},
+            **{name: one[name] for name in ENTRY},
             **{name: found[index] for name, found in promoted.items()},
         }
         for index, one in enumerate(metadata)
@@ -107,27 +109,63 @@ def cosines(
         return {"names": list(names), "matrix": (inner / np.outer(lengths, lengths)).clip(-1, 1).tolist()}
 
 
-def read_entries(path: str | Path, owner: Mapping[str, Any]) -> list[dict]:
-    """Read the entries of an earlier file of the same owner; [] where there is none."""
+def read_directions(path: str | Path) -> dict:
+    """Read an earlier file: {"format", "version", "owner", "entries", "cosines"}. Raise UserError for a damaged one."""
+    remedy = "move it away, or delete the old results with --overwrite"
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return []
-    ours = isinstance(value, dict) and value.get("format") == FORMAT and value.get("owner") == owner
-    return value["entries"] if ours else []
+        value = read_checked_json(path)
+        found = value.get("format"), value.get("version")
+        if found == (FORMAT, VERSION) and (problem := directions_problem(value)):
+            raise ValueError(problem)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({error}); {remedy}") from error
+    if found != (FORMAT, VERSION):
+        raise UserError(
+            f"{path} has format {found[0]!r} version {found[1]!r}, this suite reads {FORMAT!r} version {VERSION}; {remedy}"
+        )
+    return value
+
+
+def directions_problem(value: Mapping[str, Any]) -> str | None:
+    """Say what a file of directions lacks or garbles, or None."""
+    if set(value) != {"format", "version", "owner", "entries", "cosines"}:
+        return f"its keys are {', '.join(value)}"
+    owner, entries, table = value["owner"], value["entries"], value["cosines"]
+    if not (isinstance(owner, dict) and isinstance(entries, list) and isinstance(table, dict)):
+        return "its owner, entries or cosines are not what they should be"
+    for entry in entries:
+        if not (isinstance(entry, dict) and all(isinstance(entry.get(name), kind) for name, kind in ENTRY.items())):
+            return f"an entry does not say of which probe it is: {str(entry)[:60]}"
+    if len({entry_key(entry) for entry in entries}) < len(entries):
+        return "two of its entries are of one probe"
+    match table:
+        case {"names": list(names), "matrix": list(rows)} if len(rows) == len(names):
+            square = all(isinstance(row, list) and len(row) == len(names) for row in rows)
+        case _:
+            square = False
+    return None if square else "its cosines are not of every direction with every other"
+
+
+def entry_key(entry: Mapping[str, Any]) -> tuple:
+    """Identify the probe whose direction it is."""
+    return tuple(entry[name] for name in ENTRY)
 
 
 def write_directions(
     files: WriteTogether, path: str | Path, owner: Mapping[str, Any], entries: Sequence[dict], cosines: dict
 ):
-    """Write JSON: {"format", "version", "owner", "entries", "cosines"}, one entry or one row of cosines a line.
+    """Write JSON: {"format", "version", "checksum", "owner", "entries", "cosines"}, an entry or a row of cosines a line.
 
     Numbers have 6 significant digits, cosines 3 digits after the point; what is undefined is null.
     """
     rows = [[None if math.isnan(one) else round(one, 3) for one in row] for row in cosines["matrix"]]
+    entries = [rounded_numbers(entry) for entry in entries]
+    table = {"names": list(cosines["names"]), "matrix": rows}
+    whole = {"format": FORMAT, "version": VERSION, "owner": owner, "entries": entries, "cosines": table}
     lines = [
-        f'{{"format": {json.dumps(FORMAT)}, "version": {VERSION}, "owner": {json.dumps(owner)}, "entries": [',
-        ",\n".join(json.dumps(rounded_numbers(entry)) for entry in entries),
+        f'{{"format": {json.dumps(FORMAT)}, "version": {VERSION}, "checksum": "{with_checksum(whole)["checksum"]}", '
+        f'"owner": {json.dumps(owner)}, "entries": [',
+        ",\n".join(map(json.dumps, entries)),
         f'], "cosines": {{"names": {json.dumps(cosines["names"])}, "matrix": [',
         ",\n".join(map(json.dumps, rows)),
         "]}}",

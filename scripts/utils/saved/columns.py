@@ -55,6 +55,31 @@ COLUMNS = {
 }
 SUMMARY_SCORES = tuple(name for name in (*SCORES, *COMPARED) if name not in ("n", "pos_ratio", "threshold", "groups"))
 
+TEXT_COLUMNS = {  # all others but WHOLE_COLUMNS hold numbers, or nothing
+    "target",
+    "layer",
+    "layer_idx",
+    "probe",
+    "baseline",
+    "aggregate",
+    "bucket",
+    "split",
+    "best_baseline",
+    "converged",
+    "separable",
+    "unit",
+    "probe_file",
+    "probe_target",
+    "data_file",
+    "probe_dir",
+    "probe_chosen_by",
+    "probe_pool",
+    "probe_fingerprint",
+    "probe_dataset_fingerprint",
+    *OWNERS,
+}
+WHOLE_COLUMNS = {"lag", "seed"}
+
 # An evaluation of saved probes
 
 TRANSFER, TRANSFER_MATRIX = "transfer.csv", "transfer_matrix.csv"

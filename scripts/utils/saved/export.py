@@ -3,7 +3,7 @@
 tensors     {target}/{layer}/{lag}/{kind}/{seed}/{name}, such as "%20the/5/-1/linear/0/weight" [hidden_size] and
             ".../bias" []; target and kind percent-encoded as in a URL, layer "embed", a number or "final_norm", lag and
             seed whole numbers
-header      one key, "probes": JSON {"format", "version", "common": {what the metadata of all probes say alike},
+header      one key, "probes": JSON {"format", "version", "checksum", "common": {what the metadata of all probes say alike},
             "probes": {"{target}/{layer}/{lag}/{kind}/{seed}": {"format", "version", "metadata": {what its own say
             beside that}}}}; an undefined score is null
 
@@ -20,9 +20,12 @@ from typing import Any
 from urllib.parse import quote
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 
 from utils.base.errors import UserError
-from utils.base.files import WriteTogether
+from utils.base.files import WriteTogether, fingerprint
+from utils.base.tensor_files import CHECKSUM, checksum
 from utils.saved.columns import OWNERS
 from utils.saved.owners import Owner, conflict
 from utils.saved.probe_files import probe_problem
@@ -53,8 +56,6 @@ def export(files: WriteTogether, folder: Path | str, probes: Sequence[dict], ove
     one of another, or a file that is no export, only with `overwrite`. Raises UserError otherwise, and for probes of
     several models or datasets or two of one name.
     """
-    from safetensors.torch import save
-
     path = Path(folder) / FILE
     named = {probe_name(probe["metadata"]): probe for probe in probes}
     everything = [without_nan(probe["metadata"]) for probe in probes]
@@ -90,9 +91,9 @@ def export(files: WriteTogether, folder: Path | str, probes: Sequence[dict], ove
         }
         for (name, probe), metadata in zip(named.items(), everything, strict=True)
     }
-    header = json.dumps(
-        {"format": FORMAT, "version": VERSION, "common": common, "probes": own}, ensure_ascii=False, allow_nan=False
-    )
+    about = {"format": FORMAT, "version": VERSION, "common": common, "probes": own}
+    about = {"format": FORMAT, "version": VERSION, CHECKSUM: checksum(tensors, fingerprint(about)), **about}
+    header = json.dumps(about, ensure_ascii=False, allow_nan=False)
     with files.open(path) as file:
         file.write(save(tensors, {HEADER: header}))
     return path
@@ -118,14 +119,26 @@ def with_nan(value: dict) -> dict:
 
 def read_header(path: Path | str) -> dict:
     """Read {"format", "version", "common", "probes"}, without reading a tensor."""
-    from safetensors import SafetensorError, safe_open
+    return checked_header(path, open_export(path, tensors=False)[1])
 
+
+def open_export(path: Path | str, tensors: bool = True) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Open an export: its tensors, or none, and what its header says, unchecked."""
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[HEADER], object_hook=with_nan)
+            names = file.keys() if tensors else ()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; {REMEDY}") from error
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is damaged or no export of probes; {REMEDY}") from error
+
+
+def checked_header(path: Path | str, about: dict[str, str]) -> dict:
+    """Read the header's JSON. Raise UserError for what is no header of probes."""
+    try:
+        header = json.loads(about[HEADER], object_hook=with_nan)
+    except (KeyError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged or no export of probes; {REMEDY}") from error
     found = tuple(header.get(key) for key in ("format", "version")) if isinstance(header, dict) else (None, None)
     if found != (FORMAT, VERSION):
@@ -133,8 +146,11 @@ def read_header(path: Path | str) -> dict:
             f"{path} has format {found[0]!r} version {found[1]!r}, this suite reads {FORMAT!r} version {VERSION}; {REMEDY}"
         )
     common, probes = header.get("common"), header.get("probes")
+    if set(header) - {CHECKSUM} != {"format", "version", "common", "probes"}:
+        raise UserError(f"{path} is damaged: its header's keys are {', '.join(header)}; {REMEDY}")
     if not (isinstance(common, dict) and isinstance(probes, dict)) or not all(
-        isinstance(own, dict) and {"format", "version", "metadata"} <= set(own) for own in probes.values()
+        isinstance(own, dict) and set(own) == {"format", "version", "metadata"} and isinstance(own["metadata"], dict)
+        for own in probes.values()
     ):
         raise UserError(f"{path} lacks what its probes say of themselves; {REMEDY}")
     return header
@@ -142,11 +158,13 @@ def read_header(path: Path | str) -> dict:
 
 def read_export(path: Path | str) -> list[dict]:
     """Read the probes as `load_probe` gives them, {"format", "version", "state_dict", "metadata"} each, in order."""
-    from safetensors.torch import load_file
-
-    header = read_header(path)
+    tensors, about = open_export(path)
+    header = checked_header(path, about)
+    as_written = json.loads(about[HEADER])
+    if CHECKSUM in as_written and as_written.pop(CHECKSUM) != checksum(tensors, fingerprint(as_written)):
+        raise UserError(f"{path} is damaged: its checksum is of other content; {REMEDY}")
     states = {name: {} for name in header["probes"]}
-    for name, tensor in load_file(path).items():
+    for name, tensor in tensors.items():
         owner, _, key = name.rpartition("/")
         if owner not in states:
             raise UserError(f"{path} holds {name}, of which its header does not speak; {REMEDY}")
@@ -155,6 +173,8 @@ def read_export(path: Path | str) -> list[dict]:
     for name, own in header["probes"].items():
         probe = {**own, "state_dict": states[name], "metadata": {**header["common"], **own["metadata"]}}
         problem = probe_problem(probe)
+        if problem is None and probe_name(probe["metadata"]) != name:
+            problem = f"it says of itself that it is {probe_name(probe['metadata'])}"
         if problem:
             raise UserError(f"{path}: {name} is not a sound probe: {problem}; {REMEDY}")
         probes.append(probe)

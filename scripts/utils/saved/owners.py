@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.base.errors import UserError
-from utils.saved.columns import COLUMNS
+from utils.probes.directions import read_directions
+from utils.saved.columns import COLUMNS, DIRECTIONS
 from utils.saved.probe_files import probe_metadata
 from utils.saved.seen_texts import texts_path
 from utils.saved.tables import table_rows
@@ -30,6 +31,9 @@ def refuse_to_mix(output_dir: str, results_dir: str, owner: Owner, overwrite: bo
     found = [(path, why) for path in probes if (why := conflict(path, probe_metadata, owner))]
     tables = [Path(results_dir) / name for name in COLUMNS]
     found += [(path, why) for path in tables if (why := conflict(path, table_rows, owner))]
+    directions = Path(results_dir) / DIRECTIONS
+    if directions.exists() and (why := conflict(directions, lambda path: [read_directions(path)["owner"]], owner)):
+        found.append((directions, why))
     if found and not overwrite:
         path, why = found[0]
         raise UserError(

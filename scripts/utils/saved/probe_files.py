@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -11,7 +11,8 @@ from urllib.parse import quote
 import torch
 
 from utils.base.errors import UserError
-from utils.base.files import WriteTogether, fingerprint, load_tensors, save_tensors
+from utils.base.files import WriteTogether, fingerprint
+from utils.base.tensor_files import load_tensors, save_tensors
 from utils.probes.kinds import BY_NAME, FORMATS, KINDS
 from utils.states.positions import lag_name
 from utils.states.sites import Layer, is_layer, layer_name
@@ -36,6 +37,31 @@ METADATA = {
     "threshold": (int, float),
     "prevalence": (int, float),
     "causal": bool,
+}
+
+PERHAPS = {  # what may be absent or None
+    "metrics": dict,
+    "baselines": dict,
+    "sampling": dict,
+    "texts": dict,
+    "document_score": dict,
+    "pool": str,
+    "attention_segments": int,
+    "task": str,
+    "label_rule": str,
+    "model_dtype": str,
+    "chosen_by": str,
+}
+SHAPES = {  # of the tensors of each format; a size that several share has a name
+    "linear-probe": {"weight": ("hidden_size",), "bias": ()},
+    "mlp-probe": {
+        "hidden.weight": ("width", "hidden_size"),
+        "hidden.bias": ("width",),
+        "out.weight": ("width",),
+        "out.bias": (),
+    },
+    "attention-probe": {"query": ("queries", "hidden_size"), "value": ("queries", "hidden_size"), "bias": ()},
+    "attention-features-probe": {"weight": ("features",), "bias": ()},
 }
 
 
@@ -90,22 +116,40 @@ def probe_problem(probe: dict) -> str | None:
         value = metadata.get(name)
         if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
             return f"its {name} is {value!r}"
+    for name, kind in PERHAPS.items():
+        if not isinstance(metadata.get(name), (kind, NoneType)):
+            return f"its {name} is {str(metadata[name])[:40]!r}"
     if not is_layer(metadata["layer"]):
         return f"its layer is {metadata['layer']!r}"
-    shapes = (
-        {"weight": (metadata["hidden_size"],), "bias": ()}
-        if probe["format"] == BY_NAME["linear"].format
-        else dict.fromkeys(state)
-    )
-    for name, shape in shapes.items():
-        tensor = state.get(name)
-        if not isinstance(tensor, torch.Tensor) or shape not in (None, tensor.shape):
-            return f"its {name} is not a tensor" + (f" of shape {list(shape)}" if shape else "")
-        if not tensor.isfinite().all():
-            return f"its {name} is not finite"
+    if (probe.get("format"), probe.get("version")) not in {(name, VERSION) for name in FORMATS}:
+        return f"its format is {probe.get('format')!r} {probe.get('version')!r}"
+    kind = BY_NAME.get(metadata["kind"])
+    if kind and kind.format != probe["format"]:
+        return f"it is of kind {kind.name!r} in a file of format {probe['format']!r}"
+    if problem := tensor_problem(state, SHAPES.get(probe["format"]), metadata["hidden_size"]):
+        return problem
     if not math.isfinite(metadata["threshold"]):
         return f"its threshold is {metadata['threshold']}"
     return None
+
+
+def tensor_problem(state: Mapping[str, Any], shapes: Mapping[str, Sequence] | None, hidden_size: int) -> str | None:
+    """Say which tensor is not what it should be, or None. shapes: as in SHAPES; None where they are not known."""
+    sizes = {"hidden_size": hidden_size}
+    for name in shapes or state:
+        tensor = state.get(name)
+        if not isinstance(tensor, torch.Tensor) or tensor.dtype != torch.float32:
+            return f"its {name} is not a tensor of float32"
+        if shapes:
+            found = tuple(tensor.shape)
+            wanted = tuple(
+                sizes.setdefault(size, found[axis] if axis < len(found) else 0) for axis, size in enumerate(shapes[name])
+            )
+            if found != wanted:
+                return f"its {name} is not a tensor of shape {list(wanted)}"
+        if not tensor.isfinite().all():
+            return f"its {name} is not finite"
+    return f"it holds {', '.join(map(str, state))}" if shapes and set(state) != set(shapes) else None
 
 
 def probe_metadata(path: Path) -> list[dict]:

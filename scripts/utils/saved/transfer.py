@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.base.errors import UserError
-from utils.base.files import WriteTogether, csv_text, read_csv
+from utils.base.files import WriteTogether, csv_text
 from utils.base.text_table import share
 from utils.base.text_table import table as table_text
 from utils.probes.kinds import KINDS
@@ -26,6 +26,7 @@ from utils.saved.columns import (
 )
 from utils.saved.evaluation import Dataset
 from utils.saved.saved_probes import SavedProbe
+from utils.saved.tables import table_rows
 from utils.scores.intervals import FEWEST
 
 
@@ -216,12 +217,9 @@ def refuse_other_model(results_dir: Path | str, probe: SavedProbe, overwrite: bo
 def model_conflict(path: Path, probe: SavedProbe) -> str | None:
     """Say why the table cannot be kept with rows of this probe's model, or None."""
     try:
-        rows = read_csv(path)
+        rows = table_rows(path)
     except UserError as error:
         return f"cannot be kept beside the new results ({error})"
-    if path.name == TRANSFER and rows and set(rows[0]) != set(TRANSFER_COLUMNS):
-        odd = sorted(map(str, set(rows[0]).symmetric_difference(TRANSFER_COLUMNS)))
-        return f"has other columns than this suite's: {', '.join(odd)}"
     for row in rows:
         if row.get("model_fingerprint") != probe.model_fingerprint:
             return (
@@ -235,7 +233,7 @@ def merge_transfer(results_dir: Path | str, rows: Sequence[dict], drop: bool) ->
     """Give transfer.csv's rows and these, which replace those of the same key; `drop`: the old ones go. Of a probe
     or a dataset that was evaluated now, no row stays that was made when its file held something else.
     """
-    kept = [] if drop else read_csv(Path(results_dir) / TRANSFER)
+    kept = [] if drop else table_rows(Path(results_dir) / TRANSFER)
     new = {tuple(str(row[name]) for name in TRANSFER_KEY) for row in rows}
     now = {(what, row[what]): row[what_it_is] for row in rows for what, what_it_is in CONTENTS.items()}
     kept = [

@@ -8,6 +8,7 @@ Each file imports only from those above it:
     forward_pass    the one pass: hooks, batches, the early stop
     comparison      our states beside those that transformers returns, before every pass
     matrices        what probes train on: a matrix [examples, hidden_size] for each layer
+    shards          states on disk, and their index: written with checksums, compared when read
     store           where the rows go: memory, or shards on disk that a killed run finds again
     source          the stored states of one question's examples
     extraction      runs the pass over all splits: in memory or on disk, with an estimate of time; drops rows that overflowed

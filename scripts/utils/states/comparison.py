@@ -157,7 +157,7 @@ def differences(
         elif finite[layer].any():
             errors[layer] = worst([(ours[layer][finite[layer]], state[finite[layer]])])
     last = len(anatomy.blocks) - 1
-    if last not in theirs and FINAL_NORM in errors and anatomy.norm_follows:
+    if last not in theirs and FINAL_NORM in errors and anatomy.norm_follows and anatomy.final_norm is not None:
         those = finite[FINAL_NORM]
         with torch.inference_mode():
             normed = anatomy.final_norm(ours[last][those].to(language_model.device))

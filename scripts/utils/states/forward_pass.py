@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -92,7 +93,8 @@ def forward(
     a model that counts positions from column 0 would else read the text at positions that it is not at.
     """
     given, anatomy = inputs_to(language_model, input_ids, attention_mask), language_model.anatomy
-    with kept(language_model), watching(anatomy, layers, take, given["input_ids"].shape), suppress(Enough):
+    rows, width = given["input_ids"].shape
+    with kept(language_model), watching(anatomy, layers, take, (rows, width)), suppress(Enough):
         language_model.body(**given)
 
 
@@ -101,14 +103,12 @@ def kept(language_model: LanguageModel) -> AbstractContextManager:
     return unchanged(language_model.body) if language_model.anatomy.restless else nullcontext()
 
 
-def inputs_to(
-    language_model: LanguageModel, input_ids: torch.Tensor, attention_mask: torch.Tensor
-) -> dict[str, torch.Tensor | None]:
+def inputs_to(language_model: LanguageModel, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> dict[str, Any]:
     """Make what the body is given: every row from column 0 on, on its device, with a mask where rows differ in length."""
     width = int(attention_mask.sum(1).max())
     order = attention_mask.argsort(dim=1, descending=True, stable=True)[:, :width]
     input_ids, attention_mask = input_ids.gather(1, order), attention_mask.gather(1, order)
-    given: dict[str, torch.Tensor | None] = {"input_ids": input_ids.to(language_model.device)}
+    given: dict[str, Any] = {"input_ids": input_ids.to(language_model.device)}
     if language_model.anatomy.takes_mask:
         given["attention_mask"] = None if bool(attention_mask.all()) else attention_mask.to(language_model.device)
     return given

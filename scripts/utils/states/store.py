@@ -3,7 +3,6 @@
 Shards do not depend on each other: several processes could share the loop of `collect_on_disk`.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,16 +10,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from utils.base.errors import UserError
-from utils.base.files import atomic_write, fingerprint, require_writable_folder, write_json
+from utils.base.files import fingerprint, require_writable_folder
 from utils.model.language_model import LanguageModel
 from utils.states.attention_rows import attention_features
 from utils.states.forward_pass import OWN_LOGITS, Pass, read_batches
 from utils.states.matrices import CHUNK_BYTES
 from utils.states.positions import ReadPlan
+from utils.states.shards import (
+    Shapes,
+    read_shard,
+    read_shard_index,
+    require_shard,
+    shard_path,
+    write_shard,
+    write_shard_index,
+)
 from utils.states.sites import ATTENTION, Layer
 
-FORMAT, VERSION = "probe-states", 1
 SHARD_BYTES = 2**27  # large enough for speed, small enough that a killed run loses little
 
 Index = np.ndarray | torch.Tensor | list[int]  # int64, of rows
@@ -125,37 +131,26 @@ def collect_in_memory(run: Pass, tick: Tick) -> StateTable:
 
 def collect_on_disk(folder: Path | str, run: Pass, tick: Tick) -> StateTable:
     """Run the pass into shards of one folder named by what they hold; shards that are there already are used."""
-    folder = find_folder(Path(folder), run)
+    folder, index = find_folder(Path(folder), run)
     require_writable_folder(folder, "--cache_dir")
-    index = read_shard_index(folder)
     if index is None:
-        index = {
-            "format": FORMAT,
-            "version": VERSION,
-            "layers": list(run.plan.layers),
-            "rows": len(run.plan),
-            "own": targets_hash(run.own_targets),
-            "shards": ranges(run),
-        }
-        write_json(folder / "index.json", index)
+        own = targets_hash(run.own_targets)
+        index = write_shard_index(folder, list(run.plan.layers), len(run.plan), own, ranges(run))
     held = index["layers"]  # perhaps more than is asked: a damaged shard is made again with all of them
-    of_all = replace(run, plan=replace(run.plan, layers=tuple(held)))
+    of_all, parts = replace(run, plan=replace(run.plan, layers=tuple(held))), []
     for first, last in index["shards"]:
         path = shard_path(folder, first, last)
-        if read_shard(path) is None:
-            start, end = np.searchsorted(run.plan.sequence, [first, last])
-            part = empty_part(of_all, int(end - start))
-            fill_part(part, of_all, first, last, tick, offset=int(start))
+        start, end = map(int, np.searchsorted(run.plan.sequence, [first, last]))
+        part = read_shard(path, shapes_of(of_all, end - start))
+        if part is None:
+            part = empty_part(of_all, end - start)
+            fill_part(part, of_all, first, last, tick, offset=start)
             write_shard(path, part)
+            part = require_shard(path)
         else:
             tick(int(run.sequences.lengths[first:last].sum()))
-    parts = [require_shard(shard_path(folder, first, last)) for first, last in index["shards"]]
+        parts.append(part)
     return StateTable(list(run.plan.layers), parts, held=held)
-
-
-def shard_path(folder: Path, first: int, last: int) -> Path:
-    """Name a shard by its range of sequences."""
-    return folder / f"states_{first:08d}_{last:08d}.safetensors"
 
 
 def ranges(run: Pass) -> list[list[int]]:
@@ -166,15 +161,22 @@ def ranges(run: Pass) -> list[list[int]]:
     return [[first, min(first + step, count)] for first in range(0, count, step)]
 
 
-def empty_part(run: Pass, rows: int) -> dict[str, torch.Tensor]:
-    """Make room for so many rows of the plan."""
+def shapes_of(run: Pass, rows: int) -> Shapes:
+    """Say what so many rows of the plan are: {name: (shape, dtype)}."""
     model, plan = run.model, run.plan
-    part = {
-        "states": torch.empty(len(plan.layers), rows, model.anatomy.hidden_size, dtype=model.dtype),
-        "own": torch.full((rows,), torch.nan),
+    shapes: Shapes = {
+        "states": ((len(plan.layers), rows, model.anatomy.hidden_size), model.dtype),
+        "own": ((rows,), torch.float32),
     }
     if plan.segments:
-        part["attention"] = torch.empty(rows, attention_features(model, plan.segments))
+        shapes["attention"] = ((rows, attention_features(model, plan.segments)), torch.float32)
+    return shapes
+
+
+def empty_part(run: Pass, rows: int) -> dict[str, torch.Tensor]:
+    """Make room for so many rows of the plan."""
+    part = {name: torch.empty(shape, dtype=dtype) for name, (shape, dtype) in shapes_of(run, rows).items()}
+    part["own"].fill_(torch.nan)
     return part
 
 
@@ -198,70 +200,31 @@ def fill_part(part: dict[str, torch.Tensor], run: Pass, first: int, last: int, t
             tick(int(run.sequences.lengths[done].sum()))
 
 
-def find_folder(cache: Path, run: Pass) -> Path:
-    """Find the folder of these rows that holds at least what is asked, whole; else name the one to fill with it."""
+def find_folder(cache: Path, run: Pass) -> tuple[Path, dict | None]:
+    """Find the folder of these rows that holds at least what is asked, whole; else name the one to fill with it.
+
+    Return it with its index, None where it has none.
+    """
     plan, own = run.plan, targets_hash(run.own_targets)
     how = [run.sequences.text_start, plan.pool, plan.segments] if plan.pool != "last" or plan.segments else []
     how += [] if plan.attended is None else [plan.attended]
     model = run.model
     data = run.sequences.content_hash()
     key = fingerprint(model.fingerprint, str(model.dtype), data, plan.sequence, plan.position, *how)
+    indexes = {}
     for folder in sorted(cache.glob(f"{key}-*")):
-        index = read_shard_index(folder)
+        index = indexes[folder] = read_shard_index(folder, len(plan), len(run.sequences))
         if (
             index
             and set(plan.layers) <= set(index["layers"])
             and own in (None, index["own"])
             and all(shard_path(folder, first, last).exists() for first, last in index["shards"])
         ):
-            return folder
-    return cache / f"{key}-{fingerprint(list(plan.layers), own)[:8]}"
+            return folder, index
+    folder = cache / f"{key}-{fingerprint(list(plan.layers), own)[:8]}"
+    return folder, indexes.get(folder)
 
 
 def targets_hash(own_targets: np.ndarray | None) -> str | None:
     """Hash the own targets of a plan, where it has some."""
     return None if own_targets is None else fingerprint(np.asarray(own_targets))
-
-
-def read_shard_index(folder: Path) -> dict | None:
-    """Read what a folder of shards holds; None where there is no index. Raise UserError for another format."""
-    try:
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    if index.get("format") != FORMAT or index.get("version") != VERSION:
-        raise UserError(
-            f"{folder} has format {index.get('format')!r} version {index.get('version')!r}, not {FORMAT!r} "
-            f"version {VERSION}; delete the folder or give another --cache_dir"
-        )
-    return index
-
-
-def read_shard(path: Path) -> dict[str, torch.Tensor] | None:
-    """Map a shard into memory; None where it is absent or damaged, so that it is made again."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  a file is no dict
-    except (SafetensorError, OSError) as error:
-        print(f"{path} is damaged ({error}); its states are computed again", flush=True)
-        return None
-
-
-def require_shard(path: Path) -> dict[str, torch.Tensor]:
-    """Map a shard into memory that was written before. Raise UserError where it has gone or is damaged."""
-    part = read_shard(path)
-    if part is None:
-        raise UserError(f"{path} was changed while it was in use; run the same command again")
-    return part
-
-
-def write_shard(path: Path, part: dict[str, torch.Tensor]) -> None:
-    """Write a shard, whole or not at all."""
-    from safetensors.torch import save
-
-    with atomic_write(path) as file:
-        file.write(save(part))

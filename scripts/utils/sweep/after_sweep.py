@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from utils.base.files import WriteTogether, csv_text
-from utils.probes.directions import cosines, direction_entries, pattern, read_entries, write_directions
+from utils.probes.directions import cosines, direction_entries, entry_key, pattern, read_directions, write_directions
 from utils.probes.logistic.solver import solve
 from utils.saved.columns import CURVE, CURVE_COLUMNS, DIRECTIONS
 from utils.saved.export import export
@@ -58,17 +58,13 @@ def write_sweep_directions(
         return []
     path = Path(run.output.results) / DIRECTIONS
     new = {entry_key(entry) for entry in entries}
-    kept = [entry for entry in read_entries(path, owner) if entry_key(entry) not in new]
+    old = read_directions(path)["entries"] if path.exists() else []
+    kept = [entry for entry in old if entry_key(entry) not in new]
     with WriteTogether() as files:
         write_directions(files, path, owner, kept + entries, cosines(names[:MOST_COSINES], weights[:MOST_COSINES]))
     number, shown = len(kept + entries), min(len(names), MOST_COSINES)
     what = "the tokens that {} directions promote and suppress" if run.language_model.has_head else "{} directions"
     return [*filter(None, lines), f"wrote {path}: {what.format(number)}, and the cosines of {shown} of this run"]
-
-
-def entry_key(entry: dict) -> tuple:
-    """Identify the probe whose direction it is."""
-    return tuple(entry[name] for name in ("target", "layer", "lag", "kind", "seed"))
 
 
 def patterns_of(probes: Sequence[Probe], source: Source) -> np.ndarray:

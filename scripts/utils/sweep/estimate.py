@@ -24,7 +24,8 @@ from utils.states.extraction import LONG_RUN, Reading, plans_of
 from utils.states.forward_pass import Pass, read_batch
 from utils.states.matrices import CHUNK_BYTES, Matrices
 from utils.states.positions import Examples, Question, ReadPlan
-from utils.states.store import StateTable, empty_part, fill_part, find_folder, read_shard_index, shard_path, table_bytes
+from utils.states.shards import shard_path
+from utils.states.store import StateTable, empty_part, fill_part, find_folder, table_bytes
 from utils.sweep.fits import Fitting
 
 MEASURED_BATCHES = 6  # of each split, spread over it; or as many as fit into MOST_SECONDS, but at least one ...
@@ -139,8 +140,7 @@ def share_in_cache(planned: PlannedRun, language_model: LanguageModel) -> float:
     done = 0
     if planned.folder is not None and Path(planned.folder).is_dir():
         for run in planned.passes(language_model):
-            folder = find_folder(Path(planned.folder), run)
-            index = read_shard_index(folder)
+            folder, index = find_folder(Path(planned.folder), run)
             for first, last in index["shards"] if index else ():
                 if shard_path(folder, first, last).exists():
                     done += int(run.sequences.lengths[first:last].sum())

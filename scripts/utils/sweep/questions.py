@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.base.errors import UserError
+from utils.base.files import fingerprint
 from utils.data.sequences import Sequences, is_sequence_task, load_sequences, per_target
 from utils.data.tokenizer import load_tokenizer
 from utils.model.language_model import LanguageModel
@@ -52,7 +53,7 @@ class DataFiles:
 
 
 def refuse_strange_splits(splits: Splits, paths: Mapping[str, Path]) -> None:
-    """Raise UserError where the files are of several preparations, share texts, or lack a class."""
+    """Raise UserError where the files are of several preparations, were changed, share texts, or lack a class."""
     for name, sequences in splits.items():
         ours, theirs = (splits[which].dataset_fingerprint for which in ("train", name))
         if ours != theirs:
@@ -63,6 +64,16 @@ def refuse_strange_splits(splits: Splits, paths: Mapping[str, Path]) -> None:
         for label, kind in ((1, "positive"), (0, "negative")):
             if not (sequences.labels == label).any():
                 raise UserError(f"{paths[name]} has no {kind} label; make it again with scripts/prepare_data.py")
+    metadata = splits["train"].metadata
+    if "content_hashes" not in metadata and set(splits) == set(
+        metadata.get("splits", ())
+    ):  # each file of today proves itself
+        found = fingerprint(*(splits[name].content_hash() for name in metadata["splits"]))
+        if found != metadata["dataset_fingerprint"]:
+            raise UserError(
+                f"{', '.join(map(str, paths.values()))} were changed: their arrays ({found}) are not those of "
+                f"dataset {metadata['dataset_fingerprint']}; make them again with scripts/prepare_data.py"
+            )
     for one, other in combinations(splits, 2):
         if np.intersect1d(splits[one].groups, splits[other].groups).size:
             raise UserError(

@@ -12,7 +12,7 @@ from utils.base.text_table import table
 from utils.data.preparation.annotated_tokens import prompt_kind
 from utils.data.preparation.annotated_windows import LabelledDocument
 from utils.data.preparation.conversations import are_chats
-from utils.data.preparation.dataset_files import about_tokenizer, count, dataset_fingerprint, in_words, versions
+from utils.data.preparation.dataset_files import about_content, about_tokenizer, count, in_words, versions
 from utils.data.preparation.flags import OF_AN_INDEX, OF_ONE_TABLE
 from utils.data.preparation.settings import OF_SPLITS, RECORDED, AnnotatedFile, AnnotatedPreparation
 from utils.data.readers.annotated import Collection, counts_in_words
@@ -87,9 +87,9 @@ def make_metadata(
         "versions": versions(),
         "documents": [item.document.name for item in labelled],
         "document_hashes": [text_hash(item.document.own_text) for item in labelled],
-        "special_tokens": count_spelt_out(tokenizer, labelled).record(file.special_tokens),
+        "special_tokens": count_spelt_out(tokenizer, labelled).record(file.special_tokens or "text"),
         "length_buckets": buckets if any(bucket is not None for bucket in buckets) else None,
-        "dataset_fingerprint": dataset_fingerprint(splits),
+        **about_content(splits),
     }
 
 

@@ -77,9 +77,10 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in LIBRARIES}
 
 
-def dataset_fingerprint(splits: Mapping[str, Sequences]) -> str:
-    """Hash the arrays of all splits."""
-    return fingerprint(*(sequences.content_hash() for sequences in splits.values()))
+def about_content(splits: Mapping[str, Sequences]) -> dict:
+    """What the metadata say of the arrays: the hash of each split's, by which each file is checked, and of them all."""
+    hashes = {name: sequences.content_hash() for name, sequences in splits.items()}
+    return {"content_hashes": hashes, "dataset_fingerprint": fingerprint(*hashes.values())}
 
 
 def in_words(dropped: Mapping[str, int]) -> str:

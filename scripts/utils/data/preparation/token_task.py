@@ -12,9 +12,9 @@ import numpy as np
 from utils.base.errors import UserError
 from utils.base.progress import Progress
 from utils.data.preparation.dataset_files import (
+    about_content,
     about_tokenizer,
     count,
-    dataset_fingerprint,
     fitting_length,
     in_words,
     report_files,
@@ -170,7 +170,7 @@ def keep_used_splits(texts: PlainTexts, kept: Kept) -> int:
 
     Returns how many are left out.
     """
-    choice = SplitChoice(texts.split_column, texts.splits if texts.splits == ALL_TARGETS else tuple(texts.splits))
+    choice = SplitChoice(texts.split_column, ALL_TARGETS if texts.splits == ALL_TARGETS else tuple(texts.splits))
     used = use_splits([None if choice.ignored else name for name in kept.published], choice, texts.dataset)
     print("".join(f"{note}\n" for note in used.notes), end="", flush=True)
     others = kept.keep([used.keeps(name) for name in kept.published])
@@ -263,7 +263,7 @@ def write_token_dataset(
         "document_hashes": made.document_hashes,
         "length_buckets": None,
         "groups": made.groups,
-        "dataset_fingerprint": dataset_fingerprint(made.splits),
+        **about_content(made.splits),
     }
     write_dataset(preparation.output_dir, made.splits, metadata)
     not_used = {what: number for what, number in counted.dropped.items() if what != "texts_read"}

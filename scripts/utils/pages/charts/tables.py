@@ -10,7 +10,7 @@ from utils.base.errors import UserError
 from utils.base.files import csv_rows
 from utils.data.sequences import SPLITS
 from utils.pages.charts.cells import SCORE_LABELS, known
-from utils.saved.columns import BASELINE_KEY, METRICS
+from utils.saved.columns import BASELINE_KEY, METRICS, TEXT_COLUMNS, WHOLE_COLUMNS
 
 CURVE_SIZES = {
     "n_train": "training examples",
@@ -21,22 +21,6 @@ CURVE_SIZES = {
     "groups": "training groups",
     "fraction": "share of the training data",
 }
-TEXT_COLUMNS = {
-    "target",
-    "layer",
-    "layer_idx",
-    "probe",
-    "baseline",
-    "split",
-    "model",
-    "model_fingerprint",
-    "dataset_fingerprint",
-    "settings",
-    "converged",
-    "separable",
-    "unit",
-}
-WHOLE_COLUMNS = {"lag", "seed"}
 BASELINE_COLUMNS = {
     *BASELINE_KEY,
     *(f"{name}{end}" for name in SCORE_LABELS for end in ("", "_low", "_high")),

@@ -3,7 +3,7 @@
 import numpy as np
 
 from utils.base.checks import Check
-from utils.data.checks import LEAST_DISTINCT, REPEATS
+from utils.data.checks.one_file import LEAST_DISTINCT, REPEATS
 from utils.data.readers.annotated import normalised
 from utils.data.sequences import Sequences, per_target
 from utils.data.splits import SHINGLE, shingle_hashes
