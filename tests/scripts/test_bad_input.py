@@ -771,13 +771,17 @@ def test_probes_and_tables_of_another_dataset_are_refused_and_overwrite_replaces
             train(tmp_path / "out", "--results_dir", tmp_path / "new"), "models/probe_layer0_next.pth", "--overwrite"
         )
     assert_success(train(tmp_path / "out", "--overwrite"))
-    assert [path.name for path in (tmp_path / "models").iterdir()] == ["probe_layer1_next.pth"]
+    assert [path.name for path in (tmp_path / "models").glob("probe_*")] == ["probe_layer1_next.pth"]
+    assert len(list((tmp_path / "models").iterdir())) == 2, "the probe, and the texts of its dataset"
     for table in ("probe_metrics.csv", "baselines.csv"):
         text = (tmp_path / "results" / table).read_text()
         assert ours in text
         assert theirs not in text
     assert_success(train(tmp_path / "out", "--layer", 2))
-    assert {path.name for path in (tmp_path / "models").iterdir()} == {"probe_layer1_next.pth", "probe_layer2_next.pth"}
+    assert {path.name for path in (tmp_path / "models").glob("probe_*")} == {
+        "probe_layer1_next.pth",
+        "probe_layer2_next.pth",
+    }
 
 
 def test_probes_of_another_model_with_the_same_tokenizer_are_refused(prepared, train, tiny_model, tmp_path):
@@ -801,7 +805,8 @@ def test_a_damaged_probe_is_no_dead_end(prepared, train, tmp_path, content):
     with nothing_written(tmp_path):
         assert_one_line_error(train(prepared), "models/probe_layer9_next.pth", "--output_dir", "--overwrite")
     assert_success(train(prepared, "--overwrite"))
-    assert [path.name for path in (tmp_path / "models").iterdir()] == ["probe_layer1_next.pth"]
+    assert [path.name for path in (tmp_path / "models").glob("probe_*")] == ["probe_layer1_next.pth"]
+    assert len(list((tmp_path / "models").iterdir())) == 2, "the probe, and the texts of its dataset"
 
 
 def test_a_table_with_other_columns_is_refused_before_the_pass(prepared, train, tmp_path):
