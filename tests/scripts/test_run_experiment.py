@@ -115,7 +115,10 @@ def test_the_steps_run_in_order_each_shown_as_its_command(whole_run):
     ]
     assert places == sorted(places), "a step speaks before its command is shown, or after the next began"
     assert result.stdout.splitlines()[-1].startswith("next: python scripts/visualize_probe.py --probe_dir")
-    assert sorted(path.name for path in (folder / "models").glob("probe_*")) == ["probe_embed_next.pth", "probe_layer1_next.pth"]
+    assert sorted(path.name for path in (folder / "models").glob("probe_*")) == [
+        "probe_embed_next.pth",
+        "probe_layer1_next.pth",
+    ]
 
 
 @pytest.mark.slow
