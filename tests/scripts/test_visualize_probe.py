@@ -392,7 +392,7 @@ def test_a_name_that_is_no_text_is_shown_as_far_as_it_is(trained, essay):
     output = essay.parent / "p.html"
     flags = ("--probe_dir", trained, "--text_file", odd, "--num_tokens", "20", "--output", output)
     assert_success(call("visualize_probe", *flags))
-    assert "bad?&lt;b&gt;.txt" in output.read_text(encoding="utf-8")
+    assert "bad⟨U+DCFF⟩&lt;b&gt;.txt" in output.read_text(encoding="utf-8")
 
 
 BAD_INPUT = [
