@@ -13,6 +13,7 @@ from pathlib import Path
 from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.errors import UsageError, UserError
 from utils.base.files import require_writable_folder
+from utils.base.paths import folder_path
 from utils.base.stopwatch import Stopwatch
 from utils.probes.kinds import BY_NAME, PAGE_KINDS
 from utils.states.flags import add_model_flags, add_reading_flags
@@ -46,9 +47,9 @@ def build_parser() -> Parser:
     add_training_flags(parser)
     add_comparison_flags(parser)
     output = parser.add_argument_group("output")
-    output.add_argument("--output_dir", default="models", help="folder for the probes")
-    output.add_argument("--results_dir", default="results", help="folder for the tables")
-    output.add_argument("--export", metavar="DIR", help="also write all probes into one file there, probes.safetensors")
+    output.add_argument("--output_dir", type=folder_path, default="models", help="folder for the probes")
+    output.add_argument("--results_dir", type=folder_path, default="results", help="folder for the tables")
+    output.add_argument("--export", type=folder_path, help="also write all probes into one file there, probes.safetensors")
     output.add_argument(
         "--overwrite", action="store_true", help="delete probes and tables of another model or dataset from these folders"
     )
@@ -158,21 +159,20 @@ def read(this_run, questions, random_weights, watch):
     from utils.states.extraction import drop_non_finite, run_pass
 
     states = run_pass(this_run.reading, this_run.language_model, questions)
-    comparison = states.comparison
     watch.seconds["pass"] = states.seconds
     questions = drop_non_finite(states, this_run.language_model, questions)
     sources = {question.key: states.source(question) for question in questions}
     if not random_weights:
-        return questions, sources, dict.fromkeys(sources), comparison
+        return questions, sources, dict.fromkeys(sources), states.comparison
     print("the same with random weights", flush=True)
     without = with_random_weights(this_run.language_model)
-    states = run_pass(this_run.reading, without, questions, own_probability=False)
-    if any(table.non_finite().any() for table in states.tables.values()):
+    random_states = run_pass(this_run.reading, without, questions, own_probability=False)
+    if any(table.non_finite().any() for table in random_states.tables.values()):
         raise UserError(
             f"--random_weights: states of the random model are not finite in {without.dtype}; use "
             "--model_dtype float32, or leave it out"
         )
-    return questions, sources, {question.key: states.source(question) for question in questions}, comparison
+    return questions, sources, {question.key: random_states.source(question) for question in questions}, states.comparison
 
 
 def train(arguments, this_run, questions, sources, random_sources, tracking):

@@ -26,21 +26,24 @@ SIZES = {  # of every configuration that has a field of this name
     2: "num_key_value_heads num_kv_heads num_experts_per_tok num_experts_per_token moe_topk moe_k n_shared_experts "
     "num_shared_experts eos_token_id eos_index",
     8: "head_dim d_kv qk_nope_head_dim qk_rope_head_dim v_head_dim rotary_dim attention_head_size kv_channels "
+    "attention_window attention_chunk_size index_topk chunk_size mamba_chunk_size keep_window_size index_block_size "
     "linear_key_head_dim linear_value_head_dim state_size mamba_d_head mamba_head_dim swa_head_dim "
     "hidden_size_per_layer_input",
     16: "q_lora_rank kv_lora_rank o_lora_rank index_head_dim",
-    6: "sliding_window local_attention attention_window_size window_size",
+    6: "sliding_window local_attention attention_window_size window_size sliding_window_size",
     128: "max_position_embeddings n_positions n_ctx max_seq_len max_source_positions max_target_positions "
     "max_sequence_length context_length",
     0: "pad_token_id pad_index first_k_dense_replace",
     1: "n_group topk_group bos_token_id bos_index decoder_start_token_id",
 }
 SMALL = {name: size for size, names in SIZES.items() for name in names.split()}
+SMALL |= {"use_sliding_window": True, "max_window_layers": 1, "local_radius": 4}
 MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}
 OWN = {  # model_type -> fields that the names above do not give; "default": as transformers has it
     "bamba": {"mamba_n_heads": 8},
     "bart": {"encoder_layers": 5, "is_decoder": True, "is_encoder_decoder": False},  # a decoder alone
     "big_bird": {"block_size": 4, "num_random_blocks": 1, "attention_type": "block_sparse"},
+    "bigbird_pegasus": {"block_size": 4, "num_random_blocks": 1},
     "cosmos3_edge_text": {"rope_parameters": MROPE},
     "dots3_note_text": {"num_key_value_heads": 4},
     "esmc": {"num_key_value_heads": 4},
@@ -59,7 +62,8 @@ OWN = {  # model_type -> fields that the names above do not give; "default": as 
     "granitemoehybrid": {"mamba_n_heads": 8},
     "hunyuan_vl_text": {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "xdrope_section": [1, 1, 1, 1]}},
     "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv"]},
-    "longformer": {"attention_window": 8},
+    "minimax": {"block_size": 8},
+    "pegasus_x": {"block_size": 8},
     "mamba2": {"num_heads": 8, "n_groups": 2},
     "mistral4": {"head_dim": 16},
     "mobilebert": {"embedding_size": 16, "true_hidden_size": 16, "intra_bottleneck_size": 16},
@@ -124,24 +128,35 @@ def read_everything(language_model, sequences):
 
 @torch.inference_mode()
 def transformers_states(body, ids):
-    """transformers' own hidden_states of one sequence, nothing padded: a list of [tokens, hidden_size].
+    """transformers' own hidden_states of one sequence, nothing padded: a list of [tokens, hidden_size]."""
+    published = asked(body, input_ids=torch.tensor([ids]))
+    return None if published is None else [arranged(state, len(ids))[0] for state in published]
 
-    A copy of the body is asked, so that a model that changes while it reads does not change the next answer.
-    """
-    asked = copy.deepcopy(body)
-    for part in asked.modules():
+
+@torch.inference_mode()
+def transformers_batch(body, sequences):
+    """transformers' own hidden_states of one padded batch: a list of [batch, tokens, hidden_size]."""
+    width = max(map(len, sequences))
+    input_ids = torch.tensor([ids + [0] * (width - len(ids)) for ids in sequences])
+    mask = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in sequences])
+    return [arranged(state, width) for state in asked(body, input_ids=input_ids, attention_mask=mask)]
+
+
+def asked(body, **given):
+    """What a copy of the body returns: a model that changes while it reads must not change the next answer."""
+    copied = copy.deepcopy(body)
+    for part in copied.modules():
         if hasattr(part, "config") and getattr(part.config, "use_cache", False):
             part.config.use_cache = False
-    published = getattr(asked(input_ids=torch.tensor([ids]), output_hidden_states=True), "hidden_states", None)
-    return None if published is None else [arranged(state, len(ids)) for state in published]
+    return getattr(copied(**given, output_hidden_states=True), "hidden_states", None)
 
 
 def arranged(state, tokens):
-    """[tokens, hidden_size]; of pairs the first, of streams the first."""
+    """[batch, tokens, hidden_size]; of pairs the first, of streams the first."""
     state = state[0] if isinstance(state, tuple) else state
     if state.ndim == 4:
         state = state[0] if state.shape[2] == tokens else state[:, :, 0]
-    return state[0, :tokens].float()
+    return state[:, :tokens].float()
 
 
 def distance(ours, theirs):

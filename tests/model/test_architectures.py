@@ -4,10 +4,12 @@ import os
 import re
 
 import pytest
+import torch
 import transformers
 
 import architectures
-from architectures import NOT_BUILT, PAGE, REFUSED, RIGHT, TRACEBACK, WRONG, outcome, scan
+from architectures import AS_THE_BATCH, NOT_BUILT, PAGE, REFUSED, RIGHT, TRACEBACK, WRONG, outcome, scan
+from small_architectures import SMALL
 
 FEW = (
     "gemma2",
@@ -32,8 +34,8 @@ def test_an_architecture_is_read_right(name):
 def test_the_page_names_what_was_scanned():
     """Written with the transformers that is pinned, and none was wrong."""
     text = PAGE.read_text(encoding="utf-8")
-    assert "0 are read wrong" in text
-    right = text.partition("## Read right")[2].partition("##")[0]
+    assert "| wrong | 0 |" in text and "| traceback | 0 |" in text
+    right = text.partition("## Read right")[2].partition("## Read, but not compared")[0]
     assert all(re.search(rf"\b{re.escape(name)}\b", right) for name in READ)
 
 
@@ -48,6 +50,20 @@ def test_a_model_whose_states_are_moved_by_one_layer_is_called_wrong(monkeypatch
 
     monkeypatch.setattr(architectures, "read_everything", moved)
     assert outcome("gemma2")[0] == WRONG
+
+
+def test_what_depends_on_the_batch_is_the_choice_among_equal_scores(monkeypatch):
+    """With ties broken by place, a sequence alone gives the states of the padded batch."""
+    assert outcome("deepseek_v32")[0] == AS_THE_BATCH
+    real = torch.Tensor.topk
+
+    def broken(scores, count, *arguments, **keywords):
+        if scores.shape[-1] > count == SMALL["index_topk"]:
+            scores = scores - 1e-6 * torch.arange(scores.shape[-1])
+        return real(scores, count, *arguments, **keywords)
+
+    monkeypatch.setattr(torch.Tensor, "topk", broken)
+    assert outcome("deepseek_v32")[0] == RIGHT
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 Each file imports only from those above it:
 
     errors        the errors that a user can fix, and their exit status
+    paths         what can be neither read nor written, refused before anything is loaded
     processes     a run among others: signals, kills, locks
     formulas      cells of a table that a spreadsheet would run
     files         files that are whole or absent: writing, checked reading, hashes

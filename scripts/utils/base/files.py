@@ -6,13 +6,15 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Any
 
 from utils.base.errors import UserError
 from utils.base.formulas import guarded, unguarded
+from utils.base.paths import require_path
 from utils.base.processes.signals import held
 from utils.base.processes.temporaries import remove_stale, temporary_prefix
 
@@ -146,16 +148,32 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], guard: C
 
 def read_csv(path: str | Path) -> list[dict[str, str]]:
     """The rows as dicts of strings; [] where there is no file."""
+    return list(csv_rows(path))
+
+
+def csv_rows(path: str | Path, columns: Container[str] | None = None) -> Iterator[dict]:
+    """Yield the rows as dicts of strings, of these columns only (None: all); none where there is no file.
+
+    As csv.DictReader does, a row has the key None where it is longer than the header, and values None where it is shorter.
+    """
+    require_path(path, "file", "move it away or give another --results_dir")
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            names = [unguarded(name) for name in reader.fieldnames or ()]
-            if twice := {name for name in names if names.count(name) > 1}:
+            reader = csv.reader(file)
+            header = [unguarded(name) for name in next(reader, [])]
+            if twice := {name for name in header if header.count(name) > 1}:
                 raise csv.Error(f"two columns are named {min(twice)!r}")
-            reader.fieldnames = names
-            return [{name: unguarded(cell) for name, cell in row.items()} for row in reader]
+            kept = [(index, name) for index, name in enumerate(header) if columns is None or name in columns]
+            for cells in filter(None, reader):
+                if len(cells) == len(header):
+                    yield {
+                        name: cells[index] if cells[index][:1] != "'" else unguarded(cells[index]) for index, name in kept
+                    }
+                else:
+                    more = {None: cells[len(header) :]} if len(cells) > len(header) else {}
+                    yield {**dict(zip_longest(header, cells[: len(header)])), **more}
     except FileNotFoundError:
-        return []
+        return
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read {path}: {error}; move it away or give another --results_dir") from error
 

@@ -7,13 +7,16 @@ begins with apostrophes and then so gets one more, so that what is read is what 
 import re
 from typing import Any
 
+FIRST = frozenset("'=+-@\t\r\n")
 RUN = re.compile(r"'*[=+\-@\t\r\n]")  # the beginning of what a spreadsheet runs, or of what looks like our way to write it
 NUMBER = re.compile(r"-?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|nan)", re.IGNORECASE)
 
 
 def guarded(cell: Any) -> Any:
     """Write a cell so that no spreadsheet runs it."""
-    return f"'{cell}" if isinstance(cell, str) and RUN.match(cell) and not NUMBER.fullmatch(cell) else cell
+    if not isinstance(cell, str) or cell[:1] not in FIRST:  # most cells of a long table
+        return cell
+    return f"'{cell}" if RUN.match(cell) and not NUMBER.fullmatch(cell) else cell
 
 
 def unguarded(cell: Any) -> Any:

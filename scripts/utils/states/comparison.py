@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from utils.base.errors import UserError
+from utils.base.errors import UserError, is_out_of_memory
 from utils.data.sequences import Sequences
-from utils.model.language_model import LanguageModel, is_out_of_memory
+from utils.model.language_model import LanguageModel
 from utils.model.streams import LAYOUTS, tensors_in
 from utils.model.unchanged import unchanged
 from utils.model.watched import run_with_states
@@ -157,7 +157,7 @@ def differences(
         elif finite[layer].any():
             errors[layer] = worst([(ours[layer][finite[layer]], state[finite[layer]])])
     last = len(anatomy.blocks) - 1
-    if last not in theirs and FINAL_NORM in errors and anatomy.norm_follows:
+    if last not in theirs and FINAL_NORM in errors and anatomy.final_norm is not None and anatomy.norm_follows:
         those = finite[FINAL_NORM]
         with torch.inference_mode():
             normed = anatomy.final_norm(ours[last][those].to(language_model.device))

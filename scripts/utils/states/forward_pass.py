@@ -8,10 +8,10 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from utils.base.errors import UserError
+from utils.base.errors import UserError, is_out_of_memory
 from utils.data.sequences import Sequences
 from utils.model.anatomy import Anatomy
-from utils.model.language_model import LanguageModel, is_out_of_memory, own_logits
+from utils.model.language_model import LanguageModel, own_logits
 from utils.model.streams import inputs_of
 from utils.model.unchanged import unchanged
 from utils.states.attention_rows import by_segment, eager_attention, watching_attention
@@ -91,8 +91,9 @@ def forward(
     input_ids, attention_mask: int64 [batch, tokens], padded on either side. Rows padded on the left are moved first:
     a model that counts positions from column 0 would else read the text at positions that it is not at.
     """
-    given, anatomy = inputs_to(language_model, input_ids, attention_mask), language_model.anatomy
-    with kept(language_model), watching(anatomy, layers, take, given["input_ids"].shape), suppress(Enough):
+    given = inputs_to(language_model, input_ids, attention_mask)
+    batch, tokens = given["input_ids"].shape
+    with kept(language_model), watching(language_model.anatomy, layers, take, (batch, tokens)), suppress(Enough):
         language_model.body(**given)
 
 
@@ -103,14 +104,14 @@ def kept(language_model: LanguageModel) -> AbstractContextManager:
 
 def inputs_to(
     language_model: LanguageModel, input_ids: torch.Tensor, attention_mask: torch.Tensor
-) -> dict[str, torch.Tensor | None]:
+) -> dict[str, torch.Tensor]:
     """Make what the body is given: every row from column 0 on, on its device, with a mask where rows differ in length."""
     width = int(attention_mask.sum(1).max())
     order = attention_mask.argsort(dim=1, descending=True, stable=True)[:, :width]
     input_ids, attention_mask = input_ids.gather(1, order), attention_mask.gather(1, order)
-    given: dict[str, torch.Tensor | None] = {"input_ids": input_ids.to(language_model.device)}
-    if language_model.anatomy.takes_mask:
-        given["attention_mask"] = None if bool(attention_mask.all()) else attention_mask.to(language_model.device)
+    given = {"input_ids": input_ids.to(language_model.device)}
+    if language_model.anatomy.takes_mask and not bool(attention_mask.all()):
+        given["attention_mask"] = attention_mask.to(language_model.device)
     return given
 
 

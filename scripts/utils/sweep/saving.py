@@ -12,6 +12,7 @@ from utils.model.language_model import LanguageModel
 from utils.saved.columns import SOLVED
 from utils.saved.owners import Owner, refuse_to_mix
 from utils.saved.probe_files import probe_metadata, probe_path, save_probe
+from utils.saved.seen_texts import write_texts
 from utils.saved.tables import write_tables
 from utils.states.extraction import Reading
 from utils.states.sites import layer_name
@@ -63,6 +64,7 @@ def save_sweeps(run: Run, sweeps: Sequence[Sweep], record: dict) -> list[tuple[P
             probe_rows += rows_of_probes(sweep, owner)
             baseline_rows += rows_of_baselines(sweep, owner, run.fitting.seeds[0])
             document_rows += [row | owner for row in sweep.documents.rows] if sweep.documents else []
+        write_texts(files, run.output.probes, sweeps[0].question.sequences)
         versions = {name: version(name) for name in VERSIONS}
         record = {**record, "selected_on_validation": selected(sweeps), "versions": versions}
         with locked(run.output.probes, results):
@@ -122,21 +124,7 @@ def shared_metadata(splits: Mapping[str, Sequences], language_model: LanguageMod
         "label_rule": data.label_rule,
         "source": data.metadata["source"],
         "context_length": data.metadata["context_length"],
-        "texts": text_hashes(splits),
     }
-
-
-def text_hashes(splits: Mapping[str, Sequences]) -> dict[str, list[str]]:
-    """Give {split: the hashes of its documents}, by which the texts of each split are recognised later."""
-    hashes = splits["train"].document_hashes
-    return (
-        {}
-        if hashes is None
-        else {
-            name: [hashes[document] for document in sorted(set(sequences.documents.tolist()))]
-            for name, sequences in splits.items()
-        }
-    )
 
 
 def as_document_score(sweep: Sweep, probe: Probe) -> dict:
