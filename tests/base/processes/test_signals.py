@@ -55,10 +55,9 @@ def wait_until_it_listens(process):
 @pytest.mark.slow
 @pytest.mark.parametrize("after", [0, 0.05, 0.2, 0.5])
 @pytest.mark.parametrize("number", STATUS, ids=lambda number: number.name)
-def test_a_signal_in_the_first_half_second_shows_no_traceback(number, after, tmp_path):
-    """Python is importing. The script would wait for its text, a pipe that nobody fills."""
-    os.mkfifo(tmp_path / "text.txt")
-    process = start_script("prepare_data", "--dataset", "text.txt", "--model_name", "none", cwd=tmp_path)
+def test_a_signal_in_the_first_half_second_shows_no_traceback(number, after, tmp_path, texts, tiny_model):
+    """Python is importing, for seconds."""
+    process = start_script("prepare_data", "--dataset", texts, "--model_name", tiny_model, cwd=tmp_path)
     wait_until_it_listens(process)
     time.sleep(after)
     process.send_signal(number)
