@@ -81,7 +81,7 @@ def texts_with_tokens(tokenizer: Tokenizer) -> Iterator[tuple[str, list[int]]]:
     """Yield (text, its ids) of short texts that yield tokens: a few that most tokenizers know, then from the vocabulary."""
     special = set(tokenizer.all_special_ids)
     ordinary = (tokenizer.decode([token]) for token in sorted(tokenizer.get_vocab().values()) if token not in special)
-    for text in chain(("a", "The end.", "1815"), ordinary):
+    for text in map(str, chain(("a", "The end.", "1815"), ordinary)):
         if ids := tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids:
             yield text, ids
 

@@ -29,10 +29,12 @@ LISTS = [  # (script, flag, words that all say the same, what the script is told
     ("evaluate_probe", "targets", ["old town", "river"], ["old town", "river"]),
     ("prepare_data", "label", ["old town", "river"], ["old town", "river"]),
     ("prepare_data", "datasets", ["a", "b"], ["a", "b"]),
+    ("prepare_data", "splits", ["train", "dev=val"], ["train", "dev=val"]),
 ]
 BESIDE = {  # what else must be said
     "label": ["--task", "spans", "--input", "spans.jsonl"],
     "datasets": ["--task", "documents", "--input", "index.csv"],
+    "splits": ["--task", "spans", "--input", "spans.jsonl"],
 }
 
 

@@ -82,7 +82,7 @@ def make_metadata(
         "versions": versions(),
         "documents": [item.document.name for item in labelled],
         "document_hashes": [text_hash(item.document.own_text) for item in labelled],
-        "special_tokens": count_spelt_out(tokenizer, labelled).record(file.special_tokens),
+        "special_tokens": count_spelt_out(tokenizer, labelled).record(file.special_tokens or "text"),
         "length_buckets": buckets if any(bucket is not None for bucket in buckets) else None,
         **about_content(splits),
     }

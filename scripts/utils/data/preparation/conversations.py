@@ -56,7 +56,7 @@ def require_chats(preparation: AnnotatedPreparation, collection: Collection) -> 
 def chat_frame(tokenizer: Tokenizer, documents: Sequence[Annotated]) -> Frame:
     """Return what stands around every window of these conversations: the BOS, where their template begins each with it."""
     own, bos = special_frame(tokenizer)[0], tokenizer.bos_token_id
-    for before in (own, [bos] if bos is not None else []):
+    for before in (own, [bos] if isinstance(bos, int) else []):
         begins = "".join(tokenizer.convert_ids_to_tokens(before))
         if before and all(document.text.startswith(begins) for document in documents):
             return before, []

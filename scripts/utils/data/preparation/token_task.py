@@ -170,7 +170,7 @@ def keep_used_splits(texts: PlainTexts, kept: Kept) -> int:
 
     Returns how many are left out.
     """
-    choice = SplitChoice(texts.split_column, texts.splits if texts.splits == ALL_TARGETS else tuple(texts.splits))
+    choice = SplitChoice(texts.split_column, ALL_TARGETS if texts.splits == ALL_TARGETS else tuple(texts.splits))
     used = use_splits([None if choice.ignored else name for name in kept.published], choice, texts.dataset)
     print("".join(f"{note}\n" for note in used.notes), end="", flush=True)
     others = kept.keep([used.keeps(name) for name in kept.published])

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -132,7 +133,7 @@ def closed(lines: list[str], delimiter: str) -> bool:
     return len(list(csv.reader([*lines, "\n", "end"], delimiter=delimiter))) > 1
 
 
-def read_frame(body: str, where: str, **options: object) -> pd.DataFrame:
+def read_frame(body: str, where: str, **options: Any) -> pd.DataFrame:
     """Let pandas read the cells. Raises UserError for what is no table, and for rows that are longer than the header."""
     options |= {"keep_default_na": False, "na_values": [""], "low_memory": False}
     try:

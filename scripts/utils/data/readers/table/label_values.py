@@ -31,10 +31,10 @@ def from_words(column: pd.Series, expression: Expression) -> pd.Series:
     texts = column.map(lambda value: isinstance(value, str)).astype(bool)
     if not texts.any():
         return column
-    words = column[texts].map(lambda value: value.strip().casefold())
+    words = pd.Series([value.strip().casefold() for value in column[texts]], index=column.index[texts], dtype=object)
     named = {text.strip().casefold() for text in expression.texts}
     missing = words.isin(MISSING - named)
-    values = pd.to_numeric(words.map(lambda word: TRUTH_WORDS.get(word, word)), errors="coerce")
+    values = pd.to_numeric(words.map(lambda word: TRUTH_WORDS.get(str(word), word)), errors="coerce")
     plain = values.notna() | missing | words.isin(MISSING_AMONG_NUMBERS)
     if plain.all():
         missing |= words.isin(MISSING_AMONG_NUMBERS - named)
@@ -53,7 +53,7 @@ def withheld(column: pd.Series, splits: Sequence[str | None]) -> pd.Series:
     """Make the labels of each published split missing in which all are -1, where no other split has a -1."""
     if not any(splits) or not pd.api.types.is_numeric_dtype(column):
         return column
-    minus, names = column == WITHHELD, pd.Series(splits, index=column.index, dtype=object)
+    minus, names = column == WITHHELD, pd.Series(list(splits), index=column.index, dtype=object)
     held = {name for name in names[minus].unique() if (minus | column.isna())[names == name].all()}
     if set(names[minus].unique()) - held or len(held) == names.nunique():
         return column
