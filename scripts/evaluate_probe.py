@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Saved probes on other data, without training: scores of each on every dataset and target, and the transfer matrix."""
 
-from os.path import expanduser
 from pathlib import Path
 
 from utils.base.cli.parser import Parser, lag_list, name_list, number_list, quiet_libraries, run
 from utils.base.errors import UserError
 from utils.base.files import require_writable_folder
+from utils.base.paths import any_paths, file_paths, folder_path, paths_in
 from utils.probes.kinds import KINDS
 from utils.states.flags import add_cache_flags, add_model_flags
 from utils.states.sites import read_layers
@@ -27,7 +27,7 @@ def build_parser() -> Parser:
     output = parser.add_argument_group("output")
     output.add_argument(
         "--results_dir",
-        type=expanduser,
+        type=folder_path,
         default="results",
         help="folder for transfer.csv, transfer_matrix.csv and transfer.html",
     )
@@ -40,7 +40,7 @@ def add_probe_flags(parser):
     probes.add_argument(
         "--probe_dir",
         nargs="+",
-        type=expanduser,
+        type=any_paths,
         help="folders of probe_*.pth files, or exports such as models/probes.safetensors (default: models)",
     )
     probes.add_argument(
@@ -70,7 +70,7 @@ def add_data_flags(parser):
     data.add_argument(
         "--data",
         nargs="+",
-        type=expanduser,
+        type=file_paths,
         help="files of labelled sequences, of any preparation with the same tokenizer (default: data/test.pth)",
     )
     data.add_argument(
@@ -93,7 +93,7 @@ def parse(argv):
 
 def paths(words, usual) -> list[str]:
     """Several of them can also stand in one word, as in a YAML file: 'a.pth,b.pth'. Without any: the usual one."""
-    return [path for word in words or [usual] for path in ([word] if Path(word).exists() else word.split(","))]
+    return [path for word in words or [usual] for path in paths_in(word)]
 
 
 def main(argv=None):

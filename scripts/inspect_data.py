@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Look at a dataset, check it by itself and against its sibling files, and refuse a bad one."""
 
-from os.path import expanduser
 from pathlib import Path
 
 from utils.base.cli.parser import Parser, add_trust_flag, quiet_libraries, run, whole_number
 from utils.base.errors import UserError
+from utils.base.paths import file_path, name_or_folder
 
 CONTEXT_SHOWN = 40  # tokens before the labelled one in a sample
 TARGETS_SHOWN = 3  # of which samples are shown
@@ -16,10 +16,11 @@ def build_parser() -> Parser:
     parser = Parser(__file__, __doc__, epilog="next: python scripts/train_probe.py")
     parser.add_argument(
         "--data_path",
+        type=file_path,
         default="data/train.pth",
         help="file of labelled sequences; it is compared with train.pth, val.pth and test.pth in its folder",
     )
-    parser.add_argument("--model_name", type=expanduser, help="model whose tokenizer is used (default: the data's own)")
+    parser.add_argument("--model_name", type=name_or_folder, help="model whose tokenizer is used (default: the data's own)")
     add_trust_flag(parser)
     parser.add_argument("--num_samples", type=whole_number(0), default=5, help="samples shown of each class")
     parser.add_argument("--seed", type=whole_number(0), default=0, help="draws the samples")

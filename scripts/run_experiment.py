@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from os.path import expanduser
 from pathlib import Path
 
 from utils.base.cli.config_file import check_keys, give_way
@@ -20,6 +19,7 @@ from utils.base.cli.parser import Parser, run
 from utils.base.cli.words import actions_of, as_words
 from utils.base.cli.yaml_file import fault, nearest, read_experiment
 from utils.base.errors import UsageError, UserError
+from utils.base.paths import file_path
 from utils.base.progress import readable_time
 
 SCRIPTS = Path(__file__).resolve().parent
@@ -39,7 +39,7 @@ def build_parser() -> Parser:
         "each flag; true or false for a flag that stands alone (default: none)",
     )
     parser.add_argument("--dry_run", action="store_true", help="check everything and print the commands, run none")
-    parser.add_argument("experiment", nargs="?", type=expanduser, help="YAML file, such as configs/demo.yaml")
+    parser.add_argument("experiment", nargs="?", type=file_path, help="YAML file, such as configs/demo.yaml")
     return parser
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.errors import UsageError, UserError
 from utils.base.files import require_writable_folder
+from utils.base.paths import folder_path
 from utils.base.stopwatch import Stopwatch
 from utils.probes.kinds import BY_NAME, PAGE_KINDS
 from utils.states.flags import add_model_flags, add_reading_flags
@@ -41,9 +42,9 @@ def build_parser() -> Parser:
     add_training_flags(parser)
     add_comparison_flags(parser)
     output = parser.add_argument_group("output")
-    output.add_argument("--output_dir", default="models", help="folder for the probes")
-    output.add_argument("--results_dir", default="results", help="folder for the tables")
-    output.add_argument("--export", metavar="DIR", help="also write all probes into one file there, probes.safetensors")
+    output.add_argument("--output_dir", type=folder_path, default="models", help="folder for the probes")
+    output.add_argument("--results_dir", type=folder_path, default="results", help="folder for the tables")
+    output.add_argument("--export", type=folder_path, help="also write all probes into one file there, probes.safetensors")
     output.add_argument(
         "--overwrite", action="store_true", help="delete probes and tables of another model or dataset from these folders"
     )

@@ -2,12 +2,12 @@
 """Apply saved probes to a text and write one HTML page: every token is coloured by what each layer's probe says of it."""
 
 import os
-from os.path import expanduser
 from pathlib import Path
 
 from utils.base.cli.parser import Parser, lag_number, quiet_libraries, run, whole_number
 from utils.base.errors import UsageError, UserError
 from utils.base.files import require_writable_folder
+from utils.base.paths import file_path, folder_path, name_or_path
 from utils.base.progress import Progress
 from utils.probes.kinds import PAGE_KINDS
 from utils.states.flags import add_model_flags
@@ -27,13 +27,13 @@ def build_parser() -> Parser:
     add_model_flags(parser, "that the probes were trained on", "the probes' own", "windows", batch_size=8)
     add_text_flags(parser)
     output = parser.add_argument_group("output")
-    output.add_argument("--output", default="visualization.html", help="HTML file to write")
+    output.add_argument("--output", type=file_path, default="visualization.html", help="HTML file to write")
     return parser
 
 
 def add_probe_flags(parser):
     probes = parser.add_argument_group("probes")
-    probes.add_argument("--probe_dir", default="models", help="folder of probe_*.pth files")
+    probes.add_argument("--probe_dir", type=folder_path, default="models", help="folder of probe_*.pth files")
     probes.add_argument(
         "--lag",
         type=lag_number,
@@ -57,10 +57,10 @@ def add_text_flags(parser):
         choices=("gutenberg", "file"),
         help="gutenberg: --dataset; file: --text_file (default: file if --text_file is given, else gutenberg)",
     )
-    text.add_argument("--text_file", type=expanduser, help="a text to show")
+    text.add_argument("--text_file", type=file_path, help="a text to show")
     text.add_argument(
         "--dataset",
-        type=expanduser,
+        type=name_or_path,
         help="texts as in prepare_data.py: a Hub dataset, a folder, .txt, .jsonl or .parquet files (default: the "
         "texts or the annotated file that the probes were made from; only what was kept from training is shown)",
     )

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Draw the tables of a sweep as charts: HTML pages that any browser shows, without a network."""
 
-from os.path import expanduser
 from pathlib import Path
 
 from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.files import require_writable_folder
+from utils.base.paths import folder_path
 from utils.pages.charts.cells import SCORE_LABELS
 
 
@@ -16,7 +16,7 @@ def build_parser() -> Parser:
     tables = parser.add_argument_group("tables")
     tables.add_argument(
         "--results_dir",
-        type=expanduser,
+        type=folder_path,
         default="results",
         help="folder of probe_results.csv, and of baselines.csv, run_record.json and learning_curve.csv if there are any",
     )
@@ -34,7 +34,7 @@ def build_parser() -> Parser:
     output = parser.add_argument_group("output")
     output.add_argument(
         "--output_dir",
-        type=expanduser,
+        type=folder_path,
         help="folder of the pages: index.html, a page for each chart and plotly.min.js, which they share "
         "(default: --results_dir)",
     )

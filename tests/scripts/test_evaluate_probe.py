@@ -344,7 +344,7 @@ def test_seen_documents_are_left_out_unless_they_are_asked_for(trained, other, d
     hashless = edit(other.path, tmp_path / "hashless.pth", document_hashes=None)
     assert hashless["metadata"]["document_hashes"] is None
     arguments = (*arguments[:3], tmp_path / "hashless.pth", *arguments[4:])
-    assert "do not tell which texts" in assert_success(evaluate(tmp_path / "unknown", *arguments)).stdout
+    assert "texts seen in training cannot be recognised" in assert_success(evaluate(tmp_path / "unknown", *arguments)).stdout
     assert {row["n_seen_left_out"] for row in table(tmp_path / "unknown")} == {""}
 
 

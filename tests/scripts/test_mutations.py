@@ -5,6 +5,7 @@ was hit. Tables, texts and configurations are edited by hand and carry no sum: o
 """
 
 import json
+import os
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -207,6 +208,7 @@ def test_a_few_mutations(name, kinds, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("PROBE_MUTATIONS"), reason="some 10 minutes: set PROBE_MUTATIONS=1")
 @pytest.mark.parametrize("name", MANY)
 def test_two_thousand_mutations(name, kinds, folder, record_property):
     found = damage(kinds[name], folder, range(1000, 1000 + MANY[name]))

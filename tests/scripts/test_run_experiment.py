@@ -13,7 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from helpers import ROOT, SCRIPTS, assert_one_line_error, assert_success, call, command, environment, run_script, snapshot
+from helpers import (
+    ROOT,
+    SCRIPTS,
+    assert_one_line_error,
+    assert_success,
+    call,
+    command,
+    environment,
+    prose,
+    run_script,
+    snapshot,
+)
 from run_experiment import GRACE, end, run_step
 from utils.base.cli.yaml_file import read_experiment
 from utils.base.errors import UserError
@@ -104,7 +115,10 @@ def test_the_steps_run_in_order_each_shown_as_its_command(whole_run):
     ]
     assert places == sorted(places), "a step speaks before its command is shown, or after the next began"
     assert result.stdout.splitlines()[-1].startswith("next: python scripts/visualize_probe.py --probe_dir")
-    assert sorted(path.name for path in (folder / "models").iterdir()) == ["probe_embed_next.pth", "probe_layer1_next.pth"]
+    assert sorted(path.name for path in (folder / "models").glob("probe_*")) == [
+        "probe_embed_next.pth",
+        "probe_layer1_next.pth",
+    ]
 
 
 @pytest.mark.slow
@@ -171,10 +185,10 @@ def test_a_step_that_is_killed_is_named_with_the_signal():
 @pytest.fixture
 def begin(write, tmp_path, tiny_model, texts):
     """begin(words) -> (process, id of its step's process), once a line with these words was said: an experiment whose
-    first step waits for a text that nobody writes.
+    first step is in the middle of a long text.
     """
     folder = shutil.copytree(texts, tmp_path / "texts")
-    os.mkfifo(folder / "text9.txt")
+    (folder / "text9.txt").write_text(prose(9) * 3000)
     path = write(
         f"prepare_data:\n  dataset: texts/*.txt\n  model_name: {tiny_model}\n  context_length: 32\n"
         "  output_dir: out\ninspect_data:\n"
@@ -399,7 +413,7 @@ def test_a_fault_of_the_last_section_is_said_before_the_first_has_run(write, tmp
     [
         ([], ["no experiment was given", "configs/demo.yaml"]),
         (["none.yaml"], ["none.yaml: the file does not exist"]),
-        (["."], [".: it is a folder"]),
+        (["."], ["experiment: '.' is a folder, not a file"]),
         (["none.yaml", "--fron", "x"], ["unknown argument --fron; did you mean --from?"]),
         (["none.yaml", "--dry-run", "more.yaml"], ["unknown argument more.yaml"]),
     ],

@@ -392,14 +392,14 @@ def test_a_name_that_is_no_text_is_shown_as_far_as_it_is(trained, essay):
     output = essay.parent / "p.html"
     flags = ("--probe_dir", trained, "--text_file", odd, "--num_tokens", "20", "--output", output)
     assert_success(call("visualize_probe", *flags))
-    assert "bad?&lt;b&gt;.txt" in output.read_text(encoding="utf-8")
+    assert "bad⟨U+DCFF⟩&lt;b&gt;.txt" in output.read_text(encoding="utf-8")
 
 
 BAD_INPUT = [
     (("--text_file", "ESSAY", "--output", "ESSAY"), ("would overwrite",), 2),
-    (("--text_file", "ESSAY", "--output", "/dev/null"), ("would overwrite", "/dev/null"), 2),
+    (("--text_file", "ESSAY", "--output", "/dev/null"), ("is a device", "/dev/null"), 2),
     (("--text_file", "ESSAY", "--output", "probe_layer0_next.pth"), ("would overwrite",), 2),
-    (("--text_file", "ESSAY", "--output", "x" * 300 + ".html"), ("x.html",), 1),
+    (("--text_file", "ESSAY", "--output", "x" * 300 + ".html"), ("x.html",), 2),
     (("--text_file", "ESSAY", "--lag", "5"), ("--lag 5", "-1"), 1),
     (("--text_file", "ESSAY", "--seed", "3"), ("--seed 3",), 1),
     (("--text_file", "ESSAY", "--target_token", " of"), ("--target_token ' of'", "' the'"), 1),
@@ -407,7 +407,7 @@ BAD_INPUT = [
     (("--text_source", "gutenberg", "--text_file", "ESSAY"), ("contradict",), 2),
     (("--text_file", "ESSAY", "--dataset", "ESSAY"), ("give one",), 2),
     (("--text_file", "missing.txt"), ("missing.txt", "does not exist"), 1),
-    (("--text_file", "."), ("is a folder",), 1),
+    (("--text_file", "."), ("is a folder",), 2),
     (("--text_file", "ESSAY", "--num_tokens", "0"), ("--num_tokens", "'0'", "at least 1"), 2),
     (("--text_file", "ESSAY", "--num_tokens", "-5"), ("--num_tokens", "'-5'"), 2),
     (("--text_file", "ESSAY", "--batch_size", "0"), ("--batch_size",), 2),
@@ -416,10 +416,10 @@ BAD_INPUT = [
     (("--text_file", "ESSAY", "--window", "300"), ("--window 300", "256 positions", "255"), 1),
     (("--text_file", "ESSAY", "--overlap", "255"), ("--overlap 255", "255 tokens"), 1),
     (("--text_file", "ESSAY", "--output", "."), ("is a folder",), 2),
-    (("--text_file", "ESSAY", "--output", "ESSAY/page.html"), ("cannot write", "it is a file"), 1),
+    (("--text_file", "ESSAY", "--output", "ESSAY/page.html"), ("--output", "cannot be read or written: Not a directory"), 2),
     (("--text_file", "ESSAY", "--probe_dir", "nowhere"), ("nowhere", "does not exist", "train_probe.py"), 1),
     (("--text_file", "ESSAY", "--probe_dir", "EMPTY"), ("holds no probe_*.pth", "train_probe.py"), 1),
-    (("--text_file", "ESSAY", "--probe_dir", "ESSAY"), ("is a file",), 1),
+    (("--text_file", "ESSAY", "--probe_dir", "ESSAY"), ("is a file",), 2),
     (("--text_file", "EMPTYTEXT"), ("holds no text",), 1),
     (("--text_file", "ONETOKEN"), ("too short", "lag -1"), 1),
     (("--text_file", "BINARY"), ("is not UTF-8",), 1),

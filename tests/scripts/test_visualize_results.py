@@ -468,8 +468,9 @@ def test_wrong_usage_is_refused_in_one_line(tmp_path):
     assert_one_line_error(call("visualize_results", "--results_dir", tmp_path / "none"), "none", "holds no")
     assert_one_line_error(
         call("visualize_results", "--results_dir", tmp_path, "--output_dir", tmp_path / "baselines.csv"),
-        "cannot write into --output_dir",
-        "it is a file",
+        "--output_dir",
+        "is a file, not a folder",
+        status=2,
     )
 
 

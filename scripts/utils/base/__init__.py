@@ -3,6 +3,7 @@
 Each file imports only from those above it:
 
     errors        the errors that a user can fix, and their exit status
+    paths         what can be neither read nor written, refused before anything is loaded
     files         files that are whole or absent: writing, checked reading, hashes
     tensor_files  the format of every .pth: plain values and tensors, read without trusting a byte
     hub           models, tokenizers and datasets by name or folder, and why one cannot be loaded

@@ -11,3 +11,10 @@ class UsageError(UserError):
     """Wrong usage of the command line, found before anything is loaded."""
 
     exit_status = 2
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an allocation failed, on any device: Python, numpy and pyarrow raise a MemoryError, torch its own."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    text = str(error).lower()
+    return bool({"MemoryError", "OutOfMemoryError"} & names) or "out of memory" in text or "can't allocate memory" in text

@@ -6,12 +6,14 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Any
 
 from utils.base.errors import UserError
+from utils.base.paths import require_path
 
 ROOT = Path(__file__).resolve().parents[3]  # of the checkout: requirements.txt and .env lie there
 
@@ -119,15 +121,30 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 def read_csv(path: str | Path) -> list[dict[str, str]]:
     """The rows as dicts of strings; [] where there is no file."""
+    return list(csv_rows(path))
+
+
+def csv_rows(path: str | Path, columns: Container[str] | None = None) -> Iterator[dict]:
+    """Yield the rows as dicts of strings, of these columns only (None: all); none where there is no file.
+
+    As csv.DictReader does, a row has the key None where it is longer than the header, and values None where it is shorter.
+    """
+    require_path(path, "file", "move it away or give another --results_dir")
     try:
         with open(path, encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            names = reader.fieldnames or []
-            if twice := {name for name in names if names.count(name) > 1}:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            if twice := {name for name in header if header.count(name) > 1}:
                 raise csv.Error(f"two columns are named {min(twice)!r}")
-            return list(reader)
+            kept = [(index, name) for index, name in enumerate(header) if columns is None or name in columns]
+            for cells in filter(None, reader):
+                if len(cells) == len(header):
+                    yield {name: cells[index] for index, name in kept}
+                else:
+                    more = {None: cells[len(header) :]} if len(cells) > len(header) else {}
+                    yield {**dict(zip_longest(header, cells[: len(header)])), **more}
     except FileNotFoundError:
-        return []
+        return
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read {path}: {error}; move it away or give another --results_dir") from error
 

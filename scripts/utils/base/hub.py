@@ -20,8 +20,8 @@ def loading(kind: str, name: str, flag: str) -> Iterator[None]:
 
     kind: what is loaded, for the message ("model", "tokenizer", "dataset", ...); flag: the flag that names it.
     """
-    looks_local = name.startswith((".", "/", "~")) or Path(name).exists()
-    if looks_local and not Path(name).expanduser().exists():
+    looks_local = name.startswith((".", "/", "~")) or os.path.exists(name)
+    if looks_local and not os.path.exists(os.path.expanduser(name)):
         raise UserError(f"{flag} {name}: there is no such file or folder; check the path")
     if not looks_local and not hub_answers():
         os.environ["HF_HUB_OFFLINE"] = "1"  # else the libraries try for a minute before they look into their cache

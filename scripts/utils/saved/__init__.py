@@ -3,6 +3,7 @@
 Each file imports only from those above it:
 
     probe_files   probe files: their names, what they hold
+    seen_texts    the texts of a run by their hashes, once beside its probes
     columns       the file names and columns of every table
     tables        the tables of a run, written together
     owners        model, dataset and settings of a file; results of different ones are never mixed

@@ -194,7 +194,12 @@ def answer_all(reading: Reading, language_model: LanguageModel, asked: Sequence[
 def ask(dataset: Dataset, target: int, lag: int, probes: list[SavedProbe], keep_seen: bool) -> Asked:
     """Find the examples of one target at one lag, and which of them each probe may be scored on."""
     sequences = dataset.targets[target]
-    found = [probe.has_seen(sequences) for probe in probes]
+    alike: dict[tuple, np.ndarray | None] = {}  # of probes that share their texts
+    keys = [(id(probe.seen_hashes), probe.dataset_fingerprint) for probe in probes]
+    for key, probe in zip(keys, probes, strict=True):
+        if key not in alike:
+            alike[key] = probe.has_seen(sequences)
+    found = [alike[key] for key in keys]
     nothing = np.zeros(len(sequences.document_names), dtype=bool)
     seen = np.stack([nothing if those is None else those for those in found])
     scored = np.ones_like(seen) if keep_seen else ~seen

@@ -29,6 +29,7 @@ from utils.base.tensor_files import CHECKSUM, checksum
 from utils.saved.columns import OWNERS
 from utils.saved.owners import Owner, conflict
 from utils.saved.probe_files import probe_problem
+from utils.saved.seen_texts import Texts
 
 FORMAT, VERSION = "probe-export", 1
 FILE, HEADER = "probes.safetensors", "probes"
@@ -99,7 +100,9 @@ def export(files: WriteTogether, folder: Path | str, probes: Sequence[dict], ove
 
 
 def without_nan(value: Any) -> Any:
-    """Copy the value with None for what is not finite, which JSON cannot say."""
+    """Copy the value with None for what is not finite, which JSON cannot say; the texts, which all share, stay one."""
+    if isinstance(value, Texts):
+        return value
     if isinstance(value, dict):
         return {key: without_nan(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):

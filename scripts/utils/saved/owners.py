@@ -8,6 +8,7 @@ from utils.base.errors import UserError
 from utils.probes.directions import read_directions
 from utils.saved.columns import COLUMNS, DIRECTIONS
 from utils.saved.probe_files import probe_metadata
+from utils.saved.seen_texts import texts_path
 from utils.saved.tables import table_rows
 
 
@@ -39,7 +40,9 @@ def refuse_to_mix(output_dir: str, results_dir: str, owner: Owner, overwrite: bo
             f"{path} {why}: give other folders with --output_dir and --results_dir, or delete the old "
             "results with --overwrite"
         )
-    return [path for path, _ in found]
+    ours = texts_path(output_dir, owner.dataset_fingerprint)
+    texts = [path for path in Path(output_dir).glob("texts_*.json") if found and path != ours]
+    return [*(path for path, _ in found), *texts]
 
 
 def conflict(path: Path, read: Callable[[Path], Iterable[Mapping]], owner: Owner) -> str | None:

@@ -12,6 +12,7 @@ from utils.base.errors import UserError
 from utils.data.label_rule import LabelRule
 from utils.probes.kinds import PAGE_KINDS
 from utils.saved.probe_files import load_probe
+from utils.saved.seen_texts import give_texts
 from utils.states.sites import Layer, layer_depth, layer_name
 
 ANNOTATED_TASKS = ("spans", "chains")  # tasks whose tokens are labelled by the characters that they cover
@@ -70,7 +71,9 @@ def load_folder(place: Path | str) -> dict[Path, dict]:
         raise UserError(
             f"--probe_dir {folder} holds no probe_*.pth; train them with scripts/train_probe.py --output_dir {folder}"
         )
-    return {path: load_probe(path) for path in paths}
+    probes = {path: load_probe(path) for path in paths}
+    give_texts(folder, (probe["metadata"] for probe in probes.values()))
+    return probes
 
 
 def most_common(probes: Mapping[Path, dict], key: str) -> Any:

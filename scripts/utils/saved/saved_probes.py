@@ -20,12 +20,12 @@ from utils.probes.descent.ranges import whole_texts
 from utils.probes.kinds import BY_NAME, KINDS, trained_share
 from utils.saved.export import probe_name, read_export
 from utils.saved.probe_sets import load_folder
+from utils.saved.seen_texts import SEEN, Texts
 from utils.scores.choice import score_to_choose_by
 from utils.states.sites import ATTENTION, Layer
 from utils.states.source import Source
 
 EXPORT = ".safetensors"
-SEEN = ("train", "val")  # the splits whose texts a probe was trained on or chosen by
 
 
 Tensors = dict[str, torch.Tensor]
@@ -90,8 +90,8 @@ class SavedProbe:
     @cached_property
     def seen_hashes(self) -> frozenset | None:
         """Collect the hashes of the texts that it was trained on or chosen by; None where the file does not tell."""
-        texts = self.metadata.get("texts") or {}
-        return frozenset(text for split in SEEN for text in texts[split]) if set(SEEN) <= set(texts) else None
+        texts = self.metadata.get("texts")
+        return texts.seen if isinstance(texts, Texts) else Texts(texts or {}).seen
 
     def has_seen(self, sequences: Sequences) -> np.ndarray | None:
         """Mark, of the documents of a preparation, its training or validation texts; None where nobody can tell."""
@@ -114,8 +114,17 @@ def load_probes(paths: Iterable[Path | str]) -> list[SavedProbe]:
             found = {f"{path}#{probe_name(probe['metadata'])}": probe for probe in read_export(path)}
         else:
             found = load_folder(path)
+        share_texts(probe["metadata"] for probe in found.values())
         probes += [SavedProbe(str(path), str(file), probe["state_dict"], probe["metadata"]) for file, probe in found.items()]
     return probes
+
+
+def share_texts(metadata: Iterable[dict]) -> None:
+    """Make what probes hold as one object one `Texts`, whose set of hashes is then made once."""
+    made: dict[int, Texts] = {}
+    for one in metadata:
+        if (texts := one.get("texts")) is not None and not isinstance(texts, Texts):
+            one["texts"] = made.setdefault(id(texts), Texts(texts))
 
 
 def chosen_probes(probes: list[SavedProbe], **wanted: Sequence | None) -> list[SavedProbe]:

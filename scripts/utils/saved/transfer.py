@@ -124,7 +124,11 @@ def what_is_missing(rows: Sequence[dict]) -> list[str]:
     if few < FEWEST:
         lines.append(f"{file}: no intervals of {few} group(s), an interval over groups needs {FEWEST}")
     for count, words in (
-        (unknown, "do not tell which texts the probe has seen, so none is left out"),
+        (
+            unknown,
+            "have no hashes to compare (no texts_*.json beside the probe, or data from before there were any): "
+            "texts seen in training cannot be recognised, and none is left out",
+        ),
         (one_class, "hold examples of one class only: what needs both is empty in the table"),
         (empty, "have no example left"),
     ):

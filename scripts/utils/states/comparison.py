@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
-from utils.base.errors import UserError
+from utils.base.errors import UserError, is_out_of_memory
 from utils.data.sequences import Sequences
-from utils.model.language_model import LanguageModel, is_out_of_memory
+from utils.model.language_model import LanguageModel
 from utils.model.streams import LAYOUTS, tensors_in
 from utils.model.unchanged import unchanged
 from utils.model.watched import run_with_states

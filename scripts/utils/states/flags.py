@@ -1,11 +1,11 @@
 """Define the flags of everything that reads hidden states: the model, which layers, at which lags."""
 
 import argparse
-from os.path import expanduser
 from typing import Any
 
 from utils.base.cli.parser import add_trust_flag, lag_list, number, whole_number
 from utils.base.errors import UsageError
+from utils.base.paths import folder_path, name_or_folder
 
 SEGMENTS = 4  # of attention rows
 
@@ -23,7 +23,7 @@ def add_model_flags(
     """
     model = parser.add_argument_group("model")
     model.add_argument(
-        "--model_name", type=expanduser, help=f"the model {what}: a Hub name or a folder (default: {default})"
+        "--model_name", type=name_or_folder, help=f"the model {what}: a Hub name or a folder (default: {default})"
     )
     model.add_argument(
         "--model_dtype",
@@ -45,6 +45,7 @@ def add_cache_flags(group: Any) -> None:
     """Add to a group the flags that say where hidden states are kept."""
     group.add_argument(
         "--cache_dir",
+        type=folder_path,
         help="folder that keeps hidden states: later runs with the same model and data reuse them, and a crashed "
         "run resumes (default: in memory, nothing kept)",
     )

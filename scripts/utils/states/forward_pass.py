@@ -8,10 +8,10 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from utils.base.errors import UserError
+from utils.base.errors import UserError, is_out_of_memory
 from utils.data.sequences import Sequences
 from utils.model.anatomy import Anatomy
-from utils.model.language_model import LanguageModel, is_out_of_memory, own_logits
+from utils.model.language_model import LanguageModel, own_logits
 from utils.model.streams import inputs_of
 from utils.model.unchanged import unchanged
 from utils.states.attention_rows import by_segment, eager_attention, watching_attention

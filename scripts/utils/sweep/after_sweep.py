@@ -13,6 +13,7 @@ from utils.probes.logistic.solver import solve
 from utils.saved.columns import CURVE, CURVE_COLUMNS, DIRECTIONS
 from utils.saved.export import export
 from utils.saved.probe_files import load_probe
+from utils.saved.seen_texts import give_texts
 from utils.states.matrices import Matrices
 from utils.states.sites import ATTENTION
 from utils.states.source import Source
@@ -117,7 +118,9 @@ def all_rows(matrices: Matrices) -> torch.Tensor:
 
 
 def write_export(output: Output, paths: Sequence[Path]) -> str:
-    """Write the saved probes at these paths into one file."""
+    """Write the saved probes at these paths into one file, with the texts of their run."""
+    probes = [load_probe(path) for path in paths]
+    give_texts(output.probes, (probe["metadata"] for probe in probes))
     with WriteTogether() as files:
-        path = export(files, output.export, [load_probe(path) for path in paths], output.overwrite)
+        path = export(files, output.export, probes, output.overwrite)
     return f"wrote {path}: {len(paths)} probes in one file"

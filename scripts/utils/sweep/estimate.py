@@ -11,9 +11,10 @@ import psutil
 import torch
 from scipy.stats import trim_mean
 
+from utils.base.errors import is_out_of_memory
 from utils.base.stopwatch import Stopwatch
 from utils.data.sequences import Sequences, unlabelled_sequences
-from utils.model.language_model import LanguageModel, is_out_of_memory
+from utils.model.language_model import LanguageModel
 from utils.probes.descent.linear import LinearProbes, train
 from utils.probes.descent.training import Settings, validation_scores
 from utils.probes.labels import LabelledStates

@@ -5,6 +5,7 @@ check_setup.py shares them, to say beforehand whether a run will go well.
 
 from utils.base.cli.parser import name_list, number, number_list, whole_number
 from utils.base.errors import UsageError
+from utils.base.paths import file_path
 from utils.probes.kinds import KINDS, PENALISED, any_reads
 from utils.states.flags import SEGMENTS, add_cache_flags, check_layers_and_lags, layer_text
 
@@ -19,14 +20,18 @@ def add_data_flags(parser, **train_data):
     """
     data = parser.add_argument_group("data")
     data.add_argument(
-        "--train_data", **{"default": "data/train.pth", "help": "file of labelled sequences to train on", **train_data}
+        "--train_data",
+        type=file_path,
+        **{"default": "data/train.pth", "help": "file of labelled sequences to train on", **train_data},
     )
     data.add_argument(
         "--val_data",
+        type=file_path,
         help="labelled sequences to choose penalties, epochs and layers by (default: val.pth next to --train_data)",
     )
     data.add_argument(
         "--test_data",
+        type=file_path,
         help="labelled sequences to report scores on (default: test.pth next to --train_data, if there is one)",
     )
     data.add_argument("--targets", action="names", help="only these targets of the data, a list of names (default: all)")

@@ -11,6 +11,7 @@ from utils.model.language_model import LanguageModel
 from utils.saved.columns import COLUMNS, DOCUMENTS, SOLVED
 from utils.saved.owners import Owner
 from utils.saved.probe_files import probe_path, save_probe
+from utils.saved.seen_texts import write_texts
 from utils.saved.tables import write_tables
 from utils.states.extraction import Reading
 from utils.states.sites import layer_name
@@ -62,6 +63,7 @@ def save_sweeps(run: Run, sweeps: Sequence[Sweep], record: dict, replaced: Itera
             probe_rows += rows_of_probes(sweep, owner)
             baseline_rows += rows_of_baselines(sweep, owner, run.fitting.seeds[0])
             document_rows += [row | owner for row in sweep.documents.rows] if sweep.documents else []
+        write_texts(files, run.output.probes, sweeps[0].question.sequences)
         versions = {name: version(name) for name in VERSIONS}
         record = {**record, "selected_on_validation": selected(sweeps), "versions": versions}
         write_tables(files, results, probe_rows, baseline_rows, document_rows, record, replaced)
@@ -109,21 +111,7 @@ def shared_metadata(splits: Mapping[str, Sequences], language_model: LanguageMod
         "label_rule": data.label_rule,
         "source": data.metadata["source"],
         "context_length": data.metadata["context_length"],
-        "texts": text_hashes(splits),
     }
-
-
-def text_hashes(splits: Mapping[str, Sequences]) -> dict[str, list[str]]:
-    """Give {split: the hashes of its documents}, by which the texts of each split are recognised later."""
-    hashes = splits["train"].document_hashes
-    return (
-        {}
-        if hashes is None
-        else {
-            name: [hashes[document] for document in sorted(set(sequences.documents.tolist()))]
-            for name, sequences in splits.items()
-        }
-    )
 
 
 def as_document_score(sweep: Sweep, probe: Probe) -> dict:

@@ -154,7 +154,7 @@ def test_a_file_whose_name_has_a_colon(tmp_path, monkeypatch):
         ),
         ("probe: {layers_to_probe: 1}\ntrain_probe: {layer: 1}\n", "config.yaml", ["2 sections are of train_probe"]),
         (SECTIONS, "none.yaml", ["none.yaml: the file does not exist"]),
-        (SECTIONS, ".", [".: it is a folder"]),
+        (SECTIONS, ".", ["--config '.' is a folder, not a file"]),
     ],
 )
 def test_a_section_that_cannot_be_taken(refusal, text, place, needles):

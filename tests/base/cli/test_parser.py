@@ -62,7 +62,7 @@ def test_a_list_has_commas_or_spaces_between(script, flag, words, expected):
 def test_the_same_in_a_file(script, flag, words, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     values = [f"[{', '.join(words)}]", ",".join(words)]
-    if flag not in ("targets", "label", "datasets"):  # whose names may hold spaces
+    if flag not in ("targets", "label", "datasets", "splits"):  # whose names may hold spaces
         values.append(" ".join(words))
     for value in values:
         (tmp_path / "flags.yaml").write_text(f"{flag}: {value}\n")

@@ -17,6 +17,7 @@ from utils.base.cli.span_probe_section import HEADING, idle_flags_note, translat
 from utils.base.cli.words import actions_of, as_words, chunks_of, items_of
 from utils.base.cli.yaml_file import Step, YamlNode, fault, flags_of, line_of, nearest, read_mapping, sections_of
 from utils.base.errors import UsageError
+from utils.base.paths import in_quotes, path_problem
 
 
 class ScriptParser(argparse.ArgumentParser):
@@ -104,6 +105,8 @@ def with_config(parser: ScriptParser, words: list[str]) -> list[str]:
 def read_config(place: str, parser: ScriptParser) -> tuple[str, Step]:
     """(path of the file, its flags for the parser's script, every one known and of a right value)"""
     path, heading = split_place(place)
+    if problem := path_problem(path, "file"):
+        raise UsageError(f"--config {in_quotes(place)} {problem}; give a YAML file such as configs/demo.yaml")
     root, flags = read_mapping(path), actions_of(parser)
     if any(
         value.id == "mapping"

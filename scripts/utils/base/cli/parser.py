@@ -13,12 +13,16 @@ from typing import Any, NoReturn
 
 from utils.base.cli.config_file import ScriptParser, with_config
 from utils.base.cli.words import actions_of, items_of, settle_switches
-from utils.base.errors import UsageError, UserError
+from utils.base.errors import UsageError, UserError, is_out_of_memory
 from utils.base.files import ROOT
 
 LARGEST_INTEGER = 2**63 - 1  # what islice, torch's generators and numpy's indices can hold
 MOST_LAG = 2**31 - 1  # tokens
 MOST_LAGS = 10_000  # in one range
+ASK_FOR_LESS = (
+    "free some, use a larger machine, or ask for less at once: fewer texts, windows, layers, lags, seeds or probes, a "
+    "smaller --batch_size or --memory_gb"
+)
 
 
 class Parser(ScriptParser):
@@ -247,6 +251,11 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
     except UserError as error:
         print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
         status = error.exit_status
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"{name}: error: {what_ran_out(error)}; {ASK_FOR_LESS}", file=sys.stderr)
+        status = UserError.exit_status
     except KeyboardInterrupt:
         print(f"{name}: interrupted; nothing half written was left", file=sys.stderr)
         status = 130
@@ -254,6 +263,13 @@ def run(main: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
     sys.exit(status)
+
+
+def what_ran_out(error: BaseException) -> str:
+    """Say which memory ran out, and how much was asked for where the error tells."""
+    where = "memory of the device" if any(word in str(error) for word in ("CUDA", "MPS", "HIP")) else "memory"
+    asked = re.search(r"allocate ([\d.]+ ?(?:[KMGT]i?B|bytes))", str(error))
+    return f"out of {where}" + (f" ({asked[1]} more were asked for)" if asked else "")
 
 
 def quiet_libraries() -> None:

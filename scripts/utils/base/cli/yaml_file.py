@@ -107,8 +107,6 @@ def sections_of(path: str | Path, root: YamlNode) -> dict:
 
 def read_text(path: str | Path) -> str:
     path = Path(path)
-    if path.is_dir():
-        raise fault(path, "it is a folder; give a YAML file such as configs/demo.yaml")
     try:
         with open(path, "rb") as file:
             content = file.read(MOST_BYTES + 1)

@@ -12,5 +12,6 @@ Each file imports only from those above it:
     annotated_splits   which texts are used, their splits, and the targets that have both classes in each
     annotated_report   what metadata, screen and cleaned files say of an annotated dataset
     annotated_task     --task spans, chains, documents, from start to end
+    pieces             a long text in pieces that give the tokens of the whole
     token_task         --task token, from start to end
 """

@@ -2,11 +2,11 @@
 
 import argparse
 from dataclasses import fields
-from os.path import expanduser
 from typing import Any
 
 from utils.base.cli.parser import add_trust_flag, number, whole_number
 from utils.base.errors import UsageError
+from utils.base.paths import folder_path, name_or_folder, name_or_path
 from utils.data.label_rule import LabelRule
 from utils.data.preparation.settings import (
     READ_BY,
@@ -35,7 +35,7 @@ def add_flags(parser: argparse.ArgumentParser):
     )
     task.add_argument(
         "--model_name",
-        type=expanduser,
+        type=name_or_folder,
         default="unsloth/gemma-3-270m",
         help="the model whose tokenizer is used: a Hub name or a folder",
     )
@@ -70,13 +70,15 @@ def add_flags(parser: argparse.ArgumentParser):
         "--input says which split a text is of)",
     )
     size.add_argument("--seed", type=whole_number(0), default=0, help="draws the texts, the windows and the split")
-    size.add_argument("--output_dir", default="data", help="folder for train.pth, val.pth, test.pth, metadata.json")
+    size.add_argument(
+        "--output_dir", type=folder_path, default="data", help="folder for train.pth, val.pth, test.pth, metadata.json"
+    )
 
 
 def add_token_flags(group: Any):
     group.add_argument(
         "--dataset",
-        type=expanduser,
+        type=name_or_path,
         help="a Hub dataset, a local folder in the same layout, or .txt, .jsonl, .parquet files (a file, a "
         "folder of them, or a glob pattern) (default: manu/project_gutenberg)",
     )
@@ -103,7 +105,7 @@ def add_token_flags(group: Any):
 def add_annotated_flags(annotated: Any):
     annotated.add_argument(
         "--input",
-        type=expanduser,
+        type=name_or_path,
         help="the annotated file, or a folder of a file for each split: JSON lines, a JSON list or .parquet; documents: "
         "an index .csv, a table (.csv, .tsv, .jsonl, .json, .parquet) or a Hub dataset",
     )

@@ -22,6 +22,7 @@ from utils.data.preparation.dataset_files import (
     versions,
     write_dataset,
 )
+from utils.data.preparation.pieces import encode_long
 from utils.data.preparation.settings import PlainTexts, TokenPreparation, TokenWindows
 from utils.data.readers.annotated import ALL_TARGETS
 from utils.data.readers.document import Document, text_hash
@@ -35,7 +36,6 @@ from utils.data.tokenizer import (
     Frame,
     Tokenizer,
     batches_by_size,
-    encode_batch,
     load_tokenizer,
     require_own_ids,
     special_frame,
@@ -147,7 +147,7 @@ def tokenized(texts: PlainTexts, tokenizer: Tokenizer) -> Iterator[tuple[Documen
         waiting = None
         most = CHARACTERS_A_CORE * max(2, cpu_count() or 1)
         for batch in batches_by_size(documents, most, lambda document: len(document.text)):
-            started = batch, tokenizing.submit(encode_batch, tokenizer, [item.text for item in batch])
+            started = batch, tokenizing.submit(encode_long, tokenizer, [item.text for item in batch])
             if waiting:
                 yield from zip(waiting[0], waiting[1].result(), strict=True)
             waiting = started

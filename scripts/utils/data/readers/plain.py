@@ -1,21 +1,23 @@
 """Plain texts: a Hub dataset, a local folder in the same layout, or .txt, .jsonl and .parquet files."""
 
+import codecs
 import glob
 import json
 import os
 import re
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple
 
 from utils.base.errors import UserError
 from utils.base.hub import loading
+from utils.base.paths import require_path
 from utils.data.readers.document import Document, require_whole_characters
 from utils.data.readers.published import IGNORED, split_value
 
-TextRow: TypeAlias = tuple[str, str, str | None]  # the name of a text, the text, and its split as published
 ENDINGS = (".txt", ".jsonl", ".parquet")
+LONGEST_PART = 2**25  # characters: what a machine holds a few times over; a longer .txt is several texts of one group
+BLOCK = 2**20  # bytes
 # Project Gutenberg frames each book with its licence; these lines part it from the book, in their forms since the 1990s.
 LICENCE_START = re.compile(
     r"\*\*\* ?START OF (?:THE|THIS) PROJECT GUTENBERG EBOOK.{0,500}?\*\*\*|"
@@ -29,6 +31,16 @@ LICENCE_END = re.compile(
 )
 
 
+class Row(NamedTuple):
+    """A text, or one part of it, counted from 1, and its split as published; goes_on: another part follows."""
+
+    name: str
+    text: str
+    split: str | None = None
+    part: int = 1
+    goes_on: bool = False
+
+
 def read_texts(
     source: str, column: str = "text", split: str = "en", limit: int | None = None, split_column: str = "split"
 ) -> Iterator[Document]:
@@ -38,15 +50,24 @@ def read_texts(
     """
     paths = local_files(source)
     rows = read_files(paths, column, split_column) if paths else stream_dataset(source, column, split, split_column)
-    for name, text, published in islice(rows, limit):
-        yield Document(without_licence(text), name, group=name, split=published)
+    yield from as_documents(rows, limit)
 
 
 def read_text_file(path: str | Path, column: str = "text") -> Iterator[Document]:
     """Yield the documents of one local file. Whatever its ending, what is not .jsonl or .parquet is plain text."""
     require_text_file(path)
-    for name, text, _ in read_files([Path(path)], column, IGNORED):
-        yield Document(without_licence(text), name, group=name)
+    yield from as_documents(read_files([Path(path)], column, IGNORED))
+
+
+def as_documents(rows: Iterable[Row], limit: int | None = None) -> Iterator[Document]:
+    """Yield a document for each row, until `limit` texts have come to their end. Parts of one text are a group."""
+    texts = 0
+    for row in rows:
+        name = row.name if row.part == 1 else f"{row.name} (part {row.part})"
+        yield Document(row.text, name, group=row.name, split=row.split)
+        texts += not row.goes_on
+        if texts == limit:
+            return
 
 
 def require_text_file(path: str | Path) -> None:
@@ -56,13 +77,20 @@ def require_text_file(path: str | Path) -> None:
         raise UserError(f"--text_file {path} {problem}")
 
 
+def licence_free(parts: Iterable[str]) -> Iterator[str]:
+    """Cut Project Gutenberg's header and footer off a book that comes in parts; any other text stays as it is."""
+    for number, part in enumerate(parts):
+        if number == 0 and (start := LICENCE_START.search(part)):
+            part = part[start.end() :]
+        if end := LICENCE_END.search(part):
+            yield part[: end.start()]
+            return
+        yield part
+
+
 def without_licence(text: str) -> str:
-    """Cut Project Gutenberg's header and footer off a book; any other text stays as it is."""
-    if start := LICENCE_START.search(text):
-        text = text[start.end() :]
-    if end := LICENCE_END.search(text):
-        text = text[: end.start()]
-    return text
+    """Cut the header and footer off a book that is whole."""
+    return next(licence_free([text]))
 
 
 def local_files(source: str) -> list[Path]:
@@ -86,28 +114,53 @@ def local_files(source: str) -> list[Path]:
     return []
 
 
-def read_files(paths: list[Path], column: str, split_column: str) -> Iterator[TextRow]:
-    """Yield (name, text, published split) of each text; names are paths below the folder that all the files share."""
+def read_files(paths: list[Path], column: str, split_column: str) -> Iterator[Row]:
+    """Yield the texts of these files; names are paths below the folder that all of them share."""
     readers = {".txt": read_txt, ".jsonl": read_jsonl, ".parquet": read_parquet}
     common = Path(os.path.commonpath([path.parent for path in paths]))  # one/text.txt and other/text.txt are two texts
     for path in paths:
+        require_path(path, "file", "give files that you may read")
         try:
             yield from readers.get(path.suffix, read_txt)(path, path.relative_to(common).as_posix(), column, split_column)
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset {error.start}; "
-                "convert it (iconv -t UTF-8)"
-            ) from error
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror or error}; give files that you may read") from error
 
 
-def read_txt(path: Path, name: str, _column: str, _split_column: str) -> Iterator[TextRow]:
-    """Yield the whole file as one text."""
-    yield name, path.read_bytes().decode("utf-8-sig"), None
+def read_txt(path: Path, name: str, _column: str, _split_column: str) -> Iterator[Row]:
+    """Yield the whole file as one text, or in parts where it is longer than LONGEST_PART."""
+    number, part = 0, ""
+    for following in licence_free(text_parts(path)):
+        if number:
+            yield Row(name, part, None, number, goes_on=True)
+        number, part = number + 1, following
+    yield Row(name, part, None, number)
 
 
-def read_jsonl(path: Path, name: str, column: str, split_column: str) -> Iterator[TextRow]:
+def text_parts(path: Path) -> Iterator[str]:
+    """Yield a file's text in parts of at most LONGEST_PART characters that end with a paragraph, else a line or a word."""
+    decoder, blocks, length, read, block = codecs.getincrementaldecoder("utf-8-sig")(), [], 0, 0, b"-"
+    with open(path, "rb") as file:
+        while block:
+            block = file.read(BLOCK)
+            read += len(block)
+            try:
+                blocks.append(decoder.decode(block, final=not block))
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset "
+                    f"{read - len(error.object) + error.start}; convert it (iconv -t UTF-8)"
+                ) from error
+            length += len(blocks[-1])
+            if length > LONGEST_PART:
+                text = "".join(blocks)
+                ends = (text.rfind(sign, 0, LONGEST_PART) + len(sign) for sign in ("\n\n", "\n", " "))
+                end = next((end for end in ends if end > LONGEST_PART // 2), LONGEST_PART)
+                yield text[:end]
+                blocks, length = [text[end:]], len(text) - end
+    yield "".join(blocks)
+
+
+def read_jsonl(path: Path, name: str, column: str, split_column: str) -> Iterator[Row]:
     """Yield one text a line."""
     with open(path, "rb") as lines:
         for number, line in enumerate(lines, 1):
@@ -121,11 +174,11 @@ def read_jsonl(path: Path, name: str, column: str, split_column: str) -> Iterato
                 ) from error
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number}: not JSON ({error}); one JSON object a line") from error
-            text = row_text(row, column, f"{path}, line {number}")
-            yield row_name(row, f"{name}:{number}"), text, split_value(row.get(split_column))
+            text = without_licence(row_text(row, column, f"{path}, line {number}"))
+            yield Row(row_name(row, f"{name}:{number}"), text, split_value(row.get(split_column)))
 
 
-def read_parquet(path: Path, name: str, column: str, split_column: str) -> Iterator[TextRow]:
+def read_parquet(path: Path, name: str, column: str, split_column: str) -> Iterator[Row]:
     """Yield one text a row, a row at a time."""
     import pyarrow
     import pyarrow.parquet
@@ -142,15 +195,15 @@ def read_parquet(path: Path, name: str, column: str, split_column: str) -> Itera
         for batch in file.iter_batches(batch_size=1, columns=wanted):
             for row in batch.to_pylist():
                 number += 1
-                text = row_text(row, column, f"{path}, row {number}")
-                yield row_name(row, f"{name}:{number}"), text, split_value(row.get(split_column))
+                text = without_licence(row_text(row, column, f"{path}, row {number}"))
+                yield Row(row_name(row, f"{name}:{number}"), text, split_value(row.get(split_column)))
     except (pyarrow.ArrowException, OSError) as error:
         if getattr(error, "errno", None):  # the system's word, not pyarrow's
             raise
         raise UserError(f"{path} is damaged or not a parquet file: {error}; download or make it again") from error
 
 
-def stream_dataset(name: str, column: str, split: str, split_column: str) -> Iterator[TextRow]:
+def stream_dataset(name: str, column: str, split: str, split_column: str) -> Iterator[Row]:
     """Yield the texts of a Hub dataset, or of a folder laid out like one, streamed: nothing is fetched that is not read."""
     with loading("dataset", name, "--dataset"):
         import datasets
@@ -174,8 +227,8 @@ def stream_dataset(name: str, column: str, split: str, split_column: str) -> Ite
     number = 0
     while first is not None:
         number += 1
-        text = row_text(first, column, f"--dataset {name}, row {number}")
-        yield row_name(first, f"{split}:{number}"), text, split_value(first.get(split_column))
+        text = without_licence(row_text(first, column, f"--dataset {name}, row {number}"))
+        yield Row(row_name(first, f"{split}:{number}"), text, split_value(first.get(split_column)))
         with loading("dataset", name, "--dataset"):
             first = next(rows, None)
 

@@ -51,7 +51,7 @@ def heatmap(results, name, heading, scores) -> Chart | None:
         return None
     seeds = sorted({row["seed"] for row in results.all_rows() if row["seed"] is not None})
     which = [(None, f"mean of {len(seeds)}"), *options(seeds)] if len(seeds) > 1 else [(None, str(next(iter(seeds), DASH)))]
-    hover = {}
+    hover, number_of = {}, {target: number for number, target in enumerate(results.targets)}
 
     def draw(target, probe, score, seed):
         lags, layers = results.lags(target, probe), results.layers(target, probe)
@@ -62,7 +62,7 @@ def heatmap(results, name, heading, scores) -> Chart | None:
         z = [[mean(rows, f"{results.split}_{score}") for rows in row] for row in grid]
         if not any(known(value) for row in z for value in row):
             return None
-        key = f"{results.targets.index(target)}/{results.kinds.index(probe)}/{seed}"
+        key = f"{number_of[target]}/{results.kinds.index(probe)}/{seed}"
         if key not in hover:
             hover[key] = grid_texts(results, target, probe, grid)
         marks = [

@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from utils.base.errors import UserError
 from utils.data.sequences import SPLITS
 from utils.pages.charts.cells import SCORE_LABELS, kind_order, known, layer_in_words, layer_order, mean, order_of
 from utils.pages.charts.tables import (
+    CELL_COLUMNS,
     MAKE,
     baseline_rows,
     read_baselines,
@@ -47,22 +49,31 @@ class Results:
     split: str
     metric: str
 
-    @property
-    def targets(self) -> list[str]:
-        return list(dict.fromkeys(target for target, _, _ in self.cells))
+    @cached_property
+    def by_target(self) -> dict[str, dict]:
+        """Give {target: {(probe, lag): {layer: [row of each seed]}}}."""
+        found = defaultdict(dict)
+        for (target, probe, lag), layers in self.cells.items():
+            found[target][probe, lag] = layers
+        return dict(found)
 
     @property
+    def targets(self) -> list[str]:
+        return list(self.by_target)
+
+    @cached_property
     def kinds(self) -> list[str]:
         return sorted({probe for _, probe, _ in self.cells}, key=kind_order)
 
     def lags(self, target, probe=None) -> list[int]:
-        return sorted({lag for of, kind, lag in self.cells if of == target and probe in (None, kind)})
+        return sorted({lag for kind, lag in self.by_target.get(target, ()) if probe in (None, kind)})
 
     def layers(self, target, probe) -> list[str]:
-        found = {layer for (of, kind, _), layers in self.cells.items() if (of, kind) == (target, probe) for layer in layers}
+        of_target = self.by_target.get(target, {})
+        found = {layer for (kind, _), layers in of_target.items() if kind == probe for layer in layers}
         return sorted(found, key=layer_order)
 
-    @property
+    @cached_property
     def best(self) -> tuple:
         """Give (target, probe, lag) of the best validation score, () without validation."""
         return max(
@@ -76,8 +87,8 @@ class Results:
         """List the rows of a target at some lags, of every kind and layer."""
         return [
             row
-            for (of, _, lag), layers in self.cells.items()
-            if of == target and lag in lags
+            for (_, lag), layers in self.by_target.get(target, {}).items()
+            if lag in lags
             for rows in layers.values()
             for row in rows
         ]
@@ -98,7 +109,7 @@ def read_results(folder, split=None, metric=None) -> Results:
     path = Path(folder) / SUMMARY
     if not path.exists():
         raise UserError(f"--results_dir {folder} holds no {SUMMARY}; {MAKE} --results_dir {folder}")
-    rows = read_numbers(path, (*CELL_SEED, "l2"))
+    rows = list(read_numbers(path, (*CELL_SEED, "l2"), CELL_COLUMNS))
     if not rows:
         raise UserError(f"{path} has no row; {MAKE} --results_dir {folder}")
     columns = [f"{one}_{name}" for one in SPLITS for name in SCORE_LABELS]

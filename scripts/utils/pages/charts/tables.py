@@ -3,11 +3,14 @@
 import json
 import math
 from collections import defaultdict
+from collections.abc import Iterator
+from itertools import chain
 
 from utils.base.errors import UserError
-from utils.base.files import read_csv
-from utils.pages.charts.cells import known
-from utils.saved.columns import METRICS, TEXT_COLUMNS, WHOLE_COLUMNS
+from utils.base.files import csv_rows
+from utils.data.sequences import SPLITS
+from utils.pages.charts.cells import SCORE_LABELS, known
+from utils.saved.columns import BASELINE_KEY, METRICS, TEXT_COLUMNS, WHOLE_COLUMNS
 
 CURVE_SIZES = {
     "n_train": "training examples",
@@ -18,22 +21,32 @@ CURVE_SIZES = {
     "groups": "training groups",
     "fraction": "share of the training data",
 }
+BASELINE_COLUMNS = {
+    *BASELINE_KEY,
+    *(f"{name}{end}" for name in SCORE_LABELS for end in ("", "_low", "_high")),
+    *("n", "groups", "model"),
+}
+CHART_SCORES = (*SCORE_LABELS, "minus_baseline", "selectivity")
+CELL_COLUMNS = {  # of probe_results.csv, what the charts show
+    *("target", "layer", "lag", "probe", "seed", "l2"),
+    *(f"{split}_{name}{end}" for split in SPLITS for name in CHART_SCORES for end in ("", "_low", "_high")),
+    *(f"{split}_best_baseline" for split in SPLITS),
+    *(f"{name}_{split}" for split in SPLITS for name in ("n", "pos_ratio")),
+}
 MAKE = "make it with scripts/train_probe.py"
 
 
-def read_numbers(path, required) -> list[dict]:
-    """Read the rows of a table, with cells as numbers.
+def read_numbers(path, required, columns=None) -> Iterator[dict]:
+    """Yield the rows of a table, with cells as numbers.
 
     TEXT_COLUMNS stay text, WHOLE_COLUMNS become int or None, all others float, NaN where a cell is empty or "nan". required:
-    columns without which it is another table.
+    columns without which it is another table; columns: all that are read (None: all that there are).
     """
-    rows = read_csv(path)
-    missing = [name for name in required if rows and name not in rows[0]]
-    if missing:
-        raise UserError(f"{path} is another table: it has no column {' and no '.join(missing)}; {MAKE}")
-    return [
-        {name: parsed(path, number, name, text) for name, text in row.items()} for number, row in enumerate(rows, start=2)
-    ]
+    for number, row in enumerate(csv_rows(path, columns), start=2):
+        missing = [name for name in required if name not in row] if number == 2 else []
+        if missing:
+            raise UserError(f"{path} is another table: it has no column {' and no '.join(missing)}; {MAKE}")
+        yield {name: parsed(path, number, name, text) for name, text in row.items()}
 
 
 def parsed(path, number, name, text):
@@ -55,7 +68,7 @@ def read_baselines(path) -> dict:
 
     probe and layer are "" where a baseline has none.
     """
-    rows = read_numbers(path, ("target", "baseline", "lag", "split"))
+    rows = read_numbers(path, ("target", "baseline", "lag", "split"), BASELINE_COLUMNS)
     baselines = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for row in rows:
         key = (row["baseline"], row.get("probe", ""), row.get("layer_idx", ""))
@@ -69,9 +82,8 @@ def baseline_rows(baselines) -> list[dict]:
 
 def read_groups(folder, baselines) -> dict:
     """Read the number of groups, {(target, lag, split): number}, from probe_metrics.csv or else from the baselines."""
-    rows = baseline_rows(baselines)
-    if (folder / METRICS).exists():
-        rows += read_numbers(folder / METRICS, ("target", "lag", "split"))
+    of_probes = read_numbers(folder / METRICS, ("target", "lag", "split"), ("target", "lag", "split", "groups"))
+    rows = chain(baseline_rows(baselines), of_probes)
     return {(row["target"], row["lag"], row["split"]): int(row["groups"]) for row in rows if known(row.get("groups"))}
 
 
@@ -89,7 +101,7 @@ def read_curve(path) -> list[dict]:
 
     Each row gets "size", from the first column of CURVE_SIZES that is there, and "size_name", that column in words.
     """
-    rows = read_numbers(path, ("target", "lag", "probe"))
+    rows = list(read_numbers(path, ("target", "lag", "probe")))
     name = next((one for one in CURVE_SIZES if rows and one in rows[0]), None)
     if rows and name is None:
         raise UserError(f"{path} has no column {' or '.join(CURVE_SIZES)}; move it away or make it anew")
