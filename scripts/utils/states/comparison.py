@@ -1,9 +1,8 @@
-"""Are the states that our hooks read those that transformers itself returns? One short batch tells, before every pass."""
+"""Are the states that our hooks read those that transformers itself returns? One sequence tells, before every pass."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from utils.base.errors import UserError, is_out_of_memory
@@ -18,7 +17,6 @@ from utils.states.sites import EMBED, FINAL_NORM, Layer, every_layer
 # How far two ways to the same state may lie apart where shapes and kernels are the same, as a part of its norm, at the
 # worst token: rounding, no more.
 SAME_KERNELS = {torch.float32: 1e-4, torch.float16: 0.01, torch.bfloat16: 0.05}
-MOST_ROWS = 2  # of the sequences that are compared before a pass
 
 BatchStates = dict[Layer, torch.Tensor]  # [batch, tokens, hidden_size] by layer
 
@@ -51,19 +49,18 @@ class Comparison:
 
 
 def require_same_states(language_model: LanguageModel, sequences: Iterable[Sequences], batch_size: int) -> dict:
-    """Compare one short batch of the longest sequences; both ways together cost at most one batch of the pass.
+    """Compare the longest sequence of all; both ways together cost at most one batch of the pass.
 
     Return what is to be recorded: the fields of a Comparison, or {"not compared": why}. Raise UserError where the states
     are not those of transformers.
     """
-    framed = longest(sequences, batch_size)
     try:
-        found = compare(language_model, framed, together=True)
+        found = compare(language_model, [longest(sequences, batch_size)])
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        halve(len(framed), error)
-        found = compare(language_model, framed[:1], together=True)
+        halve(1, error)  # one sequence does not fit: it says so
+        raise
     if isinstance(found, str):
         print(f"states are not compared with those of transformers: {found}", flush=True)
         return {"not compared": found}
@@ -76,20 +73,16 @@ def require_same_states(language_model: LanguageModel, sequences: Iterable[Seque
     return {name: getattr(found, name) for name in ("largest", "layer", "allowed", "tokens", "layers")}
 
 
-def longest(sequences: Iterable[Sequences], batch_size: int) -> list[list[int]]:
-    """Take the longest sequences of all: two, or one where the batch is smaller than 4, or half of one where it is 1."""
-    rows = min(MOST_ROWS, max(1, batch_size // 2))
-    found = [
-        each.input_ids[row, : each.lengths[row]].tolist()
-        for each in sequences
-        for row in np.argsort(-each.lengths, kind="stable")[:rows]
-    ]
-    chosen = sorted(found, key=len, reverse=True)[:rows]
-    return chosen if batch_size > 1 else [ids[: (len(ids) + 1) // 2] for ids in chosen]
+def longest(sequences: Iterable[Sequences], batch_size: int) -> list[int]:
+    """Take the longest sequence of all; half of it where a batch holds one, for it is read in two ways."""
+    each = max(sequences, key=lambda each: each.lengths.max())
+    row = int(each.lengths.argmax())
+    length = int(each.lengths[row])
+    return each.input_ids[row, : length if batch_size > 1 else (length + 1) // 2].tolist()
 
 
-def compare(language_model: LanguageModel, framed: Sequence[list[int]], together: bool = False) -> Comparison | str:
-    """Compare every layer of these sequences, one by one or in one padded batch, with transformers' output_hidden_states.
+def compare(language_model: LanguageModel, framed: Sequence[list[int]]) -> Comparison | str:
+    """Compare every layer of these sequences, one by one, with transformers' output_hidden_states.
 
     framed: token ids, special tokens included. Return why there is nothing to compare with, where that is so.
     """
@@ -97,14 +90,13 @@ def compare(language_model: LanguageModel, framed: Sequence[list[int]], together
         return f"a {type(language_model.body).__name__} returns no hidden_states"
     errors: dict[Layer, float] = {}
     apart = float("inf")
-    for batch in [list(framed)] if together else [[ids] for ids in framed]:
-        width = max(map(len, batch))
-        mask = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in batch])
-        input_ids = torch.tensor([list(ids) + [0] * (width - len(ids)) for ids in batch])
+    for ids in framed:
+        input_ids = torch.tensor([list(ids)])
+        mask = torch.ones_like(input_ids)
         ours, theirs = our_states(language_model, input_ids, mask), their_states(language_model, input_ids, mask)
-        for layer, error in differences(language_model, ours, theirs, mask.bool()).items():
+        for layer, error in differences(language_model, ours, theirs).items():
             errors[layer] = max(error, errors.get(layer, 0.0))
-        states = [state[mask.bool()] for state in theirs.values()]
+        states = [state[0] for state in theirs.values()]
         apart = min([apart, *(float(distance(*pair).median()) for pair in zip(states, states[1:], strict=False))])
     if not errors:
         return "none of the states is finite"
@@ -139,18 +131,14 @@ def their_states(language_model: LanguageModel, input_ids: torch.Tensor, mask: t
     return found
 
 
-def differences(
-    language_model: LanguageModel, ours: BatchStates, theirs: Mapping[Layer, torch.Tensor], mask: torch.Tensor
-) -> dict[Layer, float]:
-    """Find the largest distance of each layer that both have: mask, bool [batch, tokens], says what is text.
+def differences(language_model: LanguageModel, ours: BatchStates, theirs: BatchStates) -> dict[Layer, float]:
+    """Find the largest distance of each layer that both have.
 
     Where transformers gives the last layer after the last norm only, the norm of ours is compared.
     """
     anatomy = language_model.anatomy
     errors: dict[Layer, float] = {}
-    finite = {
-        layer: mask & state.isfinite().all(-1) for layer, state in theirs.items()
-    }  # overflow is counted after the pass
+    finite = {layer: state.isfinite().all(-1) for layer, state in theirs.items()}  # overflow is counted after the pass
     for layer, state in theirs.items():
         if layer not in ours:
             errors[layer] = float("inf")

@@ -59,7 +59,7 @@ class Reading:
 @dataclass(frozen=True)
 class States:
     """What one pass has read: the table of each split, the plan of its rows, the seconds that the pass took, and how far the
-    states of one short batch lay from those of transformers.
+    states of one sequence lay from those of transformers.
     """
 
     reading: Reading
@@ -132,7 +132,7 @@ def run_pass(
 ) -> States:
     """Run the one pass over all splits, for the examples of all questions. Say what is read, and how long it takes.
 
-    Raise UserError where one short batch does not give the states that transformers itself returns.
+    Raise UserError where the longest sequence does not give the states that transformers itself returns.
     """
     splits, plans = questions[0].sequences, plans_of(reading, language_model, questions, own_probability)
     needed = sum(table_bytes(language_model, plan) for plan in plans.values())
