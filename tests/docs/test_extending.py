@@ -54,6 +54,7 @@ def test_the_reader_reads_words_with_tags(extended, tiny_tokenizer):
     assert done.stdout.strip() == "['Anna', 'Bob Miller']", done.stderr
 
 
+@pytest.mark.slow
 def test_the_kind_the_site_and_the_chart_go_through_the_scripts(extended, prepared):
     flags = ("--layer_sweep", "words,embed,0", "--probe", "logistic,least_squares", "--no_wandb")
     said = run(extended, "train_probe", "--train_data", prepared / "train.pth", *flags)

@@ -36,6 +36,7 @@ def python(code, **options):
     return found.stdout
 
 
+@pytest.mark.slow
 def test_the_notebook_finds_the_next_token_as_it_is_printed():
     said = python(re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1], cwd=ROOT)
     shown = re.search(r"```text\n(.*?)```", PAGE, re.DOTALL)[1]

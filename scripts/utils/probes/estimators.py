@@ -8,6 +8,7 @@
 [1.0, 1.0]
 """
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ from utils.states.matrices import Matrices
 FEWEST_EPOCHS, MOST_EPOCHS = 10, 200
 
 
-class Estimator:
-    """The methods that all families share. A subclass gives `learn` and `logits`.
+class Estimator(ABC):
+    """The methods that all families share. A subclass gives `fit` and `logits`.
 
     After fit: threshold, the logit above which `predict` says 1: 0, or the best on validation where the family has one.
     Raises UserError for states that are not finite or not [n, hidden_size], labels that are not 0 and 1 or of one class.
@@ -39,23 +40,9 @@ class Estimator:
     threshold = 0.0
     features: int | None = None
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> "Estimator":
-        """Fit the probe.
-
-        X: [n, hidden_size]; y: 0 and 1, [n]; sample_weight: >= 0, [n]; a row of weight 0 counts as left out.
-        """
-        states, labels, weights = checked_rows(X, y, sample_weight)
-        self.features = states.shape[1]
-        self.learn(states, labels, weights)
-        return self
-
-    def learn(self, states: torch.Tensor, labels: np.ndarray, weights: np.ndarray):
-        """Fit the probe to states [n, hidden_size], labels [n] and weights [n], all checked."""
-        raise NotImplementedError
-
+    @abstractmethod
     def logits(self, states: torch.Tensor) -> np.ndarray:
         """Compute logits float64 [n] of checked states [n, hidden_size]."""
-        raise NotImplementedError
 
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Compute logits float64 [n]."""
@@ -97,7 +84,25 @@ class Affine(Estimator):
         return exact_logits(states, self.weight, np.asarray(self.bias))
 
 
-class Logistic(Affine):
+class Solved(Affine):
+    """A family whose weight and bias are solved for, exactly or in closed form. A subclass gives `learn`."""
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> "Estimator":
+        """Fit the probe.
+
+        X: [n, hidden_size]; y: 0 and 1, [n]; sample_weight: >= 0, [n]; a row of weight 0 counts as left out.
+        """
+        states, labels, weights = checked_rows(X, y, sample_weight)
+        self.features = states.shape[1]
+        self.learn(states, labels, weights)
+        return self
+
+    @abstractmethod
+    def learn(self, states: torch.Tensor, labels: np.ndarray, weights: np.ndarray):
+        """Fit the probe to states [n, hidden_size], labels [n] and weights [n], all checked."""
+
+
+class Logistic(Solved):
     """Logistic regression at its exact minimum: see `logistic.solver.solve`.
 
     It minimises mean loss + l2 / 2 * |weight|^2 on standardised states. After fit: gradient, its largest entry; converged;
@@ -117,7 +122,7 @@ class Logistic(Affine):
         )
 
 
-class MassMean(Affine):
+class MassMean(Solved):
     """The difference of the classes' means; tilted: times the inverse within-class covariance: see `mass_mean.mass_mean`.
 
     The plain form's logit has no scale, so its probabilities rank and separate the classes but are not calibrated; the
@@ -190,13 +195,13 @@ class Descended(Estimator):
         epochs = self.epochs or min(max(enough, FEWEST_EPOCHS), MOST_EPOCHS)
         return Settings(epochs, self.learning_rate, self.weight_decay, self.batch_size, None, self.seed, self.balance)
 
+    @abstractmethod
     def train(self, train: LabelledStates, val: LabelledStates, settings: Settings) -> Training:
         """Train the family's probe."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, probes: LinearProbes | MLPProbes):
         """Keep what training gave, of one layer and column."""
-        raise NotImplementedError
 
 
 class Linear(Descended, Affine):

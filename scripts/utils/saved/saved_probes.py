@@ -15,7 +15,7 @@ from utils.base.files import fingerprint
 from utils.data.sequences import Sequences
 from utils.probes.affine import linear_logits
 from utils.probes.descent.attention import AttentionProbes
-from utils.probes.descent.mlp import MLP_TENSORS, MLPProbes
+from utils.probes.descent.mlp import MLPProbes
 from utils.probes.descent.ranges import whole_texts
 from utils.probes.kinds import BY_NAME, KINDS, trained_share
 from utils.saved.export import probe_name, read_export
@@ -170,13 +170,12 @@ def logits_of_affine(state: Tensors, layer: Layer, source: Source, split: str) -
 
 def logits_of_mlp(state: Tensors, layer: Layer, source: Source, split: str) -> np.ndarray:
     """Compute the logits of probes with one hidden layer."""
-    return MLPProbes(*(state[name][None] for name in MLP_TENSORS)).logits(source.of_layer(split, layer))[0]
+    return MLPProbes.of(state).logits(source.of_layer(split, layer))[0]
 
 
 def logits_of_attention(state: Tensors, layer: Layer, source: Source, split: str) -> np.ndarray:
     """Compute the logits of probes that attend over whole sequences."""
-    probes = AttentionProbes(*(state[name][None] for name in ("query", "value", "bias")))
-    return probes.logits(whole_texts(source, split, source.of_layer(split, layer).table))[0]
+    return AttentionProbes.of(state).logits(whole_texts(source, split, source.of_layer(split, layer).table))[0]
 
 
 LOGITS = {  # by the format of the probe's file; each takes tensors [probes, ...] and gives float32 [probes, n]

@@ -70,7 +70,7 @@ def add_reading_flags(parser: argparse.ArgumentParser):
     what.add_argument(
         "--predict_current",
         action="store_true",
-        help="read the labelled token itself (lag 0): for token tasks a sanity check, near 1 in every layer",
+        help="read the labelled token itself (lag 0): for token tasks a sanity check, since the token is in the input",
     )
     what.add_argument(
         "--lags",

@@ -296,7 +296,7 @@ def test_the_weights_kept_are_those_of_the_best_epoch_and_fold_into_what_is_save
         assert trained.epoch[layer][column] == np.argmax(history) + 1
         measured = at_threshold(logits[layer, column], truth[:, column], trained.threshold[layer][column])
         assert measured["balanced_accuracy"] == pytest.approx(max(history), abs=1e-12)
-        saved = AttentionProbes.of(trained.probes.tensors(layer, column))
+        saved = AttentionProbes.of({name: part[None] for name, part in trained.probes.tensors(layer, column).items()})
         one = Ranges.of(val.table.states[layer : layer + 1], val.start, val.end[:, column])
         np.testing.assert_allclose(saved.logits(one)[0, 0], logits[layer, column], rtol=1e-4, atol=1e-3)
 

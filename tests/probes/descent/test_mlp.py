@@ -37,5 +37,7 @@ def test_saved_mlp_tensors_give_the_logits_on_raw_states():
     hidden = torch.relu(torch.from_numpy(states[::-1].copy()).float() @ tensors["hidden.weight"].T + tensors["hidden.bias"])
     expected = hidden @ tensors["out.weight"] + tensors["out.bias"]
     np.testing.assert_allclose(trained.probes.logits(matrices)[1, 0], expected, atol=1e-4)
-    loaded = MLPProbes.of(tensors).logits(Matrices.of(states[::-1][None].astype(np.float32)))
+    loaded = MLPProbes.of({name: part[None] for name, part in tensors.items()}).logits(
+        Matrices.of(states[::-1][None].astype(np.float32))
+    )
     np.testing.assert_allclose(loaded[0, 0], expected, atol=1e-4)

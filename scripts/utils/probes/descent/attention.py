@@ -65,8 +65,8 @@ class AttentionProbes:
 
     @classmethod
     def of(cls, tensors: Mapping[str, torch.Tensor]) -> "AttentionProbes":
-        """Make one probe from what `tensors` gave."""
-        return cls(*(tensors[name][None, None] for name in ("query", "value", "bias")))
+        """Make the probes of one layer from what `tensors` gave of each, stacked: {name: [columns, ...]}."""
+        return cls(*(tensors[name][None] for name in ("query", "value", "bias")))
 
     def tensors(self, layer: int, column: int) -> dict[str, torch.Tensor]:
         """Give what is saved of one probe: query and value [queries, hidden_size], bias []."""

@@ -5,6 +5,7 @@ trained.probes.logits(matrices)              # [layers, columns, n]
 trained.probes.tensors(layer=3, column=0)    # {"weight": [hidden_size], "bias": []}, on raw states
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,7 +55,7 @@ def train(
     return train_probes(LinearInTraining, train, val, settings, on_epoch, device)
 
 
-class RowsInTraining:
+class RowsInTraining(ABC):
     """The minibatches of standardised rows that all probes on single states share in training.
 
     A subclass makes the first weights and gives `gradients(rows, labels, weights)`.
@@ -81,12 +82,12 @@ class RowsInTraining:
         rows = self.matrices.rows(which.numpy()).to(self.device).sub_(self.shift).mul_(self.factor)
         return self.gradients(rows, self.labels[which].to(self.device), self.weights[which].to(self.device))
 
+    @abstractmethod
     def gradients(self, rows: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Set the gradients, as `set_gradients` does.
 
         rows: standardised, [layers, b, hidden_size]; labels, weights: [b, columns].
         """
-        raise NotImplementedError
 
 
 class LinearInTraining(RowsInTraining):

@@ -47,8 +47,8 @@ class MLPProbes:
 
     @classmethod
     def of(cls, tensors: Mapping[str, torch.Tensor]) -> "MLPProbes":
-        """Make one probe from what `tensors` gave."""
-        return cls(*(tensors[name][None, None] for name in MLP_TENSORS))
+        """Make the probes of one layer from what `tensors` gave of each, stacked: {name: [columns, ...]}."""
+        return cls(*(tensors[name][None] for name in MLP_TENSORS))
 
     def tensors(self, layer: int, column: int) -> dict[str, torch.Tensor]:
         """Give what is saved of one probe.
