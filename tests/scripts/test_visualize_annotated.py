@@ -61,8 +61,10 @@ def show(probe_dir, folder, *more):
 
 
 def changed(probe_dir, folder, **changes):
-    """Copies of the probes whose metadata say something else."""
+    """Copies of the probes whose metadata say something else, with the file of their texts."""
     folder.mkdir()
+    for path in probe_dir.glob("texts_*.json"):
+        shutil.copy(path, folder)
     for path in probe_dir.glob("probe_*.pth"):
         probe = load_probe(path)
         with WriteTogether() as files:
