@@ -1,10 +1,13 @@
 """Fixtures for all tests: a tiny model and corpus that they make themselves, and the shared data where there are some."""
 
 import os
+import signal
 
 import helpers
 
 os.environ.update(helpers.QUIET)  # before any library reads them
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a shell; what tests start would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest  # noqa: E402
 

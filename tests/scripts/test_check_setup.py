@@ -366,7 +366,8 @@ def test_a_run_that_train_probe_would_refuse_is_a_failed_check(prepared, tmp_pat
 
 def test_a_cache_that_cannot_be_written(prepared, tmp_path):
     (tmp_path / "file").write_text("")
-    assert_only(check("--train_data", prepared / "train.pth", "--cache_dir", tmp_path / "file"), "disk")
+    result = check("--train_data", prepared / "train.pth", "--cache_dir", tmp_path / "file")
+    assert_one_line_error(result, "--cache_dir", "is a file, not a folder", status=2)
 
 
 # The estimate

@@ -267,6 +267,6 @@ def test_kill_9_in_the_middle_then_the_same_command_goes_on_to_the_same_result(p
         assert_success(call("train_probe", *arguments(name)))
     assert [path.stat().st_mtime_ns for path in shards] == before, "what was there was computed again"
     ours, theirs = (list(snapshot(tmp_path / name / "models").values()) for name in ("killed", "undisturbed"))
-    assert len(ours) == 5 and ours == theirs
+    assert len(ours) == 6 and ours == theirs
     table = "results/probe_metrics.csv"
     assert (tmp_path / "killed" / table).read_bytes() == (tmp_path / "undisturbed" / table).read_bytes()
