@@ -198,11 +198,15 @@ def parts(stack: Stack, seen: Watched) -> dict[str, Any]:
 def find_norm(stack: Stack, later: Sequence[Call], target: set[int]) -> tuple[Call, Place] | tuple[None, None]:
     """Find the first call after the last block that gives the state at the end, and where in what it gives that lies.
 
-    later: the calls that ended after the last block; target: marks of the state at the end.
+    Where the last block gives that state already, only a module with weights counts: a norm that happens to change nothing
+    here, unlike a dropout. later: the calls that ended after the last block; target: marks of the state at the end.
     """
     last = stack.calls[-1]
     size = last.sizes[stack.leaves]
-    for call in later if stack.marks[-1] not in target else ():
+    changing = stack.marks[-1] not in target
+    for call in later:
+        if not changing and next(call.module.parameters(), None) is None:
+            continue
         places = [place for place, mark in call.gives.items() if mark in target and call.sizes[place] == size]
         if call.began > last.began and places:
             return call, places[0]
