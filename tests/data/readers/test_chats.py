@@ -11,17 +11,23 @@ from utils.data.tokenizer import load_tokenizer
 
 
 @pytest.fixture
-def read(tiny_model, tmp_path):
-    """Read rows with spans by a tokenizer with this template: the documents."""
+def collect(tiny_model, tmp_path):
+    """Read rows with spans by a tokenizer with this template: the collection."""
 
-    def documents(template, rows):
+    def collection(template, rows):
         path = write_jsonl(tmp_path / "rows.jsonl", rows)
         chats = Chats(
             load_tokenizer(str(chat_data.with_template(tmp_path / "model", tiny_model, template))), False, str(path)
         )
-        return chats.described(read_spans(path, as_texts=chats.in_rows)).documents
+        return chats.described(read_spans(path, as_texts=chats.in_rows))
 
-    return documents
+    return collection
+
+
+@pytest.fixture
+def read(collect):
+    """The documents of that collection."""
+    return lambda template, rows: collect(template, rows).documents
 
 
 def row(*contents, spans):
@@ -88,3 +94,11 @@ def test_the_conversation_is_known_by_its_messages_alone(read):
 def test_rows_of_texts_stay_as_they_are(read):
     (found,) = read(chat_data.CHATML, [{"text": "It is", "messages": [], "spans": [[0, 2]]}])
     assert found.text == "It is" and marked(found) == [("It", "span")] and found.unknown == ()
+
+
+def test_tools_that_the_template_is_not_given_are_said(collect):
+    rows = [row(f"Say {number}", "It is", spans=[[1, 0, 2]]) for number in range(3)]
+    assert collect(chat_data.CHATML, rows).notes == ()
+    rows[0]["tools"], rows[1]["tools"] = [{"type": "function", "function": {"name": "look_up"}}], []
+    (note,) = collect(chat_data.CHATML, rows).notes
+    assert note.startswith("1 conversations come with tools")

@@ -25,6 +25,7 @@ from utils.data.readers.table.csv_tables import TextTable
 from utils.data.tokenizer import Tokenizer
 
 MESSAGES = "messages"  # the field that is read where there is none of the name of --text_column
+TOOLS = "tools"  # the field of the functions that a model may call, which the template is not given
 OF_A_CHAT = "conversation"  # the key in a document's meta under which its messages stand as plain text
 ANSWER = "answer"  # and what follows the text: the model's answer, as far as it is tokenised together with it
 
@@ -52,6 +53,7 @@ class Chats:
     def __init__(self, tokenizer: Tokenizer, prompt: bool, source: str):
         self.tokenizer, self.prompt, self.source = tokenizer, prompt, source
         self.of_text: dict[str, Chat] = {}
+        self.with_tools = 0
 
     def in_rows(self, rows: Sequence[SourceRow], column: str) -> Sequence[SourceRow]:
         """Give rows with spans the text of their conversation as `column`, and spans in its characters.
@@ -71,6 +73,7 @@ class Chats:
     def with_spans(self, row: dict, field: str, column: str, where: str) -> dict:
         """Turn one row; see `in_rows`."""
         messages = self.messages(row.get(field), where)
+        self.with_tools += bool(row.get(TOOLS))
         result = {name: value for name, value in row.items() if name != field}
         if not any(content_of(message).strip() for message in messages):
             return {**result, column: ""}
@@ -90,6 +93,8 @@ class Chats:
         if not fields or column in frame and fields[0] != column:
             return table
         field, texts = fields[0], []
+        if TOOLS in frame:
+            self.with_tools += sum(bool(as_lists(value)) for value in frame[TOOLS] if not isinstance(value, float))
         with Progress("write conversations", "row", len(frame)) as progress:
             for number, value in zip(table.numbers, frame[field], strict=True):
                 missing = value is None or isinstance(value, float)
@@ -136,7 +141,12 @@ class Chats:
         documents = [self.describe(document) for document in collection.documents]
         found = sum(OF_A_CHAT in document.meta for document in documents)
         counts = {**collection.counts, **({"conversations": found} if found else {})}
-        return replace(collection, documents=documents, counts=counts)
+        notes = collection.notes
+        if self.with_tools:
+            notes += (
+                f"{self.with_tools:,} conversations come with {TOOLS}: the template is not given them, no text lists them",
+            )
+        return replace(collection, documents=documents, counts=counts, notes=notes)
 
     def describe(self, document: Annotated) -> Annotated:
         chat = self.of_text.get(document.text)
