@@ -13,6 +13,7 @@ import pandas as pd
 from utils.base.errors import UserError
 
 DELIMITERS = (",", "\t", ";", "|")
+LONE_RETURN = re.compile(r"\r(?!\n)")
 EXCEL_HINT = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)  # a line of Excel's own before the header
 
 
@@ -41,8 +42,8 @@ def parse_csv(text: str, where: str, delimiter: str, needed: Sequence[str], text
         line = text.count("\n", 0, text.index("\0")) + 1
         raise UserError(f"{where}, line {line}: holds a NUL byte and is no text (UTF-16?); convert it (iconv -t UTF-8)")
     csv.field_size_limit(sys.maxsize)
-    skipped, delimiter = find_header(text, delimiter, needed)
-    body = text.split("\n", skipped)[skipped]
+    text = text if "\n" in text else text.replace("\r", "\n")  # line ends of old Macs
+    skipped, delimiter, body = from_header_on(text, where, delimiter, needed)
     notes = [f"{where}: {skipped} {'lines' if skipped > 1 else 'line'} before the header skipped"] if skipped else []
     quoting = csv.QUOTE_NONE if a_row_each_line(body, delimiter) else csv.QUOTE_MINIMAL
     eaten = []
@@ -67,6 +68,25 @@ def parse_csv(text: str, where: str, delimiter: str, needed: Sequence[str], text
             "out; close the marks, or double those inside a text"
         )
     return table
+
+
+def from_header_on(text: str, where: str, delimiter: str, needed: Sequence[str]) -> tuple[int, str, str]:
+    """Return what `find_header` does, and the text from the header on.
+
+    Raises UserError where a carriage return stands inside a cell: pandas would make two rows of it.
+    """
+    try:
+        skipped, delimiter = find_header(text, delimiter, needed)
+        body = text.split("\n", skipped)[skipped]
+        if LONE_RETURN.search(body):
+            for _ in csv.reader(io.StringIO(body), delimiter=delimiter):
+                pass
+    except csv.Error as error:
+        line = text.count("\n", 0, match.start()) + 1 if (match := LONE_RETURN.search(text)) else 1
+        raise UserError(
+            f"{where}, line {line}: a carriage return stands inside a row ({error}); put the cell into quotation marks"
+        ) from error
+    return skipped, delimiter, body
 
 
 def find_header(text: str, delimiter: str, needed: Sequence[str]) -> tuple[int, str]:
