@@ -6,8 +6,9 @@ import signal
 import helpers
 
 os.environ.update(helpers.QUIET)  # before any library reads them
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a shell; what tests start would ignore it too
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) == signal.SIG_IGN:  # nohup, or a job in the background: what tests start would ignore it too
+        signal.signal(number, handler)
 
 import pytest  # noqa: E402
 
