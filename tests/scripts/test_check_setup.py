@@ -247,6 +247,11 @@ def test_an_untrained_model_with_other_special_ids_than_its_tokenizer(tmp_path):
     assert "tokenizer" in verdicts(check("--model_name", tmp_path), "FAILED")
 
 
+def test_an_untrained_model_whose_other_vectors_are_drawn_at_random(case_model):
+    """Mamba's biases are; its norms tell."""
+    assert "tokenizer" in verdicts(check("--model_name", case_model("mamba")), "note")
+
+
 def test_data_of_another_tokenizer(prepared, stories260K, tiny_model):
     result = check("--train_data", prepared / "train.pth", "--model_name", stories260K)
     assert_only(result, "data's tokenizer")

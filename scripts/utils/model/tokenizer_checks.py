@@ -155,7 +155,7 @@ def check_tokenizer(language_model: LanguageModel, tokenizer: "PreTrainedTokeniz
         return Check(
             "tokenizer",
             False if differing else None,
-            f"{detail}: the model looks untrained (every norm and bias is constant), so the loss cannot tell",
+            f"{detail}: the model looks untrained (every norm is constant), so the loss cannot tell",
             remedy if differing else "",
         )
     return Check(
@@ -181,8 +181,12 @@ def as_list(value: Any) -> list:
 
 
 def untrained(model: nn.Module) -> bool:
-    """Is every norm's weight and every bias the same number throughout, as before the first step of training?"""
-    vectors = [parameter for parameter in model.parameters() if parameter.ndim == 1]
+    """Is every norm's weight and bias the same number throughout, as before the first step of training?
+
+    Norms are the modules that have nothing but vectors.
+    """
+    norms = [own for module in model.modules() if (own := list(module.parameters())) and all(one.ndim == 1 for one in own)]
+    vectors = [parameter for own in norms for parameter in own]
     return bool(vectors) and all(bool((vector == vector[0]).all()) for vector in vectors)
 
 

@@ -41,6 +41,13 @@ def test_the_forms_of_annotation_tools_mean_the_same(form, tmp_path):
     assert [spans_of(document) for document in found.documents] == [{("Anna", "PER"), ("Paris", "LOC")}]
 
 
+def test_marks_in_another_field_are_said_not_to_be_read(tmp_path):
+    row = {"text": TEXT, **FORMS["lists"]}
+    found = read_spans(write_jsonl(tmp_path / "a.jsonl", [row | FORMS["spacy"]]))
+    assert found.notes == ("spans are those of 'spans'; what 'entities' marks is not read",)
+    assert read_spans(write_jsonl(tmp_path / "b.jsonl", [row | {"labels": ["a", "b"], "entities": []}])).notes == ()
+
+
 def test_what_an_annotator_rejected_says_nothing(tmp_path):
     rows = [{"text": f"{TEXT} {answer}", **FORMS["lists"], "answer": answer} for answer in ("accept", "reject", "ignore")]
     found = read_spans(write_jsonl(tmp_path / "a.jsonl", rows))

@@ -30,6 +30,21 @@ def span_field(rows: Iterable[dict], source: object) -> str:
     )
 
 
+def unread_marks(rows: Iterable[dict], key: str) -> list[str]:
+    """Say which other fields hold marks, too, and are not read, since the spans are those of `key`."""
+    rows = list(rows)
+    return [
+        f"spans are those of {key!r}; what {other!r} marks is not read"
+        for other in FIELDS_OF_SPANS
+        if other != key and any(isinstance(row.get(other), list) and holds_marks(row[other]) for row in rows)
+    ]
+
+
+def holds_marks(values: list) -> bool:
+    """Is any of them a span, not a label of the whole?"""
+    return any(isinstance(value, (list, dict)) for value in values)
+
+
 def spans_of_row(row: dict, key: str, text: str, where: str, counts: Counter) -> tuple[tuple[int, int, str], ...]:
     """Return the spans of a row, checked, sorted and merged by label. key: the field that holds them."""
     if key not in row:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from utils.base.errors import UserError
 from utils.data.readers.annotated import Annotated, Collection, by_frequency, merge_copies, normalised, require_text
-from utils.data.readers.marks import span_field, spans_of_row
+from utils.data.readers.marks import span_field, spans_of_row, unread_marks
 from utils.data.readers.published import KEPT_FIRST, SourceRow, SplitChoice, check_groups, rows_of_input, use_splits
 
 FAMILY = "needle_family"
@@ -39,6 +39,7 @@ def read_spans(
     if not rows:
         raise UserError(f"--input {path} holds no rows; give one JSON object a line")
     key = span_field([row.values for row in rows], path)
+    notes = [*notes, *unread_marks([row.values for row in rows], key)]
     group_by = group_field(rows, group_by, path)
     counts: Counter[str] = Counter()
     accepted = [row for row in rows if has_text(row, text_column, counts)]
