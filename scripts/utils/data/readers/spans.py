@@ -26,10 +26,10 @@ def read_spans(
     A row: {"text": ..., "spans": [[start, end], [start, end, label], ...]} or {"text": ..., "needle_char_span": [start,
     end] or null}, or as Prodigy and doccano write it (`marks`), and where given "id", the split (`choice`), and the field
     `group_by` names (by default needle_family where there is one); a row without a group is a group of its own. Offsets
-    count characters, ends are exclusive: a span cannot lie inside the bytes of a character, so what is checked is that it
-    lies inside the text, that it holds `needle_text` where the row says it, and, counted, whether it parts a base character
-    from its combining marks. Empty spans and texts are counted and skipped, overlapping spans of one label are counted and
-    merged, the same text with other spans is dropped. Rows that a Prodigy user rejected are left out. as_texts: `chats`.
+    count characters, ends are exclusive. A span must lie inside the text and hold `needle_text` where the row says it;
+    spans that part a base character from its combining marks are counted. Empty spans and texts are counted and skipped,
+    overlapping spans of one label are counted and merged, the same text with other spans is dropped. Rows that a Prodigy
+    user rejected are left out. as_texts: `chats`.
 
     counts: rows, empty_texts, empty_spans, overlapping_spans, spans_that_cut_a_character, duplicates_merged,
     conflicting_rows, documents, documents_with_spans, groups, spans {label: n}, splits {name: n}, grouped_by.
@@ -39,7 +39,6 @@ def read_spans(
     if not rows:
         raise UserError(f"--input {path} holds no rows; give one JSON object a line")
     key = span_field([row.values for row in rows], path)
-    notes = [*notes, *unread_marks([row.values for row in rows], key)]
     group_by = group_field(rows, group_by, path)
     counts: Counter[str] = Counter()
     accepted = [row for row in rows if has_text(row, text_column, counts)]
@@ -47,10 +46,9 @@ def read_spans(
     documents = [
         read_row(row, key, text_column, group_by, used.split(row.split), counts) for row in accepted if used.keeps(row.split)
     ]
+    ranks = [KEPT_FIRST.index(item.split) for item in documents]
     kept, dropped = merge_copies(
-        [normalised(document.text) for document in documents],
-        [marked_texts(document) for document in documents],
-        [KEPT_FIRST.index(document.split) for document in documents],
+        [normalised(item.text) for item in documents], [marked_texts(item) for item in documents], ranks
     )
     documents = [documents[row] for row in kept]
     check_groups(documents, path, f"group by another field than {group_by}")
@@ -64,7 +62,8 @@ def read_spans(
         **counts_of(documents, labels),
         "grouped_by": group_by,
     }
-    return Collection(documents, by_frequency(labels), counted, (*notes, *used.notes))
+    notes = (*notes, *unread_marks((row.values for row in rows), key), *used.notes)
+    return Collection(documents, by_frequency(labels), counted, notes)
 
 
 def counts_of(documents: list[Annotated], labels: list[str]) -> dict:
