@@ -84,6 +84,32 @@ def test_with_a_generation_prompt_the_label_lies_on_its_last_token(chats, chat_m
         assert labels == {"label": {len(ids) - 1: row["label"]}}
 
 
+def test_a_template_without_a_generation_prompt_is_named(chats, chat_model, tiny_model, tmp_path):
+    without = chat_data.with_template(tmp_path / "without", tiny_model, chat_data.CHATML.split("{% if add_gen")[0])
+    for model, said in ((without, True), (chat_model, False)):
+        folder = tmp_path / str(said)
+        result = prepared(folder, "documents", chats, model, "--add_generation_prompt")
+        assert ("WARNING: the chat template writes no beginning of an answer" in result.stdout) == said
+
+
+@pytest.mark.parametrize("role", ["model", "Assistant", "gpt"])
+def test_an_answer_by_another_name_is_cut_off_too(role, tiny_model, tmp_path):
+    """The label must not lie behind what the model said."""
+    rows = [
+        {"messages": [{"role": "user", "content": f"Say {n}"}, {"role": role, "content": f"It {n}"}], "label": n % 2}
+        for n in range(12)
+    ]
+    path = write_jsonl(tmp_path / "rows.jsonl", rows)
+    model = chat_data.with_template(tmp_path / "model", tiny_model)
+    result = prepared(tmp_path / "data", "documents", path, model)
+    assert f"by {role} 12; 12 are answers: they are cut off" in result.stdout
+    found = one_row_each(tmp_path / "data", rows)
+    for row, ids, labels in found:
+        assert ids == chat_data.applied(model, row["messages"])[: len(ids)]
+        assert labels == {"label": {len(ids) - 1: row["label"]}}
+        assert len(ids) < len(chat_data.applied(model, row["messages"])) - 2
+
+
 def test_a_token_over_the_beginning_of_the_answer_belongs_to_the_answer(tiny_model, tmp_path):
     """Here the template writes a space before it, which the first token holds too."""
     from transformers import AutoTokenizer

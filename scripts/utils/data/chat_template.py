@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from utils.base.errors import UserError
 from utils.data.tokenizer import Tokenizer
 
-ANSWERER = "assistant"  # the role of a message that the model wrote
+ANSWERERS = ("assistant", "model", "gpt", "bot", "ai")  # roles of messages that the model wrote, in small letters
 TEXT_PARTS = ("text", "input_text", "output_text")  # types of the parts of a content that are text
 MARKS = re.compile("[\U000f0000-\U000ffffd]")  # private use: stand around messages to see where a template puts them
 FIRST_MARK, MOST_PIECES = 0xF0000, 0x7FFF
@@ -76,6 +76,11 @@ def checked_messages(value: object, where: str) -> list[dict]:
             )
         pieces_of(number, message, where)
     return messages
+
+
+def is_answer(message: dict) -> bool:
+    """Did the model write it?"""
+    return message["role"].strip().casefold() in ANSWERERS
 
 
 def pieces_of(number: int, message: dict, where: str) -> list[Piece]:

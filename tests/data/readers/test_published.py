@@ -13,7 +13,7 @@ from helpers import part_of, write_jsonl
 from utils.base.errors import UsageError, UserError
 from utils.data.preparation.annotated_splits import published_splits, split_documents
 from utils.data.readers.chains import read_chains
-from utils.data.readers.published import SplitChoice, files_of_folder
+from utils.data.readers.published import SPLIT_OF, SplitChoice, files_of_folder
 from utils.data.readers.spans import read_spans
 from utils.data.readers.tables import read_table
 
@@ -91,6 +91,47 @@ def test_an_unknown_word_is_named_with_its_rows_and_each_remedy_works(splits, wo
     assert len(proposed) == count
     for choice in proposed:
         assert read(path, choice=choice).documents, choice
+
+
+def test_a_remedy_does_not_make_held_out_texts_those_of_training(tmp_path):
+    for splits, proposed in (
+        (("train", "holdout"), ("train", "holdout=test")),
+        (("0", "1", "2"), ("0=train", "1=test", "2=val")),
+        (("train", "test", "extra", "more"), ("train", "test", "extra=val", "more=train")),
+    ):
+        path = write_jsonl(tmp_path / "a.jsonl", rows_of(*splits, *splits))
+        with pytest.raises(UserError) as caught:
+            read_table(path)
+        assert remedies(str(caught.value))[0].wanted == proposed
+
+
+@pytest.mark.parametrize(
+    "name, words, believed",
+    [
+        ("Split", ("train", "Dev"), True),
+        ("set", ("train", "test"), True),
+        ("Subset", ("train", "mine"), False),
+        ("origin", ("train", "test"), False),
+    ],
+)
+@pytest.mark.parametrize("read", [read_spans, read_table])
+def test_splits_are_found_under_usual_names_too(name, words, believed, read, tmp_path):
+    rows = [{name: row.pop("split"), **row} for row in rows_of(*words, *words)]
+    path = write_jsonl(tmp_path / "a.jsonl", rows)
+    found = read(path)
+    assert set(splits_of(found)) == ({SPLIT_OF[word.lower()] for word in words} if believed else {None})
+    assert any(note.startswith(f"splits are those of {name!r}") for note in found.notes) == believed
+    assert set(splits_of(read(path, choice=SplitChoice("none")))) == {None}
+
+
+@pytest.mark.parametrize("read", [read_spans, read_table])
+def test_a_split_in_another_form_is_not_left_out_in_silence(read, tmp_path):
+    form, other = ("jsonl", "csv") if read is read_spans else ("csv", "jsonl")
+    write_folder(write_folder(tmp_path, ("train", "dev"), form), ("test",), other)
+    with pytest.raises(UserError, match=f"test.{other} is of another form than dev.{form}, so its split test would be left"):
+        read(tmp_path)
+    write_folder(tmp_path, ("train", "dev", "test"), form)  # of which the other is a copy
+    assert set(splits_of(read(tmp_path))) == {"train", "val", "test"}
 
 
 def test_what_is_left_out_is_counted_and_roles_are_read(tmp_path):

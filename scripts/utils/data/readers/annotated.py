@@ -36,7 +36,7 @@ class Annotated(Document):
     @property
     def own_text(self) -> str:
         """The text without what a chat template adds: a chain, or a conversation, is the same whatever the tokenizer."""
-        return self.meta.get("conversation") or self.text[self.meta.get("chain_start", 0) :]
+        return self.meta.get("conversation", self.text[self.meta.get("chain_start", 0) :])
 
 
 @dataclass(frozen=True)

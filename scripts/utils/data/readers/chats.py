@@ -1,5 +1,6 @@
 """Conversations: rows of `messages` become texts by the tokenizer's chat template, with spans and answers found in them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,11 +10,11 @@ import pandas as pd
 from utils.base.errors import UserError
 from utils.base.progress import Progress
 from utils.data.chat_template import (
-    ANSWERER,
     Rendered,
     checked_messages,
     content_of,
     in_readable_form,
+    is_answer,
     locate,
     require_template,
     write_chat,
@@ -54,6 +55,8 @@ class Chats:
         self.tokenizer, self.prompt, self.source = tokenizer, prompt, source
         self.of_text: dict[str, Chat] = {}
         self.with_tools = 0
+        self.last_roles: Counter[str] = Counter()
+        self.prompted = 0
 
     def in_rows(self, rows: Sequence[SourceRow], column: str) -> Sequence[SourceRow]:
         """Give rows with spans the text of their conversation as `column`, and spans in its characters.
@@ -78,6 +81,7 @@ class Chats:
         if not any(content_of(message).strip() for message in messages):
             return {**result, column: ""}
         chat = locate(self.tokenizer, messages, self.prompt, where)
+        self.look_for_prompt(messages, chat.text, where)
         if row.get(SPANS) is not None:
             result[SPANS] = [
                 span for given in self.given(row[SPANS], where) for span in placed(given, messages, chat, where)
@@ -108,11 +112,18 @@ class Chats:
         if not any(content_of(message).strip() for message in messages):
             return ""
         text, answer = write_chat(self.tokenizer, messages, self.prompt, where), ""
-        if messages[-1]["role"] == ANSWERER and not self.prompt:
+        self.look_for_prompt(messages, text, where)
+        self.last_roles[messages[-1]["role"]] += 1
+        if is_answer(messages[-1]) and not self.prompt:
             start = answer_start(self.tokenizer, messages, text, where)
             text, answer, messages = text[:start], text[start:], messages[:-1]
         self.of_text.setdefault(text, Chat(plain_text(messages), answer))
         return text
+
+    def look_for_prompt(self, messages: list[dict], text: str, where: str) -> None:
+        """Note whether the template has written the beginning of an answer; of all conversations one is enough."""
+        if self.prompt and not self.prompted:
+            self.prompted += text != write_chat(self.tokenizer, messages, False, where)
 
     def messages(self, value: object, where: str) -> list[dict]:
         """Check a conversation and bring it into a form that the template can show."""
@@ -128,7 +139,7 @@ class Chats:
         for span in spans if isinstance(spans, list) else [spans]:
             if isinstance(span, dict):
                 span = [span.get("message"), span.get("start"), span.get("end"), span.get("label", PLAIN_LABEL)]
-            if not isinstance(span, list) or len(span) not in (3, 4):
+            if not isinstance(span, list) or len(span) not in (3, 4) or isinstance(span[2], str):
                 raise UserError(
                     f"{where}: span {shown(span)} is not [message, start, end] or [message, start, end, label], with "
                     "messages counted from 0 and characters of the message"
@@ -141,12 +152,26 @@ class Chats:
         documents = [self.describe(document) for document in collection.documents]
         found = sum(OF_A_CHAT in document.meta for document in documents)
         counts = {**collection.counts, **({"conversations": found} if found else {})}
-        notes = collection.notes
-        if self.with_tools:
-            notes += (
-                f"{self.with_tools:,} conversations come with {TOOLS}: the template is not given them, no text lists them",
+        return replace(collection, documents=documents, counts=counts, notes=(*collection.notes, *self.notes()))
+
+    def notes(self) -> list[str]:
+        """Say who wrote the last messages and where labels lie, and what the template was asked for in vain or not given."""
+        notes = []
+        if self.last_roles:
+            ends = ", ".join(f"{role} {number:,}" for role, number in self.last_roles.most_common())
+            answers = sum(number for role, number in self.last_roles.items() if is_answer({"role": role}))
+            cut = f"; {answers:,} are answers: they are cut off, and the label lies before them" if answers else ""
+            notes.append(f"last messages of the conversations are by {ends}{cut * (not self.prompt)}")
+        if self.prompt and self.of_text and not self.prompted:
+            notes.append(
+                "WARNING: the chat template writes no beginning of an answer, so --add_generation_prompt adds nothing: a "
+                "conversation that ends with an answer is read with it"
             )
-        return replace(collection, documents=documents, counts=counts, notes=notes)
+        if self.with_tools:
+            notes.append(
+                f"{self.with_tools:,} conversations come with {TOOLS}, which the template is not given: no text lists them"
+            )
+        return notes
 
     def describe(self, document: Annotated) -> Annotated:
         chat = self.of_text.get(document.text)

@@ -13,7 +13,7 @@ from utils.base.errors import UserError
 from utils.base.hub import loading
 from utils.base.paths import require_path
 from utils.data.readers.document import Document, require_whole_characters
-from utils.data.readers.published import IGNORED, split_value
+from utils.data.readers.published import IGNORED, split_key, split_value
 
 ENDINGS = (".txt", ".jsonl", ".parquet")
 LONGEST_PART = 2**25  # characters: what a machine holds a few times over; a longer .txt is several texts of one group
@@ -175,7 +175,7 @@ def read_jsonl(path: Path, name: str, column: str, split_column: str) -> Iterato
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number}: not JSON ({error}); one JSON object a line") from error
             text = without_licence(row_text(row, column, f"{path}, line {number}"))
-            yield Row(row_name(row, f"{name}:{number}"), text, split_value(row.get(split_column)))
+            yield Row(row_name(row, f"{name}:{number}"), text, split_value(row.get(split_key(row, split_column))))
 
 
 def read_parquet(path: Path, name: str, column: str, split_column: str) -> Iterator[Row]:
@@ -191,6 +191,7 @@ def read_parquet(path: Path, name: str, column: str, split_column: str) -> Itera
                 f"{path} has no column {column!r}; its columns are {', '.join(names)}: choose one with --text_column"
             )
         number = 0
+        split_column = split_key(names, split_column)
         wanted = [one for one in dict.fromkeys(("id", column, split_column)) if one in names]
         for batch in file.iter_batches(batch_size=1, columns=wanted):
             for row in batch.to_pylist():
@@ -228,7 +229,7 @@ def stream_dataset(name: str, column: str, split: str, split_column: str) -> Ite
     while first is not None:
         number += 1
         text = without_licence(row_text(first, column, f"--dataset {name}, row {number}"))
-        yield Row(row_name(first, f"{split}:{number}"), text, split_value(first.get(split_column)))
+        yield Row(row_name(first, f"{split}:{number}"), text, split_value(first.get(split_key(first, split_column))))
         with loading("dataset", name, "--dataset"):
             first = next(rows, None)
 

@@ -3,8 +3,9 @@
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 
 from utils.base.errors import UsageError, UserError
@@ -13,10 +14,12 @@ from utils.data.readers.forms import ENDINGS_OF, UNPACKED, rows_of_file
 
 SPLIT_OF = {
     **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev", "devel", "development", "eval", "evaluation"), "val"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "devel", "development", "eval", "evaluation"), "val"),
     **dict.fromkeys(("test", "testing"), "test"),
 }
 KEPT_FIRST = ("test", "val", "train", None)  # a text that stands in several splits belongs to the first of these
+SPLIT_COLUMN = "split"
+OTHER_COLUMNS = ("splits", "set", "subset", "partition")  # believed where each value is a usual word
 IGNORED = "none"  # as the name of the column: texts are dealt out, whatever the input says of splits
 SHARD = re.compile(r"-\d+(-of-\d+)?$")  # what follows the name of a file of several
 
@@ -29,7 +32,7 @@ class SplitChoice:
     wanted  ALL_TARGETS, or those that are used, as ["train", "holdout=test"]; rows of others are left out
     """
 
-    column: str = "split"
+    column: str = SPLIT_COLUMN
     wanted: str | tuple[str, ...] = ALL_TARGETS
 
     @property
@@ -101,12 +104,48 @@ def rows_of_input(path: str | Path, choice: SplitChoice) -> tuple[list[SourceRow
     for file, split in files.items():
         name = file.relative_to(path).as_posix() if folder else file.name
         for number, where, values in rows_of_file(file):
-            own = split or split_value(values.get(choice.column))
             place = f"{name}:{number}" if folder else f"line {number}"
-            rows.append(SourceRow(f"{name}:{number}", where, place, values, None if choice.ignored else own))
-    if choice.column not in ("split", IGNORED) and not any(choice.column in row.values for row in rows):
+            rows.append(SourceRow(f"{name}:{number}", where, place, values, None if choice.ignored else split))
+    keys = dict.fromkeys(key for row in rows for key in row.values)
+    if choice.column not in (SPLIT_COLUMN, IGNORED, *keys):
         raise UserError(f"--split_column {choice.column}: no row of {path} has it; name the key that holds the splits")
-    return rows, notes
+    if choice.ignored or any(files.values()):
+        return rows, notes
+    column = column_of_splits(keys, lambda key: (row.values.get(key) for row in rows), choice.column)
+    rows = [replace(row, split=split_value(row.values.get(column))) for row in rows]
+    return rows, notes + about_column(column, choice.column, keys)
+
+
+def split_key(names: Iterable[str], column: str) -> str:
+    """Return the key that holds splits: `column`, or where that is the usual one and not there, the same in capitals."""
+    if column != SPLIT_COLUMN or column in names:
+        return column
+    return next((name for name in names if canonical(str(name)) == SPLIT_COLUMN), column)
+
+
+def column_of_splits(names: Iterable[str], values_of: Callable[[str], Iterable], column: str) -> str:
+    """Return the key that holds splits, as `split_key` does, or one of another usual name whose values are usual words."""
+    names = list(names)
+    found = split_key(names, column)
+    if found in names or column != SPLIT_COLUMN:
+        return found
+    for name in names:
+        words = {canonical(word) for value in values_of(name) if (word := split_value(value))} if usual(name) else ()
+        if words and words <= set(SPLIT_OF):
+            return name
+    return found
+
+
+def usual(name: object) -> bool:
+    """Are splits often published under this name?"""
+    return canonical(str(name)) in (SPLIT_COLUMN, *OTHER_COLUMNS)
+
+
+def about_column(column: str, asked: str, names: Iterable[str]) -> list[str]:
+    """Say where the splits stand, if that is not the column that was asked for."""
+    if column == asked or column not in names:
+        return []
+    return [f"splits are those of {column!r}; --split_column {IGNORED} deals all texts out"]
 
 
 def canonical(name: str) -> str:
@@ -161,7 +200,10 @@ def require_known(counts: Mapping[str, int], roles: Mapping[str, str | None], so
     if not unknown:
         return
     known = [name for name in counts if name not in unknown]
-    remedies = [f"say what each is with --splits {as_flag_value([*known, *(f'{name}=train' for name in unknown)])}"]
+    there = {roles[canonical(name)] for name in known}
+    lacking = [role for role in ("train", "test", "val") if role not in there]
+    guesses = [f"{name}={role}" for name, role in zip_longest(unknown, lacking[: len(unknown)], fillvalue="train")]
+    remedies = [f"say what each is, as in --splits {as_flag_value([*known, *guesses])}"]
     if known:
         remedies.append(f"leave {'it' if len(unknown) == 1 else 'them'} out with --splits {as_flag_value(known)}")
     raise UserError(
@@ -204,6 +246,7 @@ def files_of_folder(folder: str | Path) -> tuple[dict[Path, str | None], list[st
     forms = Counter(form_of_name(path) for path in found)
     form = forms.most_common(1)[0][0]
     files = [path for path in found if form_of_name(path) == form]
+    require_all_splits(folder, found, files)
     notes = [
         f"left out: {forms[other]:,} {other} {'file' if forms[other] == 1 else 'files'}" for other in forms if other != form
     ]
@@ -211,6 +254,18 @@ def files_of_folder(folder: str | Path) -> tuple[dict[Path, str | None], list[st
     if not any(words.values()):
         return dict.fromkeys(files), notes
     return {path: word or SHARD.sub("", stem(path)) for path, word in words.items()}, notes
+
+
+def require_all_splits(folder: str | Path, found: Iterable[Path], files: Iterable[Path]) -> None:
+    """Raise UserError where a split is published in another form than the files that are read."""
+    there = {split_word(path.relative_to(folder)) for path in files}
+    for path in found:
+        word = split_word(path.relative_to(folder))
+        if word and word not in there:
+            raise UserError(
+                f"--input {folder}: {path.name} is of another form than {next(iter(files)).name}, so its split {word} would "
+                "be left out; bring all files into one form, or give one of them alone"
+            )
 
 
 def form_of_name(path: Path) -> str | None:

@@ -10,7 +10,15 @@ from utils.base.errors import UserError
 from utils.base.hub import loading
 from utils.data.readers.annotated import decode
 from utils.data.readers.forms import CSV, PARQUET, TSV, json_rows, parquet_table, read_form
-from utils.data.readers.published import SplitChoice, files_of_folder, split_value
+from utils.data.readers.published import (
+    IGNORED,
+    SPLIT_COLUMN,
+    SplitChoice,
+    about_column,
+    column_of_splits,
+    files_of_folder,
+    split_value,
+)
 from utils.data.readers.table.csv_tables import TextTable, parse_csv
 
 CSV_OPTIONS = {"keep_default_na": False, "na_values": [""]}  # as `parse_csv` reads: "NA" is a text
@@ -86,13 +94,15 @@ def joined(parts: list[tuple[str, str | None, TextTable]]) -> TextTable:
 def with_splits(table: TextTable, choice: SplitChoice) -> TextTable:
     """Fill in the splits of the rows: those of their files or of the dataset, else those that a column names."""
     rows = len(table.frame)
+    column = column_of_splits(table.frame, lambda name: table.frame[name].tolist(), choice.column)
     if choice.ignored:
         table.splits = [None] * rows
-    elif not any(table.splits) and choice.column in table.frame:
-        table.splits = [split_value(value) for value in table.frame[choice.column].tolist()]
+    elif not any(table.splits) and column in table.frame:
+        table.splits = [split_value(value) for value in table.frame[column].tolist()]
+        table.notes += about_column(column, choice.column, table.frame)
     elif not table.splits:
         table.splits = [None] * rows
-    if choice.column not in table.frame and not any(table.splits) and choice.column not in ("split", "none"):
+    if choice.column not in table.frame and not any(table.splits) and choice.column not in (SPLIT_COLUMN, IGNORED):
         raise UserError(
             f"--split_column {choice.column}: there is no such column; it has {', '.join(map(str, table.frame.columns))}"
         )

@@ -8,7 +8,7 @@ import pandas as pd
 
 from utils.base.errors import UserError
 from utils.data.readers.annotated import did_you_mean, normalised, shown
-from utils.data.readers.published import SplitChoice, use_splits
+from utils.data.readers.published import SplitChoice, use_splits, usual
 from utils.data.readers.table.csv_tables import TextTable
 from utils.data.readers.table.expressions import Expression
 from utils.data.readers.table.label_values import from_words, hint, mapping_in_words, withheld
@@ -82,7 +82,7 @@ def usable_rows(item: TextSet, table: TextTable, group_column: str | None, choic
             **table.counts,
             **used.counts,
             "unused_text_columns": spare_columns(
-                frame, (item.text_column, item.label_column, group_column, choice.column if any(table.splits) else None)
+                frame, (item.text_column, item.label_column, group_column, choice.column), any(table.splits)
             ),
         },
         [*table.notes, *unlabelled_splits(table.splits, usable, missing), *used.notes, *notes],
@@ -106,10 +106,14 @@ def group_values(frame: pd.DataFrame, group_column: str | None) -> list[tuple[st
     return [(group_column, value) if value else None for value in values]
 
 
-def spare_columns(frame: pd.DataFrame, used: Sequence[str | None]) -> list[str]:
-    """List the columns of text that nothing reads."""
+def spare_columns(frame: pd.DataFrame, used: Sequence[str | None], with_splits: bool) -> list[str]:
+    """List the columns of text that nothing reads. with_splits: splits are read, from whichever column."""
     return [
-        str(name) for name in frame if name not in used and pd.api.types.infer_dtype(frame[name], skipna=True) == "string"
+        str(name)
+        for name in frame
+        if name not in used
+        and not (with_splits and usual(name))
+        and pd.api.types.infer_dtype(frame[name], skipna=True) == "string"
     ]
 
 
