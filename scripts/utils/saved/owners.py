@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from utils.base.errors import UserError
 from utils.probes.directions import read_directions
@@ -95,8 +96,9 @@ def owners_in_state(
     found = []
     try:
         for one in read(path):
-            owner = Owner(**{name: one.get(name) for name in OWNERS})
-            found += [owner] if owner not in found else []
+            named: dict[str, Any] = {name: one.get(name) for name in OWNERS}
+            if (owner := Owner(**named)) not in found:
+                found.append(owner)
     except UserError as error:
         return [], f"cannot be kept beside the new results ({error})"
     return found, None
