@@ -135,17 +135,14 @@ def sweep(arguments, targets, language_model, watch):
 
 def describe_run(arguments, targets, language_model):
     """Say what the run is about: a Run."""
-    from utils.saved.owners import Owner
+    from utils.saved.owners import Owner, fingerprints_in
     from utils.sweep.saving import Output, Run
 
     sampling, reading = sampling_of(arguments, targets), reading_of(arguments, language_model.anatomy)
-    owner = Owner(
-        language_model.name,
-        language_model.fingerprint,
-        targets[0]["train"].dataset_fingerprint,
-        settings_text(arguments, sampling, targets),
-    )
     output = Output(arguments.output_dir, arguments.results_dir, arguments.export, arguments.overwrite)
+    data, settings = targets[0]["train"].dataset_fingerprint, settings_text(arguments, sampling, targets)
+    model = language_model.named_in(fingerprints_in(output.probes, output.results, data))
+    owner = Owner(language_model.name, model, data, settings)
     return Run(language_model, owner, reading, sampling, fitting_of(arguments, sampling), output)
 
 

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from utils.base.errors import UserError
 from utils.probes.directions import read_directions
-from utils.saved.columns import COLUMNS, DIRECTIONS, TRANSFER, TRANSFER_MATRIX
+from utils.saved.columns import COLUMNS, DIRECTIONS, OWNERS, TRANSFER, TRANSFER_MATRIX
 from utils.saved.probe_files import probe_metadata
 from utils.saved.seen_texts import texts_path
 from utils.saved.tables import table_rows
@@ -21,6 +22,16 @@ class Owner:
     model_fingerprint: str
     dataset_fingerprint: str
     settings: str
+
+
+def fingerprints_in(output_dir: str, results_dir: str, dataset_fingerprint: str) -> set[str]:
+    """Collect the fingerprints by which the probes and tables of this dataset name their model.
+
+    What cannot be read names none: `refuse_to_mix` says so.
+    """
+    found = [owner for path in Path(output_dir).glob("probe_*.pth") for owner in owners_of(path, probe_metadata)[0]]
+    found += [owner for name in COLUMNS for owner in owners_of(Path(results_dir) / name, table_rows)[0]]
+    return {owner.model_fingerprint for owner in found if owner.dataset_fingerprint == dataset_fingerprint}
 
 
 def refuse_to_mix(output_dir: str, results_dir: str, owner: Owner, overwrite: bool) -> list[Path]:
@@ -53,33 +64,44 @@ def refuse_to_mix(output_dir: str, results_dir: str, owner: Owner, overwrite: bo
 def conflict(path: Path, read: Callable[[Path], Iterable[Mapping]], owner: Owner) -> str | None:
     """Say why this run's results must not be mixed with the file's; None where they may.
 
-    read: gives the dicts in the file that name its owner. A file that has not changed is read once.
+    read: gives the dicts in the file that name its owner.
     """
+    found, problem = owners_of(path, read)
+    for other in found:
+        if (other.model_fingerprint, other.dataset_fingerprint) != (owner.model_fingerprint, owner.dataset_fingerprint):
+            return (
+                f"is of model {other.model!r} ({other.model_fingerprint}) and dataset "
+                f"{other.dataset_fingerprint}, this run is of model {owner.model!r} "
+                f"({owner.model_fingerprint}) and dataset {owner.dataset_fingerprint}"
+            )
+        if other.settings != owner.settings:
+            return f"was read or sampled by other flags ({other.settings}; this run: {owner.settings})"
+    return problem
+
+
+def owners_of(path: Path, read: Callable[[Path], Iterable[Mapping]]) -> tuple[list[Owner], str | None]:
+    """Give whose results a file holds, and why it cannot be read, or None. A file that has not changed is read once."""
     try:
         found = path.stat()
     except OSError:
-        return conflict_of(path, None, read, owner)
-    return conflict_of(path, (found.st_ino, found.st_mtime_ns, found.st_size), read, owner)
+        return owners_in_state(path, None, read)
+    return owners_in_state(path, (found.st_ino, found.st_mtime_ns, found.st_size), read)
 
 
 @cache
-def conflict_of(path: Path, state: tuple | None, read: Callable[[Path], Iterable[Mapping]], owner: Owner) -> str | None:
-    """Say what `conflict` says of a file in this state."""
+def owners_in_state(
+    path: Path, state: tuple | None, read: Callable[[Path], Iterable[Mapping]]
+) -> tuple[list[Owner], str | None]:
+    """Give what `owners_of` gives of a file in this state."""
+    found = []
     try:
-        found = list(read(path))
+        for one in read(path):
+            named: dict[str, Any] = {name: one.get(name) for name in OWNERS}
+            if (owner := Owner(**named)) not in found:
+                found.append(owner)
     except UserError as error:
-        return f"cannot be kept beside the new results ({error})"
-    for other in found:
-        theirs = tuple(other.get(name) for name in ("model_fingerprint", "dataset_fingerprint"))
-        if theirs != (owner.model_fingerprint, owner.dataset_fingerprint):
-            return (
-                f"is of model {other.get('model')!r} ({theirs[0]}) and dataset "
-                f"{theirs[1]}, this run is of model {owner.model!r} "
-                f"({owner.model_fingerprint}) and dataset {owner.dataset_fingerprint}"
-            )
-        if other.get("settings") != owner.settings:
-            return f"was read or sampled by other flags ({other.get('settings')}; this run: {owner.settings})"
-    return None
+        return [], f"cannot be kept beside the new results ({error})"
+    return found, None
 
 
 def owner_of_directions(path: Path) -> list[dict]:

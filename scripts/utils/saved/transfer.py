@@ -73,19 +73,25 @@ class Matrix:
         return next(iter(self.cells.values()))["model"]
 
     def chosen(self, row: tuple) -> dict:
-        """Give any cell of the row: all are of one probe."""
-        return next(self.cells[row, column] for column in self.columns if (row, column) in self.cells)
+        """Give a cell of the row: all are of one probe, of which older ones tell less."""
+        cells = [self.cells[row, column] for column in self.columns if (row, column) in self.cells]
+        return max(cells, key=lambda cell: bool(cell["probe_chosen_by"]))
 
 
 def matrix_of(table: Sequence[Mapping]) -> Matrix:
     """Choose the best probe of each row of the matrix, and put its scores together; of equally good ones the first.
 
-    table: rows of transfer.csv.
+    table: rows of transfer.csv. Older ones do not tell the score that their run chose by; beside a probe of which no row
+    tells it, AUROC decides.
     """
-    best, cells = {}, {}
+    best, cells, read = {}, {}, []
     for row in table:
-        row = {name: as_number(row.get(name)) if name in NUMBERS else str(row[name]) for name in TRANSFER_COLUMNS}
-        key, score = tuple(row[name] for name in MATRIX_ROW), float(row["probe_val_score"])
+        read.append({name: as_number(row.get(name)) if name in NUMBERS else str(row[name]) for name in TRANSFER_COLUMNS})
+    told = {row["probe_file"]: float(row["probe_val_score"]) for row in read if row["probe_chosen_by"]}
+    by_auc = {tuple(row[name] for name in MATRIX_ROW) for row in read if row["probe_file"] not in told}
+    for row in read:
+        key = tuple(row[name] for name in MATRIX_ROW)
+        score = float(row["probe_val_auc"]) if key in by_auc else told[row["probe_file"]]
         if key not in best or score > best[key][0] or math.isnan(best[key][0]) and not math.isnan(score):
             best[key] = score, row["probe_file"]
         cells.setdefault((key, row["probe_file"]), {})[row["data_file"], row["target"]] = row

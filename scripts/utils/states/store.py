@@ -210,9 +210,12 @@ def find_folder(cache: Path, run: Pass) -> tuple[Path, dict | None]:
     how += [] if plan.attended is None else [plan.attended]
     model = run.model
     data = run.sequences.content_hash()
-    key = fingerprint(model.fingerprint, str(model.dtype), data, plan.sequence, plan.position, *how)
+    key, former = (
+        fingerprint(name, str(model.dtype), data, plan.sequence, plan.position, *how)
+        for name in (model.fingerprint, model.former_fingerprint)
+    )
     indexes = {}
-    for folder in sorted(cache.glob(f"{key}-*")):
+    for folder in sorted({*cache.glob(f"{key}-*"), *cache.glob(f"{former}-*")}):
         index = indexes[folder] = read_shard_index(folder, len(plan), len(run.sequences))
         if (
             index

@@ -7,8 +7,8 @@ from utils.pages.charts.words import DASH, kind_name, lag_label, layer_label, nu
 PAGE = "transfer"
 PROBE_HEIGHT, AROUND_PROBES = 44, 190  # pixels
 NOTES = [
-    "Rows: what probes were trained to find, each the layer of the best AUROC on its own validation data. Columns: the "
-    "data that they are read on, without training, and what is positive there.",
+    "Rows: what probes were trained to find, each the layer that was best on its own validation data. Columns: the data "
+    "that they are read on, without training, and what is positive there.",
     "AUROC: 0.5 is what a coin gets; orange, below it, ranks the wrong way round. Grey: not computed, or one class.",
     "Documents that a probe was trained on or chosen by are left out, unless the text of a cell says otherwise.",
     LAG_NOTE,
