@@ -149,7 +149,8 @@ class Sequences:
 
     def rows_of(self, target: int) -> slice:
         """Find the rows of labels of the target of this number."""
-        return slice(*np.searchsorted(self.tasks, (target, target + 1)).tolist())
+        ends = np.array([target, target + 1], dtype=self.tasks.dtype)  # of another dtype, all would be converted
+        return slice(*np.searchsorted(self.tasks, ends).tolist())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give the arrays that there are, by name."""
