@@ -184,7 +184,7 @@ def states_of(folder):
 
 @pytest.mark.parametrize("with_hashes", [True, False])
 def test_files_of_version_1_give_the_same_probes_and_tables(with_hashes, spans, train, tmp_path):
-    """Also those without content_hashes, whose arrays as they stand there are compared with the fingerprint of all splits."""
+    """Also those without content_hashes, whose arrays, as they stand, are compared with the fingerprint of all splits."""
     old = shutil.copytree(spans / "plain", tmp_path / "old")
     write_version_1(old)
     for path in old.glob("*.pth") if not with_hashes else ():
