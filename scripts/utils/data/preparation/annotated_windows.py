@@ -51,7 +51,7 @@ class LabelledDocument:
 
     def known(self, window: Stretch) -> np.ndarray:
         """Tell which targets have a label among the tokens kept from this window: bool [targets]."""
-        return (self.labels[:, window.keep_from : window.keep_to] >= 0).any(1)
+        return np.any(self.labels[:, window.keep_from : window.keep_to] >= 0, axis=1)
 
 
 def cut_into_windows(
