@@ -46,9 +46,8 @@ def main(argv=None) -> int:
 
 def label_everywhere(sequences, min_context):
     column = np.arange(sequences.input_ids.shape[1])
-    token = np.array([target["token"] for target in sequences.metadata["targets"]])[sequences.tasks][:, None]
     labelled = (column >= sequences.text_start + min_context) & (column < sequences.text_ends[:, None])
-    sequences.labels = np.where(labelled, sequences.input_ids == token, -1).astype(np.int8)
+    sequences.labels = np.where(labelled, sequences.input_ids == sequences.target_token, -1).astype(np.int8)
     return sequences
 
 

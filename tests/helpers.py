@@ -219,10 +219,28 @@ def sign(folder):
 
     paths = {name: folder / f"{name}.pth" for name in ("train", "val", "test") if (folder / f"{name}.pth").exists()}
     payloads = {name: torch.load(path, weights_only=True) for name, path in paths.items()}
-    hashes = {name: fingerprint(*(payload[array].numpy() for array in ARRAYS)) for name, payload in payloads.items()}
+    hashes = {
+        name: fingerprint(*(payload[array].numpy() for array in ARRAYS if array in payload))
+        for name, payload in payloads.items()
+    }
     for name, payload in payloads.items():
         payload["metadata"] |= {"content_hashes": hashes, "dataset_fingerprint": fingerprint(*hashes.values())}
         torch.save(payload, paths[name])
+
+
+def write_version_1(folder):
+    """Write the files of a dataset as version 1 had them: a row of everything for each target of each sequence."""
+    import torch
+
+    for path in folder.glob("*.pth"):
+        payload = torch.load(path, weights_only=True)
+        windows, tasks = payload.pop("windows").tolist(), payload["tasks"].tolist()
+        rows = sorted(range(len(tasks)), key=lambda row: (windows[row], tasks[row]))
+        of_row = {name: payload[name][rows] for name in ("labels", "tasks")}
+        names = ("input_ids", "lengths", "documents", "groups", "starts")
+        of_window = {name: payload[name][[windows[row] for row in rows]] for name in names}
+        torch.save({**payload, **of_row, **of_window, "version": 1}, path)
+    sign(folder)
 
 
 def part_of(shared_data, name) -> Path:

@@ -1,8 +1,12 @@
 """A file of several targets: each window once, with the labels of one target at a time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
+from helpers import write_version_1
 from utils.base.errors import UserError
 from utils.base.files import fingerprint
 from utils.data.sequences import Sequences, load_sequences, per_target, save_sequences, unlabelled_sequences
@@ -10,18 +14,17 @@ from utils.data.sequences import Sequences, load_sequences, per_target, save_seq
 
 def several_targets():
     """Two documents of two windows; `odd` is asked in three of the windows, `seven` in two."""
-    rows = [(0, 0, 0), (0, 0, 1), (0, 4, 0), (1, 0, 0), (1, 4, 1)]  # document, start, target
-    ids = np.stack([np.arange(6) + 10 * document + start for document, start, _ in rows]).astype(np.int32)
-    labels = np.stack([np.where(np.arange(6) > 2, row % 2, -1) for row in range(len(rows))]).astype(np.int8)
-    documents, starts, tasks = np.array(rows).T
+    ids = np.stack([np.arange(6) + 10 * document + start for document in (0, 1) for start in (0, 4)]).astype(np.int32)
+    labels = np.stack([np.where(np.arange(6) > 2, label, -1) for label in (0, 0, 1, 1, 0)]).astype(np.int8)
+    documents = np.array([0, 0, 1, 1], dtype=np.int32)
     return Sequences(
         ids,
-        np.full(5, 6, dtype=np.int32),
+        np.full(4, 6, dtype=np.int32),
         labels,
-        documents.astype(np.int32),
-        documents.astype(np.int32),
-        tasks.astype(np.int32),
-        starts.astype(np.int64),
+        documents,
+        documents,
+        np.array([0, 0, 0, 1, 1], dtype=np.int32),
+        np.array([0, 4, 0, 4], dtype=np.int64),
         {
             "tokenizer": {"before": [], "after": [], "vocabulary": 99},
             "documents": ["a", "b"],
@@ -29,7 +32,14 @@ def several_targets():
             "targets": [{"name": "odd", "prevalence": 0.25}, {"name": "seven", "prevalence": 0.75}],
         },
         ["text a", "text b"],
+        np.array([0, 1, 2, 0, 3], dtype=np.int32),
     )
+
+
+def save(path, sequences):
+    with open(path, "wb") as file:
+        save_sequences(file, sequences)
+    return path
 
 
 def test_windows_are_shared_and_labels_are_not():
@@ -43,18 +53,28 @@ def test_windows_are_shared_and_labels_are_not():
 
 
 def test_one_target_is_the_file_itself():
-    sequences = several_targets()
-    sequences.metadata["targets"], sequences.tasks = sequences.metadata["targets"][:1], np.zeros(5, dtype=np.int32)
+    sequences = one_target_of(several_targets())
     (only,) = per_target(sequences)
     assert only.input_ids is sequences.input_ids and only.labels is sequences.labels
+
+
+def one_target_of(sequences):
+    return replace(per_target(sequences)[0], metadata=sequences.metadata | {"targets": sequences.metadata["targets"][:1]})
+
+
+def test_a_target_that_labels_every_window_is_a_view_and_copies_nothing():
+    sequences = several_targets()
+    sequences.labels, sequences.windows = np.repeat(sequences.labels[:1], 6, axis=0), np.array([0, 1, 2, 3, 0, 3])
+    sequences.tasks = np.array([0, 0, 0, 0, 1, 1])
+    odd, seven = per_target(sequences)
+    assert np.shares_memory(odd.labels, sequences.labels) and not np.shares_memory(seven.labels, sequences.labels)
 
 
 def test_texts_are_saved_and_must_fit_the_documents(tmp_path):
     sequences = several_targets()
     for name, texts in (("sound", sequences.texts), ("none", []), ("torn", ["text a"])):
         sequences.texts = texts
-        with open(tmp_path / name, "wb") as file:
-            save_sequences(file, sequences)
+        save(tmp_path / name, sequences)
     assert load_sequences(tmp_path / "sound").texts == ["text a", "text b"] and load_sequences(tmp_path / "none").texts == []
     with pytest.raises(UserError, match="1 texts of 2 documents"):
         load_sequences(tmp_path / "torn")
@@ -83,9 +103,7 @@ def test_arrays_are_those_that_the_fingerprint_was_made_of(tmp_path):
     path = tmp_path / "train.pth"
 
     def load():
-        with open(path, "wb") as file:
-            save_sequences(file, sequences)
-        return load_sequences(path)
+        return load_sequences(save(path, sequences))
 
     assert load().content_hash() == hashes["train"]
     sequences.labels[0, 5] = 1 - sequences.labels[0, 5]
@@ -105,7 +123,134 @@ def test_arrays_are_those_that_the_fingerprint_was_made_of(tmp_path):
 def test_metadata_of_another_type_are_refused(tmp_path, name, value):
     sequences = several_targets()
     sequences.metadata[name] = value
-    with open(tmp_path / "x.pth", "wb") as file:
-        save_sequences(file, sequences)
     with pytest.raises(UserError, match="not a sound dataset"):
-        load_sequences(tmp_path / "x.pth")
+        load_sequences(save(tmp_path / "x.pth", sequences))
+
+
+# Of several targets
+
+
+def test_every_label_is_where_its_row_says():
+    sequences = several_targets()
+    expected = np.full((2, 4, 6), -1)
+    for row, task, window in zip(sequences.labels, sequences.tasks, sequences.windows, strict=True):
+        expected[task, window] = row
+    assert np.array_equal(np.stack([found.labels for found in per_target(sequences)]), expected)
+    assert (expected >= 0).any() and all(found.windows is None for found in per_target(sequences))
+
+
+def test_the_hash_of_one_target_is_of_the_seven_arrays_that_it_always_was_of():
+    one, both = one_target_of(several_targets()), several_targets()
+    names = ("input_ids", "lengths", "labels", "documents", "groups", "tasks", "starts")
+    assert one.content_hash() == fingerprint(*(getattr(one, name) for name in names))
+    before = both.content_hash()
+    both.windows[4] = 2
+    assert both.content_hash() != before, "where the rows belong counts"
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_a_file_of_version_1_gives_what_it_gave(tmp_path, shuffled):
+    sequences = several_targets()
+    sequences.metadata |= {"split": "train"}
+    write_version_1(save(tmp_path / "train.pth", sequences).parent)
+    old = torch.load(tmp_path / "train.pth", weights_only=True)
+    assert old["version"] == 1 and len(old["input_ids"]) == 5 and "windows" not in old
+    if shuffled:  # rows in any order
+        del old["metadata"]["content_hashes"]
+        order = [3, 0, 4, 2, 1]
+        old = {name: value[order] if torch.is_tensor(value) else value for name, value in old.items()}
+        torch.save(old, tmp_path / "train.pth")
+    for found, wanted in zip(per_target(load_sequences(tmp_path / "train.pth")), per_target(sequences), strict=True):
+        for name, array in wanted.arrays().items():
+            assert np.array_equal(getattr(found, name), array) and getattr(found, name).dtype == array.dtype, name
+        assert found.texts == wanted.texts and found.metadata["targets"] == wanted.metadata["targets"]
+
+
+@pytest.mark.parametrize("name", ["input_ids", "lengths", "groups"])
+def test_rows_of_one_window_that_differ_in_version_1_are_refused(tmp_path, name):
+    sequences = several_targets()
+    sequences.metadata |= {"split": "train"}
+    write_version_1(save(tmp_path / "train.pth", sequences).parent)
+    old = torch.load(tmp_path / "train.pth", weights_only=True)
+    old["metadata"].pop("content_hashes")
+    torch.save(old, tmp_path / "train.pth")
+    load_sequences(tmp_path / "train.pth")
+    old[name][0] = 1 if name == "groups" else 5  # the first two rows are of one window
+    torch.save(old, tmp_path / "train.pth")
+    with pytest.raises(UserError, match=f"not a sound dataset: it lacks or garbles {name}, which differ .*/prepare_data"):
+        load_sequences(tmp_path / "train.pth")
+
+
+@pytest.mark.parametrize(
+    ("windows", "told"),
+    [
+        ([0, 1, 2, 0, 4], "windows run from 0 to 4, with 4 sequences"),
+        ([-1, 1, 2, 0, 3], "windows run from -1 to 3, with 4 sequences"),
+        ([0, 1, 1, 0, 3], "row 2 of its labels, target 0 in sequence 1, is there twice or out of order"),
+        ([0, 1, 2, 3, 0], "row 4 of its labels, target 1 in sequence 0, is there twice or out of order"),
+        ([0, 1, 2, 0], r"labels is int8 \[5, 6\], not int8 \[4, 6\]"),
+        ([], r"labels is int8 \[5, 6\], not int8 \[0, 6\]"),
+        ([[0, 1, 2, 0, 3]], r"labels is int8 \[5, 6\], not int8 \[1, 6\]"),
+        (5, "it lacks or garbles len"),
+        ([0.0, 1.0, 2.0, 0.0, 3.0], r"windows is float32 \[5\], not int32 \[5\]"),
+        (None, "5, 6.*not int8"),
+    ],
+)
+def test_damaged_windows_are_refused_in_one_line(tmp_path, windows, told):
+    path = save(tmp_path / "x.pth", several_targets())
+    load_sequences(path)
+    payload = torch.load(path, weights_only=True)
+    if windows is None:
+        del payload["windows"]
+    else:
+        floats = "." in str(windows)
+        payload["windows"] = torch.tensor(windows, dtype=torch.float32 if floats else torch.int32)
+    torch.save(payload, path)
+    with pytest.raises(UserError, match=f"x.pth is not a sound dataset: .*{told}.*/prepare_data") as error:
+        load_sequences(path)
+    assert "\n" not in str(error.value)
+
+
+def test_one_target_has_no_windows(tmp_path):
+    sequences = one_target_of(several_targets())
+    assert "windows" not in torch.load(save(tmp_path / "x.pth", sequences), weights_only=True)
+    sequences.windows = np.arange(4, dtype=np.int32)
+    with pytest.raises(UserError, match="it holds windows, and labels of one target"):
+        load_sequences(save(tmp_path / "x.pth", sequences))
+
+
+def test_the_rows_of_a_target_stand_together(tmp_path):
+    sequences = several_targets()
+    sequences.tasks = np.array([0, 1, 0, 1, 0], dtype=np.int32)
+    with pytest.raises(UserError, match="row 2 of its labels, target 0 in sequence 2, is there twice or out of order"):
+        load_sequences(save(tmp_path / "x.pth", sequences))
+
+
+def many_targets(number):
+    """64 windows of 256 tokens, each labelled by every target."""
+    windows = np.tile(np.arange(64, dtype=np.int32), number)
+    zeros = np.zeros(64, dtype=np.int32)
+    targets = [{"name": f"t{index}", "prevalence": 0.5} for index in range(number)]
+    about = {"tokenizer": {"before": [], "after": [], "vocabulary": 9}, "documents": ["a"], "groups": ["a"]}
+    return Sequences(
+        np.ones((64, 256), dtype=np.int32),
+        zeros + 256,
+        np.ones((64 * number, 256), dtype=np.int8),
+        zeros,
+        zeros,
+        np.repeat(np.arange(number, dtype=np.int32), 64),
+        256 * np.arange(64, dtype=np.int64),
+        about | {"targets": targets, "split": "train"},
+        windows=windows,
+    )
+
+
+def test_a_target_more_takes_a_byte_a_token(tmp_path):
+    few, many = (save(tmp_path / f"{number}", many_targets(number)).stat().st_size for number in (2, 18))
+    labels, where = 64 * 256, 64 * 8
+    assert labels < (many - few) / 16 < labels + where + 100
+    for number in (2, 18):
+        (tmp_path / f"v{number}").mkdir()
+        write_version_1(save(tmp_path / f"v{number}" / "train.pth", many_targets(number)).parent)
+    few, many = ((tmp_path / f"v{number}" / "train.pth").stat().st_size for number in (2, 18))
+    assert (many - few) / 16 > 5 * labels, "in version 1 each target had tokens of its own"

@@ -7,7 +7,7 @@ import torch
 import tiny_models
 from helpers import prose
 from utils.data.preparation.annotated_tokens import Tokens, tokenize
-from utils.data.preparation.annotated_windows import LabelledDocument, cut_rows, sequences_of
+from utils.data.preparation.annotated_windows import LabelledDocument, cut_into_windows, sequences_of
 from utils.data.readers.annotated import Annotated
 from utils.data.sequences import per_target
 from utils.data.token_labels import label_tokens
@@ -62,8 +62,8 @@ def random_text(random, length):
 
 def cut(labelled, width, overlap, frame):
     """What prepare_data makes of them: a Sequences a target."""
-    rows, _ = cut_rows(labelled, ["made"], width, overlap)
-    sequences = sequences_of(labelled, rows, range(len(labelled)), frame)
+    cuts, _ = cut_into_windows(labelled, width, overlap)
+    sequences = sequences_of(labelled, cuts, range(len(labelled)), frame, ["made"])
     sequences.metadata = {
         "task": "spans",
         "tokenizer": dict(zip(("before", "after"), frame, strict=True)),

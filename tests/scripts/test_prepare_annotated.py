@@ -303,14 +303,14 @@ def test_a_chat_template_is_the_unlabelled_prompt_and_doubles_no_bos(tmp_path, c
     assert metadata_of(tmp_path / "data")["source"]["prompt"] == "chat template"
     rows = 0
     for sequences in load(tmp_path / "data").values():
-        for row in range(len(sequences)):
+        for labels, row in zip(sequences.labels, sequences.windows, strict=True):
             index = int(sequences.metadata["documents"][sequences.documents[row]].split()[1])
             prompt = tokenizer(f"<s>[INST] What is {index} and two? [/INST]<go>", add_special_tokens=False)["input_ids"]
             assert tokenizer(f"<s>[INST] What is {index} and two? [/INST]<go>")["input_ids"][:2] == [0, 0]  # the trap
             ids = sequences.input_ids[row, : sequences.lengths[row]].tolist()
             assert ids[: len(prompt)] == prompt and ids.count(0) == 1  # the chain's own "<s>" is text
-            assert (sequences.labels[row, : len(prompt)] == -1).all()
-            positive = [token for token, label in zip(ids, sequences.labels[row], strict=False) if label == 1]
+            assert (labels[: len(prompt)] == -1).all()
+            positive = [token for token, label in zip(ids, labels, strict=False) if label == 1]
             assert tokenizer.decode(positive).strip() in ("Wait, no.", "It is four.")
             rows += 1
     assert rows == 2 * 12

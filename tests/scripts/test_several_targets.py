@@ -2,11 +2,13 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
+import torch
 
-from helpers import assert_one_line_error, assert_success, call, prose, snapshot, write_jsonl
+from helpers import assert_one_line_error, assert_success, call, prose, snapshot, write_jsonl, write_version_1
 from utils.saved.probe_files import load_probe, probe_path, slug
 
 pytestmark = pytest.mark.slow  # each trains several times
@@ -170,3 +172,40 @@ def test_names_that_differ_only_in_case_have_files_of_their_own_and_old_ones_are
     assert_success(call(*train, "--targets", "Python", cwd=tmp_path))
     assert not former.exists() and there["Python"].exists()
     assert snapshot(tmp_path / "models")[str(there["python"])] == other
+
+
+def states_of(folder):
+    """{file: the bytes of each tensor} of the probes in a folder."""
+    return {
+        path.name: {name: tensor.numpy().tobytes() for name, tensor in load_probe(path)["state_dict"].items()}
+        for path in folder.glob("probe_*.pth")
+    }
+
+
+@pytest.mark.parametrize("with_hashes", [True, False])
+def test_files_of_version_1_give_the_same_probes_and_tables(with_hashes, spans, train, tmp_path):
+    """Also those without content_hashes, whose arrays, as they stand, are compared with the fingerprint of all splits."""
+    old = shutil.copytree(spans / "plain", tmp_path / "old")
+    write_version_1(old)
+    for path in old.glob("*.pth") if not with_hashes else ():
+        payload = torch.load(path, weights_only=True)
+        del payload["metadata"]["content_hashes"]
+        torch.save(payload, path)
+    more = ("--probe", "mass_mean", "--lags", "-1,0")
+    assert_success(train("plain", *more))
+    folders = ("--output_dir", tmp_path / "models_1", "--results_dir", tmp_path / "results_1")
+    assert_success(train("plain", *more, "--train_data", old / "train.pth", *folders))
+    assert states_of(tmp_path / "models_1") == states_of(tmp_path / "models") != {}
+    for name in ("probe_metrics.csv", "document_scores.csv"):
+        ours, theirs = (
+            [row | {"dataset_fingerprint": "", "settings": ""} for row in rows_of(tmp_path / folder / name)]
+            for folder in ("results_1", "results")
+        )
+        assert ours == theirs != [], name
+    if not with_hashes:
+        path = old / "val.pth"
+        payload = torch.load(path, weights_only=True)
+        payload["labels"][0] = payload["labels"][0].clamp(max=0)
+        payload["labels"][1] = payload["labels"][1].clamp(min=0, max=0)
+        torch.save(payload, path)
+        assert_one_line_error(train("plain", "--train_data", old / "train.pth"), "were changed: their arrays", "val.pth")

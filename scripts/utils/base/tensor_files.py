@@ -95,9 +95,9 @@ def save_tensors(file: IO[bytes], format_name: str, version: int, payload: Mappi
     torch.save({"format": format_name, "version": version, **payload}, file)
 
 
-def load_tensors(path: str | Path, format_name: str | Sequence[str], version: int, made_by: str) -> dict:
-    """Read what `save_tensors` wrote, of this format or one of several. `made_by` names the command that makes such a file,
-    for the error's remedy.
+def load_tensors(path: str | Path, format_name: str | Sequence[str], version: int | Sequence[int], made_by: str) -> dict:
+    """Read what `save_tensors` wrote, of this format and version or one of several. `made_by` names the command that makes
+    such a file, for the error's remedy.
     """
     path = Path(path)
     remedy = f"make it with {made_by}"
@@ -124,10 +124,11 @@ def load_tensors(path: str | Path, format_name: str | Sequence[str], version: in
     wanted = (format_name,) if isinstance(format_name, str) else format_name
     if found not in wanted:
         raise UserError(f"{path} has format {found!r}, not {' or '.join(map(repr, wanted))}; {remedy}")
-    if payload.get("version") != version:
+    versions = (version,) if isinstance(version, int) else version
+    if payload.get("version") not in versions:
         raise UserError(
             f"{path} has version {payload.get('version')!r} of format {found!r}, this suite reads "
-            f"version {version}; {remedy}"
+            f"version {' or '.join(map(str, versions))}; {remedy}"
         )
     return payload
 

@@ -12,27 +12,29 @@ from numpy.typing import ArrayLike
 from utils.base.errors import UserError
 from utils.base.files import fingerprint
 from utils.base.tensor_files import load_tensors, save_tensors
-from utils.data.soundness import what_is_unsound, what_was_changed
+from utils.data.soundness import each_sequence_once, what_is_unsound, what_rows_garble, what_was_changed
 
-FORMAT, VERSION = "probe-sequences", 1
+FORMAT, VERSION = "probe-sequences", 2  # in files of version 1 a sequence stands once for each target that labels it
 SPLITS = ("train", "val", "test")
 
 
 @dataclass
 class Sequences:
-    """n sequences of at most T tokens, padded on the right. Positions count special tokens.
+    """n sequences of at most T tokens, padded on the right, and m rows of labels. Positions count special tokens.
 
     input_ids  int32 [n, T]  what the model is run on
     lengths    int32 [n]     tokens of each sequence; all beyond is padding
-    labels     int8  [n, T]  1 positive, 0 negative, -1 truth unknown
+    labels     int8  [m, T]  1 positive, 0 negative, -1 truth unknown
     documents  int32 [n]     which document (names in metadata["documents"])
     groups     int32 [n]     which group (names in metadata["groups"])
-    tasks      int32 [n]     which target of metadata["targets"]
+    tasks      int32 [m]     which target of metadata["targets"] a row of labels is of
     starts     int64 [n]     where in its document's tokens the sequence's text begins
     texts      list of str   the original text of each document here, in the order of their numbers, as far as its sequences
                              show it; empty where nothing reads them
+    windows    int32 [m]     which sequence a row of labels is of; None where there is one target: then m = n, in their order
 
-    Where a file holds several targets, a window has a row for each target that it has labels of; see `per_target`.
+    Of several targets, each has a row for each sequence that it labels. The rows stand target by target, the sequences of
+    each rising; `per_target` takes them apart.
     """
 
     input_ids: np.ndarray
@@ -44,6 +46,7 @@ class Sequences:
     starts: np.ndarray
     metadata: dict = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
+    windows: np.ndarray | None = None
 
     def __len__(self):
         return len(self.lengths)
@@ -140,13 +143,22 @@ class Sequences:
         return self.metadata.get("document_hashes")
 
     def labelled(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the sequence, the position and the label (0 or 1) of every labelled token, in order."""
-        sequence, position = np.nonzero(self.labels >= 0)
-        return sequence, position, self.labels[sequence, position]
+        """Return the sequence, the position and the label (0 or 1) of every labelled token, in order; target by target."""
+        row, position = np.nonzero(self.labels >= 0)
+        return row if self.windows is None else self.windows[row], position, self.labels[row, position]
+
+    def rows_of(self, target: int) -> slice:
+        """Find the rows of labels of the target of this number."""
+        ends = np.array([target, target + 1], dtype=self.tasks.dtype)  # of another dtype, all would be converted
+        return slice(*np.searchsorted(self.tasks, ends).tolist())
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Give the arrays that there are, by name."""
+        return {name: getattr(self, name) for name in ARRAYS if getattr(self, name) is not None}
 
     def content_hash(self) -> str:
         """Hash all arrays. The metadata have that of each split in "content_hashes"; dataset_fingerprint is their hash."""
-        return fingerprint(*(getattr(self, name) for name in ARRAYS))
+        return fingerprint(*self.arrays().values())
 
 
 ARRAYS = {
@@ -188,35 +200,35 @@ def unlabelled_sequences(
 
 
 def per_target(sequences: Sequences) -> list[Sequences]:
-    """Split a file by target: the same windows, each once, with the labels of one target; -1 in windows it has no row for.
+    """Split a file by target: the same sequences, with the labels of one target; -1 in those it has no row for.
 
-    All arrays but the labels are shared, so a window that several targets label is run and stored once. The metadata of
+    All arrays but the labels are shared, and a target that labels every sequence shares its labels too. The metadata of
     each knows its own target only, in "targets", its "prevalence", and in "of_several" whether there are others, in "alike"
     whether one of them has its name but for the case.
     """
     targets = sequences.metadata["targets"]
-    if len(targets) == 1:
-        return [one_target(sequences, sequences.labels, targets[0])]
-    _, first, window = np.unique(
-        np.stack([sequences.documents, sequences.starts]), axis=1, return_index=True, return_inverse=True
-    )
-    shared = replace(sequences, **{name: getattr(sequences, name)[first] for name in ARRAYS})
+    if sequences.windows is None:
+        (target,) = targets
+        return [one_target(sequences, sequences.labels, target)]
     result, named = [], Counter(target["name"].lower() for target in targets)
     for index, target in enumerate(targets):
-        rows = np.flatnonzero(sequences.tasks == index)
-        labels = np.full_like(shared.labels, -1)
-        labels[window.reshape(-1)[rows]] = sequences.labels[rows]
-        result.append(one_target(shared, labels, target, named[target["name"].lower()] > 1))
+        rows = sequences.rows_of(index)
+        labels = sequences.labels[rows]
+        if len(labels) < len(sequences):
+            labels = np.full_like(sequences.input_ids, -1, dtype=np.int8)
+            labels[sequences.windows[rows]] = sequences.labels[rows]
+        result.append(one_target(sequences, labels, target, named[target["name"].lower()] > 1))
     return result
 
 
 def one_target(sequences: Sequences, labels: np.ndarray, target: dict, alike: bool = False) -> Sequences:
-    """Make these windows those of one target, with its labels. target: its entry in metadata["targets"]."""
+    """Make these sequences those of one target, with its labels. target: its entry in metadata["targets"]."""
     prevalence = target.get("prevalence", sequences.prevalence)
     return replace(
         sequences,
         labels=labels,
-        tasks=np.zeros_like(sequences.tasks),
+        tasks=np.zeros_like(sequences.documents),
+        windows=None,
         metadata={
             **sequences.metadata,
             "targets": [target],
@@ -232,7 +244,7 @@ def save_sequences(file: IO[bytes], sequences: Sequences) -> None:
     import torch
 
     arrays = {
-        name: torch.from_numpy(np.ascontiguousarray(getattr(sequences, name), dtype=dtype)) for name, dtype in ARRAYS.items()
+        name: torch.from_numpy(np.ascontiguousarray(array, dtype=ARRAYS[name])) for name, array in sequences.arrays().items()
     }
     texts = {"texts": sequences.texts} if sequences.texts else {}
     save_tensors(file, FORMAT, VERSION, {**arrays, **texts, "metadata": sequences.metadata})
@@ -240,12 +252,17 @@ def save_sequences(file: IO[bytes], sequences: Sequences) -> None:
 
 def load_sequences(path: str | Path) -> Sequences:
     """Read a file of sequences and refuse one that does not hold together."""
-    payload = load_tensors(path, FORMAT, VERSION, made_by="scripts/prepare_data.py")
+    payload = load_tensors(path, FORMAT, (1, VERSION), made_by="scripts/prepare_data.py")
     arrays, texts, metadata = {}, payload.get("texts", []), {}
     try:
         metadata = payload["metadata"]
-        arrays = {name: payload[name].numpy() for name in ARRAYS}
+        arrays = {name: payload[name].numpy() for name in ARRAYS if name in payload or name != "windows"}
         problem = what_is_unsound(arrays, ARRAYS, metadata, texts) or what_was_changed(arrays, metadata)
+        if "content_hashes" not in metadata:  # only the files of all splits together tell whether they are as written
+            metadata["content_hash"] = fingerprint(*arrays.values())
+        if not problem and "windows" not in arrays and len(metadata["targets"]) > 1:
+            arrays = each_sequence_once(arrays)
+            problem = what_rows_garble(arrays)
     except (KeyError, AttributeError, TypeError, IndexError, ValueError, OverflowError) as error:
         problem = f"it lacks or garbles {error}"
     if problem:

@@ -33,12 +33,11 @@ def label_tokens(document: Annotated, starts: np.ndarray, ends: np.ndarray, targ
 
         "no wait", spans ((3, 7, "doubt"),), tokens "no", " wait" -> [0, 1]
     """
-    own = [span for span in document.spans if span[2] == target]
-    other = [span for span in document.spans if span[2] != target]
     labels = np.zeros(len(starts), dtype=np.int8)
-    labels[covered(document.unknown, starts, ends)] = -1
-    labels[covered(other, starts, ends)] = 0
-    labels[covered(own, starts, ends)] = 1
+    if document.unknown:
+        labels[covered(document.unknown, starts, ends) & ~covered(document.spans, starts, ends)] = -1
+    if target in document.spans_of:
+        labels[covered(document.spans_of[target], starts, ends)] = 1
     return labels
 
 

@@ -33,9 +33,8 @@ def shortcut_aurocs(sequences: Sequences) -> dict[str, float]:
 
 def distance_since_target(sequences: Sequences, sequence: np.ndarray, position: np.ndarray) -> np.ndarray:
     """Count the tokens since the last target before each labelled token; without one, one more than could be seen."""
-    token = np.array([target["token"] for target in sequences.metadata["targets"]])[sequences.tasks]
     column = np.arange(sequences.input_ids.shape[1])
-    here = np.where(sequences.input_ids == token[:, None], column, sequences.text_start - 1)
+    here = np.where(sequences.input_ids == sequences.target_token, column, sequences.text_start - 1)
     here[:, : sequences.text_start] = sequences.text_start - 1
     last = np.maximum.accumulate(here, axis=1)
     return position - last[sequence, position - 1]

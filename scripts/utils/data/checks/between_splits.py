@@ -5,7 +5,7 @@ import numpy as np
 from utils.base.checks import Check
 from utils.data.checks.one_file import LEAST_DISTINCT, REPEATS
 from utils.data.readers.annotated import normalised
-from utils.data.sequences import Sequences, per_target
+from utils.data.sequences import Sequences
 from utils.data.splits import SHINGLE, shingle_hashes
 
 SAME_TEXT = 0.5  # share of a window's shingles found in another split from which on it is the same text
@@ -75,11 +75,10 @@ def check_whole_texts(name: str, sequences: Sequences, other_name: str, other: S
 
 def check_runs(name: str, sequences: Sequences, other_name: str, other: Sequences) -> Check:
     """Check that hardly any long window shares half or more of its runs of tokens with the other side."""
-    windows = per_target(sequences)[0]
-    sizes = windows.text_ends - windows.text_start
+    sizes = sequences.text_ends - sequences.text_start
     least = min(LEAST_COMPARED, int(sizes.max()))  # every full window, where all are short
     compared = int((sizes >= least).sum())
-    close = int((shared_text(windows, per_target(other)[0])[sizes >= least] >= SAME_TEXT).sum())
+    close = int((shared_text(sequences, other)[sizes >= least] >= SAME_TEXT).sum())
     title = f"texts apart: {name}, {other_name}"
     detail = (
         f"{close} of {compared:,} windows of {name} with {least} tokens or more share half or more of their "

@@ -3,7 +3,7 @@
 import numpy as np
 
 from utils.base.checks import Check
-from utils.data.sequences import Sequences
+from utils.data.sequences import Sequences, per_target
 from utils.data.splits import shingle_hashes
 
 LEAST_OVERLAP = 32  # tokens that one window ends with and another begins with
@@ -57,11 +57,10 @@ def check_labels(sequences: Sequences) -> Check:
     """Check that labels say whether the token is the target, and stand on text, where the windows say that they stand."""
     metadata = sequences.metadata
     column = np.arange(sequences.input_ids.shape[1])
-    token = np.array([target["token"] for target in metadata["targets"]])[sequences.tasks][:, None]
     first = sequences.text_start + metadata["min_context"]
     expected = (column >= first) & (column < sequences.text_ends[:, None])
     misplaced = ((sequences.labels >= 0) != expected).any(1)
-    untrue = ((sequences.labels >= 0) & ((sequences.labels == 1) != (sequences.input_ids == token))).any(1)
+    untrue = ((sequences.labels >= 0) & ((sequences.labels == 1) != (sequences.input_ids == sequences.target_token))).any(1)
     return Check(
         "labels",
         not (misplaced | untrue).any(),
@@ -78,11 +77,12 @@ def check_annotated_labels(sequences: Sequences) -> Check:
     whole = sequences.task == "documents"
     column, ends = np.arange(sequences.input_ids.shape[1]), sequences.text_ends[:, None]
     may = column == ends - 1 if whole else (column >= sequences.text_start) & (column < ends)
-    misplaced = int(((sequences.labels >= 0) & ~may).any(1).sum())
-    empty = int((sequences.labels < 0).all(1).sum())
-    row, position, _ = sequences.labelled()
-    place = np.zeros_like(row) if whole else sequences.starts[row] + position - sequences.text_start
-    doubled = int(alike(sequences.tasks[row], sequences.documents[row], place)[1].sum())
+    misplaced, doubled, empty = 0, 0, int((sequences.labels.max(axis=1) < 0).sum())
+    for target in per_target(sequences):
+        misplaced += int(((target.labels >= 0) & ~may).any(1).sum())
+        row, position, _ = target.labelled()
+        place = np.zeros_like(row) if whole else target.starts[row] + position - target.text_start
+        doubled += int(alike(target.documents[row], place)[1].sum())
     return Check(
         "labels",
         not (misplaced or empty or doubled),
@@ -103,8 +103,8 @@ def alike(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def check_windows(sequences: Sequences) -> Check:
     """Check the windows of annotated texts against each other.
 
-    Rows of one window differ in labels and target only; windows that share a place hold the same token there; a document
-    has one group; and no other window shows more on both sides of a labelled token than its own.
+    Windows that begin at one place are the same; windows that share a place hold the same token there; a document has one
+    group; and no other window shows more on both sides of a labelled token than its own.
     """
     order, same = alike(sequences.documents, sequences.starts)
     one, other = order[1:], order[:-1]
@@ -116,11 +116,11 @@ def check_windows(sequences: Sequences) -> Check:
     windows, window_of = order[first], np.empty_like(order)
     window_of[order] = np.cumsum(first) - 1
     unlike, torn = int((same & differ).sum()), contradicting_tokens(sequences, windows)
-    farther = nearer_the_edge(sequences, windows, window_of)
+    farther = sum(nearer_the_edge(target, windows, window_of) for target in per_target(sequences))
     return Check(
         "windows",
         not (unlike or regrouped.any() or torn or farther),
-        f"{unlike} rows unlike another of their window, {int(regrouped.sum())} in another group than their "
+        f"{unlike} windows unlike another of their place, {int(regrouped.sum())} in another group than their "
         f"document, {torn} tokens unlike the same place of another window, {farther} labels nearer the edge of "
         "their window than of another",
     )
@@ -140,7 +140,7 @@ def contradicting_tokens(sequences: Sequences, windows: np.ndarray) -> int:
 
 
 def nearer_the_edge(sequences: Sequences, windows: np.ndarray, window_of: np.ndarray) -> int:
-    """Count the labels that lie nearer the edge of their window than of the one before or after it in the document.
+    """Count the one target's labels that lie nearer the edge of their window than of the one before or after it.
 
     windows: a row of each window, in the order of documents and starts; window_of [n]: the window of each row.
     """

@@ -27,24 +27,19 @@ CLEANED = "cleaned"  # the folder below --output_dir for the cleaned files of do
 
 
 def count_targets(sequences: Sequences, targets: Sequence[str]) -> dict:
-    """Count as `count` does, and the windows, each once, and what there is of every target."""
-    tasks, documents, most = sequences.tasks, sequences.documents, len(targets)
-    positives, negatives = ((sequences.labels == label).sum(axis=1) for label in (1, 0))
-    of_documents = [
-        np.bincount(np.unique(np.stack([tasks[rows], documents[rows]]), axis=1)[0], minlength=most)
-        for rows in (slice(None), positives > 0)
-    ]
-    counted = {
-        "positives": np.bincount(tasks, positives, most),
-        "negatives": np.bincount(tasks, negatives, most),
-        "documents": of_documents[0],
-        "documents_with_positives": of_documents[1],
-    }
-    by_target = {
-        target: {name: int(numbers[index]) for name, numbers in counted.items()} for index, target in enumerate(targets)
-    }
-    windows = len(np.unique(np.stack([documents, sequences.starts]), axis=1).T)
-    return {**count(sequences), "windows": windows, "targets": by_target}
+    """Count as `count` does, and what there is of every target."""
+    by_target = {}
+    for index, target in enumerate(targets):
+        rows = sequences.rows_of(index)
+        labels = sequences.labels[rows]
+        documents = sequences.documents if sequences.windows is None else sequences.documents[sequences.windows[rows]]
+        by_target[target] = {
+            "positives": int((labels == 1).sum()),
+            "negatives": int((labels == 0).sum()),
+            "documents": len(np.unique(documents)),
+            "documents_with_positives": len(np.unique(documents[(labels == 1).any(1)])),
+        }
+    return {**count(sequences), "targets": by_target}
 
 
 def make_metadata(

@@ -11,7 +11,7 @@ from utils.data.label_rule import LabelRule
 from utils.data.preparation.annotated_report import cleaned_files, make_metadata, report, report_reading
 from utils.data.preparation.annotated_splits import draw, published_splits, split_documents, targets_in_every_split
 from utils.data.preparation.annotated_tokens import Tokens, chat_prompt, tokenize, tokenize_chains
-from utils.data.preparation.annotated_windows import LabelledDocument, cut_rows, sequences_of
+from utils.data.preparation.annotated_windows import LabelledDocument, cut_into_windows, sequences_of
 from utils.data.preparation.conversations import (
     about_template,
     are_chats,
@@ -64,9 +64,11 @@ def prepare_annotated(preparation: AnnotatedPreparation) -> None:
     labelled, split_of = [item for item, _ in by_length], [split for _, split in by_length]
     group_names = list(dict.fromkeys(item.document.group for item in labelled))
     windows = preparation.windows
-    rows, dropped["windows_without_labels"] = cut_rows(labelled, group_names, windows.width, windows.overlap)
+    cuts, dropped["windows_without_labels"] = cut_into_windows(labelled, windows.width, windows.overlap)
     in_split = {name: [index for index, split in enumerate(split_of) if split == name] for name in SPLITS}
-    splits = {name: sequences_of(labelled, rows, own, frame, file.task != "chains") for name, own in in_split.items()}
+    splits = {
+        name: sequences_of(labelled, cuts, own, frame, group_names, file.task != "chains") for name, own in in_split.items()
+    }
     metadata = make_metadata(preparation, tokenizer, frame, collection, labelled, splits, chosen)
     metadata |= {"groups": group_names, "targets_left_out": problems, "dropped": dict(dropped)}
     metadata |= {"splits_taken": taken} if taken else {}

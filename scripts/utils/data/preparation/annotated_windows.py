@@ -1,4 +1,4 @@
-"""Labelled documents -> the rows of a dataset: a window once for each target that it has a label of."""
+"""Labelled documents -> the sequences of a dataset: each window once, with labels of each target."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from utils.data.preparation.annotated_tokens import Tokens
-from utils.data.preparation.dataset_files import sequences_of_windows
 from utils.data.readers.annotated import Annotated
-from utils.data.sequences import Sequences
+from utils.data.sequences import Sequences, unlabelled_sequences
 from utils.data.tokenizer import Frame
-from utils.data.windows import Stretch, Window, covering_windows
+from utils.data.windows import Stretch, covering_windows
 
 
 @dataclass(frozen=True)
@@ -50,51 +49,60 @@ class LabelledDocument:
         """Keep the labels of these targets only; rows: their numbers."""
         return replace(self, labels=self.labels[rows])
 
+    def known(self, window: Stretch) -> np.ndarray:
+        """Tell which targets have a label among the tokens kept from this window: bool [targets]."""
+        return np.any(self.labels[:, window.keep_from : window.keep_to] >= 0, axis=1)
 
-def cut_rows(
-    labelled: Sequence[LabelledDocument], group_names: Sequence[str], width: int, overlap: int | None
-) -> tuple[list[list[tuple[Window, int, int, int]]], int]:
-    """Cut each document into its rows (window, document, group, target).
+
+def cut_into_windows(
+    labelled: Sequence[LabelledDocument], width: int, overlap: int | None
+) -> tuple[list[list[Stretch]], int]:
+    """Cut each document into windows.
 
     width    text tokens of a window at most
     overlap  as in `TextWindows`; None: each document is one window
 
-    Returns them, and how many windows have no label and were left out.
+    Returns the windows of each document, and how many have no label and were left out.
     """
-    group_of = {name: number for number, name in enumerate(group_names)}
     without, result = 0, []
-    for number, item in enumerate(labelled):
+    for item in labelled:
         size = len(item.tokens)
-        stretches = [Stretch(0, size, 0, size)] if overlap is None else covering_windows(size, width, overlap)
-        rows = []
-        for stretch in stretches:
-            windows = windows_of(item, stretch)
-            without += not windows
-            rows += [(window, number, group_of[item.document.group], task) for task, window in windows]
-        result.append(rows)
+        windows = [Stretch(0, size, 0, size)] if overlap is None else covering_windows(size, width, overlap)
+        result.append([window for window in windows if item.known(window).any()])
+        without += len(windows) - len(result[-1])
     return result, without
-
-
-def windows_of(item: LabelledDocument, stretch: Stretch) -> list[tuple[int, Window]]:
-    """Return (target, window) of each target that has a label among the tokens kept from this stretch."""
-    kept = slice(stretch.keep_from, stretch.keep_to)
-    found = []
-    for target in np.flatnonzero((item.labels[:, kept] >= 0).any(1)).tolist():
-        labels = np.full(stretch.end - stretch.start, -1, dtype=np.int8)
-        labels[stretch.keep_from - stretch.start : stretch.keep_to - stretch.start] = item.labels[target, kept]
-        found.append((target, Window(item.first + stretch.start, item.tokens.ids[stretch.start : stretch.end], labels)))
-    return found
 
 
 def sequences_of(
     labelled: Sequence[LabelledDocument],
-    rows: Sequence[list[tuple[Window, int, int, int]]],
+    cuts: Sequence[list[Stretch]],
     chosen: Iterable[int],
     frame: Frame,
+    group_names: Sequence[str],
     with_texts: bool = True,
 ) -> Sequences:
-    """Make the sequences of the chosen documents, with the texts that document scores and text baselines read."""
+    """Make the sequences of the chosen documents, with the texts that document scores and text baselines read.
+
+    cuts: the windows of each document.
+    """
     chosen = list(chosen)
-    sequences = sequences_of_windows([row for document in chosen for row in rows[document]], frame)
+    windows = [(document, labelled[document], window) for document in chosen for window in cuts[document]]
+    sequences = unlabelled_sequences(
+        [item.tokens.ids[window.start : window.end] for _, item, window in windows],
+        frame,
+        [document for document, *_ in windows],
+        [item.first + window.start for _, item, window in windows],
+    )
     sequences.texts = [labelled[document].text for document in chosen] if with_texts else []
-    return sequences
+    group_of = {name: number for number, name in enumerate(group_names)}
+    sequences.groups = np.array([group_of[item.document.group] for _, item, _ in windows], dtype=np.int32)
+    known = np.stack([item.known(window) for _, item, window in windows], axis=1)
+    tasks, of_window = (numbers.astype(np.int32) for numbers in np.nonzero(known))
+    labels = np.full((len(tasks), sequences.input_ids.shape[1]), -1, dtype=np.int8)
+    row_of = np.cumsum(known).reshape(known.shape) - 1  # of each target and window
+    for number, (_, item, window) in enumerate(windows):
+        there = known[:, number]
+        first = len(frame[0]) + window.keep_from - window.start
+        kept = item.labels[there, window.keep_from : window.keep_to]
+        labels[row_of[there, number], first : first + kept.shape[1]] = kept
+    return replace(sequences, labels=labels, tasks=tasks, windows=of_window if len(known) > 1 else None)

@@ -36,9 +36,9 @@ def fitting_length(context_length: int | None, model_name: str, frame: Frame, tr
     return context_length
 
 
-def sequences_of_windows(rows: Sequence[tuple[Window, int, int, int]], frame: Frame) -> Sequences:
-    """Put each window of the rows (window, document, group, target) inside its special tokens, padded on the right."""
-    documents, groups, tasks = (np.array([row[column] for row in rows], dtype=np.int32) for column in (1, 2, 3))
+def sequences_of_windows(rows: Sequence[tuple[Window, int, int]], frame: Frame) -> Sequences:
+    """Put each window of the rows (window, document, group) inside its special tokens, padded on the right."""
+    documents, groups = (np.array([row[column] for row in rows], dtype=np.int32) for column in (1, 2))
     sequences = unlabelled_sequences(
         [window.ids for window, *_ in rows],
         frame,
@@ -48,7 +48,7 @@ def sequences_of_windows(rows: Sequence[tuple[Window, int, int, int]], frame: Fr
     before = len(frame[0])
     for labels, (window, *_) in zip(sequences.labels, rows, strict=True):
         labels[before : before + len(window.labels)] = window.labels
-    sequences.groups, sequences.tasks = groups, tasks
+    sequences.groups = groups
     return sequences
 
 

@@ -20,7 +20,7 @@ def label_texts(
     """
     frame, token = special_frame(tokenizer), target_in_running_text(tokenizer, target)
     rows = [
-        (window, number, number, 0)
+        (window, number, number)
         for number, ids in enumerate(encode_batch(tokenizer, list(texts)))
         for window in windows_side_by_side(ids, label_by_token(ids, token), width, min_context)
     ]

@@ -213,10 +213,10 @@ def split_windows(kept: Kept, frame: Frame, train_ratio: float, seed: int) -> Ma
         split_of = assign_splits(kept.groups, train_ratio, random)
     group_names = list(dict.fromkeys(kept.groups))
     number_of = {name: number for number, name in enumerate(group_names)}
-    rows: dict[str, list[tuple[Window, int, int, int]]] = {name: [] for name in SPLITS}
+    rows: dict[str, list[tuple[Window, int, int]]] = {name: [] for name in SPLITS}
     for document, (items, group) in enumerate(zip(kept.windows, kept.groups, strict=True)):
         windows = sorted(chain.from_iterable(items), key=lambda window: window.start)
-        rows[split_of[group]] += [(window, document, number_of[group], 0) for window in windows]
+        rows[split_of[group]] += [(window, document, number_of[group]) for window in windows]
     splits = {name: sequences_of_windows(own, frame) for name, own in rows.items()}
     return Made(splits, kept.names, kept.hashes, group_names)
 

@@ -3,9 +3,10 @@
 import difflib
 import json
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from utils.base.errors import UserError
@@ -32,6 +33,14 @@ class Annotated(Document):
     unknown: tuple[tuple[int, int], ...] = ()
     labels: dict[str, int] = field(default_factory=dict)
     meta: dict = field(default_factory=dict)
+
+    @cached_property
+    def spans_of(self) -> dict[str, list[tuple[int, int, str]]]:
+        """The spans of each label that has some: with many labels, to look through all for each would take long."""
+        found = defaultdict(list)
+        for span in self.spans:
+            found[span[2]].append(span)
+        return dict(found)
 
     @property
     def own_text(self) -> str:
