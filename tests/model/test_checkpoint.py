@@ -45,6 +45,58 @@ def states_of(language_model, input_ids):
     return found
 
 
+# What has no place
+
+
+EXTRA = {
+    "a further block": (["model.layers.5.input_layernorm.weight", "model.layers.5.mlp.up_proj.weight"], True),
+    "a bias that the configuration leaves out": (["model.layers.0.self_attn.q_proj.bias"], True),
+    "a part of a block": (["model.layers.2.self_attn.q_norm.weight"], True),
+    "of the last norm": (["model.norm.bias"], True),
+    "a buffer of former versions": (
+        ["model.layers.0.self_attn.rotary_emb.inv_freq", "model.layers.0.attn.masked_bias"],
+        False,
+    ),
+    "another tower": (["vision_tower.layers.0.input_layernorm.weight", "model.vision.norm.bias"], False),
+    "a head": (["lm_head.bias", "score.weight", "mtp.layers.0.mlp.up_proj.weight"], False),
+}
+
+
+@pytest.mark.parametrize("case", EXTRA)
+@pytest.mark.parametrize("headless", [False, True])
+def test_weights_beside_those_that_are_read_are_refused_by_name(case, headless, tiny_model, tmp_path):
+    """Of a model whose config.json has fewer blocks than its file, the last norm would be read too early."""
+    names, refused = EXTRA[case]
+
+    def add(weights):
+        weights = {name: value for name, value in weights.items() if not (headless and name.startswith("lm_head"))}
+        weights |= {name: torch.zeros(32) for name in names}
+        return {name.removeprefix("model.") if headless else name: value for name, value in weights.items()}
+
+    folder = changed(tiny_model, tmp_path / "model", add)
+    if headless:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "architectures": ["LlamaModel"]}))
+    if not refused:
+        assert load(folder).unused is not None
+        return
+    with pytest.raises(UserError) as caught:
+        load(folder)
+    for name in names:
+        assert name.removeprefix("model.") in str(caught.value)
+    assert f"holds {len(names)} weights" in str(caught.value) and "config.json" in str(caught.value)
+
+
+def test_a_configuration_with_too_few_blocks_is_refused(tiny_model, tmp_path):
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 2}))
+    with pytest.raises(
+        UserError, match=r"9 weights.*\(model\.layers\.2\.input_layernorm\.weight, .*another model would be read"
+    ):
+        load(folder)
+
+
 # What is missing
 
 

@@ -1,5 +1,6 @@
 """A checkpoint: its weights, the adapter beside them, and what their loader reports, judged for what the pass reads."""
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from os.path import commonprefix
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 NAMES_SHOWN = 3
+# buffers that earlier versions of transformers saved, which are no weights
+FORMER_BUFFERS = re.compile(r"(masked_bias|attn\.bias|attention\.bias|causal_mask|inv_freq|position_ids)$")
+BLOCK_NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")  # of a block, say
 # what stands before every name when a wrapped model was saved -> what should have been saved
 WRAPPERS = {
     "_orig_mod.": "the model before torch.compile, model._orig_mod",
@@ -30,7 +34,8 @@ class Report:
 
     kind: the model's class; weights: {name: tensor} of it as it was loaded; missing: names that the checkpoint lacks;
     sizes: {name: (shape in the file, shape by config.json)} where these differ; unknown: names in the file that the model
-    has no place for. Weights that are missing or of another size are drawn at random.
+    has no place for; prefix: what stands before the names of a body that has a head, and may stand before others. Weights
+    that are missing or of another size are drawn at random.
     """
 
     kind: str
@@ -38,17 +43,41 @@ class Report:
     missing: Collection[str] = ()
     sizes: Mapping[str, tuple] = field(default_factory=dict)
     unknown: Collection[str] = ()
+    prefix: str = ""
 
     @classmethod
     def of(cls, model: nn.Module, info: Mapping[str, Any]) -> "Report":
         """Read what `from_pretrained(..., output_loading_info=True)` returns beside the model."""
         sizes = {name: (tuple(theirs), tuple(ours)) for name, theirs, ours in info["mismatched_keys"]}
-        return cls(type(model).__name__, named_weights(model), info["missing_keys"], sizes, info["unexpected_keys"])
+        prefix = f"{getattr(model, 'base_model_prefix', '')}."
+        return cls(type(model).__name__, named_weights(model), info["missing_keys"], sizes, info["unexpected_keys"], prefix)
 
     def random(self, tensors: Collection[int]) -> list[str]:
         """Name those of the tensors with these ids that were drawn at random, in order."""
         drawn = {*self.missing, *self.sizes}
         return sorted(name for name, tensor in self.weights.items() if name in drawn and id(tensor) in tensors)
+
+    def unread(self, tensors: Collection[int]) -> list[str]:
+        """Name what the file holds beside the tensors with these ids, in the same modules or in further blocks, in order."""
+        own = {name for name, tensor in self.weights.items() if id(tensor) in tensors}
+        modules = {self.numberless(name).rpartition(".")[0] for name in own}
+        blocks = {found for module in modules for found in around_a_number(module)}
+        return sorted(
+            name
+            for name in self.unknown
+            if not FORMER_BUFFERS.search(name)
+            and ((module := self.numberless(name).rpartition(".")[0]) in modules or blocks & set(around_a_number(module)))
+        )
+
+    def numberless(self, name: str) -> str:
+        """model.layers.3.mlp.weight -> layers.#.mlp.weight"""
+        return BLOCK_NUMBER.sub("#", "." + name.removeprefix(self.prefix) + ".").strip(".")
+
+
+def around_a_number(module: str) -> list[str]:
+    """layers.#.mlp -> [layers.#, layers.#.mlp]: the modules around it of which there are several"""
+    parts = module.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1) if "#" in parts[:end]]
 
 
 def load_weights(
@@ -107,6 +136,20 @@ def refuse_random(name: str, report: Report, needed: Collection[int]) -> None:
         f"--model_name {name}: {len(wrong)} of the weights that the pass reads are not in its file{size} ({listed(wrong)}), "
         f"and would be drawn at random{unknown if report.unknown else ''}; {remedy(report.missing, report.unknown)}"
     )
+
+
+def refuse_unread(name: str, report: Report, needed: Collection[int]) -> None:
+    """Raise UserError where the file has more blocks than its config.json says, or more weights in what the pass reads.
+
+    needed: the ids of the tensors that the pass reads, its head apart.
+    """
+    unread = report.unread(needed)
+    if unread:
+        raise UserError(
+            f"--model_name {name}: its file holds {len(unread)} weights, beside those that the pass reads, for which a "
+            f"{report.kind} by this config.json has no place ({listed(unread)}), so another model would be read; give the "
+            "config.json that they were saved with"
+        )
 
 
 def listed(names: Collection[str]) -> str:

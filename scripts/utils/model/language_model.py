@@ -10,7 +10,7 @@ from torch import nn
 from utils.base.errors import UserError, is_out_of_memory
 from utils.base.hub import Adapter, find_adapter, loading
 from utils.model.anatomy import Anatomy, examine
-from utils.model.checkpoint import Report, add_adapter, listed, load_weights, refuse_random
+from utils.model.checkpoint import Report, add_adapter, listed, load_weights, refuse_random, refuse_unread
 from utils.model.fingerprint import model_fingerprints
 from utils.model.weights import named_weights, weights_of_pass
 
@@ -139,7 +139,9 @@ def wrap(model: Any, name: str = "model", report: Report | None = None) -> Langu
     if lacking:
         model = body
     if report:
-        refuse_random(name, report, {id(tensor) for tensor in named_weights(body).values()} & used)
+        needed = {id(tensor) for tensor in named_weights(body).values()} & used
+        refuse_random(name, report, needed)
+        refuse_unread(name, report, needed)
     unused = tuple(key for key, tensor in named_weights(model).items() if id(tensor) not in used)
     return LanguageModel(name, model, body, anatomy, *model_fingerprints(model, unused), unused, tuple(lacking))
 
