@@ -224,7 +224,7 @@ def apply(arguments, probes, language_model, texts, windows):
     if lost > MOST_NON_FINITE * read * len(probes.layers):
         raise UserError(
             f"{lost / read / len(probes.layers):.1%} of the states are not finite in "
-            f"{str(language_model.dtype).removeprefix('torch.')}; use --model_dtype bfloat16 or float32"
+            f"{str(language_model.dtype).removeprefix('torch.')}; {language_model.against_overflow}"
         )
     if lost:
         print(f"{lost} states are not finite and are left blank", flush=True)

@@ -130,7 +130,7 @@ def test_weights_cut_short_are_no_traceback(train, data, tiny_model, tmp_path):
     broken = shutil.copytree(tiny_model, tmp_path / "broken")
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    assert_one_line_error(train(data, "--model_name", broken), f"--model_name {broken}", "cannot load the model")
+    assert_one_line_error(train(data, "--model_name", broken), f"--model_name {broken}", ".safetensors", "download it again")
     assert wrote_nothing(tmp_path)
 
 
@@ -209,8 +209,8 @@ BROKEN = {
         "has format 'linear-probe', not 'probe-sequences'",
     ),
     "of a later version": (
-        lambda path: rewrite(path, lambda payload: payload.update(version=2)),
-        "has version 2 of format 'probe-sequences', this suite reads version 1",
+        lambda path: rewrite(path, lambda payload: payload.update(version=3)),
+        "has version 3 of format 'probe-sequences', this suite reads version 1 or 2",
     ),
     "without metadata": (lambda path: rewrite(path, lambda payload: payload.pop("metadata")), "'metadata'"),
     "without labels": (lambda path: rewrite(path, lambda payload: payload.pop("labels")), "'labels'"),
@@ -548,6 +548,8 @@ def test_a_text_that_is_not_utf8_is_named_with_the_place(prepare, texts, tmp_pat
     folder = shutil.copytree(texts, tmp_path / "texts")
     (folder / "text3.txt").write_bytes("The café is old.".encode("latin-1"))
     assert_one_line_error(prepare("--dataset", folder), folder / "text3.txt", "not UTF-8", "byte 0xe9 at offset 7", "iconv")
+    (folder / "text3.txt").write_bytes("The door".encode("utf-16-le"))
+    assert_one_line_error(prepare("--dataset", folder), folder / "text3.txt", "holds a NUL byte", "iconv")
     (folder / "text3.txt").write_bytes("The door".encode("utf-16"))
     assert_one_line_error(prepare("--dataset", folder), folder / "text3.txt", "not UTF-8", "at offset 0")
     assert wrote_nothing(tmp_path)
@@ -962,7 +964,7 @@ def test_a_final_norm_that_overflows_is_named_with_its_share(prepared, train, ti
         "100.0%",
         "final_norm",
         "not finite in float32",
-        "--model_dtype",
+        "1 of the weights in its file are not finite themselves (norm.weight)",
     )
     assert wrote_nothing(tmp_path)
 

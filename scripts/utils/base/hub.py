@@ -139,6 +139,8 @@ def explain(error: BaseException, kind: str, name: str, looks_local: bool) -> st
         why = "offline mode is set" if hub_answers() else "no network"
         return f"{why}, and the {whole} is not in the local cache; connect, or give the path of a folder that holds it"
     first = " ".join(str(error).split())[:300] or type(error).__name__
+    if "SafetensorError" in names:
+        return f"one of its .safetensors files is damaged or not complete ({first}); download it again"
     return f"cannot load the {kind}: {first}"
 
 

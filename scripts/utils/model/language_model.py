@@ -68,6 +68,19 @@ class LanguageModel:
         return self.adapter.base if self.adapter else self.name
 
     @property
+    def against_overflow(self) -> str:
+        """What helps where states are not finite: other weights, or a precision that reaches further."""
+        narrow = self.dtype == torch.float16  # a weight of the file may have overflowed there
+        sound = (lambda weight: ~weight.isnan()) if narrow else torch.isfinite
+        broken = [name for name, weight in self.body.named_parameters() if not sound(weight).all()]
+        if broken:
+            return (
+                f"{len(broken)} of the weights in its file are not finite themselves ({listed(broken)}): get the model again"
+            )
+        wider = {torch.float16: "use --model_dtype bfloat16 or float32", torch.bfloat16: "use --model_dtype float32"}
+        return wider.get(self.dtype, "choose another model")
+
+    @property
     def notes(self) -> list[str]:
         """What a user should know of how it was loaded, a line each."""
         found = []

@@ -100,7 +100,7 @@ def owners_in_state(
             if (owner := Owner(**named)) not in found:
                 found.append(owner)
     except UserError as error:
-        return [], f"cannot be kept beside the new results ({error})"
+        return [], problem_without_remedy(path, error)
     return found, None
 
 
@@ -114,7 +114,7 @@ def model_conflict(path: Path, model: str, model_fingerprint: str) -> str | None
     try:
         rows = table_rows(path)
     except UserError as error:
-        return f"cannot be kept beside the new results ({error})"
+        return problem_without_remedy(path, error)
     for row in rows:
         if row.get("model_fingerprint") != model_fingerprint:
             return (
@@ -122,3 +122,10 @@ def model_conflict(path: Path, model: str, model_fingerprint: str) -> str | None
                 f"({model_fingerprint})"
             )
     return None
+
+
+def problem_without_remedy(path: Path, error: UserError) -> str:
+    """Say what is wrong with a file, without its name before and the remedy of its reader behind: ours is another."""
+    problem, found, _ = str(error).rpartition("; ")
+    problem = problem if found else str(error)
+    return problem.removeprefix(f"{path} ") if problem.startswith(f"{path} ") else f"cannot be read ({problem})"

@@ -71,7 +71,7 @@ def check_overflow(language_model: LanguageModel, layers: Sequence[Layer], singl
             "overflow",
             False,
             f"states of {len(wrong)} of {len(layers)} layers are not finite in {dtype}, the first at layer {wrong[0]}",
-            "use --model_dtype bfloat16 or float32",
+            language_model.against_overflow,
         )
     if largest[layer] > FLOAT16_MOST:
         return Check("overflow", None, f"{detail}: float16, which ends at {FLOAT16_MOST}, would overflow")

@@ -227,7 +227,7 @@ def finite_rows(split: str, table: StateTable, language_model: LanguageModel) ->
         worst = names[int(share.argmax())]
         raise UserError(
             f"{share.max():.1%} of the {split} states of layer {worst} are not finite in "
-            f"{str(language_model.dtype).removeprefix('torch.')}; use --model_dtype bfloat16 or float32"
+            f"{str(language_model.dtype).removeprefix('torch.')}; {language_model.against_overflow}"
         )
     return ~wrong.any(0).numpy()
 

@@ -150,6 +150,8 @@ def text_parts(path: Path) -> Iterator[str]:
                     f"{path} is not UTF-8: byte {error.object[error.start]:#04x} at offset "
                     f"{read - len(error.object) + error.start}; convert it (iconv -t UTF-8)"
                 ) from error
+            if "\0" in blocks[-1]:
+                raise UserError(f"{path} holds a NUL byte and is no text (UTF-16?); convert it (iconv -t UTF-8)")
             length += len(blocks[-1])
             if length > LONGEST_PART:
                 text = "".join(blocks)
