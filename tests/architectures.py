@@ -24,6 +24,7 @@ import transformers  # noqa: E402
 from small_architectures import build, distance, read_everything, token_ids, transformers_batch, transformers_states  # noqa: E402
 from utils.base.errors import UserError  # noqa: E402
 from utils.model.language_model import find_body, wrap  # noqa: E402
+from utils.states.comparison import compare  # noqa: E402
 
 CLOSE = 1e-4
 OF_ONE_LENGTH = "in batches of one length"
@@ -65,6 +66,10 @@ def compared(model):
     vocabulary = language_model.body.config.get_text_config().vocab_size
     sequences = token_ids(vocabulary)
     ours = read_everything(language_model, sequences)
+    for layers in ([0], [len(anatomy.blocks) - 1]):
+        before_a_pass = compare(language_model, sequences[:1], layers)
+        if not (isinstance(before_a_pass, str) or before_a_pass.passed):
+            return WRONG, f"before a pass that reads {layers}: {before_a_pass}"
     if not all(state.isfinite().all() for states in ours.values() for state in states):
         return WRONG, "a state is not finite"
     alone = [transformers_states(fresh, ids) for ids in sequences]
