@@ -115,7 +115,7 @@ def compare(
             ours, theirs = both_states(language_model, input_ids, mask, up_to(layers, anatomy))
         for layer, error in differences(language_model, ours, theirs).items():
             errors[layer] = max(error, errors.get(layer, 0.0))
-        states = [state[0] for state in theirs.values()]
+        states = [state[0] for layer, state in theirs.items() if layer in ours]
         apart = min([apart, *(float(distance(*pair).median()) for pair in zip(states, states[1:], strict=False))])
     if not errors:
         return "none of the states is finite"
@@ -162,9 +162,12 @@ def both_states(
         ours.setdefault(layer, state.clone().cpu())  # the first of its kind: there the pass ends
 
     with unchanged(body), passed_by(anatomy, layers), watching(anatomy, layers, take, shape, ends=False):
-        output = run_with_states(body, inputs_to(language_model, input_ids, mask))
-    theirs = published_states(anatomy, output.hidden_states, shape)
-    return ours, {layer: state for layer, state in theirs.items() if layer in layers}
+        published = run_with_states(body, inputs_to(language_model, input_ids, mask)).hidden_states
+    if len(published) < len(anatomy.published or ()):  # ALBERT's come from inside the blocks, where nothing was run
+        return both_states(language_model, input_ids, mask, every_layer(anatomy))
+    theirs = published_states(anatomy, published, shape)
+    whole = deepest_block(layers, anatomy) == len(anatomy.blocks) - 1
+    return ours, theirs if whole else {layer: state for layer, state in theirs.items() if layer in layers}
 
 
 @contextmanager
@@ -213,23 +216,31 @@ def published_states(anatomy: Anatomy, published: Sequence[Any], shape: tuple[in
 def differences(language_model: LanguageModel, ours: BatchStates, theirs: BatchStates) -> dict[Layer, float]:
     """Find the largest distance of each layer that both have.
 
-    Where transformers gives the last layer after the last norm only, the norm of ours is compared.
+    Where transformers gives the last layer only as what the modules after it make of it, ours is given to them too.
     """
     anatomy = language_model.anatomy
     errors: dict[Layer, float] = {}
     finite = {layer: state.isfinite().all(-1) for layer, state in theirs.items()}  # overflow is counted after the pass
     for layer, state in theirs.items():
+        if layer == FINAL_NORM and anatomy.final_norm is None:
+            continue
         if layer not in ours:
             errors[layer] = float("inf")
         elif finite[layer].any():
             errors[layer] = worst([(ours[layer][finite[layer]], state[finite[layer]])])
-    last = len(anatomy.blocks) - 1
-    if last not in theirs and FINAL_NORM in errors and anatomy.final_norm is not None and anatomy.norm_follows:
-        those = finite[FINAL_NORM]
-        with torch.inference_mode():
-            normed = anatomy.final_norm(ours[last][those].to(language_model.device))
-        errors[last] = worst([(normed, theirs[FINAL_NORM][those])])
+    last, those = len(anatomy.blocks) - 1, finite.get(FINAL_NORM)
+    if last in ours and last not in theirs and anatomy.closing and those is not None and those.any():
+        errors[last] = worst([(after_closing(language_model, ours[last][those]), theirs[FINAL_NORM][those])])
     return errors
+
+
+@torch.inference_mode()
+def after_closing(language_model: LanguageModel, states: torch.Tensor) -> torch.Tensor:
+    """Let the modules after the last block make of its states [tokens, hidden_size] what they make of them."""
+    states = states.to(language_model.device)
+    for module in language_model.anatomy.closing:
+        states = module(states)
+    return states
 
 
 def distance(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
