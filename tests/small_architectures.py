@@ -1,6 +1,7 @@
 """A small random model of every architecture that transformers can build without being told its sizes one by one."""
 
 import copy
+import inspect
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ LAYERS = 3
 SIZES = {  # of every configuration that has a field of this name
     97: "vocab_size vocab_size_per_layer_input src_vocab_size tgt_vocab_size text_vocab_size entity_vocab_size",
     32: "hidden_size d_model n_embd dim emb_dim word_embed_proj_dim embedding_size embedding_dim projection_dim "
-    "embed_dim entity_emb_size decoder_hidden_size encoder_hidden_size lm_hidden_size",
+    "embed_dim entity_emb_size decoder_hidden_size encoder_hidden_size lm_hidden_size index_n_heads",
     48: "intermediate_size encoder_ffn_dim decoder_ffn_dim ffn_dim d_ff d_inner_ff hidden_dim n_inner ffn_hidden_size "
     "shared_intermediate_size intermediate_size_mlp dff dim_ff shared_expert_intermediate_size expert_dim",
     24: "moe_intermediate_size expert_ffn_hidden_size",
@@ -22,7 +23,7 @@ SIZES = {  # of every configuration that has a field of this name
     "num_decoder_layers depth layers",
     4: "attention_heads num_attention_heads n_head n_heads num_heads encoder_attention_heads decoder_attention_heads "
     "num_encoder_attention_heads num_decoder_attention_heads num_local_experts num_experts n_routed_experts "
-    "moe_num_experts index_n_heads",
+    "moe_num_experts",
     2: "num_key_value_heads num_kv_heads num_experts_per_tok num_experts_per_token moe_topk moe_k n_shared_experts "
     "num_shared_experts eos_token_id eos_index",
     8: "head_dim d_kv qk_nope_head_dim qk_rope_head_dim v_head_dim rotary_dim attention_head_size kv_channels "
@@ -148,6 +149,8 @@ def asked(body, **given):
     for part in copied.modules():
         if hasattr(part, "config") and getattr(part.config, "use_cache", False):
             part.config.use_cache = False
+    if "return_dict" in inspect.signature(copied.forward).parameters:
+        given["return_dict"] = True
     return getattr(copied(**given, output_hidden_states=True), "hidden_states", None)
 
 

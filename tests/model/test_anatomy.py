@@ -1,9 +1,11 @@
 """What is found by watching: the blocks, the last norm, how transformers counts its states; and the model is unchanged."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
+from transformers import AutoModel
 
 import small_architectures
 from small_architectures import LAYERS, build, distance, read_everything, token_ids, transformers_states
@@ -11,6 +13,7 @@ from utils.base.errors import UserError
 from utils.model.anatomy import examine
 from utils.model.language_model import wrap
 from utils.model.unchanged import unchanged
+from utils.states.comparison import compare
 
 CLOSE = 1e-4
 # model_type -> (what transformers' hidden_states are, whether there is a last norm); E: the embeddings, N: after the norm
@@ -147,9 +150,38 @@ def refused(name, **more):
 
 def test_what_cannot_be_read_is_refused_in_one_line():
     assert "CanineModel names no vocabulary" in refused("canine")
+    assert "FSMTEncoder names no vocabulary" in refused("fsmt")
     assert "BrosModel does not run on token ids alone (ValueError: You have to specify bbox" in refused("bros")
     assert "cannot find the blocks of a SqueezeBertModel" in refused("squeezebert")
     assert "none of its lists of modules gives the 4 hidden_states" in refused("rwkv", rescale_every=1)
+
+
+@pytest.mark.parametrize("kind", ["opt", "headless"])
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_a_last_layer_that_is_shown_only_as_a_projection_of_its_norm_is_compared_by_both(kind, norm_first):
+    """OPT's embeddings may be narrower than its states (opt-350m): what it shows last is projected to their size."""
+    sizes = {"word_embed_proj_dim": 16, "do_layer_norm_before": norm_first}
+    model = build("opt", **sizes) if kind == "opt" else AutoModel.from_config(build("opt", **sizes).config).eval()
+    language_model, last = wrap(model), LAYERS - 1
+    anatomy = language_model.anatomy
+    assert [type(module).__name__ for module in anatomy.closing] == ["LayerNorm"] * norm_first + ["Linear"]
+    assert anatomy.final_norm is None and anatomy.published == [-1, *range(last), LAYERS]
+    (ids,) = token_ids(97, (40,))
+    with torch.inference_mode():
+        given, shown = [], body_of(model)(input_ids=torch.tensor([ids]), output_hidden_states=True)
+        hook = anatomy.closing[0].register_forward_pre_hook(lambda _module, inputs: given.append(inputs[0][0].clone()))
+        body_of(model)(input_ids=torch.tensor([ids]))
+    hook.remove()
+    ours = read_everything(language_model, [ids])
+    assert distance(ours[last][0], given[0]) <= CLOSE
+    assert shown.hidden_states[-1].shape[-1] == 16
+    for layer, state in zip(["embed", *range(last)], shown.hidden_states, strict=False):
+        assert distance(ours[layer][0], state[0]) <= CLOSE
+    found = compare(language_model, [ids], [last])
+    assert found.passed and found.layers == LAYERS + 1
+    language_model.anatomy = replace(anatomy, closing=[*anatomy.closing[:-1], torch.nn.Linear(32, 16)])
+    found = compare(language_model, [ids], [last])
+    assert not found.passed and found.layer == last, "another projection does not pass"
 
 
 def test_a_model_that_writes_to_its_weights_is_left_as_it_then_is():

@@ -28,11 +28,12 @@ class Anatomy:
     last block that gives that state, None where the blocks do.
 
     enters, leaves, normed: where the states lie in what entry takes, blocks give, final_norm gives
-    norm_follows: final_norm takes what the last block gives, and nothing else
+    closing: modules that make the state at the end of what the last block gives and of nothing else, one after the other:
+        the last norm, and OPT's projection; none where that is not so
     output_type: what trunk gives, with a last_hidden_state; None where it gives something else
     causal: no token sees a later one; padding_moves: what stands in the padding moves the states of the text, or may do so
     published: what each of transformers' own hidden_states is: -1 the stream before block 0, k the state after block k,
-        len(blocks) the state after the last norm, None what is not read; None in all where the model returns none
+        len(blocks) the state at the end, None what is not read; None in all where the model returns none
     restless: a forward changes the model, so that it must be put back after each; takes_mask: it takes an attention_mask
     """
 
@@ -43,7 +44,7 @@ class Anatomy:
     enters: Place
     leaves: Place
     normed: Place | None
-    norm_follows: bool
+    closing: list[nn.Module]
     hidden_size: int
     output_type: type | None
     published: list[int | None] | None
@@ -171,7 +172,8 @@ def parts(stack: Stack, seen: Watched) -> dict[str, Any]:
     later = seen.calls[seen.calls.index(last) + 1 :]
     norm, normed = find_norm(stack, later, target)
     published = stack.published
-    if published and norm is None:
+    closing = find_closing(stack, later, target)
+    if published and norm is None and not closing:
         published = [None if depth == len(stack.calls) else depth for depth in published]
     around = [call for call in later if call.began < first.began]
     whole = [
@@ -188,7 +190,7 @@ def parts(stack: Stack, seen: Watched) -> dict[str, Any]:
         "enters": enters,
         "leaves": stack.leaves,
         "normed": normed,
-        "norm_follows": norm is not None and set(norm.takes.values()) == {stack.marks[-1]},
+        "closing": closing,
         "hidden_size": hidden_size,
         "output_type": trunk.kind if whole else None,
         "published": published,
@@ -211,6 +213,22 @@ def find_norm(stack: Stack, later: Sequence[Call], target: set[int]) -> tuple[Ca
         if call.began > last.began and places:
             return call, places[0]
     return None, None
+
+
+def find_closing(stack: Stack, later: Sequence[Call], target: set[int]) -> list[nn.Module]:
+    """Find calls that lead from what the last block gives to the state at the end, each of which takes one state only; of
+    several streams one is read, so there are none then.
+    """
+    if stack.leaves.layout.startswith("streams"):
+        return []
+    ways: dict[int, list[nn.Module]] = {stack.marks[-1]: []}
+    for call in later:
+        taken = set(call.takes.values())
+        way = ways.get(next(iter(taken), 0)) if len(taken) == 1 else None
+        if way is not None and call.began > stack.calls[-1].began:
+            given = (mark for place, mark in call.gives.items() if place.key is None)
+            ways |= {mark: [*way, call.module] for mark in given if mark not in ways}
+    return next((ways[mark] for mark in target if mark in ways), [])
 
 
 def find_entry(stack: Stack, seen: Watched) -> tuple[nn.Module, Place]:

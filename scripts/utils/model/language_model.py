@@ -190,7 +190,8 @@ def require_tokens(body: Any, name: str) -> None:
             f"--model_name {name}: a {kind} reads {taken}, not the ids of tokens, so it cannot be given a text; choose a "
             "model of text"
         )
-    if not isinstance(getattr(body.config.get_text_config(), "vocab_size", None), int):
+    config = getattr(body, "config", None)
+    if not isinstance(config and getattr(config.get_text_config(), "vocab_size", None), int):
         raise UserError(
             f"--model_name {name}: a {kind} names no vocabulary (vocab_size in its config.json): it reads characters or "
             "bytes and has no tokens whose states could be read; choose a model that reads tokens"

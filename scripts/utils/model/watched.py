@@ -63,11 +63,12 @@ class Marker:
 
 
 def run_with_states(body: Any, given: dict[str, torch.Tensor]) -> Any:
-    """Run the body, with output_hidden_states where it knows that."""
+    """Run the body, with output_hidden_states where it knows that, and without DPR's habit to give a tuple."""
     known = inspect.signature(body.forward).parameters
+    named = {"return_dict": True} if "return_dict" in known else {}
     if "output_hidden_states" in known or any(one.kind is one.VAR_KEYWORD for one in known.values()):
-        return body(**given, output_hidden_states=True)
-    return body(**given)
+        named["output_hidden_states"] = True
+    return body(**given, **named)
 
 
 @torch.inference_mode()

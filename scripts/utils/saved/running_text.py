@@ -58,7 +58,7 @@ def probe_logits(
     row_of = {layer: index for index, layer in enumerate(probes.layers)}
     at_state = np.full((len(probes.layers), len(plan)), np.nan, dtype=np.float32)
     if len(sequences):
-        require_same_states(language_model, [sequences], batch_size)
+        require_same_states(language_model, [sequences], probes.layers)
     run = Pass(language_model, sequences, replace(plan, layers=tuple(probes.layers)), batch_size)
     for layer, rows, states in read_batches(run):
         index = row_of[layer]

@@ -145,7 +145,9 @@ def run_pass(
     )
     if folder:
         require_disk_space(Path(folder), needed)
-    comparison = require_same_states(language_model, splits.values(), reading.batch_size)
+    passes = {name: Pass(language_model, splits[name], plan, reading.batch_size) for name, plan in plans.items()}
+    read = {layer for run in passes.values() for layer in run.needed}
+    comparison = require_same_states(language_model, splits.values(), read)
     reference = estimate_rate(reading, language_model, questions[0], tokens)
     tables, began = {}, time.monotonic()
     with Progress("hidden states", "token", tokens) as progress:
@@ -157,8 +159,7 @@ def run_pass(
             rate = done / (time.monotonic() - began)
             progress.update(count, f"{100 * rate / reference:.0f} % of the speed without hooks" if reference else "")
 
-        for name, sequences in splits.items():
-            run = Pass(language_model, sequences, plans[name], reading.batch_size)
+        for name, run in passes.items():
             tables[name] = collect_on_disk(folder, run, tick) if folder else collect_in_memory(run, tick)
             if folder and needed <= budget:
                 tables[name] = tables[name].in_memory()

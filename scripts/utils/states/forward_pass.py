@@ -30,10 +30,13 @@ class Enough(Exception):
 
 
 @contextmanager
-def watching(anatomy: Anatomy, layers: Iterable[Layer], take: Take, shape: tuple[int, int]) -> Iterator[None]:
+def watching(
+    anatomy: Anatomy, layers: Iterable[Layer], take: Take, shape: tuple[int, int], ends: bool = True
+) -> Iterator[None]:
     """Hook the layers: within the block a forward of the model calls take(layer, state) for each, then ends with Enough.
 
-    shape: batch and tokens; state: [batch, tokens, hidden_size]. The hooks go away with the block, whatever happens in it.
+    shape: batch and tokens; state: [batch, tokens, hidden_size]; ends: False lets the forward go on to its own end. The
+    hooks go away with the block, whatever happens in it.
     """
     layers = set(layers)
     deepest = max((layer for layer in layers if isinstance(layer, int)), default=-1)
@@ -52,7 +55,7 @@ def watching(anatomy: Anatomy, layers: Iterable[Layer], take: Take, shape: tuple
         if not entered:
             entered = True
             read(EMBED, anatomy.enters, inputs_of(inputs, keywords))
-            if layers == {EMBED}:
+            if ends and layers == {EMBED}:
                 raise Enough
 
     def after_block(_module, _inputs, output):
@@ -60,13 +63,14 @@ def watching(anatomy: Anatomy, layers: Iterable[Layer], take: Take, shape: tuple
         layer, calls = calls, calls + 1
         if layer in layers:
             read(layer, anatomy.leaves, output)
-        if layer == deepest and FINAL_NORM not in layers:
+        if ends and layer == deepest and FINAL_NORM not in layers:
             raise Enough
 
     def after_norm(_module, _inputs, output):
         if calls == len(anatomy.blocks):  # NanoChat calls the same module before the blocks too
             read(FINAL_NORM, anatomy.normed, output)
-            raise Enough
+            if ends:
+                raise Enough
 
     with ExitStack() as hooks:
         if EMBED in layers:
