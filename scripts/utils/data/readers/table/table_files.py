@@ -94,12 +94,13 @@ def joined(parts: list[tuple[str, str | None, TextTable]]) -> TextTable:
 def with_splits(table: TextTable, choice: SplitChoice) -> TextTable:
     """Fill in the splits of the rows: those of their files or of the dataset, else those that a column names."""
     rows = len(table.frame)
-    column = column_of_splits(list(table.frame), lambda name: table.frame[name].tolist(), choice.column)
+    names = [name for name in table.frame if isinstance(name, str)]
+    column = column_of_splits(names, lambda name: table.frame[name].tolist(), choice.column)
     if choice.ignored:
         table.splits = [None] * rows
     elif not any(table.splits) and column in table.frame:
         table.splits = [split_value(value) for value in table.frame[column].tolist()]
-        table.notes += about_column(column, choice.column, list(table.frame))
+        table.notes += about_column(column, choice.column, names)
     elif not table.splits:
         table.splits = [None] * rows
     if choice.column not in table.frame and not any(table.splits) and choice.column not in (SPLIT_COLUMN, IGNORED):
