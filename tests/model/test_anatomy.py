@@ -12,7 +12,7 @@ from small_architectures import LAYERS, build, distance, read_everything, token_
 from utils.base.errors import UserError
 from utils.model.anatomy import examine
 from utils.model.language_model import wrap
-from utils.model.unchanged import unchanged
+from utils.model.unchanged import same, unchanged
 from utils.states.comparison import compare
 
 CLOSE = 1e-4
@@ -139,6 +139,17 @@ def test_what_is_put_back():
     with unchanged(module) as changed:
         pass
     assert not changed
+
+
+def test_a_set_is_the_same_in_whatever_order():
+    assert list({0, 8}) != list({8, 0}), "as a copy of a set may have another order"
+    assert same({0, 8}, {8, 0}) and not same({0, 8}, {0}) and not same([0, 8], [8, 0])
+
+
+def test_a_model_that_is_causal_under_a_mask_only_is_not_taken_for_causal():
+    """VideoPrism's text tower sees later tokens where it is given no mask, as whole batches are."""
+    anatomy = wrap(build("videoprism")).anatomy
+    assert anatomy.padding_moves and not anatomy.causal
 
 
 def refused(name, **more):

@@ -70,9 +70,11 @@ def test_what_depends_on_the_batch_is_the_choice_among_equal_scores(monkeypatch)
     assert compared(build("deepseek_v32", **few))[0] == RIGHT
 
 
-@pytest.mark.parametrize("name", ["albert", "dpr", "aimv2", "opt"])
+@pytest.mark.parametrize("name", ["albert", "dpr", "aimv2", "opt", "videoprism"])
 def test_what_is_compared_in_a_way_of_its_own(name):
-    """ALBERT's states come from inside its blocks, DPR gives tuples, and the text is read by a part of AIMv2."""
+    """ALBERT's states come from inside its blocks, DPR gives tuples, the text is read by a part of AIMv2, and VideoPrism
+    attends otherwise where it is given a mask.
+    """
     assert outcome(name)[0] == RIGHT, outcome(name)
 
 

@@ -245,17 +245,22 @@ def find_entry(stack: Stack, seen: Watched) -> tuple[nn.Module, Place]:
 
 def what_moves(body: Any, found: dict[str, Any], vocabulary: int, takes_mask: bool) -> tuple[bool, bool]:
     """Say whether the model is causal, and whether padding moves the text: three padded rows, of which the second differs in
-    the last token of the text and the third in what stands in the padding, and the first one's text without padding.
+    the last token of the text and the third in what stands in the padding, and the first two without padding or mask, for
+    that is how whole batches are read (VideoPrism is causal under a mask only).
     """
     ids = torch.arange(TOKENS_READ + PADDED, device=next(body.parameters()).device).repeat(3, 1) + 11
     ids[1, TOKENS_READ - 1] += 5
     ids[2, TOKENS_READ:] += 5
-    text, alone = (last_states(body, found, given(rows, vocabulary, takes_mask)) for rows in (ids, ids[:1, :TOKENS_READ]))
-    moved, padded = ((text[0] - text[row]).abs().amax(-1) for row in (1, 2))
+    text = last_states(body, found, given(ids, vocabulary, takes_mask))
+    alone = last_states(body, found, given(ids[:2, :TOKENS_READ], vocabulary, takes_mask=False))
+    moved, padded, moved_alone = (
+        (one - other).abs().amax(-1) for one, other in ((text[0], text[1]), (text[0], text[2]), (alone[0], alone[1]))
+    )
     limit = STILL * moved[-1]
     unlike = (text[0] - alone[0]).norm(dim=-1) / alone[0].norm(dim=-1).clamp(min=1e-30)
     leaks = padded.max() > limit or unlike.max() > STATE_TOLERANCE[next(body.parameters()).dtype]
-    return bool(moved[:-1].max() <= limit), bool(leaks)
+    causal = moved[:-1].max() <= limit and moved_alone[:-1].max() <= STILL * moved_alone[-1]
+    return bool(causal), bool(leaks)
 
 
 @torch.inference_mode()

@@ -75,7 +75,9 @@ def put_back(thing: Any, before: dict[str, tuple[Any, Any]]) -> list[str]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Say whether two containers hold the same objects in the same order."""
+    """Say whether two containers hold the same objects, in the same order where they have one: a copied set has its own."""
+    if isinstance(one, set):
+        return one == other
     if isinstance(one, dict):
         return list(one) == list(other) and all(one[key] is other[key] for key in one)
     return len(one) == len(other) and all(left is right for left, right in zip(one, other, strict=True))

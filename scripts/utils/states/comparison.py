@@ -30,8 +30,9 @@ BatchStates = dict[Layer, torch.Tensor]  # [batch, tokens, hidden_size] by layer
 class Comparison:
     """How far our states lie from those of transformers, as a part of a state's norm, at the worst token.
 
-    largest: of all layers; layer: where; allowed: what rounding explains; apart: how far neighbouring layers of
-    transformers lie apart at least, in the median; tokens: how many were compared in each layer; layers: how many
+    largest: of all layers; layer: where; allowed: what rounding explains; tokens: how many were compared in each layer;
+    layers: how many; apart: how far neighbouring layers of transformers lie apart at least, in the median; infinite before a
+    pass, which does not ask
     """
 
     largest: float
@@ -111,12 +112,12 @@ def compare(
         mask = torch.ones_like(input_ids)
         if layers is None:
             ours, theirs = our_states(language_model, input_ids, mask), their_states(language_model, input_ids, mask)
+            states = [state[0] for layer, state in theirs.items() if layer in ours]
+            apart = min([apart, *(float(distance(*pair).median()) for pair in zip(states, states[1:], strict=False))])
         else:
             ours, theirs = both_states(language_model, input_ids, mask, up_to(layers, anatomy))
         for layer, error in differences(language_model, ours, theirs).items():
             errors[layer] = max(error, errors.get(layer, 0.0))
-        states = [state[0] for layer, state in theirs.items() if layer in ours]
-        apart = min([apart, *(float(distance(*pair).median()) for pair in zip(states, states[1:], strict=False))])
     if not errors:
         return "none of the states is finite"
     layer = max(errors, key=lambda layer: errors[layer])
