@@ -145,7 +145,7 @@ def their_states(language_model: LanguageModel, input_ids: torch.Tensor, mask: t
     """Ask transformers for the same, of a model without any hook of ours; layers that it leaves out are not there."""
     with unchanged(language_model.body):
         output = run_with_states(language_model.body, inputs_to(language_model, input_ids, mask))
-    return published_states(language_model.anatomy, output.hidden_states, tuple(input_ids.shape))
+    return published_states(language_model.anatomy, output.hidden_states, (len(input_ids), input_ids.shape[1]))
 
 
 @torch.inference_mode()
@@ -156,7 +156,7 @@ def both_states(
 
     Ours are copied when they are read, so that what a later module does to a tensor in place shows.
     """
-    anatomy, body, shape = language_model.anatomy, language_model.body, tuple(input_ids.shape)
+    anatomy, body, shape = language_model.anatomy, language_model.body, (len(input_ids), input_ids.shape[1])
     ours: BatchStates = {}
 
     def take(layer, state):
