@@ -17,7 +17,6 @@ skewed, and no end leaves [0, 1].
 `bench/coverage.py` measures how often the intervals hold the population's value (docs/measured.md).
 """
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -56,7 +55,8 @@ class Classes:
 
     def __init__(self, positives: np.ndarray, negatives: np.ndarray) -> None:
         self.positives, self.negatives = positives, negatives
-        self.weights = portions(sum(divide(counts, counts.sum(1, keepdims=True) ** 2) for counts in (positives, negatives)))
+        parts = [divide(counts, counts.sum(1, keepdims=True) ** 2) for counts in (positives, negatives)]
+        self.weights = portions(parts[0] + parts[1])
         self.holders = np.minimum((positives > 0).sum(1), (negatives > 0).sum(1))
         self.effective = effective_number(self.weights)
         enough = (self.holders >= FEWEST) & (self.effective >= FEWEST_EFFECTIVE)
@@ -101,6 +101,12 @@ def reasons(classes: Classes) -> list[str]:
         else ""
         for few, effective in zip(classes.holders, classes.effective, strict=True)
     ]
+
+
+def no_interval(labels: ArrayLike, groups: ArrayLike) -> str:
+    """Say why no score of these examples, labels [n] in groups [n], has an interval; "" where scores have one."""
+    grouped, true = Groups(groups), np.atleast_2d(np.asarray(labels)) == 1
+    return reasons(Classes(grouped.sums(true), grouped.sums(~true)))[0]
 
 
 def scaled_influence(statistic: Statistic) -> np.ndarray:
@@ -193,7 +199,7 @@ class BalancedAccuracy:
     def __init__(self, logits: np.ndarray, true: np.ndarray, groups: Groups, thresholds: np.ndarray) -> None:
         said = logits > thresholds[:, None]
         tp, positives, tn, negatives = (groups.sums(mask) for mask in (said & true, true, ~said & ~true, ~true))
-        self.rates: Sequence[Rate] = Rate(tp, positives), Rate(tn, negatives)
+        self.rates = Rate(tp, positives), Rate(tn, negatives)
         self.classes = Classes(positives, negatives)
         self.weights, self.holders, self.degrees = self.classes.weights, self.classes.holders, self.classes.degrees
         self.value = (self.rates[0].value + self.rates[1].value) / 2
@@ -206,16 +212,16 @@ class BalancedAccuracy:
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         low, high = logit_bounds(self)
-        lows, highs = zip(*(rate.bounds() for rate in self.rates), strict=True)
-        correlated = correlation(*self.rates)
-        down = combined(*(rate.value - end for rate, end in zip(self.rates, lows, strict=True)), correlated) / 2
-        up = combined(*(end - rate.value for rate, end in zip(self.rates, highs, strict=True)), correlated) / 2
+        recall, specificity = self.rates
+        (recall_low, recall_high), (specificity_low, specificity_high) = (rate.bounds() for rate in self.rates)
+        correlated = correlation(recall, specificity)
+        down = combined(recall.value - recall_low, specificity.value - specificity_low, correlated) / 2
+        up = combined(recall_high - recall.value, specificity_high - specificity.value, correlated) / 2
         low = np.where(self._lies_at(1), np.fmin(low, self.value - down), low)
         high = np.where(self._lies_at(-1), np.fmax(high, self.value + up), high)
-        edge, none = perfect_low(self.holders), np.isnan(self.degrees)
-        recall, specificity = (rate.value for rate in self.rates)
-        one_answer = (recall == 1 - specificity) & np.isin(recall, (0, 1))  # .5 by construction: it does not vary
+        one_answer = (recall.value == 1 - specificity.value) & np.isin(recall.value, (0, 1))  # .5 whatever the groups
         low, high = (np.where(one_answer, self.value, end) for end in (low, high))
+        edge, none = perfect_low(self.holders), np.isnan(self.degrees)
         low = np.where(self.value == 1, edge, np.where(self.value == 0, 0.0, low))
         high = np.where(self.value == 0, 1 - edge, np.where(self.value == 1, 1.0, high))
         return np.where(none, np.nan, low), np.where(none, np.nan, high)
