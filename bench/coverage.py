@@ -2,7 +2,7 @@
 """Coverage of the 95 % intervals: how often they hold the population's value, in regimes that are hard for intervals.
 
 Each regime is simulated with 4 to 301 groups. A logit is normal around shift + (distance + slope) x (label - 1/2), where
-shift and slope are normal over groups with the standard deviation `spread`; half of every variance is shared by the two
+shift and slope are normal over groups with the standard deviation `spread`; --shared of every variance is common to the two
 probes that are paired. Over groups a logit is normal again, which gives the population's values. Sizes of groups are drawn
 anew for every --batch samples. The intervals are the suite's own; of each cell are printed
 
@@ -96,19 +96,19 @@ REGIMES = {
 }
 
 
-def draw(random, regime, samples, count):
+def draw(random, regime, samples, count, shared):
     """Logits of both probes and labels, [samples, n], and the group of each of the n."""
     group = np.repeat(np.arange(count), regime.sizes(random, count))
     shares = random.beta(6, 6, (samples, count)) if regime.share is None else np.full((samples, count), regime.share)
     labels = random.random((samples, len(group))) < shares[:, group]
     side = labels - 0.5
 
-    def half():
+    def part(share):
         shift, slope = regime.spread * random.standard_normal((2, samples, count))
-        return np.sqrt(0.5) * (random.standard_normal(labels.shape) + shift[:, group] + slope[:, group] * side)
+        return np.sqrt(share) * (random.standard_normal(labels.shape) + shift[:, group] + slope[:, group] * side)
 
-    common = half()
-    logits = [distance * side + common + half() for distance in regime.distances]
+    common = part(shared)
+    logits = [distance * side + common + part(1 - shared) for distance in regime.distances]
     return [np.round(values) if regime.rounded else values for values in logits], labels, group
 
 
@@ -116,12 +116,13 @@ def at_bound(one):
     return np.any([np.isin(part.value, (0, 1)) for part in getattr(one, "rates", (one,))], axis=0)
 
 
-def simulate(regime, count, samples, batch, seed):
+def simulate(regime, count, arguments):
     """{score: [none, above, below, at a bound, width] by sample}, and how often which reason was given."""
-    random, found, why = np.random.default_rng([seed, count]), {}, Counter()
+    random, found, why = np.random.default_rng([arguments.seed, count]), {}, Counter()
     truths = [regime.truth(distance) for distance in regime.distances]
-    for _ in range(samples // batch):
-        logits, labels, group = draw(random, regime, batch, count)
+    batch = arguments.batch
+    for _ in range(arguments.samples // batch):
+        logits, labels, group = draw(random, regime, batch, count, arguments.shared)
         for place, metric in enumerate(("balanced_accuracy", "auc")):
             one, other = (statistic(metric, values, labels, Groups(group), np.zeros(batch)) for values in logits)
             difference, bound = truths[0][place] - truths[1][place], at_bound(one)
@@ -159,13 +160,14 @@ def main(argv=None) -> int:
     parser.add_argument("--batch", type=int, default=25, help="samples with the same sizes of groups")
     parser.add_argument("--groups", default=",".join(map(str, GROUPS)))
     parser.add_argument("--regimes", default=",".join(REGIMES), help="by name")
+    parser.add_argument("--shared", type=float, default=0.5, help="part of every variance that both probes have in common")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
     broken, begun = 0, time.perf_counter()
     print(f"{'regime':<18}{'groups':<8}{'score':<30}cover (above, below)    bound none  width (at a bound)")
     for regime in arguments.regimes.split(","):
         for count in map(int, arguments.groups.split(",")):
-            found, why = simulate(REGIMES[regime], count, arguments.samples, arguments.batch, arguments.seed)
+            found, why = simulate(REGIMES[regime], count, arguments)
             for name, values in found.items():
                 words, holds = judge(values)
                 broken += not holds
