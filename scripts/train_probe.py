@@ -252,7 +252,7 @@ def show(sweep):
     """The tables of one lag: every layer where there is one probe a layer, else the best layer of each kind."""
     from utils.states.positions import lag_name
     from utils.states.sites import layer_name
-    from utils.sweep.report import document_table, gap, one_sided, sweep_table
+    from utils.sweep.report import document_table, gap, interval_note, one_sided, sweep_table
 
     what = "sequences are positive" if sweep.of_sequences else "tokens are the target"
     print(
@@ -266,8 +266,8 @@ def show(sweep):
         entries = [(name, probe.metrics[split]) for name, probe in zip(names, probes, strict=True)]
         entries += [(f"({name})", by_split and by_split[split]) for name, by_split in sweep.baselines.items()]
         print(f"\n{sweep_table(entries, split)}")
-        if entries[0][1]["groups"] < 3:
-            print(f"no intervals: {entries[0][1]['groups']} group(s) in {split}, an interval over groups needs 3")
+        if note := interval_note(sweep, split):
+            print(note)
     print()
     for name, probe in zip(names, probes, strict=True):
         for split in ("val", "test"):

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from many_probes import sweep
-from utils.scores.ranking import LOSERS_A_BLOCK, Ranked, auroc, pair_wins, ranking
+from utils.scores.ranking import Ranked, auroc, ranking
 
 
 def all_pairs(logits, true):
@@ -35,14 +35,3 @@ def test_auroc_and_average_precision_are_scikit_learns(decimals):
         assert auroc(values, labels) == pytest.approx(roc_auc_score(labels, values), abs=1e-12)
         assert found["auprc"][row] == pytest.approx(average_precision_score(labels, values), abs=1e-12)
     assert np.isnan(auroc(logits[0], np.ones(150))) and np.isnan(auroc(logits[0], np.zeros(150)))
-
-
-@pytest.mark.parametrize("n", [LOSERS_A_BLOCK - 1, LOSERS_A_BLOCK, 10 * LOSERS_A_BLOCK + 3])
-def test_wins_between_groups_are_those_of_all_pairs(n):
-    random = np.random.default_rng(n)
-    logits, true, group = random.integers(0, 9, n) / 2, random.random(n) < 0.4, random.integers(0, 3, n)
-    true[:2] = True, False
-    won, pairs = pair_wins(logits, true, group, 3), all_pairs(logits, true)
-    for owner in range(3):
-        for other in range(3):
-            assert won[owner, other] == pairs[np.ix_(group[true] == owner, group[~true] == other)].sum()

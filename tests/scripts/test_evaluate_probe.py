@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score, br
 
 from helpers import assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, sign, snapshot
 from utils.scores import average_precision
-from utils.scores.intervals import Groups, draw_weights
+from utils.scores.intervals import Groups
 
 KINDS = ("linear", "logistic", "mass_mean", "mass_mean_tilted", "mlp", "attention", "attention_features")
 ATTACK = "</script><img src=x onerror=alert(1)>"
@@ -297,13 +297,12 @@ def test_a_label_that_is_drawn_is_not_found(trained, other, tmp_path):
 
 
 @pytest.mark.parametrize("cells", [50, 2**22])
-def test_average_precision_without_a_group_and_of_drawn_groups_is_scikit_learns(monkeypatch, cells):
+def test_average_precision_without_a_group_is_scikit_learns(monkeypatch, cells):
     monkeypatch.setattr(average_precision, "CELLS", cells)
     random = np.random.default_rng(0)
     labels, groups = random.random(300) < 0.2, random.integers(0, 7, 300)
     logits = np.round(random.normal(size=300) + labels, 1)  # many ties
     found = average_precision.AveragePrecision(logits, labels, Groups(groups), (None, 0.03))
-    weights = draw_weights(7)[:20]
     for row, prevalence in enumerate((None, 0.03)):
 
         def expected(counts, prevalence=prevalence):
@@ -314,7 +313,6 @@ def test_average_precision_without_a_group_and_of_drawn_groups_is_scikit_learns(
 
         assert found.value[row] == pytest.approx(expected(np.ones(300)), abs=1e-12)
         assert found.left_out()[row] == pytest.approx([expected(groups != group) for group in range(7)], abs=1e-12)
-        assert found.drawn(weights)[row] == pytest.approx([expected(each[groups]) for each in weights], abs=1e-6)
 
 
 # What a probe has seen

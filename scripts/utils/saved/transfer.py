@@ -28,7 +28,7 @@ from utils.saved.evaluation import Dataset
 from utils.saved.owners import model_conflict
 from utils.saved.saved_probes import SavedProbe
 from utils.saved.tables import table_rows
-from utils.scores.intervals import FEWEST
+from utils.scores.intervals import FEWEST, FEWEST_EFFECTIVE
 
 
 def row_of(probe: SavedProbe, dataset: Dataset, target: str, scores: Mapping) -> dict:
@@ -127,14 +127,17 @@ def what_is_missing(rows: Sequence[dict]) -> list[str]:
     unknown = sum(row["n_seen_left_out"] is None for row in rows)
     one_class = sum(row["n"] > 0 and not 0 < row["pos_ratio"] < 1 for row in rows)
     empty = sum(row["n"] == 0 for row in rows)
-    few = min((row["groups"] for row in rows if row["n"]), default=FEWEST)
-    if few < FEWEST:
-        lines.append(f"{file}: no intervals of {few} group(s), an interval over groups needs {FEWEST}")
+    none = sum(not math.isnan(row["auc"]) and math.isnan(row["auc_low"]) for row in rows if row["n"])
     for count, words in (
         (
             unknown,
             "have no hashes to compare (no texts_*.json beside the probe, or data from before there were any): "
             "texts seen in training cannot be recognised, and none is left out",
+        ),
+        (
+            none,
+            f"have no interval: it needs {FEWEST} groups that hold each class, {FEWEST_EFFECTIVE} where groups count by "
+            "their size, and a score that varies",
         ),
         (one_class, "hold examples of one class only: what needs both is empty in the table"),
         (empty, "have no example left"),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from utils.scores.intervals import Groups, holders, share_bounds
+from utils.scores.intervals import Classes, Groups, effective_number, interval, share_bounds
 from utils.scores.rows import as_rows, divide
 
 CELLS = 2**22  # of a matrix of draws or groups by distinct logits of positives; some eight are held
@@ -37,20 +37,29 @@ class AveragePrecision:
         order = np.argsort(place, kind="stable")
         self.place, self.true, self.group = place[order], true[order], groups.index[order].astype(np.int64)
         self.positives, self.negatives = groups.sums(np.stack([true, ~true]))
-        self.holders = holders(self.positives[None], self.negatives[None]).repeat(len(prevalences))
+        classes = Classes(self.positives[None], self.negatives[None])
+        self.weights = classes.weights
+        self.holders, self.degrees = (values.repeat(len(prevalences)) for values in (classes.holders, classes.degrees))
         self.value = self.of(lambda by_group: by_group.sum(0, keepdims=True), 1)[:, 0]
+        self.without = self.left_out()
+        self.erring = effective_number(self._lost())
+
+    def influence(self) -> np.ndarray:
+        """Compute how far each group moves the score, by leaving it out: [prevalences, groups]."""
+        return (self.value[:, None] - self.without) * (1 - self.weights)
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        return share_bounds(self)
+
+    def _lost(self) -> np.ndarray:
+        """Compute how much of the missing precision goes with each group, or of the precision where that is below .5."""
+        missing = np.where(self.value > 0.5, 1 - self.value, self.value)[:, None] * self.positives.sum()
+        without = np.where(self.value[:, None] > 0.5, 1 - self.without, self.without)
+        return np.maximum(missing - without * (self.positives.sum() - self.positives), 0)
 
     def left_out(self) -> np.ndarray:
         """Compute the score without each group: [prevalences, groups]."""
         return self.of(lambda by_group: by_group.sum(0, keepdims=True) - by_group, self.group_count)
-
-    def drawn(self, weights: np.ndarray) -> np.ndarray:
-        """Compute the score of each draw, [prevalences, draws], from weights [draws, groups].
-
-        Sums are in float32, which counts exactly below 2^24.
-        """
-        weights = weights.astype(np.float32)
-        return self.of(lambda by_group: weights @ by_group.astype(np.float32), len(weights))
 
     def of(self, sampled: Callable[[np.ndarray], np.ndarray], rows: int) -> np.ndarray:
         """Compute the score of each sample that `sampled` makes: [prevalences, rows].
@@ -90,5 +99,5 @@ def average_precisions(
     grouped, result = Groups(groups), np.full((len(logits), len(prevalences), 3), np.nan)
     for row, values in enumerate(logits):
         statistic = AveragePrecision(values, labels, grouped, prevalences)
-        result[row] = np.stack([statistic.value, *share_bounds(statistic, grouped.count)], axis=1)
+        result[row] = np.stack([statistic.value, *interval(statistic)], axis=1)
     return result

@@ -1,37 +1,31 @@
 """Compute the difference of two probes' scores on the same examples, with its 95 % interval over groups."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike
 
-from utils.scores.intervals import AUROC, BalancedAccuracy, Groups, standard_error, t_quantile
+from utils.scores.intervals import AUROC, BalancedAccuracy, Groups, Statistic, combined, correlation
 from utils.scores.ranking import Ranked
 from utils.scores.rows import as_rows, probe_chunks
 
 DIFFERENCES_OF = ("balanced_accuracy", "auc")
+NO_DIFFERENCE = 1e-12  # influences closer than this differ by rounding
 
 
-@dataclass(frozen=True)
-class Difference:
-    """The difference of two statistics (utils.scores.intervals), both over the same sample of groups."""
+def difference_bounds(one: Statistic, other: Statistic) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the ends of the interval of one score minus another over the same groups, each [pairs]; NaN for none.
 
-    one: BalancedAccuracy | AUROC
-    other: BalancedAccuracy | AUROC
-
-    @property
-    def value(self) -> np.ndarray:
-        return self.one.value - self.other.value
-
-    @property
-    def holders(self) -> np.ndarray:
-        return self.one.holders
-
-    def left_out(self) -> np.ndarray:
-        return self.one.left_out() - self.other.left_out()
-
-    def drawn(self, weights: np.ndarray) -> np.ndarray:
-        return self.one.drawn(weights) - self.other.drawn(weights)
+    The ends of the two scores' own intervals are combined by the square root of the sum of squared distances, less what
+    correlates (MOVER: Zou and Donner 2008). So the interval is wide where one score lies at its bound and shows no spread.
+    There is none for two scores that the same groups move alike, since they do not differ in any sample.
+    """
+    correlated = -correlation(one, other)
+    (low, high), (other_low, other_high) = one.bounds(), other.bounds()
+    down = combined(one.value - low, other_high - other.value, correlated)
+    up = combined(high - one.value, other.value - other_low, correlated)
+    difference, at_bound = one.value - other.value, (one.value == other.value) & np.isin(one.value, (0, 1))
+    alike = np.abs(one.influence() - other.influence()).max(1, initial=0) < NO_DIFFERENCE
+    none = alike & ~at_bound & (difference == 0) | ~(down + up > 0)
+    return np.where(none, np.nan, difference - down), np.where(none, np.nan, difference + up)
 
 
 def paired_difference(
@@ -47,9 +41,8 @@ def paired_difference(
 
     logits, labels and groups: [n]; metric: one of DIFFERENCES_OF. "auc" ignores the thresholds.
 
-    Both are scored on the same groups, so that what makes a group easy for both cancels out. Standard error and degrees of
-    freedom are as in utils.scores.intervals; the interval is symmetric about the difference and clipped to [-1, 1]. NaN
-    where undefined; (0, 0, 0) for two probes that score the same in every sample of groups.
+    Both are scored on the same groups, so that what makes a group easy for both cancels out. The ends are NaN where one of
+    the scores has no interval (see utils.scores.intervals), and for two probes that score alike in every sample of groups.
     """
     found = paired_differences(logits_a, logits_b, labels, groups, [threshold_a], [threshold_b], metric)
     difference, low, high = (float(values[0]) for values in found)
@@ -79,15 +72,11 @@ def paired_differences(
     result = np.empty((3, len(sides[0][0])))
     for start, stop in probe_chunks(*sides[0][0].shape):
         of_chunk = truth if truth.ndim == 1 else truth[start:stop]
-        difference = Difference(
-            *(
-                statistic(metric, logits[start:stop], of_chunk, grouped, thresholds[start:stop])
-                for logits, thresholds in sides
-            )
+        one, other = (
+            statistic(metric, logits[start:stop], of_chunk, grouped, thresholds[start:stop]) for logits, thresholds in sides
         )
-        wide = t_quantile(difference.holders) * standard_error(difference, grouped.count)
-        result[:, start:stop] = difference.value + np.stack([np.zeros_like(wide), -wide, wide])
-    return result[0], *np.clip(result[1:], -1, 1)
+        result[:, start:stop] = one.value - other.value, *difference_bounds(one, other)
+    return result[0], result[1], result[2]
 
 
 def statistic(

@@ -1,125 +1,33 @@
 """Compute 95 % intervals over groups, since whole groups are what is independent; for many probes at once.
 
-The standard error is that of the delete-one-group jackknife from 3 groups on; from 30 to 300 groups that of a bootstrap over
-groups, times sqrt(G / (G - 1)); above, the jackknife's again, which the bootstrap's tends to and which needs no draws (Efron
-and Tibshirani 1993, chapters 6, 11 and 20). The interval is the score plus and minus Student's t times that error, taken on
-the logit scale by the delta method: a score near 1 is skewed, and no end leaves [0, 1]. The degrees of freedom are one less
-than the number of groups that hold the rarer class, the one that fewer groups hold. With fewer than 3 such groups there is
-no interval: NaN.
+A score's standard error is that of the jackknife over groups, from each group's linear influence on the score (Efron and
+Tibshirani 1993, chapters 11 and 21): what a group differs from all counts more where it holds many of the examples. The
+interval is the score plus and minus Student's t times that error, on the logit scale by the delta method: a score near 1 is
+skewed, and no end leaves [0, 1].
 
-Measured coverage of the population's value, for groups of 20 to 60 examples that differ in shift, slope and share of
-positives (tests/scores/test_intervals.py measures it again; 4000 samples, standard error .003; 2000 for 200 groups, .005):
+- Degrees of freedom are the effective number of groups, 1 / sum(w^2) (Kish 1965), less 1: G - 1 for groups of one size. They
+  are at most twice the effective number of groups in which errors lie: where few groups err, the spread is little known.
+- A score of 1 shows no spread, and nor does one whose errors lie in one group: the lower end is at most Clopper and
+  Pearson's of a perfect score, with one trial for each group that holds the rarer class. So .9999 has no narrower
+  interval than 1. Scores near 0 are treated alike.
+- Balanced accuracy may lie far from 1 while one of its rates lies there. Then the ends of both rates are combined.
+- With fewer than FEWEST groups that hold the rarer class, or fewer than FEWEST_EFFECTIVE effective ones, there is no
+  interval: NaN, and `reasons` says why. An interval of width 0 is none either.
 
-    groups                            3     5    10    20    50   200
-    balanced accuracy (.715)       .953  .948  .957  .947  .948  .942
-    AUROC (.789)                   .951  .952  .954  .946  .949  .940
-    difference of the former       .951  .961  .943  .953  .946  .947
-    difference of the latter       .958  .964  .948  .953  .948  .947
-
-In that simulation percentile bootstraps over 20 groups cover .91 (AUROC .89 where groups differ in their shift alone), and
-BCa no more. The intervals here cover .92 to .96 where group sizes are very unequal (log-normal, sigma .8), and .94 to .98
-where each group holds one class.
+`bench/coverage.py` measures how often the intervals hold the population's value (docs/measured.md).
 """
 
-from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from utils.scores.ranking import Ranked, counted, pair_wins
-from utils.scores.rows import DRAWS, divide
+from utils.scores.ranking import Ranked
+from utils.scores.rows import divide
 
 LEVEL = 0.95
-FEWEST, FEWEST_FOR_BOOTSTRAP, MOST_FOR_BOOTSTRAP = 3, 30, 300
-
-
-class Statistic(Protocol):
-    """A score of each of several probes, as a function of which groups are in the sample."""
-
-    @property
-    def value(self) -> np.ndarray:
-        """Give the score of all groups: [probes]."""
-        ...
-
-    @property
-    def holders(self) -> np.ndarray:
-        """Count the groups that hold the class which fewer groups hold: [probes]."""
-        ...
-
-    def left_out(self) -> np.ndarray:
-        """Compute the score without each group: [probes, groups]."""
-        ...
-
-    def drawn(self, weights: np.ndarray) -> np.ndarray:
-        """Compute the score of each draw, [probes, draws], from weights [draws, groups]: how often each group is in it."""
-        ...
-
-
-@lru_cache(maxsize=4)
-def draw_weights(groups: int) -> np.ndarray:
-    """Draw samples of groups with replacement; count how often each group is in each: float64 [draws, groups]."""
-    weights = np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), size=DRAWS).astype(float)
-    weights.flags.writeable = False
-    return weights
-
-
-def jackknife_error(left_out: np.ndarray) -> np.ndarray:
-    """Compute the standard error [...] from the scores without each group [..., groups]; NaN where one is undefined."""
-    groups = left_out.shape[-1]
-    spread = left_out - left_out.mean(-1, keepdims=True)
-    return np.sqrt((groups - 1) / groups * (spread**2).sum(-1))
-
-
-def bootstrap_error(drawn: np.ndarray, groups: int) -> np.ndarray:
-    """Compute the standard error [...] from the scores of the draws [..., draws], leaving out draws that lack a class."""
-    defined = ~np.isnan(drawn)
-    count = defined.sum(-1)
-    mean = divide(np.where(defined, drawn, 0).sum(-1), count)
-    squares = np.where(defined, drawn - mean[..., None], 0) ** 2
-    return np.sqrt(divide(squares.sum(-1), count - 1) * groups / (groups - 1))
-
-
-def standard_error(statistic: Statistic, groups: int) -> np.ndarray:
-    """Compute the standard error of a statistic: float64 [probes]; NaN where there is none."""
-    if groups < FEWEST:
-        return np.full(len(statistic.value), np.nan)
-    if not FEWEST_FOR_BOOTSTRAP <= groups <= MOST_FOR_BOOTSTRAP:
-        return jackknife_error(statistic.left_out())
-    with blas_threads().limit(limits=1, user_api="blas"):
-        return bootstrap_error(statistic.drawn(draw_weights(groups)), groups)
-
-
-@lru_cache(maxsize=1)
-def blas_threads() -> Any:
-    """Give the control of BLAS threads: on a busy machine small products take ten times as long when threads share them."""
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
-
-
-def t_quantile(holders: np.ndarray) -> np.ndarray:
-    """Compute Student's t for so many groups; NaN below FEWEST."""
-    from scipy.stats import t
-
-    return np.where(holders < FEWEST, np.nan, t.ppf((1 + LEVEL) / 2, np.maximum(holders - 1, 1)))
-
-
-def share_bounds(statistic: Statistic, groups: int) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the ends of the interval of scores within [0, 1]: (low, high), each [probes].
-
-    A score of 0 or 1 shows no spread. Its other end is Clopper and Pearson's, with one trial for each of `holders`.
-    """
-    value, far = statistic.value, t_quantile(statistic.holders)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        logit = np.log(value / (1 - value))
-        wide = far * standard_error(statistic, groups) / (value * (1 - value))
-        low, high = 1 / (1 + np.exp(wide - logit)), 1 / (1 + np.exp(-wide - logit))
-    alone = np.where(np.isnan(far), np.nan, ((1 - LEVEL) / 2) ** (1 / np.maximum(statistic.holders, 1)))
-    perfect, none = value == 1, value == 0
-    low = np.where(perfect, alone, np.where(none & ~np.isnan(far), 0.0, low))
-    high = np.where(none, 1 - alone, np.where(perfect & ~np.isnan(far), 1.0, high))
-    return low, high
+FEWEST, FEWEST_EFFECTIVE = 3, 2
+ONE_GROUP = 1.5  # below, the effective number of groups that err amounts to one
 
 
 class Groups:
@@ -134,16 +42,152 @@ class Groups:
 
     def sums(self, values: np.ndarray) -> np.ndarray:
         """Sum over each group: float64 [probes, groups], from [probes, n] in the examples' own order."""
-        return self.sums_in_order(values[:, self.order])
-
-    def sums_in_order(self, values: np.ndarray) -> np.ndarray:
-        """Sum the same from values whose columns are in group order already."""
-        return np.add.reduceat(values, self.starts, axis=1, dtype=np.float64)
+        return np.add.reduceat(values[:, self.order], self.starts, axis=1, dtype=np.float64)
 
 
-def holders(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
-    """Count the groups that hold the class which fewer groups hold: [probes]."""
-    return np.minimum((positives > 0).sum(1), (negatives > 0).sum(1))
+class Classes:
+    """How many positives and negatives each group holds, both [probes, groups], and what follows from it.
+
+    weights: the share that each group has in the variance of a score of both classes, had all examples the same; they sum
+    to 1. holders: how many groups hold the class which fewer groups hold. effective: 1 / sum(weights^2). degrees: of
+    freedom, NaN for no interval. All three [probes].
+    """
+
+    def __init__(self, positives: np.ndarray, negatives: np.ndarray) -> None:
+        self.positives, self.negatives = positives, negatives
+        parts = [divide(counts, counts.sum(1, keepdims=True) ** 2) for counts in (positives, negatives)]
+        self.weights = portions(parts[0] + parts[1])
+        self.holders = np.minimum((positives > 0).sum(1), (negatives > 0).sum(1))
+        self.effective = effective_number(self.weights)
+        enough = (self.holders >= FEWEST) & (self.effective >= FEWEST_EFFECTIVE)
+        self.degrees = np.where(enough, self.effective - 1, np.nan)
+
+
+class Statistic(Protocol):
+    """A score of each of several probes, as a function of which groups are in the sample."""
+
+    value: np.ndarray  # [probes]
+    holders: np.ndarray  # how many groups hold the class which fewer groups hold, [probes]
+    weights: np.ndarray  # the share of each group, [probes, groups]
+    degrees: np.ndarray  # of freedom, NaN for no interval, [probes]
+    erring: np.ndarray  # the effective number of groups in which the errors lie, or the successes below .5, [probes]
+
+    def influence(self) -> np.ndarray:
+        """Compute how far each group moves the score: [probes, groups], with sums of 0."""
+        ...
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the ends of the interval, each [probes]; equal where the score cannot vary."""
+        ...
+
+
+def portions(parts: np.ndarray) -> np.ndarray:
+    """Divide by the sum over the last axis."""
+    return divide(parts, parts.sum(-1, keepdims=True))
+
+
+def effective_number(parts: np.ndarray) -> np.ndarray:
+    """Compute how many equal parts vary as much: (sum)^2 / sum of squares, over the last axis; 0 where all are 0."""
+    return np.nan_to_num(divide(parts.sum(-1) ** 2, (parts**2).sum(-1)))
+
+
+def reasons(classes: Classes) -> list[str]:
+    """Say of each probe why its scores have no interval; "" where they have one."""
+    return [
+        f"{few} groups hold the rarer class, an interval needs {FEWEST}"
+        if few < FEWEST
+        else f"the groups differ so much in size that they count as {effective:.1f}, an interval needs {FEWEST_EFFECTIVE}"
+        if effective < FEWEST_EFFECTIVE
+        else ""
+        for few, effective in zip(classes.holders, classes.effective, strict=True)
+    ]
+
+
+def no_interval(labels: ArrayLike, groups: ArrayLike) -> str:
+    """Say why no score of these examples, labels [n] in groups [n], has an interval; "" where scores have one."""
+    grouped, true = Groups(groups), np.atleast_2d(np.asarray(labels)) == 1
+    return reasons(Classes(grouped.sums(true), grouped.sums(~true)))[0]
+
+
+def scaled_influence(statistic: Statistic) -> np.ndarray:
+    """Scale influences so that the sum of their squares is the squared standard error: [probes, groups].
+
+    Without the group of the share w the score would differ by 1 / (1 - w) of its influence. For groups of one size the sum
+    is the delete-one-group jackknife's, which has the factor 1 - 1 / G; here G is the effective number of groups.
+    """
+    fewer = 1 - divide(1, effective_number(statistic.weights))
+    return divide(statistic.influence(), 1 - statistic.weights) * np.sqrt(fewer)[:, None]
+
+
+def standard_error(statistic: Statistic) -> np.ndarray:
+    """Compute the standard error of a statistic: float64 [probes]."""
+    return np.sqrt((scaled_influence(statistic) ** 2).sum(-1))
+
+
+def correlation(one: Statistic, other: Statistic) -> np.ndarray:
+    """Compute how two scores of the same groups correlate, [probes]; 0 where one does not vary."""
+    influences = scaled_influence(one), scaled_influence(other)
+    lengths = [np.sqrt((influence**2).sum(-1)) for influence in influences]
+    return np.nan_to_num(divide((influences[0] * influences[1]).sum(-1), lengths[0] * lengths[1])).clip(-1, 1)
+
+
+def t_quantile(degrees: np.ndarray) -> np.ndarray:
+    """Compute Student's t for so many degrees of freedom, at least 1; NaN stays NaN."""
+    from scipy.special import stdtrit
+
+    return np.where(np.isnan(degrees), np.nan, stdtrit(np.fmax(degrees, 1), (1 + LEVEL) / 2))
+
+
+def perfect_low(holders: np.ndarray) -> np.ndarray:
+    """Compute Clopper and Pearson's lower end after so many trials without a failure."""
+    return ((1 - LEVEL) / 2) ** (1 / np.maximum(holders, 1))
+
+
+def logit_bounds(statistic: Statistic) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the ends of the interval of a score within (0, 1) by its spread alone, on the logit scale."""
+    value, far = statistic.value, t_quantile(np.minimum(statistic.degrees, 2 * statistic.erring))
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        logit, wide = np.log(value / (1 - value)), far * standard_error(statistic) / (value * (1 - value))
+        return 1 / (1 + np.exp(wide - logit)), 1 / (1 + np.exp(-wide - logit))
+
+
+def share_bounds(statistic: Statistic) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the ends of the interval of a score within [0, 1]: (low, high), each [probes]."""
+    value, edge = statistic.value, perfect_low(statistic.holders)
+    low, high = logit_bounds(statistic)
+    alone, none = statistic.erring < ONE_GROUP, np.isnan(statistic.degrees)
+    low = np.where(value == 0, 0.0, np.where(alone & (value > 0.5), np.fmin(low, edge), low))
+    high = np.where(value == 1, 1.0, np.where(alone & (value < 0.5), np.fmax(high, 1 - edge), high))
+    return np.where(none, np.nan, low), np.where(none, np.nan, high)
+
+
+def combined(one: np.ndarray, other: np.ndarray, correlated: np.ndarray) -> np.ndarray:
+    """Combine the distances of two scores from their ends into that of their sum (Zou and Donner 2008)."""
+    return np.sqrt(np.maximum(one**2 + other**2 + 2 * correlated * one * other, 0))
+
+
+def interval(statistic: Statistic) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the ends of a 95 % interval, each [probes]; NaN where there is none."""
+    low, high = statistic.bounds()
+    none = ~(low < high)
+    return np.where(none, np.nan, low), np.where(none, np.nan, high)
+
+
+class Rate:
+    """The share of right answers among the examples of a class. right, whole: how many in each group, [probes, groups]."""
+
+    def __init__(self, right: np.ndarray, whole: np.ndarray) -> None:
+        self.right, self.whole, self.weights = right, whole, portions(whole)
+        self.value = divide(right.sum(1), whole.sum(1))
+        self.holders = (whole > 0).sum(1)
+        self.degrees = np.where(self.holders < FEWEST, np.nan, effective_number(self.weights) - 1)
+        self.erring = effective_number(np.where(self.value[:, None] > 0.5, whole - right, right))
+
+    def influence(self) -> np.ndarray:
+        return divide(self.right - self.value[:, None] * self.whole, self.whole.sum(1, keepdims=True))
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        return share_bounds(self)
 
 
 class BalancedAccuracy:
@@ -154,55 +198,66 @@ class BalancedAccuracy:
 
     def __init__(self, logits: np.ndarray, true: np.ndarray, groups: Groups, thresholds: np.ndarray) -> None:
         said = logits > thresholds[:, None]
-        self.parts = [groups.sums(mask) for mask in (said & true, true, ~said & ~true, ~true)]
-        self.holders = holders(self.parts[1], self.parts[3])
-        self.value = self._of(*(part.sum(1) for part in self.parts))
+        tp, positives, tn, negatives = (groups.sums(mask) for mask in (said & true, true, ~said & ~true, ~true))
+        self.rates = Rate(tp, positives), Rate(tn, negatives)
+        self.classes = Classes(positives, negatives)
+        self.weights, self.holders, self.degrees = self.classes.weights, self.classes.holders, self.classes.degrees
+        self.value = (self.rates[0].value + self.rates[1].value) / 2
+        losses = sum(divide(rate.whole - rate.right, rate.whole.sum(1, keepdims=True)) for rate in self.rates)
+        wins = sum(divide(rate.right, rate.whole.sum(1, keepdims=True)) for rate in self.rates)
+        self.erring = effective_number(np.where(self.value[:, None] > 0.5, losses, wins))
 
-    @staticmethod
-    def _of(tp, positives, tn, negatives) -> np.ndarray:
-        return (divide(tp, positives) + divide(tn, negatives)) / 2
+    def influence(self) -> np.ndarray:
+        return (self.rates[0].influence() + self.rates[1].influence()) / 2
 
-    def left_out(self) -> np.ndarray:
-        return self._of(*(part.sum(1, keepdims=True) - part for part in self.parts))
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        low, high = logit_bounds(self)
+        recall, specificity = self.rates
+        (recall_low, recall_high), (specificity_low, specificity_high) = (rate.bounds() for rate in self.rates)
+        correlated = correlation(recall, specificity)
+        down = combined(recall.value - recall_low, specificity.value - specificity_low, correlated) / 2
+        up = combined(recall_high - recall.value, specificity_high - specificity.value, correlated) / 2
+        low = np.where(self._lies_at(1), np.fmin(low, self.value - down), low)
+        high = np.where(self._lies_at(-1), np.fmax(high, self.value + up), high)
+        one_answer = (recall.value == 1 - specificity.value) & np.isin(recall.value, (0, 1))  # .5 whatever the groups
+        low, high = (np.where(one_answer, self.value, end) for end in (low, high))
+        edge, none = perfect_low(self.holders), np.isnan(self.degrees)
+        low = np.where(self.value == 1, edge, np.where(self.value == 0, 0.0, low))
+        high = np.where(self.value == 0, 1 - edge, np.where(self.value == 1, 1.0, high))
+        return np.where(none, np.nan, low), np.where(none, np.nan, high)
 
-    def drawn(self, weights: np.ndarray) -> np.ndarray:
-        return self._of(*(part @ weights.T for part in self.parts))
+    def _lies_at(self, side: int) -> np.ndarray:
+        """Say whether one of the rates lies at 1 (side 1) or at 0 (side -1), but for what one group adds."""
+        return np.any([(rate.erring < ONE_GROUP) & (side * (rate.value - 0.5) > 0) for rate in self.rates], axis=0)
 
 
 class AUROC:
     """AUROC of ranked logits, as a function of which groups are in the sample: the share of pairs that rank right.
 
-    Without group g, the wins are all wins, less those of g's examples, plus those within g (which were subtracted twice).
-    That takes n log n, whatever the number of groups. The wins of a weighted sample are a quadratic form in the weights.
+    A group's influence follows from the wins of its examples over all of the other class: n log n, whatever the groups.
     """
 
     def __init__(self, ranked: Ranked, groups: Groups) -> None:
-        self.ranked, self.groups = ranked, groups
-        by_group = np.argsort(groups.index[ranked.order], axis=1, kind="stable")
-        self.positive, self.wins, self.logits = (
-            np.take_along_axis(matrix, by_group, axis=1) for matrix in (ranked.positive, ranked.wins(), ranked.logits)
-        )
-        self.positives, self.negatives = (groups.sums_in_order(mask) for mask in (self.positive, ~self.positive))
-        self.holders = holders(self.positives, self.negatives)
-        self.total = (self.wins * self.positive).sum(1)
-        self.value = divide(self.total, self.positives.sum(1) * self.negatives.sum(1))
+        wins, positive = np.empty(ranked.order.shape), np.empty(ranked.order.shape, dtype=bool)
+        np.put_along_axis(wins, ranked.order, ranked.wins(), axis=1)
+        np.put_along_axis(positive, ranked.order, ranked.positive, axis=1)
+        self.classes = Classes(groups.sums(positive), groups.sums(~positive))
+        self.weights, self.holders, self.degrees = self.classes.weights, self.classes.holders, self.classes.degrees
+        self.won = groups.sums(wins * positive), groups.sums(wins * ~positive)
+        self.counts = self.classes.positives, self.classes.negatives
+        positives, negatives = (counts.sum(1, keepdims=True) for counts in self.counts)
+        self.value = divide(self.won[0].sum(1), (positives * negatives)[:, 0])
+        self.opponents = negatives, positives
+        numbers = [
+            effective_number(np.where(self.value[:, None] > 0.5, counts * others - won, won))
+            for counts, others, won in zip(self.counts, self.opponents, self.won, strict=True)
+        ]
+        self.erring = np.nan_to_num(divide(2 * numbers[0] * numbers[1], numbers[0] + numbers[1]))
 
-    def left_out(self) -> np.ndarray:
-        rises = self.logits[:, 1:] != self.logits[:, :-1]
-        rises[:, self.groups.starts[1:] - 1] = True
-        below, through, _, _ = counted(self.positive, rises)
-        before = np.cumsum(self.negatives, axis=1) - self.negatives  # negatives of earlier groups
-        within = self.groups.sums_in_order((below + through) / 2 * self.positive) - self.positives * before
-        wins = self.total[:, None] - self.groups.sums_in_order(self.wins) + within
-        positives, negatives = (part.sum(1, keepdims=True) - part for part in (self.positives, self.negatives))
-        return divide(wins, positives * negatives)
+    def influence(self) -> np.ndarray:
+        negatives, positives = self.opponents
+        shares = divide(self.counts[0], positives) + divide(self.counts[1], negatives)
+        return divide(self.won[0] + self.won[1], positives * negatives) - self.value[:, None] * shares
 
-    def drawn(self, weights: np.ndarray) -> np.ndarray:
-        """Compute the score of each draw in float32, but of deviations from the value: exact to 1e-6 of them."""
-        result = np.full((len(self.value), len(weights)), np.nan, dtype=np.float32)
-        single_weights, ranked, groups = weights.astype(np.float32), self.ranked, self.groups
-        for row in np.flatnonzero(~np.isnan(self.value)):
-            won = pair_wins(ranked.logits[row], ranked.positive[row], groups.index[ranked.order[row]], groups.count)
-            above = won - self.value[row] * np.outer(self.positives[row], self.negatives[row])
-            result[row] = np.einsum("dg,dg->d", single_weights @ above.astype(np.float32), single_weights)
-        return self.value[:, None] + divide(result, (self.positives @ weights.T) * (self.negatives @ weights.T))
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        return share_bounds(self)

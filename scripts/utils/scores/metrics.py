@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from utils.scores.calibration import calibration
-from utils.scores.intervals import AUROC, BalancedAccuracy, Groups, share_bounds
+from utils.scores.intervals import AUROC, BalancedAccuracy, Groups, interval
 from utils.scores.ranking import Ranked, ranking
 from utils.scores.rows import as_rows, divide, probe_chunks
 
@@ -96,8 +96,8 @@ def score_rows(
     ranked = Ranked.of(logits, true)
     auc = AUROC(ranked, groups)
     absent = (np.full(probes, np.nan),) * 2
-    low, high = share_bounds(BalancedAccuracy(logits, true, groups, thresholds), groups.count) if intervals else absent
-    auc_low, auc_high = share_bounds(auc, groups.count) if intervals else absent
+    low, high = interval(BalancedAccuracy(logits, true, groups, thresholds)) if intervals else absent
+    auc_low, auc_high = interval(auc) if intervals else absent
     return {
         "n": np.full(probes, n),
         "pos_ratio": divide(true.sum(1), n),

@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike
 from utils.scores.rows import divide
 
 LOW_FPR, HIGH_TPR = 0.01, 0.95
-LOSERS_A_BLOCK = 16  # negatives that pairs_before counts together
 
 
 @dataclass(frozen=True)
@@ -87,31 +86,3 @@ def wins(positives: np.ndarray, negatives: np.ndarray) -> np.ndarray:
     """Count the negatives that each positive ranks above: [positives]; a tie counts half."""
     ordered = np.sort(negatives)
     return (np.searchsorted(ordered, positives, "left") + np.searchsorted(ordered, positives, "right")) / 2
-
-
-def pair_wins(logits: np.ndarray, true: np.ndarray, group: np.ndarray, count: int) -> np.ndarray:
-    """Count the pairs (positive of group g, negative of group h) that rank right: [groups, groups]; ties count half."""
-    order, group = np.argsort(logits[~true]), np.asarray(group, dtype=np.int64)
-    ordered, losers = logits[~true][order], group[~true][order]
-    below, through = (np.searchsorted(ordered, logits[true], side) for side in ("left", "right"))
-    found = pairs_before(below, group[true], losers, count)
-    return found if (below == through).all() else (found + pairs_before(through, group[true], losers, count)) / 2
-
-
-def pairs_before(reached: np.ndarray, owners: np.ndarray, losers: np.ndarray, count: int) -> np.ndarray:
-    """Count pairs of groups: float64 [count, count].
-
-    Entry [g, h] sums, over all i of owner g, how many of the first reached[i] of `losers` are h. Whole blocks of losers are
-    counted by a product of two histograms, and the rest of each i's last block one by one.
-    """
-    blocks = len(losers) // LOSERS_A_BLOCK + 1
-    full = reached // LOSERS_A_BLOCK
-    heads = np.bincount(owners * blocks + full, minlength=count * blocks).reshape(count, blocks)
-    each = np.bincount(np.arange(len(losers)) // LOSERS_A_BLOCK * count + losers, minlength=blocks * count).reshape(
-        blocks, count
-    )
-    before = np.cumsum(each, axis=0) - each
-    rest = np.arange(LOSERS_A_BLOCK) < (reached - full * LOSERS_A_BLOCK)[:, None]
-    columns = losers[np.minimum(full[:, None] * LOSERS_A_BLOCK + np.arange(LOSERS_A_BLOCK), len(losers) - 1)]
-    singles = np.bincount((owners[:, None] * count + columns)[rest], minlength=count * count).reshape(count, count)
-    return heads.astype(np.float64) @ before + singles

@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-DRAWS = 1000  # samples of groups for a bootstrap (intervals.py): a standard error is then known to 2 %
 CHUNK_CELLS = 2**19  # logits that are scored at a time; some twenty matrices of this size (4 MiB) are held
 
 
@@ -14,8 +13,8 @@ def as_rows(logits: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarra
 
 
 def probe_chunks(probes: int, n: int) -> list[tuple[int, int]]:
-    """Cut the probes into (start, stop), so that neither a chunk's logits nor its scores by draw exceed CHUNK_CELLS."""
-    size = max(1, CHUNK_CELLS // max(n, DRAWS))
+    """Cut the probes into (start, stop), so that a chunk's logits do not exceed CHUNK_CELLS."""
+    size = max(1, CHUNK_CELLS // max(n, 1))
     return [(start, min(start + size, probes)) for start in range(0, probes, size)]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from utils.base.text_table import bounds, share, signed, table
 from utils.data.tokenizer import isolated, shown_text
 from utils.scores.documents.scoring import DocumentScores
+from utils.scores.intervals import no_interval
 from utils.sweep.outcome import Sweep
 
 
@@ -32,6 +33,13 @@ def sweep_table(entries: Sequence[tuple[str, dict | None]], split: str) -> str:
             ]
         )
     return table(rows)
+
+
+def interval_note(sweep: Sweep, split: str) -> str:
+    """Say why the scores of a split have no intervals; "" where they have."""
+    examples = sweep.task.examples[split]
+    why = no_interval(examples.labels, examples.groups)
+    return f"no intervals in {split}: {why}" if why else ""
 
 
 def document_table(documents: DocumentScores) -> str:

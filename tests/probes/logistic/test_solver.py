@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import linprog
 from sklearn.linear_model import LogisticRegression
 
 from utils.base.errors import UserError
@@ -141,6 +142,36 @@ def test_without_a_penalty_separable_labels_have_no_minimum_and_that_is_said():
     assert found.separable[0].tolist() == [False, True] and found.converged[0].tolist() == [True, False]
     noisy = solve(states, made(200, 5, seed=5, strength=0.5)[1], None, [0.0])
     assert not noisy.separable.any() and noisy.converged.all()
+
+
+def separated_by_a_linear_program(states, labels):
+    """Whether some direction leaves no row on the wrong side and some row off the boundary: the independent truth."""
+    signed = (2 * labels - 1)[:, None] * np.hstack([states, np.ones((len(states), 1))])
+    found = linprog(-signed.sum(0), A_ub=-signed, b_ub=np.zeros(len(states)), bounds=(-1, 1))
+    return found.fun < -1e-6
+
+
+@pytest.mark.parametrize("wrong", [0, 1])
+@pytest.mark.parametrize("case", ["one feature", "integers", "a rare feature"])
+def test_quasi_complete_separation_is_not_called_converged(case, wrong):
+    """`wrong`: negative control: one row on the far side, and there is a minimum."""
+    random = np.random.default_rng(3)
+    if case == "one feature":
+        states, labels = np.repeat([-2.0, -1, 0, 0, 1, 2], 20)[:, None], np.repeat([0, 0, 0, 1, 1, 1], 20)
+        side = states[:, 0]
+    elif case == "integers":
+        states = random.integers(-2, 3, (400, 4)).astype(float)
+        side = states[:, 0] + states[:, 1]
+        labels = np.where(side == 0, random.random(400) < 0.5, side > 0).astype(int)
+    else:  # a feature that is there in positives only, among others that tell little
+        states, labels = random.normal(size=(400, 6)), (random.random(400) < 0.5).astype(int)
+        side = states[:, 5] = (labels == 1) & (random.random(400) < 0.2)
+    if wrong:
+        labels[np.argmax(side)] = 0
+    truth = separated_by_a_linear_program(states, labels)
+    assert truth == (not wrong)
+    found = solve(states, labels, None, [0.0, 1e-2])
+    assert found.separable[0].tolist() == [False, truth] and found.converged[0].tolist() == [True, not truth]
 
 
 def test_a_fit_that_was_stopped_does_not_call_itself_converged(monkeypatch):

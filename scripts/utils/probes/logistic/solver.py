@@ -18,6 +18,7 @@ from utils.probes.logistic.lbfgs import Found, descend
 from utils.probes.logistic.newton import Hessians
 from utils.probes.logistic.problem import Problem
 from utils.probes.logistic.rows import Scale, StateRows, threads
+from utils.probes.logistic.separation import without_minimum
 from utils.states.matrices import Matrices
 
 GRADIENT_TOLERANCE = 1e-6  # largest entry of the gradient of the mean loss, on standardised states
@@ -33,7 +34,7 @@ class Solutions:
     weight: float64 [columns, penalties, hidden_size]; bias: float64 [columns, penalties].
     gradient: [columns, penalties], the largest entry of the gradient on standardised states, either of float64 products or
         of float32 ones with a bound on their rounding added (`Problem.rounding`).
-    separable: every row of some weight is on its label's side, so that without a penalty there is no minimum.
+    separable: some weight leaves no row on the wrong side, so that without a penalty there is no minimum (`separation`).
     converged: gradient <= tolerance, and a minimum exists.
     iterations: [columns, penalties], visits of the states.
     """
@@ -85,7 +86,7 @@ def solve(
         separable = free.clone()
         if bool(free.any()):
             column = torch.arange(len(truth)).repeat(len(penalties))
-            separable[free] = problem.columns(column[free]).all_right(coefficients[free])
+            separable[free] = without_minimum(problem.columns(column[free]), coefficients[free])
     weight, bias = problem.folded(coefficients)
     bias = bias[:, 0] - weight @ rows.shift
     by_column = [
