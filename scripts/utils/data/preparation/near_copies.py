@@ -86,7 +86,7 @@ def one_word_apart(words: Sequence[Sequence[str]]) -> Iterator[tuple[int, int]]:
 
     What more than 8 texts have in common but for one word, or in short texts but for two, is a template.
     """
-    holders = defaultdict(list)
+    holders: defaultdict[int, list[int]] = defaultdict(list)
     for index, own in enumerate(words):
         if FEWEST_WORDS <= len(own) <= COMPARED_WORDS:
             for key in {hash(tuple(own)), *without(own, 1)}:

@@ -44,7 +44,7 @@ def context_logits(
     tokens on the other side too, and the distance to the next end.
     """
     taught = list(in_chunks(lesson.examples, lesson.sequences, surroundings))
-    counts = sum(np.bincount(codes[codes >= 0], minlength=columns) for codes, _, columns in taught)
+    counts = np.sum([np.bincount(codes[codes >= 0], minlength=columns) for codes, _, columns in taught], axis=0)
     known = np.flatnonzero(counts >= RARE)
     column = np.full(len(counts), -1, dtype=np.int32)
     column[known] = np.arange(len(known))

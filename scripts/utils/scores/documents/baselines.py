@@ -24,8 +24,10 @@ def document_baselines(documents: Mapping[str, Documents]) -> dict[str, dict[str
     known = bool(train.texts) and all(texts.values())
     return {
         "length": length_logits_of(train, scored),
-        "tf-idf words": tf_idf_logits(train.texts, labels[0], texts, labels[1], **WORD_TERMS) if known else None,
-        "tf-idf characters": tf_idf_logits(train.texts, labels[0], texts, labels[1], **CHARACTER_TERMS) if known else None,
+        "tf-idf words": tf_idf_logits(train.texts, labels[0], texts, labels[1], None, **WORD_TERMS) if known else None,
+        "tf-idf characters": tf_idf_logits(train.texts, labels[0], texts, labels[1], None, **CHARACTER_TERMS)
+        if known
+        else None,
     }
 
 
