@@ -176,12 +176,13 @@ def train(arguments, this_run, questions, sources, random_sources, tracking):
     """Answer each question: a sweep with its baselines."""
     from utils.base.progress import Progress
     from utils.sweep.judging import baseline_logits, score_sweep
-    from utils.sweep.questions import texts_of
+    from utils.sweep.questions import surroundings_of, texts_of
     from utils.sweep.sweep import answer
     from utils.sweep.tracked_runs import Runs
 
     language_model, fitting = this_run.language_model, this_run.fitting
     texts = texts_of(questions[0].sequences, language_model) if questions[0].of_sequences else None
+    surroundings = surroundings_of(questions[0].sequences, language_model)
     device = language_model.device if language_model.device.type == "cuda" else "cpu"
     sweeps, remembered = [], {}
     with Progress("targets and lags", "sweep", len(questions)) as progress:
@@ -191,7 +192,7 @@ def train(arguments, this_run, questions, sources, random_sources, tracking):
             def start_runs(kind, question=question, source=source, common=common):
                 return Runs(tracking, arguments.wandb_group, common, kind, question, source.layers, fitting)
 
-            baselines = baseline_logits(question, source, texts, remembered)
+            baselines = baseline_logits(question, source, surroundings, texts, remembered)
             found = answer(question, source, random_sources[question.key], fitting, baselines, start_runs, device)
             if arguments.max_val_tokens is None:  # a score of a document is one of all its tokens
                 found.documents = score_sweep(found, baselines)
@@ -271,8 +272,7 @@ def show(sweep):
     print()
     for name, probe in zip(names, probes, strict=True):
         for split in ("val", "test"):
-            warning = split in probe.metrics and one_sided(f"{name} on {split}", probe.metrics[split])
-            if warning:
+            if split in probe.metrics and (warning := one_sided(f"{name} on {split}", probe.metrics[split])):
                 print(warning, file=sys.stderr)
     for line in (*sweep.warnings, gap(sweep)):
         print(line)

@@ -1,10 +1,11 @@
 """The first tokens of a text are those of the whole, and nothing of the text is lost between them."""
 
+import numpy as np
 import pytest
 
 from helpers import prose
 from utils.base.errors import UserError
-from utils.data.tokenizer import encode_batch, first_tokens, load_tokenizer, require_own_ids, special_frame
+from utils.data.tokenizer import encode_batch, first_tokens, load_tokenizer, require_own_ids, sentence_ends, special_frame
 
 
 @pytest.mark.parametrize("count", [1, 7, 150])
@@ -83,3 +84,31 @@ def test_the_tokenizers_own_call_leaves_special_tokens_as_they_were_asked_for(ti
         ids = encode_batch(tokenizer, ["He wrote <s> here."])[0].tolist()
         assert (tokenizer.bos_token_id in ids) == encoded
         assert [*special_frame(tokenizer)[0], *ids] == tokenizer("He wrote <s> here.")["input_ids"]
+
+
+def test_tokens_that_end_a_sentence_or_a_line_are_known_by_their_text():
+    from tokenizers import Tokenizer, decoders, models
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = {
+        "end": False,
+        ".": True,
+        "?\u201d": True,
+        ' !")': True,
+        "\n\n": True,
+        " \n x": True,
+        "。": True,
+        ".5": False,
+        ",": False,
+    }
+    backend = Tokenizer(models.WordLevel({piece: index for index, piece in enumerate(pieces)}, unk_token="end"))
+    backend.decoder = decoders.Fuse()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend)
+    assert sentence_ends(tokenizer, np.arange(len(pieces))).tolist() == list(pieces.values())
+    assert sentence_ends(tokenizer, np.array([0, 4])).tolist() == [False, False, False, False, True], "of these ids alone"
+
+
+def test_in_stories260K_only_line_breaks_and_full_stops_end_a_sentence(stories260K):
+    tokenizer = load_tokenizer(str(stories260K))
+    names = tokenizer.convert_ids_to_tokens(np.flatnonzero(sentence_ends(tokenizer, np.arange(len(tokenizer)))).tolist())
+    assert sorted(names) == ["!", ".", "<0x0A>", "<0x21>", "<0x2E>", "<0x3F>", "?", "…"]

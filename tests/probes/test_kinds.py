@@ -27,7 +27,6 @@ def test_what_is_derived_from_the_rows():
         ("logistic", True, 3.0, 0.25),  # 10 positives count as 30 beside 90
         ("mass_mean", True, 5.0, np.nan),
         ("mass_mean_tilted", False, None, 0.5),
-        ("majority", True, None, 0.1),  # a baseline
     ],
 )
 def test_the_share_of_positives_that_logits_speak_of(kind, weighted, cap, share):

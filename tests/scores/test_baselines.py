@@ -4,24 +4,17 @@ import numpy as np
 import pytest
 
 from utils.data.sequences import Sequences, is_sequence_task
-from utils.scores.baselines import (
-    all_sequence_baselines,
-    all_token_baselines,
-    best_baseline,
-    length_logits,
-    logistic_logits,
-    majority_logits,
-    neighbour_logits,
-    read_token_logits,
-    runs_read,
-    suspicious,
-    tf_idf_logits,
-)
+from utils.scores.baselines.compared import all_token_baselines, best_baseline, or_chance, suspicious
+from utils.scores.baselines.context import Surroundings
+from utils.scores.baselines.lesson import Lesson, logistic_logits
+from utils.scores.baselines.texts import text_baselines, tf_idf_logits
+from utils.scores.baselines.tokens import length_logits, majority_logits, neighbour_logits, read_token_logits, runs_read
 from utils.scores.ranking import auroc
 from utils.states.positions import examples_at
 
 SIZES = {"train": 400, "val": 200, "test": 200}
 WIDTH = 24
+NO_ENDS = Surroundings(np.zeros(10, dtype=bool), causal=True)
 
 
 def made(seed, n, rule, lengths=None, lag=-1):
@@ -53,13 +46,22 @@ def splits(rule, lengths=None, lag=-1):
     return {split: examples_at(those, lag) for split, those in sequences.items()}, sequences
 
 
+def token_baselines(examples, sequences, own=None):
+    return all_token_baselines(examples["train"], examples, sequences, NO_ENDS, own)
+
+
+def taught(baseline, examples, sequences):
+    """The logits of a baseline that learns from all of train."""
+    return baseline(Lesson.of(examples["train"], sequences["train"]), examples, sequences)
+
+
 def areas(logits, examples):
     return {split: auroc(values, examples[split].labels) for split, values in logits.items()}
 
 
 def test_neighbours_find_a_pair_that_the_read_token_alone_does_not_tell():
     examples, sequences = splits(lambda ids, at, _: (ids[at - 1] + ids[at - 2]) % 2 == 0)
-    found = {name: areas(logits, examples) for name, logits in all_token_baselines(examples, sequences).items()}
+    found = {name: areas(logits, examples) for name, logits in token_baselines(examples, sequences).items()}
     assert found["neighbours"]["test"] > 0.95
     assert abs(found["read token"]["test"] - 0.5) < 0.1 and abs(found["length"]["test"] - 0.5) < 0.1
     assert found["majority"] == dict.fromkeys(SIZES, 0.5)
@@ -68,18 +70,18 @@ def test_neighbours_find_a_pair_that_the_read_token_alone_does_not_tell():
 @pytest.mark.parametrize("beside", [0, -5], ids=["just after", "four before"])
 def test_neighbours_see_nothing_after_the_read_token_and_no_more_than_three_before_it(beside):
     examples, sequences = splits(lambda ids, at, _: ids[at + beside] < 6)
-    assert abs(areas(neighbour_logits(examples, sequences), examples)["test"] - 0.5) < 0.1
+    assert abs(areas(taught(neighbour_logits, examples, sequences), examples)["test"] - 0.5) < 0.1
 
 
 def test_what_follows_the_read_token_moves_no_logit():
     examples, sequences = splits(lambda ids, at, _: ids[at - 1] < 6)
-    before = neighbour_logits(examples, sequences)
+    before = taught(neighbour_logits, examples, sequences)
     for split, those in sequences.items():
         column = np.arange(WIDTH)
         last_read = np.zeros(len(those), dtype=int)
         np.maximum.at(last_read, examples[split].sequence, examples[split].read)
         those.input_ids[column > last_read[:, None]] = 5
-    after = neighbour_logits(examples, sequences)
+    after = taught(neighbour_logits, examples, sequences)
     assert all(np.array_equal(before[split], after[split]) for split in before)
 
 
@@ -87,7 +89,7 @@ def test_runs_by_hand():
     examples, sequences = splits(lambda ids, at, _: ids[at - 1] < 6)
     for those in sequences.values():
         those.input_ids[:, 0] = np.arange(len(those))  # no text token, so none of it is seen
-    found = runs_read(examples, sequences)
+    found = runs_read([(examples[split], sequences[split]) for split in examples])
     windows = [
         tuple(those.input_ids[row, max(at - 3, 1) : at + 1])
         for split, those in sequences.items()
@@ -104,7 +106,7 @@ def test_neighbours_are_scikit_learns_logistic_regression_on_one_hot_runs():
 
     random = np.random.default_rng(0)
     examples, sequences = splits(lambda ids, at, _: random.random() < (0.8 if ids[at - 1] < 6 else 0.3))
-    ours = neighbour_logits(examples, sequences)
+    ours = taught(neighbour_logits, examples, sequences)
     texts = {
         split: [
             [f"{size}:{those.input_ids[row, max(at - size + 1, 1) : at + 1]}" for size in range(1, 5)]
@@ -130,22 +132,22 @@ def test_length_and_position_are_found_and_fixed_ones_tell_nothing():
 
     for rule in (lambda ids, at, length: length > 16, lambda ids, at, length: at > 10):
         examples, sequences = splits(rule, lengths)
-        assert areas(length_logits(examples, sequences), examples)["test"] > 0.97
+        assert areas(taught(length_logits, examples, sequences), examples)["test"] > 0.97
     examples, sequences = splits(lambda ids, at, _: ids[at - 1] < 6, lengths)
-    assert abs(areas(length_logits(examples, sequences), examples)["test"] - 0.5) < 0.1
+    assert abs(areas(taught(length_logits, examples, sequences), examples)["test"] - 0.5) < 0.1
 
 
 def test_all_token_baselines_are_in_order_and_of_train_only():
     examples, sequences = splits(lambda ids, at, _: ids[at - 1] < 6)
     own = {split: np.zeros(len(examples[split]), dtype=np.float32) for split in ("val", "test")}
-    found = all_token_baselines(examples, sequences, own)
-    assert list(found) == ["majority", "read token", "neighbours", "length", "own probability"]
-    assert list(all_token_baselines(examples, sequences)) == list(found)[:4]
+    found = token_baselines(examples, sequences, own)
+    assert list(found) == ["majority", "read token", "neighbours", "context", "length", "own probability"]
+    assert list(token_baselines(examples, sequences)) == list(found)[:5]
     for name, logits in found.items():
         assert set(logits) == (set(own) if name == "own probability" else set(SIZES)), name
         assert all(values.dtype == np.float64 and len(values) == len(examples[split]) for split, values in logits.items())
     examples["test"].labels[:] = 1 - examples["test"].labels
-    again = all_token_baselines(examples, sequences, own)
+    again = token_baselines(examples, sequences, own)
     assert all(np.array_equal(again[name][split], values) for name in found for split, values in found[name].items())
 
 
@@ -154,10 +156,14 @@ def test_the_penalty_is_chosen_on_validation():
     labels = {split: random.integers(0, 2, n) for split, n in SIZES.items()}
     features = {split: random.normal(size=(n, 60)) + 0.3 * (labels[split][:, None] - 0.5) for split, n in SIZES.items()}
     grid = (1e-4, 1.0, 1e4)
-    alone = [logistic_logits(features, labels, (one,)) for one in grid]
+
+    def fitted(grid):
+        return logistic_logits(features["train"], labels["train"], None, features, labels["val"], grid)
+
+    alone = [fitted((one,)) for one in grid]
     scores = [auroc(logits["val"], labels["val"]) for logits in alone]
     assert len(set(scores)) == 3
-    chosen = logistic_logits(features, labels, grid)
+    chosen = fitted(grid)
     assert auroc(chosen["val"], labels["val"]) == pytest.approx(max(scores), abs=2e-3)
 
 
@@ -173,14 +179,33 @@ def cities(by_city, seed=0):
     }
 
 
+def words_logits(texts, labels):
+    return tf_idf_logits(texts["train"], labels["train"], texts, labels["val"], token_pattern=r"\w+")
+
+
 def test_opposite_twins_on_both_sides_of_the_split_are_flagged_and_grouped_ones_are_not():
     for by_city in (False, True):
         texts, labels = cities(by_city)
-        found = auroc(tf_idf_logits(texts, labels, token_pattern=r"\w+")["test"], labels["test"])
+        found = auroc(words_logits(texts, labels)["test"], labels["test"])
         warning = suspicious("tf-idf words", found)
         assert (warning is None) == by_city, found
-        assert by_city or (f"{found:.3f}" in warning and "tf-idf words" in warning and "not independent" in warning)
+        assert by_city or (f"{found:.3f}" in warning and "tf-idf words" in warning and "opposite labels" in warning)
     assert suspicious("length", 0.4) is None and suspicious("length", float("nan")) is None
+
+
+def test_a_warning_gives_figures_and_claims_no_cause():
+    for high, said in ((0.45, "ends at 0.450"), (0.6, "reaches 0.5"), (float("nan"), "no interval")):
+        warning = suspicious("length on test", 0.3, high)
+        assert "0.300" in warning and said in warning and "Look whether" in warning
+        assert not any(claim in warning for claim in ("because", "so the split", "is not independent"))
+
+
+def test_what_ranks_worse_than_guessing_counts_as_guessing():
+    labels, logits = np.array([0, 0, 1, 1]), np.array([1.0, 4.0, 2.0, 3.0])
+    assert or_chance(logits, labels) is logits and auroc(logits, labels) == 0.5
+    worse = np.array([4.0, 3.0, 2.0, 1.0])
+    assert auroc(worse, labels) == 0 and or_chance(worse, labels).tolist() == [0, 0, 0, 0]
+    assert or_chance(-worse, labels).tolist() == (-worse).tolist()
 
 
 def test_tf_idf_is_scikit_learns_pipeline():
@@ -194,7 +219,7 @@ def test_tf_idf_is_scikit_learns_pipeline():
     texts = {
         split: [" ".join(random.choice(words, 6, p=shares[label])) for label in those] for split, those in labels.items()
     }
-    ours = tf_idf_logits(texts, labels, token_pattern=r"\w+")["test"]
+    ours = words_logits(texts, labels)["test"]
     pipelines = [make_pipeline(TfidfVectorizer(sublinear_tf=True), LogisticRegression(C=c)) for c in (0.01, 0.1, 1, 10, 100)]
     for pipeline in pipelines:
         pipeline.fit(texts["train"], labels["train"])
@@ -217,15 +242,19 @@ def sequence_task():
     return sequences, texts
 
 
-def test_sequence_baselines_read_the_texts_of_the_sampled_sequences():
+def test_text_baselines_read_the_texts_of_the_examples_and_are_fitted_once():
     sequences, texts = sequence_task()
     examples = {split: examples_at(those, 0) for split, those in sequences.items()}
-    examples["train"] = examples["train"][np.random.default_rng(0).choice(400, 100, replace=False)]
-    found = all_sequence_baselines(examples, sequences, texts)
-    assert list(found) == ["majority", "read token", "neighbours", "length", "tf-idf words", "tf-idf characters"]
-    area = {name: areas(logits, examples)["test"] for name, logits in found.items()}
-    assert area["tf-idf words"] == area["tf-idf characters"] == 1.0
-    assert all(abs(area[name] - 0.5) < 0.1 for name in ("read token", "neighbours", "length")), area
+    asked, examples["train"] = examples["train"], examples["train"][:100]
+    remembered = {}
+    found = text_baselines(asked, examples, sequences, texts, remembered)
+    assert list(found) == ["tf-idf words", "tf-idf characters"]
+    assert all(areas(logits, examples) == dict.fromkeys(SIZES, 1.0) for logits in found.values())
+    assert found is text_baselines(asked, examples, sequences, texts, remembered)
+    assert found is not text_baselines(asked[:300], examples, sequences, texts, remembered)
+    others = all_token_baselines(asked, examples, sequences, NO_ENDS)
+    area = {name: areas(logits, examples)["test"] for name, logits in others.items()}
+    assert all(abs(area[name] - 0.5) < 0.1 for name in ("read token", "neighbours", "context", "length")), area
 
 
 def test_a_sequence_task_has_one_label_on_each_last_text_token_and_reads_there():

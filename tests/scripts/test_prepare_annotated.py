@@ -137,9 +137,12 @@ def test_needles_keep_the_files_own_split_and_every_token_is_labelled_once(prepa
             token: int(any(needle[0] <= at < needle[1] for at in range(start, end)))
             for token, (start, end) in enumerate(offsets)
         }
-    assert metadata["targets"][0]["prevalence"] == pytest.approx(
-        np.mean([label for own in labels["needle"].values() for label in own.values()])
-    )
+    shares = {
+        name: [label for id, own in labels["needle"].items() if rows[id]["split"] in names for label in own.values()]
+        for name, names in (("train and val", ("train", "val")), ("test", ("test",)))
+    }
+    assert np.mean(shares["test"]) != pytest.approx(np.mean(shares["train and val"]), rel=1e-3)
+    assert metadata["targets"][0]["prevalence"] == pytest.approx(np.mean(shares["train and val"]))
     assert (metadata["overlap"], metadata["label_rule"], metadata["default_lag"]) == (127, "tokens", 0)
 
 

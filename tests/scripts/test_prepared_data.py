@@ -82,6 +82,19 @@ def test_the_same_command_writes_the_same_bytes_and_another_seed_does_not(tmp_pa
     assert (tmp_path / "other" / "train.pth").read_bytes() != (prepared / "train.pth").read_bytes()
 
 
+def test_the_prevalence_is_that_of_all_texts_but_those_of_test(prepared, texts, tiny_model):
+    splits, books = load(prepared), tokens_of(texts, tiny_model)
+    metadata = splits["test"].metadata
+    held = {metadata["documents"][number] for number in splits["test"].documents}
+    token = metadata["targets"][0]["token"]
+    shares = [
+        np.mean(np.concatenate([ids for name, ids in books.items() if (name in held) == of_test]) == token)
+        for of_test in (False, True)
+    ]
+    assert held and metadata["prevalence"] == metadata["targets"][0]["prevalence"] == pytest.approx(shares[0])
+    assert shares[0] != pytest.approx(shares[1], rel=1e-4), "the negative control: test's own share is another"
+
+
 def test_all_positions_are_labelled_at_natural_prevalence(tmp_path, texts, tiny_model):
     assert_success(
         call(

@@ -185,7 +185,8 @@ def test_a_positive_counts_as_much_as_all_its_negatives_beyond_the_cap_of_token_
 def test_baselines_read_the_text(trained):
     for folder in trained.values():
         rows = {row["baseline"]: row for row in rows_of(folder, "baselines.csv") if row["split"] == "test"}
-        assert list(rows) == ["majority", "read token", "neighbours", "length", "tf-idf words", "tf-idf characters"]
+        of_tokens = ["majority", "read token", "neighbours", "context", "length"]
+        assert list(rows) == [*of_tokens, "tf-idf words", "tf-idf characters"]
         assert float(rows["tf-idf words"]["auc"]) > 0.9 and float(rows["read token"]["auc"]) == 0.5
         assert all(row["best_baseline"].startswith("tf-idf") for row in rows_of(folder, "probe_metrics.csv"))
 

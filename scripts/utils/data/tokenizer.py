@@ -28,6 +28,8 @@ PROVED_TEXTS, PROVED_CHARACTERS = 30, 2000  # on which framed ids are compared w
 CHARACTERS_A_TOKEN = 8  # more than most texts have
 SPOILT_BY_A_CUT = 32  # tokens before a cut that may not be those of the whole text
 JOINERS = "\u200c\u200d"  # zero-width: what stands on both sides is one character to the eye, as in families of emoji
+FULL_STOPS = (".", "!", "?", "…", "。", "！", "？", "।", "؟")  # that end a sentence, as may what closes behind them:
+CLOSING = " \"')]}”’»」』"
 FINGERPRINT_TEXT = "In 1815, M. Charles-François-Bienvenu Myriel said:\n\t“the end”"
 
 
@@ -191,6 +193,14 @@ def tokens_over(tokenizer: Tokenizer, before: str, target: str, after: str) -> l
     return [
         (token, text[a:b]) for token, (a, b) in zip(encoding.ids, encoding.offsets, strict=True) if a < end and b > start
     ]
+
+
+def sentence_ends(tokenizer: Tokenizer, ids: np.ndarray) -> np.ndarray:
+    """Say which of these tokens end a sentence or a line: bool [largest id + 1]. ids: int, distinct."""
+    texts = tokenizer.batch_decode(ids[:, None].tolist(), clean_up_tokenization_spaces=False)
+    result = np.zeros(int(ids.max()) + 1, dtype=bool)
+    result[ids] = ["\n" in text or text.rstrip(CLOSING).endswith(FULL_STOPS) for text in texts]
+    return result
 
 
 def token_text(tokenizer: Tokenizer, token: int) -> str:

@@ -65,15 +65,14 @@ def trained_share(
 ) -> float:
     """Compute the share of positives, as they counted in training, that the logits of a probe assume.
 
-    kind: of the probe, or the name of a baseline, which counts every example once.
     positives, negatives: training examples of each class.
     weighted: whether positives weighed more the fewer they were, at most pos_weight_cap times a negative (None: no cap).
 
     NaN where the logits have no scale, or where there were no examples.
     """
-    scale = BY_NAME[kind].scale if kind in BY_NAME else "training"
+    scale = BY_NAME[kind].scale
     if scale != "training":
         return 0.5 if scale == "equal" else nan
-    if kind in BY_NAME and weighted and positives:
+    if weighted and positives:
         positives *= min(negatives / positives, pos_weight_cap or inf)
     return positives / (positives + negatives) if positives + negatives else nan

@@ -11,7 +11,7 @@ Each file imports only from those above it:
     average_precision  average precision with its interval, also at another prevalence
     differences        paired differences of two probes, with their intervals
     choice             which score picks the best layer and kind
-    baselines          what a probe must beat: majority, read token, neighbours, length, words
+    baselines          what a probe must beat: majority, read token, neighbours, context, length, words
     controls           control tasks with random labels, and selectivity
     shortcuts          how well the label can be guessed without any model
     documents          from scores of tokens to scores of documents

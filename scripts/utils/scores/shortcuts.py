@@ -3,7 +3,7 @@
 import numpy as np
 
 from utils.data.sequences import Sequences
-from utils.scores.baselines import read_token_logits
+from utils.scores.baselines.tokens import read_token_logits
 from utils.scores.ranking import auroc
 from utils.states.positions import examples_at
 

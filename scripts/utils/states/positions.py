@@ -68,6 +68,7 @@ class Question:
     examples   {split: Examples} at this lag
     in_sample  bool [n_train, seeds]: which examples of train each seed trains on; None where nothing is trained
     of_sequences  whether whole sequences are labelled
+    all_lags   lags at which each example must have a state too
     """
 
     target: int
@@ -76,6 +77,7 @@ class Question:
     examples: Mapping[str, Examples]
     in_sample: np.ndarray | None = None
     of_sequences: bool = False
+    all_lags: tuple[int, ...] = ()
 
     @property
     def key(self) -> tuple[int, int]:
@@ -98,6 +100,11 @@ class Question:
         if self.in_sample is None:
             return dict(self.examples)
         return {**self.examples, "train": self.examples["train"][self.in_sample[:, 0]]}
+
+    @property
+    def asked(self) -> Examples:
+        """Find all examples of train, whatever was drawn of them."""
+        return examples_at(self.sequences["train"], self.lag, self.all_lags)
 
     def keep(self, kept: Mapping[str, np.ndarray]) -> "Question":
         """Return the same question with only some of its examples. kept: {split: bool [n]}; other splits stay whole."""

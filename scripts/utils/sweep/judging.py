@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils.probes.kinds import trained_share
-from utils.scores.baselines import all_sequence_baselines, all_token_baselines
+from utils.scores.baselines.compared import all_token_baselines, or_chance
+from utils.scores.baselines.context import Surroundings
+from utils.scores.baselines.texts import text_baselines
 from utils.scores.controls import selectivity
 from utils.scores.differences import paired_differences
 from utils.scores.documents.layout import documents_of
@@ -114,15 +116,16 @@ def add_selectivity(probe: Probe, control_logits: dict[str, np.ndarray], task: T
         }
 
 
-def score_baselines(fitting: Fitting, logits: dict, task: Task, prevalence: float) -> dict:
+def score_baselines(logits: dict, task: Task, question: Question) -> dict:
     """Score the baselines: {baseline: {split: scores}, or None where not computed}. Thresholds are from validation."""
-    result, examples = {}, task.first_sample
+    result, examples, prevalence = {}, task.first_sample, question.data.prevalence
+    asked = float(np.mean(question.asked.labels == 1))
     for baseline, by_split in logits.items():
         if by_split is None or np.isnan(by_split["val"]).any():
             result[baseline] = None
             continue
         threshold = choose_threshold(by_split["val"], examples["val"].labels)
-        trained = prevalence if baseline == "own probability" else share_in_training(fitting, task, baseline)
+        trained = prevalence if baseline == "own probability" else asked
         result[baseline] = {
             name: scores(values, examples[name].labels, examples[name].groups, threshold, prevalence, trained)
             for name, values in by_split.items()
@@ -139,9 +142,9 @@ def compare_with_others(sweep: Sweep, baseline: dict) -> None:
     for name in [name for name in sweep.task.examples if name != "train"]:
         examples = sweep.task.examples[name]
         others = {
-            "baseline": [(probe, baseline[name]) for probe in sweep.chosen],
+            "baseline": [(probe, or_chance(baseline[name], examples.labels)) for probe in sweep.chosen],
             "random_weights": [
-                (probe, twins[probe.kind, probe.layer, probe.seed][name])
+                (probe, or_chance(twins[probe.kind, probe.layer, probe.seed][name], examples.labels))
                 for probe in sweep.chosen
                 if (probe.kind, probe.layer, probe.seed) in twins
             ],
@@ -168,21 +171,25 @@ def compare_with_others(sweep: Sweep, baseline: dict) -> None:
             scores_of_split["best_baseline"] = sweep.best
 
 
-def baseline_logits(question: Question, source: Source, texts: dict | None, remembered: dict) -> dict:
-    """Fit every baseline on the sample of the first seed: {name: {split: logits}, or None where not computed}.
+def baseline_logits(
+    question: Question, source: Source, surroundings: Surroundings, texts: dict | None, remembered: dict
+) -> dict:
+    """Fit every baseline on what the question asks: {name: {split: logits}, or None where not computed}.
 
-    texts, remembered: see `all_sequence_baselines`.
+    Of train the sample of the first seed is scored. texts, remembered: see `text_baselines`.
     """
-    examples, splits = question.first_sample, question.sequences
+    asked, examples, splits = question.asked, question.first_sample, question.sequences
     if question.of_sequences:
-        return all_sequence_baselines(examples, splits, texts, remembered)
+        of_tokens = all_token_baselines(asked, examples, splits, surroundings)
+        return {**of_tokens, **text_baselines(asked, examples, splits, texts, remembered)}
     own = {name: table.own_logits[source.rows[name]] for name, table in source.tables.items() if name != "train"}
     own = own if question.lag == -1 and not any(np.isnan(values).any() for values in own.values()) else None
-    return {**all_token_baselines(examples, splits, own), **({} if own else {"own probability": None})}
+    found = all_token_baselines(asked, examples, splits, surroundings, own)
+    return {**found, **({} if own else {"own probability": None})}
 
 
 def share_in_training(fitting: Fitting, task: Task, kind: str, seed: int = 0) -> float:
-    """Compute the share of positives, as they count in the loss, that the logits of a probe or baseline assume.
+    """Compute the share of positives, as they count in the loss, that the logits of a probe assume.
 
     NaN for kinds whose logits have no scale. seed: its index.
     """

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from utils.scores.baselines import suspicious
+from utils.scores.baselines.compared import suspicious
 from utils.scores.documents.scoring import DocumentScores
 from utils.states.positions import Question, lag_name
 from utils.states.sites import Layer, layer_name

@@ -10,8 +10,9 @@ import numpy as np
 from utils.base.errors import UserError
 from utils.base.files import fingerprint
 from utils.data.sequences import Sequences, is_sequence_task, load_sequences, per_target
-from utils.data.tokenizer import load_tokenizer
+from utils.data.tokenizer import load_tokenizer, sentence_ends
 from utils.model.language_model import LanguageModel
+from utils.scores.baselines.context import Surroundings
 from utils.states.positions import Examples, Question, examples_at
 from utils.sweep.sampling import Sampling, draw_sample, same_share, some_documents
 
@@ -153,7 +154,8 @@ class Asking:
         for column, seed in enumerate(self.seeds):
             in_sample[draw_sample(found["train"], splits["train"], sampling, seed), column] = True
         kept = np.flatnonzero(in_sample.any(1))
-        return Question(index, lag, splits, found | {"train": found["train"][kept]}, in_sample[kept])
+        found["train"] = found["train"][kept]
+        return Question(index, lag, splits, found, in_sample[kept], all_lags=all_lags)
 
     def capped(self, examples: Examples, sequences: Sequences) -> Examples:
         """Keep fewer examples to choose by: whole documents, then the same share of each class, by seed 0."""
@@ -195,3 +197,10 @@ def texts_of(splits: Splits, language_model: LanguageModel) -> dict[str, list[st
         ]
         for name, sequences in splits.items()
     }
+
+
+def surroundings_of(splits: Splits, language_model: LanguageModel) -> Surroundings:
+    """Say what the context baseline must know of model and tokenizer."""
+    tokenizer = load_tokenizer(language_model.name, trust_remote_code=language_model.trust_remote_code)
+    ids = np.unique(np.concatenate([np.unique(sequences.input_ids) for sequences in splits.values()]))
+    return Surroundings(sentence_ends(tokenizer, ids), language_model.anatomy.causal)

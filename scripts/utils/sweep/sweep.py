@@ -6,7 +6,7 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.base.progress import Progress
-from utils.scores.baselines import best_baseline
+from utils.scores.baselines.compared import best_baseline
 from utils.scores.choice import score_to_choose_by
 from utils.scores.controls import control_labels, shuffled_labels
 from utils.states.positions import Question
@@ -67,7 +67,7 @@ def answer(
         if random_source is not None:
             twins = fit(kind, fitting, task.truth_only(), random_source, lambda *_: None, device)
             random_probes += judge(fitting, twins, task, question)
-    scores = score_baselines(fitting, baselines, task, question.data.prevalence)
+    scores = score_baselines(baselines, task, question)
     best = best_baseline({name: found["val"]["auc"] for name, found in scores.items() if found})
     sweep = Sweep(
         question=question,

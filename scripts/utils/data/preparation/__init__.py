@@ -9,6 +9,7 @@ Each file imports only from those above it:
     annotated_tokens   annotated texts -> tokens with character offsets; chains after their prompt
     conversations      what is different where the texts are conversations
     annotated_windows  labelled documents -> the rows of a dataset
+    near_copies        texts that are nearly the same, joined into one group
     annotated_splits   which texts are used, their splits, and the targets that have both classes in each
     annotated_report   what metadata, screen and cleaned files say of an annotated dataset
     annotated_task     --task spans, chains, documents, from start to end

@@ -22,6 +22,7 @@ from utils.data.preparation.conversations import (
 )
 from utils.data.preparation.dataset_files import fitting_length, report_files, write_dataset
 from utils.data.preparation.flags import OF_AN_INDEX, OF_ONE_TABLE, refuse
+from utils.data.preparation.near_copies import group_near_copies
 from utils.data.preparation.settings import AnnotatedFile, AnnotatedPreparation, TextWindows
 from utils.data.readers.annotated import ALL_TARGETS, Annotated, Collection, choose_targets
 from utils.data.readers.chains import read_chains
@@ -45,6 +46,7 @@ def prepare_annotated(preparation: AnnotatedPreparation) -> None:
     collection, wanted = read_file(file, tokenizer)
     preparation, frame = settled(preparation, tokenizer, frame, collection)
     file = preparation.file
+    collection = collection if file.as_published else group_near_copies(collection)
     report_reading(file, collection)
     published = published_splits(collection)
     collection, not_drawn = draw(collection, file.max_texts, seed)

@@ -79,6 +79,7 @@ class Kept:
         self.published: list[str | None] = []  # the name of each document's split
         self.sketches: list[np.ndarray] = []
         self.windows: list[list[tuple[Window, ...]]] = []
+        self.sizes: list[tuple[int, int]] = []  # of each document: its tokens, and those that are the target
 
     def keep(self, wanted: Sequence[bool]) -> int:
         """Drop the documents that are not wanted. Returns how many."""
@@ -91,10 +92,13 @@ class Kept:
 
 @dataclass(frozen=True)
 class Counted:
-    """What was read and dropped, the target's share of all tokens, and the record of special tokens that texts spell out."""
+    """What was read and dropped, and the record of special tokens that texts spell out.
+
+    size: tokens that were read, and those that are the target.
+    """
 
     dropped: dict[str, int]
-    prevalence: float
+    size: tuple[int, int]
     special_tokens: dict
 
 
@@ -109,7 +113,8 @@ def collect_windows(preparation: TokenPreparation, tokenizer: Tokenizer, frame: 
     with Progress("tokenize and cut", "token") as progress:
         for index, (document, tokens) in enumerate(tokenized(preparation.texts, tokenizer)):
             progress.update(len(tokens), note=f"{index + 1} texts")
-            counted.update(texts=1, tokens=len(tokens), targets=int((tokens == target).sum()))
+            size = len(tokens), int((tokens == target).sum())
+            counted.update(texts=1, tokens=size[0], targets=size[1])
             spelt_out.read(document.text)
             if index < PROVED_TEXTS:
                 require_own_ids(tokenizer, frame, [document.text])
@@ -125,6 +130,7 @@ def collect_windows(preparation: TokenPreparation, tokenizer: Tokenizer, frame: 
             kept.groups.append(document.group)
             kept.published.append(document.split)
             kept.sketches.append(sketch(tokens))
+            kept.sizes.append(size)
     explain_emptiness(preparation, counted, kept)
     kept.windows = cap.kept()
     if others := keep_used_splits(preparation.texts, kept):
@@ -135,7 +141,7 @@ def collect_windows(preparation: TokenPreparation, tokenizer: Tokenizer, frame: 
     kept.groups = groups
     return kept, Counted(
         {"texts_read": counted["texts"], **dropped},
-        counted["targets"] / counted["tokens"],
+        (counted["tokens"], counted["targets"]),
         spelt_out.record(preparation.texts.special_tokens),
     )
 
@@ -197,12 +203,21 @@ def explain_emptiness(preparation: TokenPreparation, counted: Counter[str], kept
 
 @dataclass(frozen=True)
 class Made:
-    """The sequences of each split; the names and hashes of their documents, and the names of their groups, by number."""
+    """The sequences of each split; the names and hashes of their documents, and the names of their groups, by number.
+
+    test_size: tokens of test's documents, and those that are the target.
+    """
 
     splits: dict[str, Sequences]
     documents: list[str]
     document_hashes: list[str]
     groups: list[str]
+    test_size: tuple[int, int]
+
+    def prevalence(self, counted: Counted) -> float:
+        """Give the target's share of all tokens but those of test, which moves no probability by which it is judged."""
+        tokens, targets = (read - held for read, held in zip(counted.size, self.test_size, strict=True))
+        return targets / tokens
 
 
 def split_windows(kept: Kept, frame: Frame, train_ratio: float, seed: int) -> Made:
@@ -218,7 +233,9 @@ def split_windows(kept: Kept, frame: Frame, train_ratio: float, seed: int) -> Ma
         windows = sorted(chain.from_iterable(items), key=lambda window: window.start)
         rows[split_of[group]] += [(window, document, number_of[group]) for window in windows]
     splits = {name: sequences_of_windows(own, frame) for name, own in rows.items()}
-    return Made(splits, kept.names, kept.hashes, group_names)
+    of_test = [size for size, group in zip(kept.sizes, kept.groups, strict=True) if split_of[group] == "test"]
+    tokens, targets = map(sum, zip(*of_test, strict=True))
+    return Made(splits, kept.names, kept.hashes, group_names, (tokens, targets))
 
 
 def write_token_dataset(
@@ -230,13 +247,13 @@ def write_token_dataset(
     counted: Counted,
 ) -> None:
     """Write the files of the dataset, and print what was dropped and written."""
-    windows = preparation.windows
+    windows, prevalence = preparation.windows, made.prevalence(counted)
     counts = {name: count(sequences) for name, sequences in made.splits.items()}
     about_target = {
         "name": preparation.target_token,
         "token": target,
         "piece": tokenizer.convert_ids_to_tokens(target),
-        "prevalence": counted.prevalence,
+        "prevalence": prevalence,
     }
     metadata = {
         "task": "token",
@@ -251,7 +268,7 @@ def write_token_dataset(
         "context_length": windows.context_length,
         "min_context": windows.min_context if windows.positions == "all" else windows.context_length,
         "overlap": None,
-        "prevalence": counted.prevalence,
+        "prevalence": prevalence,
         "max_chunks_per_class": windows.max_chunks_per_class,
         "train_ratio": preparation.train_ratio,
         "seed": preparation.seed,
@@ -267,6 +284,6 @@ def write_token_dataset(
     }
     write_dataset(preparation.output_dir, made.splits, metadata)
     not_used = {what: number for what, number in counted.dropped.items() if what != "texts_read"}
-    print(f"{preparation.target_token!r} is {counted.prevalence:.2%} of the tokens; dropped: {in_words(not_used)}")
+    print(f"{preparation.target_token!r} is {prevalence:.2%} of the tokens; dropped: {in_words(not_used)}")
     print(f"special tokens: {spelt_out_in_words(counted.special_tokens)}")
     report_files(preparation.output_dir, counts)

@@ -217,7 +217,6 @@ def grouped_by_problem(documents: list[Annotated]) -> list[Annotated]:
         replace(
             document,
             group=f"problem {first + 1} ({documents[first].name})",
-            meta={"chain_start": document.meta["chain_start"]},
         )
         for document, first in zip(documents, join_by_keys(keys), strict=True)
     ]

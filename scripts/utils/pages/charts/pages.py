@@ -77,7 +77,8 @@ def chosen_row(results, target, probe, lag, layer) -> dict:
     baseline = baselines_at(results, target, lag, probe).get(best, ("", {}))[1].get(split, [])
     minus, low = mean(rows, f"{split}_minus_baseline"), widest_interval(rows, f"{split}_minus_baseline")[0]
     if not known(minus):
-        minus = mean(rows, f"{split}_auc") - mean(baseline, "auc")
+        beside = mean(baseline, "auc")
+        minus = mean(rows, f"{split}_auc") - (0.5 if beside < 0.5 else beside)
     found = values(rows, f"{split}_{results.metric}")
     return {
         "order": validation,

@@ -19,7 +19,7 @@ from utils.pages.charts.tables import (
     read_record,
 )
 from utils.saved.columns import BASELINES, CURVE, RECORD, SUMMARY
-from utils.scores.baselines import best_baseline
+from utils.scores.baselines.compared import best_baseline
 
 CELL_SEED = ("target", "layer", "lag", "probe", "seed")  # what a row of probe_results.csv is of
 

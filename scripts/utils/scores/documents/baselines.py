@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from utils.scores.baselines import CHARACTER_TERMS, WORD_TERMS, logistic_logits, tf_idf_logits
+from utils.scores.baselines.lesson import logistic_logits
+from utils.scores.baselines.texts import CHARACTER_TERMS, WORD_TERMS, tf_idf_logits
 from utils.scores.documents.layout import Documents
 
-TOKEN_BASELINES = ("read token", "neighbours", "own probability")  # of scores.baselines; the others are no matter of tokens
+TOKEN_BASELINES = ("read token", "neighbours", "context", "own probability")  # the others are no matter of tokens
 DOCUMENT_BASELINES = ("length", "tf-idf words", "tf-idf characters")
 
 
@@ -18,22 +19,23 @@ def document_baselines(documents: Mapping[str, Documents]) -> dict[str, dict[str
     """
     if "train" not in documents or len(set(documents["train"].labels.tolist())) < 2:
         return dict.fromkeys(DOCUMENT_BASELINES)
-    labels = {split: those.labels for split, those in documents.items()}
-    texts = {split: those.texts for split, those in documents.items()}
-    known = all(texts.values())
+    train, scored = documents["train"], {split: those for split, those in documents.items() if split != "train"}
+    texts, labels = {split: those.texts for split, those in scored.items()}, (train.labels, scored["val"].labels)
+    known = bool(train.texts) and all(texts.values())
     return {
-        "length": length_logits_of(documents, labels),
-        "tf-idf words": tf_idf_logits(texts, labels, **WORD_TERMS) if known else None,
-        "tf-idf characters": tf_idf_logits(texts, labels, **CHARACTER_TERMS) if known else None,
+        "length": length_logits_of(train, scored),
+        "tf-idf words": tf_idf_logits(train.texts, labels[0], texts, labels[1], None, **WORD_TERMS) if known else None,
+        "tf-idf characters": tf_idf_logits(train.texts, labels[0], texts, labels[1], None, **CHARACTER_TERMS)
+        if known
+        else None,
     }
 
 
-def length_logits_of(documents: Mapping[str, Documents], labels: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def length_logits_of(train: Documents, scored: Mapping[str, Documents]) -> dict[str, np.ndarray]:
     """Fit a logistic regression on the number of text tokens in the document (C is 1)."""
     from sklearn.preprocessing import StandardScaler
 
-    lengths = {split: those.lengths[:, None].astype(np.float64) for split, those in documents.items()}
-    scaler = StandardScaler().fit(lengths["train"])
-    return logistic_logits(
-        {split: scaler.transform(values) for split, values in lengths.items()}, labels, inverse_penalties=(1.0,)
-    )
+    scaler = StandardScaler().fit(train.lengths[:, None])
+    lengths = {split: scaler.transform(those.lengths[:, None]) for split, those in scored.items()}
+    taught = scaler.transform(train.lengths[:, None])
+    return logistic_logits(taught, train.labels, None, lengths, scored["val"].labels, (1.0,))

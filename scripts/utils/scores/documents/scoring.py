@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from utils.scores.baselines import best_baseline, suspicious
+from utils.scores.baselines.compared import best_baseline, or_chance, suspicious
 from utils.scores.calibration import calibration
 from utils.scores.differences import paired_difference
 from utils.scores.documents.aggregates import AGGREGATES, aggregated
@@ -261,7 +261,8 @@ def compare_with_baseline(
             ours, theirs = (one.values[split][kept] for one in (winner, baseline))
             found = (np.nan,) * 3
             if np.isfinite([ours, theirs]).all():
-                found = paired_difference(ours, theirs, those.labels[kept], those.groups[kept], 0, 0, "auc")
+                labels = those.labels[kept]
+                found = paired_difference(ours, or_chance(theirs, labels), labels, those.groups[kept], 0, 0, "auc")
             winner.scores[split][bucket] |= {"best_baseline": best} | dict(zip(MINUS_BASELINE, found, strict=True))
 
 
