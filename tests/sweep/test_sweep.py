@@ -463,6 +463,28 @@ def test_later_runs_add_to_the_tables_and_replace_what_they_do_anew(trained, dat
     assert snapshot(folder) == files
 
 
+def test_a_sweep_is_a_search_on_test_and_only_there(trained, outputs):
+    """Bands hold single intervals, by one growth for all; p-values are those of labels dealt by hand."""
+    columns = ("auc_band_low", "balanced_accuracy_band_low", "permutation_p", "permutation_p_in_sweep")
+    rows = [row for row in rows_of(trained, "probe_metrics.csv") if row["lag"] == str(LAGS[1])]
+    for row in rows:
+        searched = row["split"] == "test" and row["chosen"] == "1"
+        assert all((row[name] != "") == searched for name in columns)
+    chosen = [row for row in rows if row["split"] == "test" and row["chosen"] == "1"]
+    logit = {name: np.array([float(row[name]) for row in chosen]) for name in ("auc", "auc_low", "auc_band_low")}
+    inside = logit["auc"] < 1
+    auc, low, band = (np.log(found[inside] / (1 - found[inside])) for found in logit.values())
+    growth = (auc - band) / (auc - low)
+    np.testing.assert_allclose(growth, growth[0], rtol=1e-6)
+    assert 1.1 < growth[0] < 2.5
+    p = np.array([[float(row[name]) for name in columns[2:]] for row in chosen])
+    assert (p[:, 0] <= p[:, 1] + 1e-9).all() and p[:, 0].min() < 0.05, "six documents of two labels have 64 shifts"
+    for row in chosen:
+        assert (row["minus_baseline_detectable"] != "") == (
+            float(row["minus_baseline_low"]) <= 0 <= float(row["minus_baseline_high"])
+        )
+
+
 def test_learning_curve_is_of_probes_on_that_part_of_the_examples_alone(trained, outputs):
     from utils.sweep.learning_curve import learning_curve_weights
 
