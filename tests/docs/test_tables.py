@@ -10,7 +10,12 @@ from utils.saved.tables import summary
 from utils.saved.transfer import matrix_of, matrix_text
 
 PAGE = (ROOT / "docs/tables.md").read_text(encoding="utf-8")
-COLUMNS = {**columns.COLUMNS, columns.TRANSFER: columns.TRANSFER_COLUMNS, columns.CURVE: columns.CURVE_COLUMNS}
+COLUMNS = {
+    **columns.COLUMNS,
+    columns.TRANSFER: columns.TRANSFER_COLUMNS,
+    columns.CURVE: columns.CURVE_COLUMNS,
+    columns.CODELENGTH: columns.CODELENGTH_COLUMNS,
+}
 
 
 def section(heading):

@@ -90,6 +90,9 @@ def trained(data, model, tmp_path_factory):
             "--control",
             "--random_weights",
             "--learning_curve",
+            "--codelength",
+            "--refit_bootstrap",
+            20,
             "--export",
             folder / "export",
         )
@@ -485,8 +488,27 @@ def test_a_sweep_is_a_search_on_test_and_only_there(trained, outputs):
         )
 
 
+def test_kinds_that_are_solved_are_refitted_and_others_are_not(trained):
+    for row in rows_of(trained, "probe_metrics.csv"):
+        refitted = row["split"] != "train" and row["chosen"] == "1" and row["probe"] not in ("linear", "mlp", "attention")
+        assert (row["auc_refit_deviation"] != "") == refitted
+        if refitted and row["auc_low"]:
+            assert float(row["auc_refit_low"]) <= float(row["auc_low"]) + 1e-9
+            assert float(row["auc_refit_high"]) >= float(row["auc_high"]) - 1e-9
+
+
+def test_codelength_of_every_layer_lies_below_that_of_control_labels_where_layers_know_something(trained, outputs):
+    rows = rows_of(trained, "codelength.csv")
+    assert [(row["lag"], row["layer"]) for row in rows] == [(str(lag), str(layer)) for lag in LAGS for layer in LAYERS]
+    for row in rows:
+        assert row["n"] == str(len(outputs["train"].labels))
+        assert float(row["compression"]) == pytest.approx(float(row["n"]) / float(row["bits"]))
+    best = min((row for row in rows if row["lag"] == "-1"), key=lambda row: float(row["bits"]))
+    assert float(best["bits"]) < min(float(best["bits_by_share"]), float(best["control_bits"]))
+
+
 def test_learning_curve_is_of_probes_on_that_part_of_the_examples_alone(trained, outputs):
-    from utils.sweep.learning_curve import learning_curve_weights
+    from utils.sweep.refits.learning_curve import learning_curve_weights
 
     found, labels = outputs["train"], outputs["train"].labels
     parts, columns = learning_curve_weights(found.groups, labels)
@@ -575,6 +597,8 @@ def test_the_export_holds_every_saved_probe_and_is_read_without_this_suite(train
         (("--predict_current", "--lags", "-1,0"), ("--predict_current is --lags 0", "give one of them")),
         (("--pool", "mean", "--probe", "attention"), ("--pool mean and --probe attention", "contradict")),
         (("--probe", "attention_features", "--learning_curve"), ("--learning_curve", "--probe attention_features")),
+        (("--probe", "attention_features", "--codelength"), ("--codelength", "--probe attention_features")),
+        (("--probe", "linear,mlp", "--refit_bootstrap", 20), ("--refit_bootstrap", "add logistic to --probe")),
         (("--control", 3), ("--control", "'3'", "at least 5")),
         (("--max_train_tokens", 1), ("--max_train_tokens", "'1'", "at least 2")),
         (("--attention_segments", 0, "--probe", "attention_features"), ("--attention_segments", "'0'", "at least 1")),

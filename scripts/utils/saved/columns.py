@@ -193,3 +193,18 @@ CURVE_COLUMNS = (
     *(f"{split}_{name}" for split in ("val", "test") for name in CURVE_SCORES),
     *OWNERS,
 )
+
+CODELENGTH = "codelength.csv"
+CODELENGTH_COLUMNS = (
+    "target",
+    "layer",
+    "lag",
+    "seed",
+    "n",
+    "bits",
+    "bits_by_share",
+    "compression",
+    "control_bits",
+    "control_bits_by_share",
+    *OWNERS,
+)
