@@ -47,37 +47,29 @@ def main(argv=None) -> int:
 
 def one_sweep(seed, arguments, alike, signal) -> dict:
     """Score one sweep: what its band, p-values and Bonferroni's intervals say."""
-    from utils.scores.intervals import AUROC, Groups, share_bounds
-    from utils.scores.ranking import Ranked
-    from utils.scores.rows import probe_chunks
+    from utils.scores.metrics import all_scores
+    from utils.scores.search.account import account
+    from utils.scores.search.detectable import fewest_holders
     from utils.scores.search.nulls import Exchange
-    from utils.scores.search.permutation import permutation_p_values
-    from utils.scores.search.simultaneous import bands, widened
+    from utils.scores.search.simultaneous import widened
 
     logits, labels, groups = make(seed, arguments, alike, signal)
-    truth, grouped = np.broadcast_to(labels == 1, logits.shape), Groups(groups)
     start = time.perf_counter()
-    statistics = [
-        AUROC(Ranked.of(logits[first:last], truth[first:last]), grouped) for first, last in probe_chunks(*logits.shape)
-    ]
-    value, degrees = (np.concatenate([getattr(one, name) for one in statistics]) for name in ("value", "holders"))
-    low, high = (
-        np.concatenate(ends) for ends in zip(*(share_bounds(one, grouped.count) for one in statistics), strict=True)
-    )
-    scored = time.perf_counter()
-    band = bands(statistics, low, high)
-    banded = time.perf_counter()
-    p = permutation_p_values(logits, labels, Exchange.of(labels, groups), arguments.deals)
-    dealt = time.perf_counter()
-    bonferroni = widened(value, low, high, degrees - 1, 0.05 / len(value))
+    rows = all_scores(logits, labels, groups, np.zeros(len(logits)))
+    scored, between = {name: np.array([row[name] for row in rows]) for name in rows[0]}, time.perf_counter()
+    found = account(logits, labels, groups, scored, Exchange.of(labels, groups), arguments.deals)
+    seconds = between - start, time.perf_counter() - between
+    interval = [scored[name] for name in ("auc", "auc_low", "auc_high")]
+    bonferroni = widened(*interval, fewest_holders(labels, groups) - 1, 0.05 / len(logits))
+    best = found["permutation_p_in_sweep"].min()
     return {
-        "single": excludes_chance(low, high),
-        "band": excludes_chance(*band),
+        "single": excludes_chance(*interval[1:]),
+        "band": excludes_chance(found["auc_band_low"], found["auc_band_high"]),
         "bonferroni": excludes_chance(*bonferroni),
-        "p": p.alone[0],
-        "p_of_best": p.in_sweep.min(),
-        "permutation": p.in_sweep.min() <= 0.05,
-        "seconds": (scored - start, banded - scored, dealt - banded),
+        "p": found["permutation_p"][0],
+        "p_of_best": best,
+        "permutation": best <= 0.05,
+        "seconds": seconds,
     }
 
 
@@ -119,7 +111,7 @@ def report(what, sweeps, arguments):
             for level in LEVELS
         ]
         print(f"  {of}: {', '.join(shares)}")
-    print("  seconds a sweep: intervals {:.2f}, band {:.2f}, p-values {:.2f}".format(*seconds), flush=True)
+    print("  seconds a sweep: scores and intervals {:.2f}, bands and p-values {:.2f}".format(*seconds), flush=True)
 
 
 if __name__ == "__main__":

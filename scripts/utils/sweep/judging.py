@@ -7,17 +7,14 @@ import numpy as np
 from utils.probes.kinds import trained_share
 from utils.scores.baselines import all_sequence_baselines, all_token_baselines
 from utils.scores.controls import selectivity
-from utils.scores.differences import DIFFERENCES_OF, paired_differences, statistic
+from utils.scores.differences import DIFFERENCES_OF, paired_differences
 from utils.scores.documents.layout import documents_of
 from utils.scores.documents.scoring import DocumentScores, score_documents, why_not
-from utils.scores.intervals import Groups
 from utils.scores.metrics import all_scores, at_threshold, scores
 from utils.scores.ranking import auroc
-from utils.scores.rows import probe_chunks
+from utils.scores.search.account import account
 from utils.scores.search.detectable import fewest_holders, smallest_shown
 from utils.scores.search.nulls import null_of
-from utils.scores.search.permutation import permutation_p_values
-from utils.scores.search.simultaneous import bands
 from utils.scores.thresholds import choose_threshold, choose_thresholds
 from utils.states.positions import Question
 from utils.states.source import Source
@@ -181,21 +178,13 @@ def account_for_search(sweep: Sweep) -> None:
     """
     if "test" not in sweep.task.examples:
         return
-    examples, probes = sweep.task.examples["test"], sweep.chosen
-    logits, grouped = np.stack([probe.logits["test"] for probe in probes]), Groups(examples.groups)
-    thresholds, found = np.array([probe.threshold for probe in probes]), {}
-    for metric in DIFFERENCES_OF:
-        ends = (np.array([probe.metrics["test"][f"{metric}_{end}"] for probe in probes]) for end in ("low", "high"))
-        statistics = (
-            statistic(metric, logits[start:stop], examples.labels, grouped, thresholds[start:stop])
-            for start, stop in probe_chunks(*logits.shape)
-        )
-        found |= dict(zip((f"{metric}_band_low", f"{metric}_band_high"), bands(statistics, *ends), strict=True))
-    sequences = sweep.question.sequences["test"]
+    examples, probes, sequences = sweep.task.examples["test"], sweep.chosen, sweep.question.sequences["test"]
     places = None if sweep.of_sequences else sequences.starts[examples.sequence] + examples.position
     null = null_of(examples.labels, examples.groups, sequences.documents[examples.sequence], places)
-    p_values = permutation_p_values(logits, examples.labels, null)
-    found |= {"permutation_p": p_values.alone, "permutation_p_in_sweep": p_values.in_sweep}
+    needed = ("threshold", *(f"{metric}{end}" for metric in DIFFERENCES_OF for end in ("", "_low", "_high")))
+    scored = {name: np.array([probe.metrics["test"][name] for probe in probes]) for name in needed}
+    logits = np.stack([probe.logits["test"] for probe in probes])
+    found = account(logits, examples.labels, examples.groups, scored, null)
     for index, probe in enumerate(probes):
         probe.metrics["test"] |= {name: float(values[index]) for name, values in found.items()}
 

@@ -8,9 +8,19 @@ from scipy.ndimage import uniform_filter1d
 from scipy.stats import permutation_test
 from sklearn.metrics import roc_auc_score
 
+from utils.scores.intervals import Groups
 from utils.scores.search import permutation
 from utils.scores.search.nulls import Exchange, Shift
-from utils.scores.search.permutation import centred_ranks, dealt_aurocs, of_aurocs, permutation_p_values
+from utils.scores.search.permutation import dealt_aurocs, of_aurocs
+from utils.scores.search.places import in_places
+
+
+def ranks_of(logits, labels):
+    return in_places(np.atleast_2d(logits), labels == 1, Groups(np.arange(len(labels)))).ranks
+
+
+def permutation_p_values(logits, labels, null, deals=999):
+    return of_aurocs(dealt_aurocs(ranks_of(logits, labels), labels == 1, null, deals))
 
 
 def made(seed, probes=6, n=80, signal=0.0):
@@ -23,14 +33,16 @@ def made(seed, probes=6, n=80, signal=0.0):
 def test_aurocs_of_deals_are_scikit_learns(shift, monkeypatch):
     logits, labels, groups = made(0)
     null = Shift.of(labels, groups // 5, np.arange(80)) if shift else Exchange.of(labels, groups)
-    found = dealt_aurocs(logits, labels == 1, null, 30)
+    ranks = ranks_of(logits, labels)
+    found = dealt_aurocs(ranks, labels == 1, null, 30)
     dealt = np.tile(labels, (30, 1))
     dealt[:, null.moving] = null.draw(permutation.start_of_deals(), 30)
     wanted = [[roc_auc_score(each, row) for each in (labels, *dealt)] for row in logits]
     np.testing.assert_allclose(found, wanted, atol=1e-6)
     assert len({tuple(row) for row in dealt}) > 20
-    monkeypatch.setattr(permutation, "RANKS_AT_ONCE", 160)
-    np.testing.assert_allclose(dealt_aurocs(logits, labels == 1, null, 30), wanted, atol=1e-6)
+    monkeypatch.setattr(permutation, "LABELS_AT_ONCE", 200)
+    by_pieces = dealt_aurocs(ranks, labels == 1, null, 30)
+    np.testing.assert_allclose(by_pieces[:, 0], found[:, 0], atol=1e-6)
 
 
 def test_the_p_value_is_scipys_and_that_of_all_permutations():
@@ -88,12 +100,16 @@ def test_shifts_keep_neighbours_alike_where_single_labels_would_not():
     assert np.mean(np.array(scattered) <= 0.05) > 0.2
 
 
-def test_a_signal_is_found_and_a_class_that_is_absent_gives_nothing():
+def test_a_signal_is_found():
     logits, labels, groups = made(5, signal=1.0)
     found = permutation_p_values(logits, labels, Exchange.of(labels, groups))
     assert (found.alone < 0.01).all() and (found.in_sweep <= 0.02).all() and (found.in_sweep >= found.alone).all()
-    assert np.isnan(permutation_p_values(logits, np.zeros(80), Exchange.of(np.zeros(80), groups)).alone).all()
 
 
-def test_ranks_of_ties_are_their_mean():
-    np.testing.assert_allclose(centred_ranks(np.array([[0.2, 0.1, 0.2]])), [[0.5 / 3, -1 / 3, 0.5 / 3]], rtol=1e-6)
+def test_ranks_and_wins_of_ties_are_counted_half():
+    found = in_places(np.array([[0.2, 0.1, 0.2]]), np.array([True, False, False]), Groups([0, 1, 2]))
+    np.testing.assert_allclose(found.ranks, [[0.5 / 3, -1 / 3, 0.5 / 3]], rtol=1e-6)
+    assert found.wins.tolist() == [[1.5, 1, 0.5]]
+    found = in_places(np.array([[0.2, 0.1, 0.3]]), np.array([True, False, False]), Groups([0, 1, 2]))
+    np.testing.assert_allclose(found.ranks, [[0, -1 / 3, 1 / 3]], atol=1e-7)
+    assert found.wins.tolist() == [[1, 1, 0]]

@@ -30,9 +30,10 @@ class Exchange:
 
     That is exact where groups have equal sizes, or one class each; else the number of positives is rounded at random.
 
-    group: int [n], 0 to groups - 1; sizes, positives: [groups].
+    moving: int [n], the examples by group; group: int [n], of each of these, 0 to groups - 1; sizes, positives: [groups].
     """
 
+    moving: np.ndarray
     group: np.ndarray
     sizes: np.ndarray
     positives: np.ndarray
@@ -40,22 +41,17 @@ class Exchange:
     @classmethod
     def of(cls, labels: ArrayLike, groups: ArrayLike) -> "Exchange":
         _, group = np.unique(groups, return_inverse=True)
-        return cls(group, np.bincount(group), np.bincount(group, np.asarray(labels) == 1))
-
-    @property
-    def moving(self) -> np.ndarray:
-        return np.arange(len(self.group))
+        moving = np.argsort(group, kind="stable")
+        return cls(moving, group[moving], np.bincount(group), np.bincount(group, np.asarray(labels) == 1))
 
     def draw(self, random: np.random.Generator, count: int) -> np.ndarray:
         dealt = random.permuted(np.tile(self.positives / self.sizes, (count, 1)), axis=1)
         if self.pure:
             return dealt[:, self.group] > 0.5
         wanted = np.floor(dealt * self.sizes + random.uniform(1e-9, 1 - 1e-9, dealt.shape))  # whole numbers stay
-        order = np.argsort(self.group + random.random((count, len(self.group))), axis=1)  # by group, at random within
-        place = np.arange(len(self.group)) - np.repeat(np.cumsum(self.sizes) - self.sizes, self.sizes)
-        result = np.empty(order.shape, dtype=bool)
-        np.put_along_axis(result, order, place < np.repeat(wanted, self.sizes, axis=1), axis=1)
-        return result
+        shuffled = np.argsort(self.group + random.random((count, len(self.group))), axis=1)  # within each group
+        starts = np.cumsum(self.sizes) - self.sizes
+        return shuffled < np.repeat(starts + wanted, self.sizes, axis=1)
 
     @property
     def pure(self) -> bool:
