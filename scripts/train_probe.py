@@ -11,17 +11,18 @@ import sys
 from pathlib import Path
 
 from utils.base.cli.parser import Parser, quiet_libraries, run
-from utils.base.errors import UsageError, UserError
+from utils.base.errors import UserError
 from utils.base.files import require_writable_folder
 from utils.base.paths import folder_path
 from utils.base.stopwatch import Stopwatch
-from utils.probes.kinds import BY_NAME, PAGE_KINDS
+from utils.probes.kinds import PAGE_KINDS
 from utils.states.flags import add_model_flags, add_reading_flags
 from utils.sweep.flags import (
     add_comparison_flags,
     add_data_flags,
     add_training_flags,
     asking_of,
+    check_comparison_flags,
     check_training_flags,
     files_of,
     fitting_of,
@@ -60,13 +61,7 @@ def build_parser() -> Parser:
 
 
 def parse(argv):
-    arguments = check_training_flags(build_parser().parse_args(argv))
-    if arguments.learning_curve and all(BY_NAME[kind].reads == "attention rows" for kind in arguments.probe):
-        raise UsageError(
-            "--learning_curve is of the states of a layer, which --probe attention_features does not read; add "
-            "another kind, or leave it out"
-        )
-    return arguments
+    return check_comparison_flags(check_training_flags(build_parser().parse_args(argv)))
 
 
 def main(argv=None):
@@ -177,6 +172,7 @@ def train(arguments, this_run, questions, sources, random_sources, tracking):
     from utils.base.progress import Progress
     from utils.sweep.judging import baseline_logits, score_sweep
     from utils.sweep.questions import surroundings_of, texts_of
+    from utils.sweep.refits.bootstrap import refit
     from utils.sweep.sweep import answer
     from utils.sweep.tracked_runs import Runs
 
@@ -196,6 +192,8 @@ def train(arguments, this_run, questions, sources, random_sources, tracking):
             found = answer(question, source, random_sources[question.key], fitting, baselines, start_runs, device)
             if arguments.max_val_tokens is None:  # a score of a document is one of all its tokens
                 found.documents = score_sweep(found, baselines)
+            if arguments.refit_bootstrap:
+                print(refit(found, source, fitting, arguments.refit_bootstrap), flush=True)
             sweeps.append(found)
             progress.update(1, f"{question.name} at lag {question.lag}")
     return sweeps
@@ -237,7 +235,7 @@ def tell_what_was_written(arguments, written):
 def say_more(arguments, this_run, sweeps, sources, paths):
     """Say what the directions mean, and write what was asked for beside the tables."""
     from utils.data.tokenizer import load_tokenizer
-    from utils.sweep.after_sweep import write_export, write_learning_curve, write_sweep_directions
+    from utils.sweep.after_sweep import write_codelength, write_export, write_learning_curve, write_sweep_directions
 
     language_model = this_run.language_model
     tokenizer = load_tokenizer(language_model.name, trust_remote_code=language_model.trust_remote_code)
@@ -245,6 +243,8 @@ def say_more(arguments, this_run, sweeps, sources, paths):
         print(line)
     if arguments.learning_curve:
         print(write_learning_curve(this_run, sweeps, sources))
+    if arguments.codelength:
+        print(write_codelength(this_run, sweeps, sources))
     if arguments.export:
         print(write_export(this_run, paths))
 

@@ -10,7 +10,12 @@ from utils.saved.tables import summary
 from utils.saved.transfer import matrix_of, matrix_text
 
 PAGE = (ROOT / "docs/tables.md").read_text(encoding="utf-8")
-COLUMNS = {**columns.COLUMNS, columns.TRANSFER: columns.TRANSFER_COLUMNS, columns.CURVE: columns.CURVE_COLUMNS}
+COLUMNS = {
+    **columns.COLUMNS,
+    columns.TRANSFER: columns.TRANSFER_COLUMNS,
+    columns.CURVE: columns.CURVE_COLUMNS,
+    columns.CODELENGTH: columns.CODELENGTH_COLUMNS,
+}
 
 
 def section(heading):
@@ -32,7 +37,7 @@ def test_the_columns_of_a_table_are_explained_once_each(name):
 
 
 def test_the_columns_of_the_summary_are_explained():
-    scores = set(explained("Scores")) | set(explained("Comparisons"))
+    scores = set(explained("Scores")) | set(explained("Comparisons")) | set(explained("Search"))
     wanted = [
         f"{split}_{name}"
         for split in ("train", "val", "test")
@@ -51,7 +56,9 @@ def test_the_transfer_matrix_is_explained():
     assert explained(columns.TRANSFER_MATRIX) == written
 
 
-@pytest.mark.parametrize("name", ["Scores", "Comparisons", "Owner", *COLUMNS, columns.SUMMARY, columns.TRANSFER_MATRIX])
+@pytest.mark.parametrize(
+    "name", ["Scores", "Comparisons", "Search", "Owner", *COLUMNS, columns.SUMMARY, columns.TRANSFER_MATRIX]
+)
 def test_every_row_says_what_its_column_means(name):
     rows = [line for line in section(name).splitlines() if line.startswith("| `")]
     assert rows and all(len(line.split(" | ")[1].strip(" |")) > 5 for line in rows)

@@ -89,6 +89,9 @@ def trained(data, model, tmp_path_factory):
             "--control",
             "--random_weights",
             "--learning_curve",
+            "--codelength",
+            "--refit_bootstrap",
+            20,
             "--export",
             folder / "export",
         )
@@ -465,8 +468,49 @@ def test_later_runs_add_to_the_tables_and_replace_what_they_do_anew(trained, dat
     assert snapshot(folder) == files
 
 
+def test_a_sweep_is_a_search_on_test_and_only_there(trained, outputs):
+    """Bands hold single intervals, by one growth for all; p-values are those of labels dealt by hand."""
+    columns = ("auc_band_low", "balanced_accuracy_band_low", "permutation_p", "permutation_p_in_sweep")
+    rows = [row for row in rows_of(trained, "probe_metrics.csv") if row["lag"] == str(LAGS[1])]
+    for row in rows:
+        searched = row["split"] == "test" and row["chosen"] == "1"
+        assert all((row[name] != "") == searched for name in columns)
+    chosen = [row for row in rows if row["split"] == "test" and row["chosen"] == "1"]
+    logit = {name: np.array([float(row[name]) for row in chosen]) for name in ("auc", "auc_low", "auc_band_low")}
+    inside = logit["auc"] < 1
+    auc, low, band = (np.log(found[inside] / (1 - found[inside])) for found in logit.values())
+    growth = (auc - band) / (auc - low)
+    np.testing.assert_allclose(growth, growth[0], rtol=1e-6)
+    assert 1.1 < growth[0] < 2.5
+    p = np.array([[float(row[name]) for name in columns[2:]] for row in chosen])
+    assert (p[:, 0] <= p[:, 1] + 1e-9).all() and p[:, 0].min() < 0.05, "six documents of two labels have 64 shifts"
+    for row in chosen:
+        assert (row["minus_baseline_detectable"] != "") == (
+            float(row["minus_baseline_low"]) <= 0 <= float(row["minus_baseline_high"])
+        )
+
+
+def test_kinds_that_are_solved_are_refitted_and_others_are_not(trained):
+    for row in rows_of(trained, "probe_metrics.csv"):
+        refitted = row["split"] != "train" and row["chosen"] == "1" and row["probe"] not in ("linear", "mlp", "attention")
+        assert (row["auc_refit_deviation"] != "") == refitted
+        if refitted and row["auc_low"]:
+            assert float(row["auc_refit_low"]) <= float(row["auc_low"]) + 1e-9
+            assert float(row["auc_refit_high"]) >= float(row["auc_high"]) - 1e-9
+
+
+def test_codelength_of_every_layer_lies_below_that_of_control_labels_where_layers_know_something(trained, outputs):
+    rows = rows_of(trained, "codelength.csv")
+    assert [(row["lag"], row["layer"]) for row in rows] == [(str(lag), str(layer)) for lag in LAGS for layer in LAYERS]
+    for row in rows:
+        assert row["n"] == str(len(outputs["train"].labels))
+        assert float(row["compression"]) == pytest.approx(float(row["n"]) / float(row["bits"]))
+    best = min((row for row in rows if row["lag"] == "-1"), key=lambda row: float(row["bits"]))
+    assert float(best["bits"]) < min(float(best["bits_by_share"]), float(best["control_bits"]))
+
+
 def test_learning_curve_is_of_probes_on_that_part_of_the_examples_alone(trained, outputs):
-    from utils.sweep.learning_curve import learning_curve_weights
+    from utils.sweep.refits.learning_curve import learning_curve_weights
 
     found, labels = outputs["train"], outputs["train"].labels
     parts, columns = learning_curve_weights(found.groups, labels)
@@ -555,6 +599,8 @@ def test_the_export_holds_every_saved_probe_and_is_read_without_this_suite(train
         (("--predict_current", "--lags", "-1,0"), ("--predict_current is --lags 0", "give one of them")),
         (("--pool", "mean", "--probe", "attention"), ("--pool mean and --probe attention", "contradict")),
         (("--probe", "attention_features", "--learning_curve"), ("--learning_curve", "--probe attention_features")),
+        (("--probe", "attention_features", "--codelength"), ("--codelength", "--probe attention_features")),
+        (("--probe", "linear,mlp", "--refit_bootstrap", 20), ("--refit_bootstrap", "add logistic to --probe")),
         (("--control", 3), ("--control", "'3'", "at least 5")),
         (("--max_train_tokens", 1), ("--max_train_tokens", "'1'", "at least 2")),
         (("--attention_segments", 0, "--probe", "attention_features"), ("--attention_segments", "'0'", "at least 1")),

@@ -26,6 +26,7 @@ def bounds(scores: Mapping[str, float], name: str = "balanced_accuracy") -> str:
 
 
 def signed(scores: Mapping[str, float], name: str) -> str:
-    """'+0.012 (-0.003 to +0.027)'"""
-    low, high = scores[f"{name}_low"], scores[f"{name}_high"]
-    return f"{scores[name]:+.3f}" + ("" if math.isnan(low) else f" ({low:+.3f} to {high:+.3f})")
+    """'+0.112 (+0.097 to +0.127)'; where it holds 0 also what would have shown: '... to +0.027; 0.021 would show)'"""
+    low, high, shown = (scores.get(f"{name}_{end}", math.nan) for end in ("low", "high", "detectable"))
+    would = "" if math.isnan(shown) else f"; {shown:.3f} would show"
+    return f"{scores[name]:+.3f}" + ("" if math.isnan(low) else f" ({low:+.3f} to {high:+.3f}{would})")

@@ -39,21 +39,34 @@ COMPARED = (
     "minus_baseline",
     "minus_baseline_low",
     "minus_baseline_high",
+    "minus_baseline_detectable",
     "minus_random_weights",
     "minus_random_weights_low",
     "minus_random_weights_high",
+    "minus_random_weights_detectable",
 )
+SEARCH = (  # a sweep as a search, on test
+    "balanced_accuracy_band_low",
+    "balanced_accuracy_band_high",
+    "auc_band_low",
+    "auc_band_high",
+    "permutation_p",
+    "permutation_p_in_sweep",
+)
+REFITTED = ("auc_refit_deviation", "auc_refit_low", "auc_refit_high")  # with --refit_bootstrap
 SOLVED = ("gradient", "converged", "separable")  # of exact fits
 OWNERS = ("model", "model_fingerprint", "dataset_fingerprint", "settings")
 BASELINE_KEY = ("target", "baseline", "layer_idx", "lag", "probe", "seed", "split")
 METRICS, SUMMARY, BASELINES, RECORD = "probe_metrics.csv", "probe_results.csv", "baselines.csv", "run_record.json"
 DOCUMENTS = "document_scores.csv"
 COLUMNS = {
-    METRICS: (*KEY, "chosen", *SCORES, *COMPARED, *SOLVED, *OWNERS),
+    METRICS: (*KEY, "chosen", *SCORES, *COMPARED, *SEARCH, *REFITTED, *SOLVED, *OWNERS),
     BASELINES: (*BASELINE_KEY, *SCORES, *OWNERS),
     DOCUMENTS: (*DOCUMENT_COLUMNS, *OWNERS),
 }
-SUMMARY_SCORES = tuple(name for name in (*SCORES, *COMPARED) if name not in ("n", "pos_ratio", "threshold", "groups"))
+SUMMARY_SCORES = tuple(
+    name for name in (*SCORES, *COMPARED, *SEARCH, *REFITTED) if name not in ("n", "pos_ratio", "threshold", "groups")
+)
 
 TEXT_COLUMNS = {  # all others but WHOLE_COLUMNS hold numbers, or nothing
     "target",
@@ -178,5 +191,20 @@ CURVE_COLUMNS = (
     "l2",
     "converged",
     *(f"{split}_{name}" for split in ("val", "test") for name in CURVE_SCORES),
+    *OWNERS,
+)
+
+CODELENGTH = "codelength.csv"
+CODELENGTH_COLUMNS = (
+    "target",
+    "layer",
+    "lag",
+    "seed",
+    "n",
+    "bits",
+    "bits_by_share",
+    "compression",
+    "control_bits",
+    "control_bits_by_share",
     *OWNERS,
 )

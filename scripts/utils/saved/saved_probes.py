@@ -21,7 +21,7 @@ from utils.probes.kinds import BY_NAME, KINDS, trained_share
 from utils.saved.export import probe_name, read_export
 from utils.saved.probe_sets import load_folder
 from utils.saved.seen_texts import SEEN, Texts
-from utils.scores.choice import score_to_choose_by
+from utils.scores.search.choice import score_to_choose_by
 from utils.states.sites import ATTENTION, Layer
 from utils.states.source import Source
 

@@ -10,7 +10,7 @@ Each file imports only from those above it:
     metrics            all scores of a probe, or of many at once
     average_precision  average precision with its interval, also at another prevalence
     differences        paired differences of two probes, with their intervals
-    choice             which score picks the best layer and kind
+    search             a sweep as a search: what is chosen by, bands for all probes together, permutation p-values
     baselines          what a probe must beat: majority, read token, neighbours, context, length, words
     controls           control tasks with random labels, and selectivity
     shortcuts          how well the label can be guessed without any model

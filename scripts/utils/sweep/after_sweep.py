@@ -12,16 +12,17 @@ from utils.base.files import WriteTogether, csv_text
 from utils.base.processes.locks import locked
 from utils.probes.directions import cosines, direction_entries, entry_key, pattern, read_directions, write_directions
 from utils.probes.logistic.solver import solve
-from utils.saved.columns import CURVE, CURVE_COLUMNS, DIRECTIONS
+from utils.saved.columns import CODELENGTH, CODELENGTH_COLUMNS, CURVE, CURVE_COLUMNS, DIRECTIONS
 from utils.saved.export import export
 from utils.saved.owners import refuse_to_mix
 from utils.saved.probe_files import load_probe
 from utils.saved.seen_texts import give_texts
 from utils.states.matrices import Matrices
-from utils.states.sites import ATTENTION
+from utils.states.sites import ATTENTION, layer_name
 from utils.states.source import Source
-from utils.sweep.learning_curve import curve_rows, learning_curve_weights
 from utils.sweep.outcome import Probe, Sweep, run_name
+from utils.sweep.refits.codelength import in_parts, online_codelength
+from utils.sweep.refits.learning_curve import curve_rows, learning_curve_weights
 from utils.sweep.report import direction_line
 from utils.sweep.sampling import class_weights
 from utils.sweep.saving import Run, shared_metadata
@@ -29,6 +30,7 @@ from utils.sweep.saving import Run, shared_metadata
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+MOST_SHOWN = 8  # questions that a line names
 MOST_COSINES = 500  # directions: their table grows with the square
 
 
@@ -125,6 +127,45 @@ def write_learning_curve(run: Run, sweeps: Sequence[Sweep], sources: Mapping[tup
     with still_ours(run) as files, files.open(path) as file:
         file.write(csv_text(CURVE_COLUMNS, rows).encode("utf-8"))
     return f"wrote {path}: {len(rows)} logistic probes on 1/16 to all of the training examples"
+
+
+def write_codelength(run: Run, sweeps: Sequence[Sweep], sources: Mapping[tuple, Source]) -> str:
+    """Measure the bits that the first seed's training labels cost given each layer, and those of control labels."""
+    rows, best = [], []
+    for sweep in sweeps:
+        source, sample = sources[sweep.question.key], sweep.task.in_sample[:, 0]
+        labels = sweep.task.labels["train"][:, sample]
+        parts = in_parts(sweep.task.examples["train"].groups[sample], labels)
+        of_question = []
+        for layer in source.layers:
+            train = source.of_layer("train", layer)
+            train = Matrices(train.table, train.index[sample])
+            found = online_codelength(
+                train, source.of_layer("val", layer), labels, sweep.task.labels["val"], parts, run.fitting.l2_grid
+            )
+            control, control_by_share = (part[1:].mean() if len(part) > 1 else "" for part in (found.bits, found.by_share))
+            of_question.append(
+                {
+                    "target": sweep.target,
+                    "layer": layer,
+                    "lag": sweep.lag,
+                    "seed": run.fitting.seeds[0],
+                    "n": found.n,
+                    "bits": found.bits[0],
+                    "bits_by_share": found.by_share[0],
+                    "compression": found.n / found.bits[0],
+                    "control_bits": control,
+                    "control_bits_by_share": control_by_share,
+                    **vars(run.owner),
+                }
+            )
+        rows += of_question
+        least = min(of_question, key=lambda row: row["bits"])
+        best.append(f"{sweep.target!r} at lag {sweep.lag}: {least['bits']:,.0f} bits at {layer_name(least['layer'])}")
+    path = Path(run.output.results) / CODELENGTH
+    with still_ours(run) as files, files.open(path) as file:
+        file.write(csv_text(CODELENGTH_COLUMNS, rows).encode("utf-8"))
+    return f"wrote {path}: the fewest bits of " + "; ".join(best[:MOST_SHOWN])
 
 
 def all_rows(matrices: Matrices) -> torch.Tensor:

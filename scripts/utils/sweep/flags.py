@@ -6,7 +6,7 @@ check_setup.py shares them, to say beforehand whether a run will go well.
 from utils.base.cli.parser import name_list, number, number_list, whole_number
 from utils.base.errors import UsageError
 from utils.base.paths import file_path
-from utils.probes.kinds import KINDS, PENALISED, any_reads
+from utils.probes.kinds import BY_NAME, KINDS, PENALISED, any_reads
 from utils.states.flags import SEGMENTS, add_cache_flags, check_layers_and_lags, layer_text
 
 POS_WEIGHT_CAP = 5.0  # of next-token data, unless another is given
@@ -136,6 +136,18 @@ def add_comparison_flags(parser):
     compared.add_argument(
         "--learning_curve", action="store_true", help="also train on smaller and smaller shares of the examples"
     )
+    compared.add_argument(
+        "--codelength",
+        action="store_true",
+        help="also measure the online codelength of the training labels given each layer, in bits",
+    )
+    compared.add_argument(
+        "--refit_bootstrap",
+        type=whole_number(2),
+        metavar="N",
+        help="also fit the kinds that are solved to N resamples of the training groups, and widen the intervals by what "
+        "another training sample would change (default: no refits)",
+    )
 
 
 def check_training_flags(arguments):
@@ -153,6 +165,19 @@ def check_training_flags(arguments):
             f"--pool {arguments.pool} and --probe attention contradict each other: the probe pools by itself; "
             "train it in a run of its own"
         )
+    return arguments
+
+
+def check_comparison_flags(arguments):
+    """Refuse comparisons that no kind of --probe can be part of. Return the arguments as they are."""
+    kinds = [BY_NAME[kind] for kind in arguments.probe]
+    for flag in ("learning_curve", "codelength"):
+        if getattr(arguments, flag) and all(kind.reads == "attention rows" for kind in kinds):
+            raise UsageError(
+                f"--{flag} reads layers, and --probe attention_features none; add another kind, or leave it out"
+            )
+    if arguments.refit_bootstrap and all(kind.descends for kind in kinds):
+        raise UsageError("--refit_bootstrap is for kinds that are solved; add logistic to --probe, or leave it out")
     return arguments
 
 

@@ -9,11 +9,14 @@ from utils.scores.baselines.compared import all_token_baselines, or_chance
 from utils.scores.baselines.context import Surroundings
 from utils.scores.baselines.texts import text_baselines
 from utils.scores.controls import selectivity
-from utils.scores.differences import paired_differences
+from utils.scores.differences import DIFFERENCES_OF, paired_differences
 from utils.scores.documents.layout import documents_of
 from utils.scores.documents.scoring import DocumentScores, score_documents, why_not
 from utils.scores.metrics import all_scores, at_threshold, scores
 from utils.scores.ranking import auroc
+from utils.scores.search.account import account
+from utils.scores.search.detectable import degrees_of_freedom, smallest_shown
+from utils.scores.search.nulls import null_of
 from utils.scores.thresholds import choose_threshold, choose_thresholds
 from utils.states.positions import Question
 from utils.states.source import Source
@@ -162,13 +165,31 @@ def compare_with_others(sweep: Sweep, baseline: dict) -> None:
                 nowhere,
                 "auc",
             )
-            for (probe, _), *values in zip(pairs, *found, strict=True):
-                probe.metrics[name] |= dict(
-                    zip((f"minus_{what}", f"minus_{what}_low", f"minus_{what}_high"), map(float, values), strict=True)
-                )
+            columns = [f"minus_{what}{end}" for end in ("", "_low", "_high", "_detectable")]
+            shown = smallest_shown(*found[1:], degrees_of_freedom(examples.labels, examples.groups))
+            for (probe, _), *values in zip(pairs, *found, shown, strict=True):
+                probe.metrics[name] |= dict(zip(columns, map(float, values), strict=True))
     for probe in sweep.chosen:
         for scores_of_split in probe.metrics.values():
             scores_of_split["best_baseline"] = sweep.best
+
+
+def account_for_search(sweep: Sweep) -> None:
+    """Give each chosen probe the band that holds for all of them on test, and its permutation p-values there.
+
+    Not on validation: there these probes were chosen.
+    """
+    if "test" not in sweep.task.examples:
+        return
+    examples, probes, sequences = sweep.task.examples["test"], sweep.chosen, sweep.question.sequences["test"]
+    places = None if sweep.of_sequences else sequences.starts[examples.sequence] + examples.position
+    null = null_of(examples.labels, examples.groups, sequences.documents[examples.sequence], places)
+    needed = ("threshold", *(f"{metric}{end}" for metric in DIFFERENCES_OF for end in ("", "_low", "_high")))
+    scored = {name: np.array([probe.metrics["test"][name] for probe in probes]) for name in needed}
+    logits = np.stack([probe.logits["test"] for probe in probes])
+    found = account(logits, examples.labels, examples.groups, scored, null)
+    for index, probe in enumerate(probes):
+        probe.metrics["test"] |= {name: float(values[index]) for name, values in found.items()}
 
 
 def baseline_logits(

@@ -167,7 +167,17 @@ def gap(sweep: Sweep) -> str:
         text += f"; minus random weights: {signed(test, 'minus_random_weights')}"
     if "selectivity" in test:
         text += f"; selectivity {test['selectivity']:.3f} (random labels {test['control']:.3f})"
-    return text
+    return text + search_text(test, len(sweep.chosen))
+
+
+def search_text(test: dict, probes: int) -> str:
+    """Say how the winner stands once all probes of the sweep are reckoned with; "" where nothing is known of it."""
+    if math.isnan(test.get("permutation_p", math.nan)):
+        return ""
+    return (
+        f"; permutation p {test['permutation_p']:.3f}, as the best of {probes} {test['permutation_p_in_sweep']:.3f}; "
+        f"test AUROC within {bounds(test, 'auc_band')} together with all of them"
+    )
 
 
 def direction_line(name: str, entry: dict, token: int | None) -> str | None:

@@ -7,12 +7,12 @@ import numpy as np
 from utils.base.errors import UserError
 from utils.base.progress import Progress
 from utils.scores.baselines.compared import best_baseline
-from utils.scores.choice import score_to_choose_by
 from utils.scores.controls import control_labels, shuffled_labels
+from utils.scores.search.choice import score_to_choose_by
 from utils.states.positions import Question
 from utils.states.source import Source
 from utils.sweep.fits import Fits, Fitting, Task, fit
-from utils.sweep.judging import compare_with_others, judge, score_baselines
+from utils.sweep.judging import account_for_search, compare_with_others, judge, score_baselines
 from utils.sweep.outcome import Sweep
 from utils.sweep.tracked_runs import Runs
 
@@ -80,6 +80,7 @@ def answer(
         random_weights=random_probes,
     )
     compare_with_others(sweep, baselines[best])
+    account_for_search(sweep)
     for kind, runs in logged.items():
         runs.finish([probe for probe in sweep.chosen if probe.kind == kind])
     return sweep

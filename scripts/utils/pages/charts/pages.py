@@ -65,8 +65,10 @@ def index_values(results, charts) -> dict:
         "previews": previews,
         "several": any("seeds" in row["seeds"] for row in table),
         "shown": {
-            name: any(row[name] not in ("", DASH) for row in table) for name in ("best", "minus", "selectivity", "auc")
+            name: any(row[name] not in ("", DASH) for row in table)
+            for name in ("best", "minus", "detectable", "selectivity", "auc", "p")
         },
+        "codelength": [codelength_row(row) for row in results.codelength],
     }
 
 
@@ -95,6 +97,10 @@ def chosen_row(results, target, probe, lag, layer) -> dict:
         "best_score": number_text(mean(baseline, results.metric)),
         "minus": signed_text(minus),
         "minus_interval": interval_text(rows, f"{split}_minus_baseline", signed_text),
+        "detectable": signed_text(mean(rows, f"{split}_minus_baseline_detectable")),
+        "p": number_text(mean(rows, f"{split}_permutation_p")),
+        "p_in_sweep": number_text(mean(rows, f"{split}_permutation_p_in_sweep")),
+        "band": interval_text(rows, f"{split}_auc_band"),
         "above": bool(known(low) and low > 0),
         "selectivity": signed_text(mean(rows, f"{split}_selectivity")),
         "gap": signed_text(validation - score)
@@ -107,6 +113,13 @@ def chosen_row(results, target, probe, lag, layer) -> dict:
         else f"seed {seed_name(rows[0])}",
         "l2": span([row["l2"] for row in rows if known(row["l2"])], "{:g}".format),
     }
+
+
+def codelength_row(row) -> dict:
+    """Write one layer's codelength beside what the labels cost without its states."""
+    bits = {name: number_text(row.get(name), 0) for name in ("n", "bits", "bits_by_share", "control_bits")}
+    lag = lag_label(row["lag"])
+    return {"target": quoted(row["target"]), "lag": lag, "layer": row["layer"], **bits}
 
 
 def baseline_table(results) -> tuple[list[str], list[dict]]:

@@ -18,7 +18,7 @@ from utils.pages.charts.tables import (
     read_numbers,
     read_record,
 )
-from utils.saved.columns import BASELINES, CURVE, RECORD, SUMMARY
+from utils.saved.columns import BASELINES, CODELENGTH, CURVE, RECORD, SUMMARY
 from utils.scores.baselines.compared import best_baseline
 
 CELL_SEED = ("target", "layer", "lag", "probe", "seed")  # what a row of probe_results.csv is of
@@ -37,6 +37,7 @@ class Results:
     model: its name
     split: whose scores are shown
     metric: the score by which layers are chosen
+    codelength: the rows of codelength.csv
     """
 
     cells: dict
@@ -48,6 +49,7 @@ class Results:
     model: str
     split: str
     metric: str
+    codelength: list
 
     @cached_property
     def by_target(self) -> dict[str, dict]:
@@ -131,6 +133,7 @@ def read_results(folder, split=None, metric=None) -> Results:
         next((str(one) for one in models if one), "a model not named"),
         split,
         metric,
+        list(read_numbers(Path(folder) / CODELENGTH, ("target", "lag", "layer", "bits"))),
     )
 
 

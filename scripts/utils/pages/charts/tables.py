@@ -10,7 +10,7 @@ from utils.base.errors import UserError
 from utils.base.files import csv_rows
 from utils.data.sequences import SPLITS
 from utils.pages.charts.cells import SCORE_LABELS, known
-from utils.saved.columns import BASELINE_KEY, METRICS, TEXT_COLUMNS, WHOLE_COLUMNS
+from utils.saved.columns import BASELINE_KEY, METRICS, REFITTED, SEARCH, TEXT_COLUMNS, WHOLE_COLUMNS
 
 CURVE_SIZES = {
     "n_train": "training examples",
@@ -31,6 +31,7 @@ CELL_COLUMNS = {  # of probe_results.csv, what the charts show
     *("target", "layer", "lag", "probe", "seed", "l2"),
     *(f"{split}_{name}{end}" for split in SPLITS for name in CHART_SCORES for end in ("", "_low", "_high")),
     *(f"{split}_best_baseline" for split in SPLITS),
+    *(f"{split}_{name}" for split in SPLITS for name in (*SEARCH, *REFITTED, "minus_baseline_detectable")),
     *(f"{name}_{split}" for split in SPLITS for name in ("n", "pos_ratio")),
 }
 MAKE = "make it with scripts/train_probe.py"

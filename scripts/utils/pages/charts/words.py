@@ -91,6 +91,7 @@ def cell_text(results, target, probe, lag, layer, rows) -> str:
         for name, label in DIFFERENCES.items()
         if known(mean(rows, f"{split}_{name}"))
     ]
+    lines += filter(None, (searched_text(rows, split), refitted_text(rows, split)))
     if n := values(rows, f"n_{split}"):
         share = span(values(rows, f"pos_ratio_{split}"), "{:.1%}".format)
         lines.append(f"n {span(n)}, positives {span(positives(rows, split))} ({share})")
@@ -104,6 +105,19 @@ def cell_text(results, target, probe, lag, layer, rows) -> str:
             + (", chosen by it" if results.chosen.get((target, probe, lag)) == layer else "")
         )
     return "<br>".join(lines)
+
+
+def searched_text(rows, split) -> str:
+    """Write how a cell stands as one of a whole sweep; "" where nothing is known of it."""
+    band = interval_text(rows, f"{split}_auc_band")
+    alone, best = (mean(rows, f"{split}_permutation_p{end}") for end in ("", "_in_sweep"))
+    p = f"permutation p {number_text(alone)}, as the best of the sweep {number_text(best)}" if known(alone) else ""
+    return "; ".join(filter(None, (band and f"AUROC with all probes at once {band}", p)))
+
+
+def refitted_text(rows, split) -> str:
+    refitted = interval_text(rows, f"{split}_auc_refit")
+    return refitted and f"AUROC with other training samples too {refitted}"
 
 
 def baseline_text(results, name, lag, rows) -> str:

@@ -13,7 +13,7 @@ from utils.data.sequences import Sequences
 from utils.scores.baselines.lesson import RARE, Lesson, logistic_logits
 from utils.states.positions import Examples
 
-NEAR, FAR = 8, 32  # tokens that are seen each in its place, and tokens that are seen in a bag
+NEARBY, FAR = 8, 32  # tokens that are seen each in its place, and tokens that are seen in a bag
 HASHED = 2**18  # columns of a kind of feature; where ids need more, they are hashed
 EXACT, OCTAVE = 16, 4  # distances below the first have a column each, larger ones so many for each doubling
 CONTEXT_PENALTIES = (0.01, 0.1, 1.0)  # scikit-learn's C
@@ -76,14 +76,14 @@ def features(
     """Yield each kind of feature: (which one each example has, int64 [n, k], -1 for none; how many there are; value)."""
     ends, ahead = surroundings.ends, not surroundings.causal
     size = len(ends) + 1  # of the ids, and one for what lies outside the text
-    near = tokens_at(examples, sequences, np.arange(1 - NEAR, NEAR * ahead + 1), size - 1)
+    near = tokens_at(examples, sequences, np.arange(1 - NEARBY, NEARBY * ahead + 1), size - 1)
     places = near.shape[1]
     yield near + size * np.arange(places), size * places, 1.0
     yield near, size, 1.0  # also wherever they stand
     pairs = near[:, :-1] * size + near[:, 1:]
-    yield pairs[:, NEAR - 2 : NEAR - 1], size**2, 1.0  # that ends at the token that is read
+    yield pairs[:, NEARBY - 2 : NEARBY - 1], size**2, 1.0  # that ends at the token that is read
     yield pairs, size**2, 1.0
-    far = np.arange(NEAR, FAR)
+    far = np.arange(NEARBY, FAR)
     far = tokens_at(examples, sequences, np.concatenate([-far, far + 1] if ahead else [-far]), size - 1)
     yield np.where(far < len(ends), far, -1), size, far.shape[1] ** -0.5  # a bag is as long as one place
     widest = int(bucket(np.array(2**40)))

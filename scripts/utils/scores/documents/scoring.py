@@ -18,6 +18,7 @@ from utils.scores.documents.layout import Documents
 from utils.scores.documents.platt import platt
 from utils.scores.metrics import all_scores
 from utils.scores.rows import probe_chunks
+from utils.scores.search.detectable import degrees_of_freedom, smallest_shown
 from utils.scores.thresholds import choose_thresholds
 
 SCORED = ("val", "test")
@@ -36,7 +37,7 @@ JUDGED = (
     "threshold",
 )
 CALIBRATED = ("brier", "ece", "platt_slope", "platt_intercept")
-MINUS_BASELINE = ("minus_baseline", "minus_baseline_low", "minus_baseline_high")
+MINUS_BASELINE = ("minus_baseline", "minus_baseline_low", "minus_baseline_high", "minus_baseline_detectable")
 DOCUMENT_COLUMNS = (
     *DOCUMENT_KEY,
     "chosen",
@@ -259,10 +260,10 @@ def compare_with_baseline(
     for split, those in documents.items():
         for bucket, kept in buckets[split].items():
             ours, theirs = (one.values[split][kept] for one in (winner, baseline))
-            found = (np.nan,) * 3
+            found, labels, groups = (np.nan,) * 3, those.labels[kept], those.groups[kept]
             if np.isfinite([ours, theirs]).all():
-                labels = those.labels[kept]
-                found = paired_difference(ours, or_chance(theirs, labels), labels, those.groups[kept], 0, 0, "auc")
+                found = paired_difference(ours, or_chance(theirs, labels), labels, groups, 0, 0, "auc")
+            found = (*found, float(smallest_shown(*found[1:], degrees_of_freedom(labels, groups))))
             winner.scores[split][bucket] |= {"best_baseline": best} | dict(zip(MINUS_BASELINE, found, strict=True))
 
 

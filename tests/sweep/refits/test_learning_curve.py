@@ -11,7 +11,7 @@ from utils.base.errors import UserError
 from utils.base.files import csv_text
 from utils.probes.logistic.solver import solve
 from utils.saved.columns import CURVE_COLUMNS
-from utils.sweep.learning_curve import SHARES, curve_rows, learning_curve_weights
+from utils.sweep.refits.learning_curve import SHARES, curve_rows, learning_curve_weights
 
 
 def examples(n, groups, seed, direction=None, d=12):

@@ -46,9 +46,7 @@ def learning_curve_weights(groups, labels, row_weights=None, shares=SHARES, draw
     weights, columns, lost = [], [], []
     for draw in range(draws):
         random = np.random.default_rng([seed, draw])
-        order = random.permutation(len(there))
-        if by_group:
-            order = order[np.argsort(random.permutation(len(names))[group[order]], kind="stable")]
+        order = in_random_order(random, group, by_group)
         for share in sorted(shares):
             if share == 1 and draw:
                 continue
@@ -74,6 +72,12 @@ def learning_curve_weights(groups, labels, row_weights=None, shares=SHARES, draw
     if lost:
         print(f"note: the learning curve leaves out shares that hold one class only: {', '.join(lost)}", flush=True)
     return np.stack(weights, axis=1), columns
+
+
+def in_random_order(random, group, by_group) -> np.ndarray:
+    """Put examples in random order: int64 [n]; by_group: whole groups, whose index is group [n], one after the other."""
+    order = random.permutation(len(group))
+    return order[np.argsort(random.permutation(group.max() + 1)[group[order]], kind="stable")] if by_group else order
 
 
 def curve_rows(common, columns, solutions, states, examples) -> list[dict]:
