@@ -12,6 +12,7 @@ from utils.scores.search.permutation import DEALS, dealt_aurocs, of_aurocs
 from utils.scores.search.places import in_places
 from utils.scores.search.simultaneous import accuracy_influences, auroc_influences, joint_level, widened
 
+ENDS = "", "_low", "_high"  # of a column and its interval
 RANKS_AT_ONCE = 2**26  # of ranks that are held at a time
 
 
@@ -42,8 +43,8 @@ def account(
         aurocs.append(dealt_aurocs(places.ranks, true, null, deals))
     found, degrees = {}, degrees_of_freedom(labels, groups)
     for metric, parts in influences.items():
-        level, interval = joint_level(np.concatenate(parts)), [scored[f"{metric}{end}"] for end in ("", "_low", "_high")]
-        band = widened(*interval, degrees, level)
+        level, (value, low, high) = joint_level(np.concatenate(parts)), (scored[f"{metric}{end}"] for end in ENDS)
+        band = widened(value, low, high, degrees, level)
         found |= dict(zip((f"{metric}_band_low", f"{metric}_band_high"), band, strict=True))
     p_values = of_aurocs(np.concatenate(aurocs))
     return found | {"permutation_p": p_values.alone, "permutation_p_in_sweep": p_values.in_sweep}

@@ -77,7 +77,7 @@ class Shift:
         """places: [n], where in its document a token is."""
         true, (_, document) = np.asarray(labels) == 1, np.unique(documents, return_inverse=True)
         share = divide(np.bincount(document, true), np.bincount(document))[document]
-        order = np.lexsort((places, document))
+        order = np.lexsort((np.asarray(places), document))
         order = order[((share > 0) & (share < 1))[order]]
         sizes = np.bincount(document[order])
         sizes = sizes[sizes > 0]
