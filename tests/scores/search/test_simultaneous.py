@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm, t
 from sklearn.metrics import roc_auc_score
 
-from utils.scores.intervals import AUROC, BalancedAccuracy, Groups, share_bounds
+from utils.scores.intervals import AUROC, LEVEL, BalancedAccuracy, Groups, share_bounds
 from utils.scores.ranking import Ranked
 from utils.scores.search.account import account
 from utils.scores.search.nulls import Exchange
@@ -126,3 +126,10 @@ def test_without_a_class_there_is_neither_band_nor_p_value():
     labels = np.zeros(8)
     found = account(np.ones((2, 8)), labels, np.arange(8), {}, Exchange.of(labels, np.arange(8)))
     assert len(found) == 6 and all(np.isnan(values).all() for values in found.values())
+
+
+def test_with_few_groups_independent_probes_count_each():
+    """Sums over 15 groups are not normal, and long resamples are long for all probes: either would halve the count."""
+    many = np.random.default_rng(6).normal(size=(200, 15))
+    assert 1 - LEVEL <= 200 * joint_level(unit(many - many.mean(1, keepdims=True))) < 1.3 * (1 - LEVEL)
+    assert joint_level(np.zeros((3, 15), dtype=np.float32)) == pytest.approx(0.05), "what does not vary does not count"

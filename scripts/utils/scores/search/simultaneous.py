@@ -1,29 +1,33 @@
-"""Widen the intervals of a sweep's probes until all of them hold together: a band by max-t over resamples of the groups.
+"""Widen the intervals of a sweep's probes until all of them hold together: a band by max-t over weightings of the groups.
 
-Each probe's deviation in a resample is the sum of what the drawn groups add to its score, over its standard error. The
-largest of all probes in each resample shows how many independent comparisons the sweep amounts to: layers that read much the
-same count little. The 95th percentile c of these maxima gives the level at which a single probe is off by more,
-2 (1 - Phi(c)), and each probe's own interval is widened from its 5 % to this level (Westfall and Young 1993, chapter 2).
+Each probe's deviation under a random weighting is the weighted sum of what the groups add to its score, over its standard
+error. The largest of all probes shows how many independent comparisons the sweep amounts to: layers that read much the same
+count little. Under 5 % of the weightings some probe is off by more than c. The share of weightings under which single probes
+are, on average, is the level to which each interval is widened from its 5 % (Westfall and Young 1993, chapter 2).
 
-One probe alone has c = 1.96, and its own interval. For 200 independent probes c is 3.65 and the level .00026.
+One probe alone keeps its interval. Of 200 that are never off together each is off under .05 / 200, as Bonferroni has it.
+All weightings have the same length, as in a rotation test (Langsrud 2005). Resamples have not: under the longest of them
+independent probes are off together, and with few groups the band would be too narrow.
 """
 
 from functools import lru_cache
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.stats import t
 
 from utils.scores.intervals import LEVEL, Groups
 
-DRAWS = 1000  # resamples of the groups
-MOST_GROUPS = 1000  # with more, they are pooled at random for the resamples: that keeps sums of influences what they are
+DRAWS = 1000  # weightings of the groups
+MOST_GROUPS = 1000  # with more, they are pooled at random: that keeps sums of influences what they are
 ROUNDING = 1e-9  # a sum of deviations that is rounding
 
 
 @lru_cache(maxsize=2)
-def multiplicities(groups: int) -> np.ndarray:
-    """Draw resamples of groups: float32 [draws, groups], how often each group is in it, less 1."""
-    drawn = np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), size=DRAWS).astype(np.float32) - 1
+def weightings(groups: int) -> np.ndarray:
+    """Draw weights of groups: float32 [draws, groups], normal ones brought to a sum of 0 and a length of 1."""
+    drawn = np.random.default_rng([0, 1]).normal(size=(DRAWS, groups))
+    drawn -= drawn.mean(1, keepdims=True)
+    drawn = (drawn / np.sqrt((drawn**2).sum(1, keepdims=True))).astype(np.float32)
     drawn.flags.writeable = False
     return drawn
 
@@ -61,12 +65,17 @@ def standardised(deviations: np.ndarray) -> np.ndarray:
 
 
 def joint_level(influences: np.ndarray) -> float:
-    """Compute the level of a single interval at which all probes' intervals hold together in LEVEL of the resamples.
+    """Compute the level of a single interval at which all probes' intervals hold together under LEVEL of the weightings.
 
-    influences: float32 [probes, groups], of all probes; at most 1 - LEVEL, which one probe has.
+    influences: float32 [probes, groups], of all probes; those that do not vary do not count. From (1 - LEVEL) / probes to
+    1 - LEVEL, which one probe has.
     """
-    largest = np.abs(influences @ multiplicities(influences.shape[1]).T).max(0, initial=0)
-    return float(min(2 * norm.sf(np.quantile(largest, LEVEL)), 1 - LEVEL))
+    influences = influences[influences.any(1)]
+    if not len(influences):
+        return 1 - LEVEL
+    deviations = np.abs(influences @ weightings(influences.shape[1]).T)
+    largest = np.sort(deviations.max(0))
+    return float((deviations >= largest[round(LEVEL * DRAWS)]).mean())
 
 
 def widened(
