@@ -89,7 +89,7 @@ def test_a_template_without_a_generation_prompt_is_named(chats, chat_model, tiny
     for model, said in ((without, True), (chat_model, False)):
         folder = tmp_path / str(said)
         result = prepared(folder, "documents", chats, model, "--add_generation_prompt")
-        assert ("WARNING: the chat template writes no beginning of an answer" in result.stdout) == said
+        assert ("WARNING: the chat template writes no beginning of an answer" in result.stderr) == said
 
 
 @pytest.mark.parametrize("role", ["model", "Assistant", "gpt"])
