@@ -11,6 +11,8 @@ import chat_data
 from helpers import assert_one_line_error, assert_success, call, write_jsonl
 from utils.data.sequences import SPLITS, load_sequences, per_target
 
+pytestmark = pytest.mark.slow
+
 ROWS = chat_data.conversations()
 OF_ID = {row["id"]: row for row in ROWS}
 
