@@ -25,6 +25,7 @@ def extended(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_extended_tree_keeps_the_order_of_the_house(extended):
     wrong = [complaint for check in house.CHECKS for complaint in check(extended / "scripts")]
     assert wrong == []

@@ -16,6 +16,8 @@ from utils.model.language_model import load_language_model
 from utils.model.random_weights import with_random_weights
 from utils.states.forward_pass import forward
 
+pytestmark = pytest.mark.slow
+
 needs_peft = pytest.mark.skipif(find_spec("peft") is None, reason="peft is not installed: pip install peft")
 IDS = torch.arange(5, 29)[None]
 

@@ -11,6 +11,8 @@ import architectures
 from architectures import AS_THE_BATCH, NOT_BUILT, PAGE, REFUSED, RIGHT, TRACEBACK, WRONG, compared, outcome, scan
 from small_architectures import SMALL, build
 
+pytestmark = pytest.mark.slow
+
 FEW = (
     "gemma2",
     "gpt_oss",

@@ -15,6 +15,7 @@ def test_threshold_by_hand():
     assert choose_threshold([-2.0, -1.0, 2.0, 3.0], [0, 1, 0, 1]) == -1.5
 
 
+@pytest.mark.slow
 def test_thresholds_of_many_rows_are_those_of_each():
     logits, labels, _ = sweep(5, probes=30, n=60)
     logits[3], logits[4] = 1.0, -logits[5]

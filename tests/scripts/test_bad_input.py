@@ -35,6 +35,8 @@ from helpers import (
     write_texts,
 )
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS_WITH_NUMBERS = ("prepare_data", "inspect_data", "train_probe", "visualize_probe", "check_setup", "evaluate_probe")
 NOBODY = 65534
 

@@ -17,6 +17,8 @@ import helpers
 import tiny_models
 from helpers import assert_one_line_error, assert_success, call, run_script
 
+pytestmark = pytest.mark.slow
+
 TESTED = ("llama", "gemma3_text", "qwen3", "gpt2", "bert")
 
 

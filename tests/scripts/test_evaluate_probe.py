@@ -18,6 +18,8 @@ from helpers import assert_one_line_error, assert_success, call, make_model, mak
 from utils.scores import average_precision
 from utils.scores.intervals import Groups
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("linear", "logistic", "mass_mean", "mass_mean_tilted", "mlp", "attention", "attention_features")
 ATTACK = "</script><img src=x onerror=alert(1)>"
 

@@ -18,6 +18,8 @@ import yaml
 import mutations
 from helpers import assert_one_line_error, assert_success, call, prose, run_script, write_jsonl, write_texts
 
+pytestmark = pytest.mark.slow
+
 FEW = 8  # of each kind: a hundred in all
 MANY = {  # 2,000 in all
     "data": 250,

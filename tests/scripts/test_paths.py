@@ -11,6 +11,8 @@ from helpers import assert_one_line_error, call, parser_of
 from utils.base.cli.words import actions_of
 from utils.base.paths import any_paths, file_path, file_paths, folder_path, name_or_folder, name_or_path, path_problem
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = (
     "prepare_data",
     "inspect_data",

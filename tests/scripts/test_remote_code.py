@@ -10,6 +10,8 @@ import pytest
 from helpers import assert_one_line_error, assert_success, call, run_script, snapshot
 from utils.saved.probe_files import load_probe
 
+pytestmark = pytest.mark.slow
+
 CODE = """
 from pathlib import Path
 

@@ -10,6 +10,8 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from helpers import assert_one_line_error, assert_success, call, snapshot
 from plain_sweep import attend, by_scikit_learn, load_model, probes_of, rows_of, weighted
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"train": (260, 40), "val": (90, 30), "test": (90, 30)}  # negatives, positives: in train one in 7.5
 L2 = 0.01
 RUNS = {

@@ -8,6 +8,8 @@ import pytest
 from helpers import assert_one_line_error, assert_success, call, part_of, prose, write_jsonl
 from utils.data.sequences import SPLITS, load_sequences
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def spelling(tmp_path_factory):

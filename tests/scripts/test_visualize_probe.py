@@ -14,6 +14,8 @@ from utils.base.files import WriteTogether
 from utils.data.windows import overlapping_windows
 from utils.saved.probe_files import load_probe, save_probe
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, prepared):

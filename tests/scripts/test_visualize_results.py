@@ -12,6 +12,8 @@ import pytest
 
 from helpers import assert_one_line_error, assert_success, call, run_script, snapshot
 
+pytestmark = pytest.mark.slow
+
 ATTACK = "</script><img src=x onerror=alert(1)>"
 LAYERS = ["embed", "0", "1", "2", "3", "final_norm", "attention"]
 LAGS = [-8, -4, -2, -1, 0, 1, 2, 4, 8]

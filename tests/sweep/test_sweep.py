@@ -15,6 +15,8 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 from helpers import assert_one_line_error, assert_success, call, make_model, sign, snapshot
 from plain_sweep import attend, by_scikit_learn, load_model, probes_of, rows_of, weighted
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("linear", "logistic", "mass_mean", "mass_mean_tilted", "mlp", "attention", "attention_features")
 LAYERS, LAGS, SEGMENTS = [0, 2, "final_norm"], (-2, -1), 4  # 2 is the last block, which hidden_states do not show
 PENALTIES = (0.1, 0.01, 0.0001)

@@ -15,6 +15,8 @@ from shown_page import Page
 from utils.model.language_model import load_language_model
 from utils.saved.transfer import matrix_of
 
+pytestmark = pytest.mark.slow
+
 OLD = Path(__file__).parent / "old"
 DATASETS = {"token": "decoder", "spans": "decoder", "documents": "encoder"}  # and the models of their probes
 KEY = ("target", "layer_idx", "lag", "probe", "seed")

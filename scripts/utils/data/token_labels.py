@@ -50,7 +50,7 @@ def label_onsets(document: Annotated, starts: np.ndarray, ends: np.ndarray, targ
     known = label_tokens(document, starts, ends, target) >= 0
     labels = np.where(known & (negatives == "all"), 0, -1).astype(np.int8)
     labels[onsets([span for span in document.spans if span[2] != target], starts, ends)] = 0
-    labels[onsets([span for span in document.spans if span[2] == target], starts, ends)] = 1
+    labels[onsets(document.spans_of.get(target, ()), starts, ends)] = 1
     return labels
 
 
@@ -64,7 +64,7 @@ def label_within(document: Annotated, starts: np.ndarray, ends: np.ndarray, targ
     """
     unknown = label_tokens(document, starts, ends, target) < 0
     begins = np.zeros(len(starts), dtype=bool)
-    begins[onsets([span for span in document.spans if span[2] == target], starts, ends)] = True
+    begins[onsets(document.spans_of.get(target, ()), starts, ends)] = True
     labels = np.where(any_ahead(unknown, count), -1, 0).astype(np.int8)
     labels[any_ahead(begins, count)] = 1
     labels[unknown] = -1

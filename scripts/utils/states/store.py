@@ -210,12 +210,12 @@ def find_folder(cache: Path, run: Pass) -> tuple[Path, dict | None]:
     how += [] if plan.attended is None else [plan.attended]
     model = run.model
     data = run.sequences.content_hash()
-    key, former = (
+    keys = [
         fingerprint(name, str(model.dtype), data, plan.sequence, plan.position, *how)
-        for name in (model.fingerprint, model.former_fingerprint)
-    )
+        for name in dict.fromkeys((model.fingerprint, model.former_fingerprint))
+    ]
     indexes = {}
-    for folder in sorted({*cache.glob(f"{key}-*"), *cache.glob(f"{former}-*")}):
+    for folder in sorted(folder for key in keys for folder in cache.glob(f"{key}-*")):
         index = indexes[folder] = read_shard_index(folder, len(plan), len(run.sequences))
         if (
             index
@@ -224,7 +224,7 @@ def find_folder(cache: Path, run: Pass) -> tuple[Path, dict | None]:
             and all(shard_path(folder, first, last).exists() for first, last in index["shards"])
         ):
             return folder, index
-    folder = cache / f"{key}-{fingerprint(list(plan.layers), own)[:8]}"
+    folder = cache / f"{keys[0]}-{fingerprint(list(plan.layers), own)[:8]}"
     return folder, indexes.get(folder)
 
 

@@ -95,6 +95,7 @@ def archive():
         (gzip.compress(CSV.encode())[:-9], "cannot be unpacked (.gz: "),
         (b"PAR1junk", "is damaged or not a parquet file"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "bytes",  # some of them hold the time
 )
 def test_a_form_that_is_not_read_is_refused_by_its_name(content, message, read, tmp_path):
     path = tmp_path / "a.csv"

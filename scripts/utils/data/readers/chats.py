@@ -56,7 +56,7 @@ class Chats:
         self.of_text: dict[str, Chat] = {}
         self.with_tools = 0
         self.last_roles: Counter[str] = Counter()
-        self.prompted = 0
+        self.prompted = False
 
     def in_rows(self, rows: Sequence[SourceRow], column: str) -> Sequence[SourceRow]:
         """Give rows with spans the text of their conversation as `column`, and spans in its characters.
@@ -123,7 +123,7 @@ class Chats:
     def look_for_prompt(self, messages: list[dict], text: str, where: str) -> None:
         """Note whether the template has written the beginning of an answer; of all conversations one is enough."""
         if self.prompt and not self.prompted:
-            self.prompted += text != write_chat(self.tokenizer, messages, False, where)
+            self.prompted = text != write_chat(self.tokenizer, messages, False, where)
 
     def messages(self, value: object, where: str) -> list[dict]:
         """Check a conversation and bring it into a form that the template can show."""
