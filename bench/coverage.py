@@ -16,10 +16,13 @@ bound; at most .3 of the samples without an interval where 8 groups hold each cl
 """
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -117,8 +120,12 @@ def at_bound(one):
     return np.any([np.isin(part.value, (0, 1)) for part in getattr(one, "rates", (one,))], axis=0)
 
 
-def simulate(regime, count, arguments):
-    """{score: [none, above, below, at a bound, width] by sample}, and how often which reason was given."""
+def simulate(cell, arguments):
+    """{score: [none, above, below, at a bound, width] by sample}, and how often which reason was given.
+
+    cell: a regime's name and a number of groups.
+    """
+    regime, count = REGIMES[cell[0]], cell[1]
     random, found, why = np.random.default_rng([arguments.seed, count]), {}, Counter()
     truths = [regime.truth(distance) for distance in regime.distances]
     batch, having = arguments.batch, 0
@@ -160,18 +167,21 @@ def judge(values):
 
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=1000, help="with an interval, of a cell")
+    parser.add_argument("--samples", type=int, default=4000, help="with an interval, of a cell")
     parser.add_argument("--batch", type=int, default=10, help="samples with the same sizes of groups")
     parser.add_argument("--groups", default=",".join(map(str, GROUPS)))
     parser.add_argument("--regimes", default=",".join(REGIMES), help="by name")
     parser.add_argument("--shared", type=float, default=0.5, help="part of every variance that both probes have in common")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
     arguments = parser.parse_args(argv)
     broken, begun = 0, time.perf_counter()
     print(f"{'regime':<18}{'groups':<8}{'score':<30}cover (above, below)    bound none  width (at a bound)")
-    for regime in arguments.regimes.split(","):
-        for count in map(int, arguments.groups.split(",")):
-            found, why = simulate(REGIMES[regime], count, arguments)
+    cells = [(regime, count) for regime in arguments.regimes.split(",") for count in map(int, arguments.groups.split(","))]
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        for (regime, count), (found, why) in zip(
+            cells, pool.map(partial(simulate, arguments=arguments), cells), strict=True
+        ):
             for name, values in found.items():
                 words, holds = judge(values)
                 broken += not holds

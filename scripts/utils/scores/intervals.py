@@ -233,7 +233,8 @@ class BalancedAccuracy:
         low = np.where(top & (self.value < 1), np.fmin(low, self.value - down), low)
         high = np.where(bottom & (self.value > 0), np.fmax(high, self.value + up), high)
         one_answer = (recall.value == 1 - specificity.value) & np.isin(recall.value, (0, 1))  # .5 whatever the groups
-        return tuple(np.where(one_answer & ~np.isnan(self.degrees), self.value, end) for end in (low, high))
+        alike = one_answer & ~np.isnan(self.degrees)
+        return np.where(alike, self.value, low), np.where(alike, self.value, high)
 
 
 class AUROC:
