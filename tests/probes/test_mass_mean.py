@@ -77,9 +77,7 @@ def shrunk_by_hand(states, labels, weights):
     deviation = np.sqrt(share @ centred**2)
     standard = centred / deviation
     correlations = sum(part * np.outer(row, row) for part, row in zip(share, standard, strict=True))
-    noise = sum(
-        part * ((np.outer(row, row) - correlations) ** 2).sum() for part, row in zip(share, standard, strict=True)
-    )
+    noise = sum(part * ((np.outer(row, row) - correlations) ** 2).sum() for part, row in zip(share, standard, strict=True))
     noise *= (share**2).sum()
     shrinkage = noise / ((correlations - np.eye(len(deviation))) ** 2).sum()
     shrunk = (1 - shrinkage) * correlations + shrinkage * np.eye(len(deviation))
@@ -91,7 +89,9 @@ def cosine(first, second):
 
 
 @pytest.mark.parametrize("separation", [1.0, 10.0])
-@pytest.mark.parametrize("n, copied", [(60, False), (500, True)], ids=["fewer rows than features", "a feature twice"])
+@pytest.mark.parametrize(
+    "n, copied", [(30, False), (60, False), (500, True)], ids=["few rows", "fewer rows than features", "a feature twice"]
+)
 def test_a_singular_covariance_is_shrunk_toward_the_variances_within_the_classes(n, copied, separation):
     states, labels = shrinking(n, copied, separation)
     labels = labels[:, 0]
@@ -102,7 +102,7 @@ def test_a_singular_covariance_is_shrunk_toward_the_variances_within_the_classes
     deviation, middle = np.sqrt(np.diag(covariance)), states[labels == 0].mean(0)
     standard = (states - middle - labels[:, None] * delta) / deviation
     assert shrinkage == pytest.approx(ledoit_wolf_shrinkage(standard, assume_centered=True), rel=1e-8)
-    assert 0 < shrinkage < 0.2
+    assert 0 < shrinkage < 0.3
     theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit((states - middle) / deviation, labels)
     np.testing.assert_allclose(weight * deviation, theirs.coef_[0], rtol=1e-6, atol=1e-8 * abs(theirs.coef_).max())
     assert found.bias[0] + middle @ weight == pytest.approx(theirs.intercept_[0], rel=1e-6)
@@ -115,14 +115,16 @@ def test_a_singular_covariance_is_shrunk_toward_the_variances_within_the_classes
         assert abs(ledoit_wolf_shrinkage(together, assume_centered=True) / shrinkage - 1) > 0.05
 
 
-def test_columns_that_are_shrunk_are_each_as_if_alone_and_share_one_visit(monkeypatch):
+@pytest.mark.parametrize("per_row, at_most", [(2, 3), (1, 2)], ids=["by features", "by rows"])
+def test_columns_that_are_shrunk_are_each_as_if_alone_and_share_one_visit(monkeypatch, per_row, at_most):
+    monkeypatch.setattr("utils.probes.tilted.FEATURES_PER_ROW", per_row)
     states, labels = shrinking(n=64, separation=4.0, columns=5)
     labels[:, 4] = labels[:, 0]
     weights = np.random.default_rng(1).random((64, 1)) * (np.arange(64)[:, None] % [3, 3, 5, 7, 3] > 0)
     read, visits = Blocks.__iter__, []
     monkeypatch.setattr(Blocks, "__iter__", lambda self: visits.append(1) or read(self))
     found = mass_mean(states, labels, weights, tilted=True)
-    assert len(visits) == 3  # the means, the three covariances, and the moments of all five columns
+    assert len(visits) == at_most  # the means; the three covariances, and the moments of all columns, or all rows
     for column in range(5):
         there = weights[:, column] > 0
         weight, shrinkage = shrunk_by_hand(states[there], labels[there, column], weights[there, column])
@@ -136,7 +138,9 @@ def test_columns_that_are_shrunk_are_each_as_if_alone_and_share_one_visit(monkey
     assert abs(shrinkage / found.shrinkage[0] - 1) > 0.05 and cosine(even, found.weight[0]) < 0.999  # the weights matter
 
 
-def test_a_column_that_needs_no_shrinkage_is_the_same_beside_one_that_does():
+@pytest.mark.parametrize("per_row", [2, 0], ids=["by features", "rows were tried"])
+def test_a_column_that_needs_no_shrinkage_is_the_same_beside_one_that_does(monkeypatch, per_row):
+    monkeypatch.setattr("utils.probes.tilted.FEATURES_PER_ROW", per_row)
     states = np.random.default_rng(0).normal(size=(200, 6))
     labels = np.stack([states[:, 1] > 0, np.arange(200) % 2], axis=1).astype(int)
     states[:, 0] = labels[:, 1]  # the covariance within the classes of column 1 is singular, that of all together is not
@@ -147,7 +151,7 @@ def test_a_column_that_needs_no_shrinkage_is_the_same_beside_one_that_does():
 
 
 @pytest.mark.parametrize("residue", [0.0, 1e-12, 1e-7], ids=lambda residue: f"residue {residue}")
-@pytest.mark.parametrize("n", [40, 400])
+@pytest.mark.parametrize("n", [20, 40, 400])
 def test_a_feature_that_varies_only_between_the_classes_outweighs_the_others_and_stays_finite(n, residue):
     random, labels = np.random.default_rng(3), np.arange(n) % 2
     states = random.normal(size=(n, 50))
@@ -167,8 +171,10 @@ def test_a_feature_that_varies_only_between_the_classes_outweighs_the_others_and
     np.testing.assert_allclose(found.weight[0][others], np.linalg.solve(shrunk, delta), rtol=1e-5, atol=1e-6)
 
 
-def test_classes_of_one_state_each_are_parted_midway():
-    labels = np.arange(30) % 2
+@pytest.mark.parametrize("n", [2, 30])
+def test_classes_of_one_state_each_are_parted_midway(monkeypatch, n):
+    monkeypatch.setattr("utils.probes.tilted.FEATURES_PER_ROW", 1)  # 2 rows with 3 features are few, 30 are not
+    labels = np.arange(n) % 2
     states = np.array([0.1, 5.0, 1000.0]) + labels[:, None] * np.array([0.3, -0.2, 0.0])
     found = mass_mean(states, labels, tilted=True)
     np.testing.assert_allclose(found.weight[0] * [0.3, -0.2, 1.0], [4e6, 4e6, 0.0], rtol=1e-6)

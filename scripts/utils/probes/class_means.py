@@ -29,6 +29,11 @@ class Blocks:
     def __len__(self):
         return len(self.states)
 
+    def magnitude(self, means: "Means") -> np.ndarray:
+        """Give the numbers beside which a deviation may be rounding alone, [columns, hidden_size]."""
+        overall = means.overall
+        return np.maximum(np.abs(overall + self.origin.numpy()), np.abs(overall)).clip(min=1e-30)
+
     def read(self, start: int) -> torch.Tensor:
         """Read the block that begins at this row, as it is."""
         stop = min(start + self.size, len(self))
@@ -61,7 +66,7 @@ class Means:
     negative: np.ndarray
     share: np.ndarray
 
-    def of(self, columns: Sequence[int]) -> "Means":
+    def of(self, columns: Sequence[int] | np.ndarray) -> "Means":
         return Means(self.positive[columns], self.negative[columns], self.share[columns])
 
     @property

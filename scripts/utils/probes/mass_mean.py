@@ -49,7 +49,8 @@ def mass_mean(
 
     A singular or ill-conditioned S becomes (1 - a) S + a D, where D is the diagonal of S: the variances within the classes.
     a is the shrinkage of Ledoit and Wolf (2004) toward the identity, for states less the mean of their class and divided by
-    their deviation within the classes. It costs one more visit, and a factorisation for each column that needs it.
+    their deviation within the classes. That costs a factorisation for each column and, for every COVARIANCE_BYTES, one more
+    visit. Where rows are few beside features, they are kept and factorised, and no covariance is summed up.
 
     A feature that differs between the classes and hardly or not at all within them (less than LEAST_WITHIN of its variance)
     would have an infinite weight, or one that rounding decides. There it counts as if LEAST_WITHIN of its variance were

@@ -2,7 +2,7 @@
 
 Columns with the same weights share their total covariance T. One factorisation does for all of them, since the covariance
 within the classes is S = T - spread delta delta^T, and so S^-1 delta = T^-1 delta / (1 - spread delta . T^-1 delta) (Sherman
-and Morrison 1950). A column that is shrunk toward its own variances needs its own.
+and Morrison 1950). A column that is shrunk toward its own variances needs its own, of its rows where they are few.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ import torch
 from scipy.linalg import cho_factor, cho_solve, get_lapack_funcs
 
 from utils.probes.class_means import Blocks, Means
+from utils.probes.shrinkage import LEAST_WITHIN, few_rows_direction, ledoit_wolf
 from utils.probes.standardised import FLAT
 
 COVARIANCE_BYTES = 2**29  # of the covariances that one visit of the states sums up
+FEATURES_PER_ROW = 2  # from which on the rows are factorised in place of the features
 WORST_CONDITION = 1e-10  # reciprocal condition number of the correlations, below which they are shrunk
-LEAST_WITHIN = 1e-6  # part of a variance that is within the classes: below it along the direction, S is shrunk
-LEAST_SHRINKAGE = 1e-3  # where the covariance is singular and Ledoit and Wolf's formula says 0
 
 
 def tilt(states: Blocks, labels: torch.Tensor, weights: torch.Tensor, means: Means) -> tuple[np.ndarray, np.ndarray]:
@@ -26,14 +26,18 @@ def tilt(states: Blocks, labels: torch.Tensor, weights: torch.Tensor, means: Mea
 
     labels, weights: [n, columns].
     """
-    distinct, owner = distinct_columns(weights)
     delta, spread = means.delta, means.spread
-    weight, shrinkage = np.zeros_like(delta), np.zeros(len(delta))
+    weight, shrinkage, solved = np.zeros_like(delta), np.zeros(len(delta)), np.zeros(len(delta), dtype=bool)
+    if FEATURES_PER_ROW * len(states) <= states.hidden_size:
+        for column, direction, amount in few_rows(states, labels, weights, means):
+            weight[column], shrinkage[column], solved[column] = direction, amount, True
+    distinct, owner = distinct_columns(weights)
+    kinds = np.unique(owner[~solved])
     at_once = max(1, COVARIANCE_BYTES // (8 * states.hidden_size**2))
-    for start in range(0, len(distinct), at_once):
-        poor = []
-        for kind, total in enumerate(totals(states, weights, means, distinct[start : start + at_once]), start):
-            columns = np.flatnonzero(owner == kind)
+    for start in range(0, len(kinds), at_once):
+        now, poor = kinds[start : start + at_once], []
+        for kind, total in zip(now, totals(states, weights, means, distinct[now]), strict=True):
+            columns = np.flatnonzero((owner == kind) & ~solved)
             weight[columns], within = total.directions(delta[columns], spread[columns])
             poor += [
                 Within.of(total, column, delta[column], float(spread[column]))
@@ -47,6 +51,21 @@ def tilt(states: Blocks, labels: torch.Tensor, weights: torch.Tensor, means: Mea
                 rows = float(own.sum() ** 2 / own.square().sum())
                 weight[within.column, within.total.varies], shrinkage[within.column] = within.direction(moment, rows)
     return weight, shrinkage
+
+
+def few_rows(
+    states: Blocks, labels: torch.Tensor, weights: torch.Tensor, means: Means
+) -> Iterator[tuple[int, np.ndarray, float]]:
+    """Yield columns with their weight [hidden_size] and shrinkage, where no more rows than features vary."""
+    every, size = torch.cat([part for _, part in states]).numpy(), states.magnitude(means)
+    for column, own in enumerate(weights.double().mT.numpy()):
+        rows = np.flatnonzero(own)
+        positive = labels[rows, column].bool().numpy()[:, None]
+        residuals = every[rows] - np.where(positive, means.positive[column], means.negative[column])
+        share = own[rows] / own.sum()
+        found = few_rows_direction(residuals, share, means.delta[column], means.spread[column], size[column])
+        if found is not None:
+            yield column, *found
 
 
 def distinct_columns(weights: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -81,13 +100,10 @@ class Total:
     varies: np.ndarray
 
     @classmethod
-    def of(cls, covariance: np.ndarray, *sizes: np.ndarray) -> "Total":
-        """Split a covariance [hidden_size, hidden_size].
-
-        sizes: [hidden_size] each, the numbers beside which a deviation may be rounding alone.
-        """
+    def of(cls, covariance: np.ndarray, size: np.ndarray) -> "Total":
+        """Split a covariance [hidden_size, hidden_size]. size: see `Blocks.magnitude`, of one column."""
         deviation = np.sqrt(np.diag(covariance).clip(min=0))
-        varies = np.flatnonzero(deviation > FLAT * np.maximum(*sizes).clip(min=1e-30))
+        varies = np.flatnonzero(deviation > FLAT * size)
         deviation = deviation[varies]
         return cls(covariance[np.ix_(varies, varies)] / np.outer(deviation, deviation), deviation, varies)
 
@@ -116,10 +132,11 @@ class Total:
 
 def totals(states: Blocks, weights: torch.Tensor, means: Means, columns: np.ndarray) -> list[Total]:
     """Measure the total covariance of each of these columns of weights, in one visit of the states."""
-    origin, overall = states.origin.numpy(), means.overall[columns]
+    moments = second_moments(states, weights[:, columns])
+    centres, sizes = means.overall[columns], states.magnitude(means.of(columns))
     return [
-        Total.of(moment - np.outer(centre, centre), np.abs(centre + origin), np.abs(centre))
-        for moment, centre in zip(second_moments(states, weights[:, columns]), overall, strict=True)
+        Total.of(moment - np.outer(centre, centre), size)
+        for moment, centre, size in zip(moments, centres, sizes, strict=True)
     ]
 
 
@@ -162,7 +179,7 @@ class Within:
         matrix /= deviation[:, None]
         matrix[~self.measured] = matrix[:, ~self.measured] = 0.0
         np.fill_diagonal(matrix, self.measured)
-        shrinkage = ledoit_wolf(matrix, fourth, rows)
+        shrinkage = ledoit_wolf(float(np.vdot(matrix, matrix)), np.trace(matrix), fourth, rows)
         matrix *= 1 - shrinkage
         np.fill_diagonal(matrix, 1.0)
         factor = cho_factor(matrix.T, lower=True, overwrite_a=True, check_finite=False)
@@ -189,14 +206,3 @@ def fourth_moments(
         squares += labels[rows] * (between - part @ toward)  # to the mean of the positives instead
         fourth += (weights[rows] * squares.square()).sum(0)
     return (fourth / weights.sum(0, dtype=torch.float64)).numpy()
-
-
-def ledoit_wolf(correlations: np.ndarray, fourth: float, rows: float) -> float:
-    """Choose the shrinkage of standardised states toward the identity (Ledoit and Wolf 2004, section 3).
-
-    correlations: [k, k], with 0 on the diagonal for features that have no say; fourth: the mean of |state|^4; rows: their
-    effective number, (sum of weights)^2 / sum of their squares.
-    """
-    squares = float(np.vdot(correlations, correlations))
-    noise, distance = (fourth - squares) / rows, squares - np.trace(correlations)
-    return max(min(noise / distance, 1.0), LEAST_SHRINKAGE) if distance > 0 else 1.0
