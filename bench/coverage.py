@@ -16,10 +16,13 @@ bound; at most .3 of the samples without an interval where 8 groups hold each cl
 """
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +35,7 @@ from utils.scores.differences import difference_bounds, statistic  # noqa: E402
 from utils.scores.intervals import Groups, interval, reasons  # noqa: E402
 
 GROUPS = (4, 8, 15, 30, 31, 300, 301)
+AT_MOST = 4  # times as many samples as asked for, where not all have an interval
 
 
 @dataclass(frozen=True)
@@ -116,12 +120,18 @@ def at_bound(one):
     return np.any([np.isin(part.value, (0, 1)) for part in getattr(one, "rates", (one,))], axis=0)
 
 
-def simulate(regime, count, arguments):
-    """{score: [none, above, below, at a bound, width] by sample}, and how often which reason was given."""
+def simulate(cell, arguments):
+    """{score: [none, above, below, at a bound, width] by sample}, and how often which reason was given.
+
+    cell: a regime's name and a number of groups.
+    """
+    regime, count = REGIMES[cell[0]], cell[1]
     random, found, why = np.random.default_rng([arguments.seed, count]), {}, Counter()
     truths = [regime.truth(distance) for distance in regime.distances]
-    batch = arguments.batch
-    for _ in range(arguments.samples // batch):
+    batch, having = arguments.batch, 0
+    for drawn in range(0, AT_MOST * arguments.samples, batch):
+        if drawn >= arguments.samples and having >= arguments.samples:
+            break
         logits, labels, group = draw(random, regime, batch, count, arguments.shared)
         for place, metric in enumerate(("balanced_accuracy", "auc")):
             one, other = (statistic(metric, values, labels, Groups(group), np.zeros(batch)) for values in logits)
@@ -132,6 +142,7 @@ def simulate(regime, count, arguments):
                 (f"{metric} difference", difference_bounds(one, other), difference, both),
             ):
                 none = np.isnan(ends[0])
+                having += (~none).sum() if name == "auc" else 0
                 rows = (none, ends[0] > truth, ends[1] < truth, where, ends[1] - ends[0], one.holders)
                 found.setdefault(name, []).append(np.stack(rows))
                 given = reasons(one.classes) if none.any() else [""] * batch
@@ -156,18 +167,21 @@ def judge(values):
 
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=1000, help="of a cell")
-    parser.add_argument("--batch", type=int, default=25, help="samples with the same sizes of groups")
+    parser.add_argument("--samples", type=int, default=4000, help="with an interval, of a cell")
+    parser.add_argument("--batch", type=int, default=10, help="samples with the same sizes of groups")
     parser.add_argument("--groups", default=",".join(map(str, GROUPS)))
     parser.add_argument("--regimes", default=",".join(REGIMES), help="by name")
     parser.add_argument("--shared", type=float, default=0.5, help="part of every variance that both probes have in common")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
     arguments = parser.parse_args(argv)
     broken, begun = 0, time.perf_counter()
     print(f"{'regime':<18}{'groups':<8}{'score':<30}cover (above, below)    bound none  width (at a bound)")
-    for regime in arguments.regimes.split(","):
-        for count in map(int, arguments.groups.split(",")):
-            found, why = simulate(REGIMES[regime], count, arguments)
+    cells = [(regime, count) for regime in arguments.regimes.split(",") for count in map(int, arguments.groups.split(","))]
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        for (regime, count), (found, why) in zip(
+            cells, pool.map(partial(simulate, arguments=arguments), cells), strict=True
+        ):
             for name, values in found.items():
                 words, holds = judge(values)
                 broken += not holds

@@ -48,8 +48,10 @@ def draw(random, repetitions, count, distances=(1.3,), shared=0.0):
 
 
 def covered(low, high, truth):
-    assert not np.isnan(low).any() and (low <= high).all()
-    return np.mean((low <= truth) & (truth <= high))
+    """The share of intervals that hold the truth, of those given: of three groups some differ too much in size."""
+    given = ~np.isnan(low)
+    assert given.mean() > 0.85 and (low[given] <= high[given]).all()
+    return np.mean((low[given] <= truth) & (truth <= high[given]))
 
 
 @pytest.mark.parametrize("count", REPETITIONS)
@@ -220,7 +222,7 @@ def test_where_there_is_no_interval_the_reason_is_known():
     for truth, those, why in (
         (labels, group // 3, "2 groups hold the rarer class, an interval needs 3"),
         (labels, np.where(labels == 1, group % 2, group), "2 groups hold the rarer class, an interval needs 3"),
-        (np.tile([1, 0], 104), uneven, "the groups differ so much in size that they count as 1.1, an interval needs 2"),
+        (np.tile([1, 0], 104), uneven, "the groups differ so much in size that they count as 1.1, an interval needs 2.5"),
         (labels, group, ""),
     ):
         logits = truth + np.linspace(-0.9, 0.9, len(truth))
@@ -249,7 +251,7 @@ def test_paired_differences_near_1_cover_where_the_plain_interval_covers_half():
     nowhere, group = np.zeros(samples), np.arange(31)
     value, low, high = paired_differences(ours, theirs, labels, group, nowhere, nowhere, "auc")
     given = ~np.isnan(low)
-    assert given.mean() > 0.95 and (low[given] < high[given]).all()
+    assert given.mean() > 0.95 and (low[given] <= high[given]).all()
     assert covered(low[given], high[given], 0.005) > 0.92
     one, other = (AUROC(Ranked.of(logits, labels), Groups(group)) for logits in (ours, theirs))
     error = np.sqrt(((one.influence() - other.influence()) ** 2).sum(1))

@@ -6,11 +6,11 @@ interval is the score plus and minus Student's t times that error, on the logit 
 skewed, and no end leaves [0, 1].
 
 - Degrees of freedom are the effective number of groups, 1 / sum(w^2) (Kish 1965), less 1: G - 1 for groups of one size. They
-  are at most twice the effective number of groups in which errors lie: where few groups err, the spread is little known.
+  are fewer where errors lie in few of the groups, since the spread is then little known (see `known_spread`).
 - A score of 1 shows no spread, and nor does one whose errors lie in one group: the lower end is at most Clopper and
   Pearson's of a perfect score, with one trial for each group that holds the rarer class. So .9999 has no narrower
   interval than 1. Scores near 0 are treated alike.
-- Balanced accuracy may lie far from 1 while one of its rates lies there. Then the ends of both rates are combined.
+- Balanced accuracy may lie far from 1 while one of its rates is 1 or 0. Then the ends of both rates are combined.
 - With fewer than FEWEST groups that hold the rarer class, or fewer than FEWEST_EFFECTIVE effective ones, there is no
   interval: NaN, and `reasons` says why. An interval of width 0 is none either.
 
@@ -26,8 +26,9 @@ from utils.scores.ranking import Ranked
 from utils.scores.rows import divide
 
 LEVEL = 0.95
-FEWEST, FEWEST_EFFECTIVE = 3, 2
+FEWEST, FEWEST_EFFECTIVE = 3, 2.5
 ONE_GROUP = 1.5  # below, the effective number of groups that err amounts to one
+PER_ERRING = 4  # degrees of freedom of a spread that is known from one group's errors alone
 
 
 class Groups:
@@ -143,9 +144,20 @@ def perfect_low(holders: np.ndarray) -> np.ndarray:
     return ((1 - LEVEL) / 2) ** (1 / np.maximum(holders, 1))
 
 
+def known_spread(statistic: Statistic) -> np.ndarray:
+    """Compute the degrees of freedom d of a score's spread, [probes]: 1 / d = 1 / degrees + (1 / erring - 1 / groups) / 4.
+
+    Relative variances 2 / d of an estimated variance add up: one is due to the number of groups, the other to the number
+    of them in which errors lie. Where all groups err alike, or one group alone, d is what the groups give.
+    """
+    groups = effective_number(statistic.weights)
+    fewer = np.maximum(divide(1, statistic.erring) - divide(1, groups), 0) / PER_ERRING
+    return np.where(statistic.erring < ONE_GROUP, statistic.degrees, 1 / (1 / statistic.degrees + fewer))
+
+
 def logit_bounds(statistic: Statistic) -> tuple[np.ndarray, np.ndarray]:
     """Compute the ends of the interval of a score within (0, 1) by its spread alone, on the logit scale."""
-    value, far = statistic.value, t_quantile(np.minimum(statistic.degrees, 2 * statistic.erring))
+    value, far = statistic.value, t_quantile(known_spread(statistic))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         logit, wide = np.log(value / (1 - value)), far * standard_error(statistic) / (value * (1 - value))
         return 1 / (1 + np.exp(wide - logit)), 1 / (1 + np.exp(-wide - logit))
@@ -211,24 +223,18 @@ class BalancedAccuracy:
         return (self.rates[0].influence() + self.rates[1].influence()) / 2
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        low, high = logit_bounds(self)
+        low, high = share_bounds(self)
         recall, specificity = self.rates
         (recall_low, recall_high), (specificity_low, specificity_high) = (rate.bounds() for rate in self.rates)
         correlated = correlation(recall, specificity)
         down = combined(recall.value - recall_low, specificity.value - specificity_low, correlated) / 2
         up = combined(recall_high - recall.value, specificity_high - specificity.value, correlated) / 2
-        low = np.where(self._lies_at(1), np.fmin(low, self.value - down), low)
-        high = np.where(self._lies_at(-1), np.fmax(high, self.value + up), high)
+        top, bottom = (np.any([rate.value == end for rate in self.rates], axis=0) for end in (1, 0))
+        low = np.where(top & (self.value < 1), np.fmin(low, self.value - down), low)
+        high = np.where(bottom & (self.value > 0), np.fmax(high, self.value + up), high)
         one_answer = (recall.value == 1 - specificity.value) & np.isin(recall.value, (0, 1))  # .5 whatever the groups
-        low, high = (np.where(one_answer, self.value, end) for end in (low, high))
-        edge, none = perfect_low(self.holders), np.isnan(self.degrees)
-        low = np.where(self.value == 1, edge, np.where(self.value == 0, 0.0, low))
-        high = np.where(self.value == 0, 1 - edge, np.where(self.value == 1, 1.0, high))
-        return np.where(none, np.nan, low), np.where(none, np.nan, high)
-
-    def _lies_at(self, side: int) -> np.ndarray:
-        """Say whether one of the rates lies at 1 (side 1) or at 0 (side -1), but for what one group adds."""
-        return np.any([(rate.erring < ONE_GROUP) & (side * (rate.value - 0.5) > 0) for rate in self.rates], axis=0)
+        alike = one_answer & ~np.isnan(self.degrees)
+        return np.where(alike, self.value, low), np.where(alike, self.value, high)
 
 
 class AUROC:
