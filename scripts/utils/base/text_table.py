@@ -26,7 +26,12 @@ def bounds(scores: Mapping[str, float], name: str = "balanced_accuracy") -> str:
 
 
 def signed(scores: Mapping[str, float], name: str) -> str:
-    """'+0.112 (+0.097 to +0.127)'; where it holds 0 also what would have shown: '... to +0.027; 0.021 would show)'"""
+    """Write a difference in AUROC: '+0.112 (+0.097 to +0.127)'; where it holds 0 also what would have shown.
+
+    '... to +0.027; 0.021 would show)', or '... to +0.060; none could be shown, 0.020 is left up to 1)'
+    """
     low, high, shown = (scores.get(f"{name}_{end}", math.nan) for end in ("low", "high", "detectable"))
     would = "" if math.isnan(shown) else f"; {shown:.3f} would show"
+    if math.isinf(shown):
+        would = f"; none could be shown, {1 - (scores['auc'] - scores[name]):.3f} is left up to 1"
     return f"{scores[name]:+.3f}" + ("" if math.isnan(low) else f" ({low:+.3f} to {high:+.3f}{would})")

@@ -1,5 +1,7 @@
 """Compute the difference of two probes' scores on the same examples, with its 95 % interval over groups."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -64,19 +66,32 @@ def paired_differences(
     """
     if metric not in DIFFERENCES_OF:
         raise ValueError(f"no paired difference of {metric!r}: the metrics are {', '.join(DIFFERENCES_OF)}")
+    pairs = statistics_of_pairs(logits_a, logits_b, labels, groups, thresholds_a, thresholds_b, metric)
+    found = [(one.value - other.value, *difference_bounds(one, other)) for one, other in pairs]
+    return tuple(np.concatenate(column) for column in zip(*found, strict=True))
+
+
+def statistics_of_pairs(
+    logits_a: ArrayLike,
+    logits_b: ArrayLike,
+    labels: ArrayLike,
+    groups: ArrayLike,
+    thresholds_a: ArrayLike,
+    thresholds_b: ArrayLike,
+    metric: str,
+) -> Iterator[tuple[BalancedAccuracy | AUROC, BalancedAccuracy | AUROC]]:
+    """Yield both scores of a chunk of pairs after the other; arguments as for `paired_differences`."""
     grouped, truth = Groups(groups), np.asarray(labels)
     sides = [
         (np.atleast_2d(np.asarray(logits)), np.asarray(thresholds, dtype=np.float64))
         for logits, thresholds in ((logits_a, thresholds_a), (logits_b, thresholds_b))
     ]
-    result = np.empty((3, len(sides[0][0])))
     for start, stop in probe_chunks(*sides[0][0].shape):
         of_chunk = truth if truth.ndim == 1 else truth[start:stop]
         one, other = (
             statistic(metric, logits[start:stop], of_chunk, grouped, thresholds[start:stop]) for logits, thresholds in sides
         )
-        result[:, start:stop] = one.value - other.value, *difference_bounds(one, other)
-    return result[0], result[1], result[2]
+        yield one, other
 
 
 def statistic(

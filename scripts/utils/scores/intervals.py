@@ -95,7 +95,7 @@ def effective_number(parts: np.ndarray) -> np.ndarray:
 def reasons(classes: Classes) -> list[str]:
     """Say of each probe why its scores have no interval; "" where they have one."""
     return [
-        f"{few} groups hold the rarer class, an interval needs {FEWEST}"
+        f"{few} group{' holds' if few == 1 else 's hold'} the rarer class, an interval needs {FEWEST}"
         if few < FEWEST
         else f"the groups differ so much in size that they count as {effective:.1f}, an interval needs {FEWEST_EFFECTIVE}"
         if effective < FEWEST_EFFECTIVE

@@ -9,14 +9,14 @@ from utils.scores.baselines.compared import all_token_baselines, or_chance
 from utils.scores.baselines.context import Surroundings
 from utils.scores.baselines.texts import text_baselines
 from utils.scores.controls import selectivity
-from utils.scores.differences import DIFFERENCES_OF, paired_differences
+from utils.scores.differences import DIFFERENCES_OF
 from utils.scores.documents.layout import documents_of
 from utils.scores.documents.scoring import DocumentScores, score_documents, why_not
 from utils.scores.metrics import all_scores, at_threshold, scores
 from utils.scores.ranking import auroc
 from utils.scores.search.account import account
-from utils.scores.search.detectable import degrees_of_freedom, smallest_shown
-from utils.scores.search.nulls import null_of
+from utils.scores.search.detectable import differences_and_shown
+from utils.scores.search.nulls import Shift, null_of
 from utils.scores.thresholds import choose_threshold, choose_thresholds
 from utils.states.positions import Question
 from utils.states.source import Source
@@ -155,19 +155,10 @@ def compare_with_others(sweep: Sweep, baseline: dict) -> None:
         for what, pairs in others.items():
             if not pairs:
                 continue
-            nowhere = np.zeros(len(pairs))
-            found = paired_differences(
-                np.stack([probe.logits[name] for probe, _ in pairs]),
-                np.stack([other for _, other in pairs]),
-                examples.labels,
-                examples.groups,
-                nowhere,
-                nowhere,
-                "auc",
-            )
+            ours, theirs = np.stack([probe.logits[name] for probe, _ in pairs]), np.stack([other for _, other in pairs])
+            found = differences_and_shown(ours, theirs, examples.labels, examples.groups)
             columns = [f"minus_{what}{end}" for end in ("", "_low", "_high", "_detectable")]
-            shown = smallest_shown(*found[1:], degrees_of_freedom(examples.labels, examples.groups))
-            for (probe, _), *values in zip(pairs, *found, shown, strict=True):
+            for (probe, _), *values in zip(pairs, *found, strict=True):
                 probe.metrics[name] |= dict(zip(columns, map(float, values), strict=True))
     for probe in sweep.chosen:
         for scores_of_split in probe.metrics.values():
@@ -177,7 +168,7 @@ def compare_with_others(sweep: Sweep, baseline: dict) -> None:
 def account_for_search(sweep: Sweep) -> None:
     """Give each chosen probe the band that holds for all of them on test, and its permutation p-values there.
 
-    Not on validation: there these probes were chosen.
+    Not on validation: there these probes were chosen. Other targets and lags are other sweeps, and not reckoned with.
     """
     if "test" not in sweep.task.examples:
         return
@@ -188,6 +179,7 @@ def account_for_search(sweep: Sweep) -> None:
     scored = {name: np.array([probe.metrics["test"][name] for probe in probes]) for name in needed}
     logits = np.stack([probe.logits["test"] for probe in probes])
     found = account(logits, examples.labels, examples.groups, scored, null)
+    sweep.shifted = isinstance(null, Shift)
     for index, probe in enumerate(probes):
         probe.metrics["test"] |= {name: float(values[index]) for name, values in found.items()}
 

@@ -43,6 +43,7 @@ class Sweep:
     best            the name of the baseline that probes are compared with, chosen on validation
     random_weights  probes of the model with random weights
     documents       scores of whole documents, where tokens give some
+    shifted         whether labels were dealt anew within their documents, rather than between groups
     """
 
     question: Question
@@ -54,6 +55,7 @@ class Sweep:
     task: Task
     random_weights: list[Probe] = field(default_factory=list)
     documents: DocumentScores | None = None
+    shifted: bool = False
 
     @property
     def lag(self) -> int:
@@ -124,6 +126,22 @@ class Sweep:
         """Give the score by which probes are chosen; undefined ones come last."""
         score = probe.metrics["val"][self.chosen_by]
         return -np.inf if np.isnan(score) else score
+
+    @property
+    def maximum(self) -> Probe:
+        """Find the chosen probe that stands out most on test, the winner where it is one of several such."""
+
+        def standing(probe: Probe) -> tuple[float, bool]:
+            return np.nan_to_num(probe.metrics["test"]["permutation_p_in_sweep"], nan=1), probe is not self.winner
+
+        return min(self.chosen, key=standing)
+
+    @property
+    def twin(self) -> Probe:
+        """Find the probe on random weights that is like the winner."""
+        best = self.winner
+        same = best.kind, best.layer, best.seed
+        return next(probe for probe in self.random_weights if probe.chosen and (probe.kind, probe.layer, probe.seed) == same)
 
     @property
     def others(self) -> list[Probe]:

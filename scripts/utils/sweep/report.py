@@ -7,7 +7,14 @@ from utils.base.text_table import bounds, share, signed, table
 from utils.data.tokenizer import isolated, shown_text
 from utils.scores.documents.scoring import DocumentScores
 from utils.scores.intervals import no_interval
-from utils.sweep.outcome import Sweep
+from utils.scores.search.permutation import holm
+from utils.sweep.outcome import Probe, Sweep
+
+MOST_WITHOUT = 3  # questions without intervals
+SHIFTED = (
+    "p is of labels shifted within their documents: it asks whether a probe finds the place in these documents, and says "
+    "nothing of new ones"
+)
 
 
 def sweep_table(entries: Sequence[tuple[str, dict | None]], split: str) -> str:
@@ -36,10 +43,19 @@ def sweep_table(entries: Sequence[tuple[str, dict | None]], split: str) -> str:
 
 
 def interval_note(sweep: Sweep, split: str) -> str:
-    """Say why the scores of a split have no intervals; "" where they have."""
+    """Say why the scores of a split have no intervals, and no p-values; "" where they have."""
+    why = why_none(sweep, split)
+    return f"no intervals{' and no permutation p' if split == 'test' else ''} in {split}: {why}" if why else ""
+
+
+def why_none(sweep: Sweep, split: str) -> str:
     examples = sweep.task.examples[split]
-    why = no_interval(examples.labels, examples.groups)
-    return f"no intervals in {split}: {why}" if why else ""
+    return no_interval(examples.labels, examples.groups)
+
+
+def as_counted(auc: float) -> str:
+    """Write the AUROC of what a probe is compared with: '0.453 (counts as 0.5)'."""
+    return share(auc) + (" (counts as 0.5)" if auc < 0.5 else "")
 
 
 def document_table(documents: DocumentScores) -> str:
@@ -83,20 +99,23 @@ def document_table(documents: DocumentScores) -> str:
             ]
         )
     best = winner.scores["test"]["all"]
-    minus = (
-        f"\ntest AUROC of documents minus {documents.best}, the best baseline on validation: "
-        f"{signed(best, 'minus_baseline')}"
-        if documents.best
-        else ""
+    if not documents.best:
+        return table(rows)
+    counted = as_counted(documents.baselines[documents.best].aurocs[1])
+    return (
+        f"{table(rows)}\ntest AUROC of documents minus {documents.best}, the best baseline on validation with {counted} on "
+        f"test: {signed(best, 'minus_baseline')}"
     )
-    return table(rows) + minus
 
 
 def sweeps_table(sweeps: Sequence[Sweep]) -> str:
     """Tabulate several sweeps, a line for each target and lag.
 
-    A line has the winner on validation, its scores on test (on validation where there is no test), and the baseline.
+    A line has the winner on validation, its scores on test (on validation where there is no test), the baseline, and the
+    p-values of the winner, of the sweep's maximum, and of that corrected for a pick among all lines.
     """
+    searched = all("permutation_p" in sweep.winner.metrics.get("test", ()) for sweep in sweeps)
+    of_maximum = [sweep.maximum.metrics["test"]["permutation_p_in_sweep"] for sweep in sweeps] if searched else []
     rows = [
         [
             "target",
@@ -109,9 +128,10 @@ def sweeps_table(sweeps: Sequence[Sweep]) -> str:
             "best baseline",
             "its AUROC",
             "AUROC minus it",
+            *(["p", "p of maximum", "over all"] if searched else []),
         ]
     ]
-    for sweep in sweeps:
+    for sweep, *p_values in zip(sweeps, *([of_maximum, holm(of_maximum)] if searched else []), strict=True):
         winner = sweep.winner
         split = "test" if "test" in winner.metrics else "val"
         scores, beside = winner.metrics[split], sweep.baselines[sweep.best][split]
@@ -125,11 +145,41 @@ def sweeps_table(sweeps: Sequence[Sweep]) -> str:
                 share(scores["auc"]),
                 bounds(scores, "auc"),
                 sweep.best,
-                share(beside["auc"]),
+                as_counted(beside["auc"]),
                 signed(scores, "minus_baseline") if "minus_baseline" in scores else "-",
+                *map(share, [scores["permutation_p"], *p_values] if searched else []),
             ]
         )
-    return table(rows)
+    return "\n".join([table(rows), *([what_is_covered(len(sweeps))] if searched else []), *notes_of_several(sweeps)])
+
+
+def what_is_covered(questions: int) -> str:
+    return (
+        "p: permutation p of the probe that validation chose; of maximum: of the best on test among all layers, kinds and\n"
+        "seeds of that target and lag (penalties by validation), as bands do. None covers a pick among the\n"
+        f"{questions} questions of this table; for that the last column corrects the p of maximum (Holm)"
+    )
+
+
+def notes_of_several(sweeps: Sequence[Sweep]) -> list[str]:
+    """Say of how many questions the scores have no intervals, by the reason; and what p-values of shifts ask."""
+    split, without = "test" if "test" in sweeps[0].task.examples else "val", {}
+    for sweep in sweeps:
+        if why := why_none(sweep, split):
+            without.setdefault(why, []).append(f"{isolated(shown_text(sweep.target))} at lag {sweep.lag}")
+    what = f"no intervals{' and no permutation p' if split == 'test' else ''} in {split}"
+    found = [
+        f"{what} of {len(names)} of {len(sweeps)} questions ({', '.join(names[:MOST_WITHOUT])}"
+        + (", ..." if len(names) > MOST_WITHOUT else "")
+        + f"): {why}"
+        for why, names in without.items()
+    ]
+    return [*found, *([SHIFTED] if any(map(has_shifts, sweeps)) else [])]
+
+
+def has_shifts(sweep: Sweep) -> bool:
+    """Say whether there are p-values, of labels that were shifted."""
+    return sweep.shifted and not math.isnan(sweep.winner.metrics["test"]["permutation_p"])
 
 
 def one_sided(name: str, scores: dict) -> str | None:
@@ -147,11 +197,7 @@ def one_sided(name: str, scores: dict) -> str | None:
 def gap(sweep: Sweep) -> str:
     """Say what validation chose, and how much worse it is on test: the optimism of choosing."""
     winner, others, by = sweep.winner, sweep.others, sweep.chosen_by
-    name = (
-        f"{winner.layer if isinstance(winner.layer, str) else f'layer{winner.layer}'}"
-        + ("" if winner.kind == "linear" else f" {winner.kind}")
-        + (f", seed {winner.seed}" if others else "")
-    )
+    name = name_in_sweep(winner, others)
     on_val = winner.metrics["val"][by]
     text = f"best on validation: {name}, {'AUROC' if by == 'auc' else 'balanced accuracy'} {on_val:.3f}"
     if "test" not in winner.metrics:
@@ -162,22 +208,42 @@ def gap(sweep: Sweep) -> str:
         found = [probe.metrics["test"][by] for probe in (winner, *others)]
         text += f"; test over its {len(found)} seeds {min(found):.3f} to {max(found):.3f}"
     if "minus_baseline" in test:
-        text += f"; test AUROC minus {sweep.best}, the best baseline on validation: {signed(test, 'minus_baseline')}"
+        counted = as_counted(sweep.baselines[sweep.best]["test"]["auc"])
+        difference = signed(test, "minus_baseline")
+        text += f"; test AUROC minus {sweep.best}, the best baseline on validation with {counted} on test: {difference}"
     if "minus_random_weights" in test:
-        text += f"; minus random weights: {signed(test, 'minus_random_weights')}"
+        counted = as_counted(sweep.twin.metrics["test"]["auc"])
+        text += f"; minus random weights with {counted}: {signed(test, 'minus_random_weights')}"
     if "selectivity" in test:
         text += f"; selectivity {test['selectivity']:.3f} (random labels {test['control']:.3f})"
-    return text + search_text(test, len(sweep.chosen))
+    return "\n".join(filter(None, (text, search_text(sweep))))
 
 
-def search_text(test: dict, probes: int) -> str:
+def name_in_sweep(probe: Probe, others: Sequence[Probe]) -> str:
+    """Name a probe within its sweep. others: those of other seeds."""
+    return (
+        f"{probe.layer if isinstance(probe.layer, str) else f'layer{probe.layer}'}"
+        + ("" if probe.kind == "linear" else f" {probe.kind}")
+        + (f", seed {probe.seed}" if others else "")
+    )
+
+
+def search_text(sweep: Sweep) -> str:
     """Say how the winner stands once all probes of the sweep are reckoned with; "" where nothing is known of it."""
+    test, count = sweep.winner.metrics["test"], len(sweep.chosen)
     if math.isnan(test.get("permutation_p", math.nan)):
         return ""
-    return (
-        f"; permutation p {test['permutation_p']:.3f}, as the best of {probes} {test['permutation_p_in_sweep']:.3f}; "
-        f"test AUROC within {bounds(test, 'auc_band')} together with all of them"
-    )
+    text = f"permutation p of this probe {test['permutation_p']:.3f}"
+    if count > 1:
+        best = sweep.maximum
+        name = "this probe" if best is sweep.winner else name_in_sweep(best, sweep.others)
+        text += (
+            f", of the maximum of the sweep {best.metrics['test']['permutation_p_in_sweep']:.3f} ({name}; "
+            f"of {count} probes: all layers, kinds and seeds of this target and lag)"
+        )
+        if not math.isnan(test["auc_band_low"]):
+            text += f"; test AUROC with all of them at once {bounds(test, 'auc_band')}"
+    return text + (f"\n{SHIFTED}" if has_shifts(sweep) else "")
 
 
 def direction_line(name: str, entry: dict, token: int | None) -> str | None:

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from utils.scores.intervals import Groups
 from utils.scores.search import permutation
 from utils.scores.search.nulls import Exchange, Shift
-from utils.scores.search.permutation import dealt_aurocs, of_aurocs
+from utils.scores.search.permutation import dealt_aurocs, holm, of_aurocs
 from utils.scores.search.places import in_places
 
 
@@ -113,3 +113,12 @@ def test_ranks_and_wins_of_ties_are_counted_half():
     found = in_places(np.array([[0.2, 0.1, 0.3]]), np.array([True, False, False]), Groups([0, 1, 2]))
     np.testing.assert_allclose(found.ranks, [[0, -1 / 3, 1 / 3]], atol=1e-7)
     assert found.wins.tolist() == [[1, 1, 0]]
+
+
+def test_holm_is_by_hand_and_keeps_the_level_over_questions():
+    assert holm([0.01, 0.04, 0.03, 0.6]).tolist() == pytest.approx([0.04, 0.09, 0.09, 0.6])
+    corrected = holm([0.02, np.nan, 0.5])
+    assert corrected[[0, 2]].tolist() == pytest.approx([0.06, 1]) and np.isnan(corrected[1]), "it counts, and has none"
+    p = np.random.default_rng(0).random((4000, 12))
+    found = np.mean([holm(row).min() <= 0.05 for row in p])
+    assert found <= 0.05 + 2.5 * np.sqrt(0.05 * 0.95 / 4000) and np.mean(p.min(1) <= 0.05) > 0.4

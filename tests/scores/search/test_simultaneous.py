@@ -5,10 +5,10 @@ import pytest
 from scipy.stats import norm, t
 from sklearn.metrics import roc_auc_score
 
-from utils.scores.intervals import AUROC, LEVEL, BalancedAccuracy, Groups, share_bounds
+from utils.scores.intervals import AUROC, LEVEL, BalancedAccuracy, Groups, interval, no_interval, share_bounds
 from utils.scores.ranking import Ranked
 from utils.scores.search.account import account
-from utils.scores.search.nulls import Exchange
+from utils.scores.search.nulls import Exchange, Shift
 from utils.scores.search.places import in_places
 from utils.scores.search.simultaneous import MOST_GROUPS, accuracy_influences, auroc_influences, joint_level, widened
 
@@ -132,4 +132,54 @@ def test_with_few_groups_independent_probes_count_each():
     """Sums over 15 groups are not normal, and long resamples are long for all probes: either would halve the count."""
     many = np.random.default_rng(6).normal(size=(200, 15))
     assert 1 - LEVEL <= 200 * joint_level(unit(many - many.mean(1, keepdims=True))) < 1.3 * (1 - LEVEL)
-    assert joint_level(np.zeros((3, 15), dtype=np.float32)) == pytest.approx(0.05), "what does not vary does not count"
+
+
+def test_probes_that_do_not_vary_count_each_beside_those_that_do():
+    """Nothing shows that perfect scores are perfect together, so the intervals of seven are those of seven trials."""
+    one = np.random.default_rng(7).normal(size=(1, 400))
+    one, still = unit(one - one.mean(1, keepdims=True)), np.zeros((199, 400), dtype=np.float32)
+    assert joint_level(still[:1]) == joint_level(one) == pytest.approx(0.05)
+    assert joint_level(still[:7]) == pytest.approx(0.05 / 7)
+    assert joint_level(np.concatenate([one, still])) == pytest.approx(0.05 / 200)
+    for copies in (1, 50):  # of one comparison, beside four more
+        found = joint_level(np.concatenate([np.repeat(one, copies, axis=0), still[:4]]))
+        assert found == pytest.approx(0.05 / 5, rel=0.05), "copies are one comparison still"
+
+
+def test_seven_perfect_scores_have_a_band_that_one_of_them_leaves_by_luck_in_one_sample_of_forty():
+    """By exact binomials: the chance that some of seven probes is perfect in all groups, were it as good as the end says."""
+    labels, groups = np.tile([0, 1], 30), np.repeat(np.arange(30), 2)
+    logits = np.concatenate([np.repeat(labels[None] * 2.0 - 1, 7, axis=0), np.ones((3, 60))])  # three give one answer
+    scored = {"threshold": np.zeros(10)}
+    for metric, statistic in (
+        ("auc", auroc_of(logits, labels, groups)),
+        ("balanced_accuracy", BalancedAccuracy(logits, np.tile(labels == 1, (10, 1)), Groups(groups), np.zeros(10))),
+    ):
+        scored[metric], (scored[f"{metric}_low"], scored[f"{metric}_high"]) = statistic.value, interval(statistic)
+    found = account(logits, labels, groups, scored, Exchange.of(labels, groups), deals=9)
+    for metric in ("auc", "balanced_accuracy"):
+        by_luck = {
+            end: 1 - (1 - scored_low**30) ** 7
+            for end, scored_low in (("own", scored[f"{metric}_low"][0]), ("band", found[f"{metric}_band_low"][0]))
+        }
+        assert by_luck["band"] == pytest.approx(0.025, abs=0.001) and by_luck["own"] > 0.15
+        assert np.isnan(found[f"{metric}_band_low"][7:]).all(), "without an interval there is no band, and none counts"
+
+
+def test_two_groups_have_no_p_value_and_three_have():
+    """Within the documents of one or two groups a probe may find places by words that no other group has."""
+    random = np.random.default_rng(8)
+    labels, logits = np.tile([0, 1], 60), random.normal(size=(2, 120))
+    for count in (1, 2, 3):
+        groups = np.arange(120) // 4 % count
+        true = np.tile(labels == 1, (2, 1))
+        auc = AUROC(Ranked.of(logits, true), Groups(groups))
+        scored = {"threshold": np.zeros(2)}
+        for metric, statistic in (
+            ("auc", auc),
+            ("balanced_accuracy", BalancedAccuracy(logits, true, Groups(groups), np.zeros(2))),
+        ):
+            scored[metric], (scored[f"{metric}_low"], scored[f"{metric}_high"]) = statistic.value, interval(statistic)
+        found = account(logits, labels, groups, scored, Shift.of(labels, np.arange(120) // 4, np.arange(120)), deals=19)
+        for name in ("permutation_p", "permutation_p_in_sweep"):
+            assert np.isnan(found[name]).all() == bool(no_interval(labels, groups)) == (count < 3)

@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 
 from utils.scores.baselines.compared import best_baseline, or_chance, suspicious
 from utils.scores.calibration import calibration
-from utils.scores.differences import paired_difference
 from utils.scores.documents.aggregates import AGGREGATES, aggregated
 from utils.scores.documents.baselines import TOKEN_BASELINES, document_baselines
 from utils.scores.documents.buckets import ALL, bucketed
@@ -18,7 +17,7 @@ from utils.scores.documents.layout import Documents
 from utils.scores.documents.platt import platt
 from utils.scores.metrics import all_scores
 from utils.scores.rows import probe_chunks
-from utils.scores.search.detectable import degrees_of_freedom, smallest_shown
+from utils.scores.search.detectable import differences_and_shown
 from utils.scores.thresholds import choose_thresholds
 
 SCORED = ("val", "test")
@@ -260,10 +259,9 @@ def compare_with_baseline(
     for split, those in documents.items():
         for bucket, kept in buckets[split].items():
             ours, theirs = (one.values[split][kept] for one in (winner, baseline))
-            found, labels, groups = (np.nan,) * 3, those.labels[kept], those.groups[kept]
+            found, labels, groups = (np.nan,) * 4, those.labels[kept], those.groups[kept]
             if np.isfinite([ours, theirs]).all():
-                found = paired_difference(ours, or_chance(theirs, labels), labels, groups, 0, 0, "auc")
-            found = (*found, float(smallest_shown(*found[1:], degrees_of_freedom(labels, groups))))
+                found = map(float, np.ravel(differences_and_shown(ours, or_chance(theirs, labels), labels, groups)))
             winner.scores[split][bucket] |= {"best_baseline": best} | dict(zip(MINUS_BASELINE, found, strict=True))
 
 

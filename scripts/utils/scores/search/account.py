@@ -24,14 +24,17 @@ def account(
     null: Exchange | Shift,
     deals: int = DEALS,
 ) -> dict[str, np.ndarray]:
-    """Compute the band of all probes together and their permutation p-values: {column: [probes]}; NaN without a class.
+    """Compute the band of all probes together and their permutation p-values: {column: [probes]}.
+
+    All are NaN where scores of these groups have no interval: labels dealt anew within two groups say nothing of others.
 
     logits: [probes, n]; labels and groups: [n]; scored: {"threshold", and of "auc" and "balanced_accuracy" itself, _low and
     _high: [probes]}.
     """
-    true, grouped, nothing = labels == 1, Groups(groups), np.full(len(logits), np.nan)
+    true, grouped, degrees = labels == 1, Groups(groups), degrees_of_freedom(labels, groups)
     ends = [f"{metric}_band_{end}" for metric in DIFFERENCES_OF for end in ("low", "high")]
-    if true.all() or not true.any():
+    if np.isnan(degrees):
+        nothing = np.full(len(logits), np.nan)
         return dict.fromkeys((*ends, "permutation_p", "permutation_p_in_sweep"), nothing)
     influences, aurocs = {metric: [] for metric in DIFFERENCES_OF}, []
     size = max(1, RANKS_AT_ONCE // logits.shape[1])
@@ -41,10 +44,10 @@ def account(
         influences["auc"].append(auroc_influences(places.wins, true, grouped))
         influences["balanced_accuracy"].append(accuracy_influences(part, true, grouped, thresholds))
         aurocs.append(dealt_aurocs(places.ranks, true, null, deals))
-    found, degrees = {}, degrees_of_freedom(labels, groups)
+    found = {}
     for metric, parts in influences.items():
-        level, (value, low, high) = joint_level(np.concatenate(parts)), (scored[f"{metric}{end}"] for end in ENDS)
-        band = widened(value, low, high, degrees, level)
+        value, low, high = (scored[f"{metric}{end}"] for end in ENDS)
+        band = widened(value, low, high, degrees, joint_level(np.concatenate(parts)[low < high]))
         found |= dict(zip((f"{metric}_band_low", f"{metric}_band_high"), band, strict=True))
     p_values = of_aurocs(np.concatenate(aurocs))
     return found | {"permutation_p": p_values.alone, "permutation_p_in_sweep": p_values.in_sweep}

@@ -5,11 +5,13 @@ deals in which it ranks at least as well as with the true labels, (1 + those) / 
 of deals (Phipson and Smyth 2010). It is meant for a probe that was chosen without these labels, such as the one that
 validation chose. The corrected one counts the deals in which any probe is as far above its own mean over the deals, in its
 own standard deviations (max-T of Westfall and Young 1993). The smallest of these is the p-value of the sweep's maximum.
+A sweep is of one question; `holm` corrects for several.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from utils.scores.search.nulls import Exchange, Shift
 
@@ -35,6 +37,19 @@ def of_aurocs(aurocs: np.ndarray) -> PValues:
     standard = np.where(deviation > TIED[0], centred / np.maximum(deviation, TIED[0]), 0)
     largest = np.sort(standard[:, 1:].max(0))
     return PValues(alone, (1 + deals - np.searchsorted(largest, standard[:, 0] - TIED[1])) / (1 + deals))
+
+
+def holm(p_values: ArrayLike) -> np.ndarray:
+    """Correct p-values [questions] for a pick among the questions (Holm 1979); the smallest is Bonferroni's.
+
+    A NaN stays, and counts as a question of which nothing was found.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p)  # NaN last
+    corrected = np.minimum(np.maximum.accumulate(np.nan_to_num(p[order], nan=1) * np.arange(len(p), 0, -1)), 1)
+    result = np.empty(len(p))
+    result[order] = corrected
+    return np.where(np.isnan(p), np.nan, result)
 
 
 def dealt_aurocs(ranks: np.ndarray, true: np.ndarray, null: Exchange | Shift, deals: int = DEALS) -> np.ndarray:

@@ -6,10 +6,14 @@ count little. Under 5 % of the weightings some probe is off by more than c. The 
 are, on average, is the level to which each interval is widened from its 5 % (Westfall and Young 1993, chapter 2).
 
 One probe alone keeps its interval. Of 200 that are never off together each is off under .05 / 200, as Bonferroni has it.
+A probe at a score of 0 or 1 does not vary under any weighting. So nothing is known of what it has in common with others,
+and it counts as one that is never off together with another.
+
 All weightings have the same length, as in a rotation test (Langsrud 2005). Resamples have not: under the longest of them
 independent probes are off together, and with few groups the band would be too narrow.
 """
 
+from bisect import bisect_right
 from functools import lru_cache
 
 import numpy as np
@@ -17,6 +21,7 @@ from scipy.stats import t
 
 from utils.scores.intervals import LEVEL, Groups
 
+OFF = round(1 - LEVEL, 9)  # how often some interval may be off
 DRAWS = 1000  # weightings of the groups
 MOST_GROUPS = 1000  # with more, they are pooled at random: that keeps sums of influences what they are
 ROUNDING = 1e-9  # a sum of deviations that is rounding
@@ -65,17 +70,26 @@ def standardised(deviations: np.ndarray) -> np.ndarray:
 
 
 def joint_level(influences: np.ndarray) -> float:
-    """Compute the level of a single interval at which all probes' intervals hold together under LEVEL of the weightings.
+    """Compute the level of a single interval at which all probes' intervals hold together with LEVEL.
 
-    influences: float32 [probes, groups], of all probes; those that do not vary do not count. From (1 - LEVEL) / probes to
-    1 - LEVEL, which one probe has.
+    influences: float32 [probes, groups], of all probes that have an interval. The share of weightings under which some probe
+    is off, and the level for each probe that does not vary, add up to at most OFF. So it lies between OFF / probes, which is
+    Bonferroni's, and OFF, which one probe has.
     """
-    influences = influences[influences.any(1)]
-    if not len(influences):
-        return 1 - LEVEL
-    deviations = np.abs(influences @ weightings(influences.shape[1]).T)
-    largest = np.sort(deviations.max(0))
-    return float((deviations >= largest[round(LEVEL * DRAWS)]).mean())
+    varying = influences[influences.any(1)]
+    least, still = OFF / max(1, len(influences)), len(influences) - len(varying)
+    if not len(varying):
+        return least
+    deviations = np.abs(varying @ weightings(varying.shape[1]).T)
+    largest = np.sort(deviations.max(0))[::-1]
+
+    def level(draws: int) -> float:
+        """Give the share of single deviations that are at least as large as the largest of so many draws."""
+        return float((deviations >= largest[draws - 1]).mean())
+
+    draws = range(1, 1 + round(OFF * DRAWS))
+    held = bisect_right(draws, OFF, key=lambda count: count / DRAWS + still * level(count))
+    return max(least, level(draws[held - 1]) if held else 0)
 
 
 def widened(
