@@ -141,8 +141,9 @@ def one_sided(name: str, scores: dict) -> str | None:
     if 0 < said < total:
         return None
     return (
-        f"warning: {name} answers {'positive' if said else 'negative'} for all {total:,} examples (positives "
-        f"{scores['pos_accuracy']:.1%} right, negatives {scores['neg_accuracy']:.1%}): it has learnt nothing usable"
+        f"warning: {name} answers {'positive' if said else 'negative'} for all {total:,} examples at the threshold from "
+        f"validation (positives {scores['pos_accuracy']:.1%} right, negatives {scores['neg_accuracy']:.1%}); how it ranks "
+        f"them is another matter: its AUROC is {share(scores['auc'])}"
     )
 
 
