@@ -17,20 +17,20 @@ def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--probes", type=int, default=35, help="one a layer")
     parser.add_argument("--resamples", type=int, default=200)
-    parser.add_argument("--examples", type=int, default=5000, help="of train; test has half as many")
+    parser.add_argument("--examples", type=int, default=5000, help="of train; validation and test have half as many")
     parser.add_argument("--hidden_size", type=int, default=640)
     arguments = parser.parse_args(argv)
     from utils.states.matrices import Matrices
     from utils.sweep.fits import Fitting, Task
-    from utils.sweep.refits.bootstrap import refit
+    from utils.sweep.refits.bootstrap import REFIT_SCORES, refit
 
     examples = {name: make(n, seed) for seed, (name, n) in enumerate(sizes(arguments).items())}
     labels = {name: found.labels[None] for name, found in examples.items()}
     task = Task(examples, labels, np.ones((len(examples["train"]), 1), dtype=bool), (0,))
     fitting = Fitting(("logistic",), 1, 1e-3, 0, None, (1e-3,), "weighted", None, (0,), 0)
-    scores = {"auc": 0.8, "auc_low": 0.7, "auc_high": 0.9}
+    scores = {f"{name}{end}": value for name in REFIT_SCORES for end, value in (("", 0.8), ("_low", 0.7), ("_high", 0.9))}
     probes = [
-        SimpleNamespace(kind="logistic", l2=1e-3, seed=0, layer=layer, metrics={"test": dict(scores)})
+        SimpleNamespace(kind="logistic", l2=1e-3, seed=0, layer=layer, metrics={"val": dict(scores), "test": dict(scores)})
         for layer in range(arguments.probes)
     ]
 
@@ -40,12 +40,13 @@ def main(argv=None) -> int:
         states[0, :, 0] += torch.from_numpy(examples[name].labels.astype(np.float32))
         return Matrices.of(states)
 
-    print(refit(SimpleNamespace(chosen=probes, task=task), SimpleNamespace(of_layer=of_layer), fitting, arguments.resamples))
+    sweep = SimpleNamespace(chosen=probes, task=task, target="made up", lag=0)
+    print(refit(sweep, SimpleNamespace(of_layer=of_layer), fitting, arguments.resamples))
     return 0
 
 
 def sizes(arguments):
-    return {"train": arguments.examples, "test": arguments.examples // 2}
+    return {"train": arguments.examples, "val": arguments.examples // 2, "test": arguments.examples // 2}
 
 
 def make(n, seed):

@@ -96,7 +96,7 @@ def about_labels(sequences) -> str:
     if sequences.overlap is not None:
         lines.append(f"  long texts     in windows, with {sequences.overlap} tokens before and after each label")
     if metadata["as_published"]:
-        lines.append("  as published   copies were kept: figures of this dataset show what leakage buys")
+        lines.append("  as published   copies were kept: figures of this dataset may owe to them, and are no results")
     return "\n".join(lines)
 
 

@@ -73,8 +73,8 @@ def main(argv=None):
     with watch("load"):
         targets = files_of(arguments).load_targets()
         language_model = load_model(arguments, targets[0])
-    this_run, sweeps, sources, paths = sweep(arguments, targets, language_model, watch)
-    say_more(arguments, this_run, sweeps, sources, paths)
+    this_run, sweeps, sources = sweep(arguments, targets, language_model, watch)
+    say_more(arguments, this_run, sweeps, sources)
     print(
         f"next: {page(arguments, sweeps)}python scripts/visualize_results.py --results_dir "
         f"{shlex.quote(arguments.results_dir)}"
@@ -94,12 +94,13 @@ def page(arguments, sweeps) -> str:
 def sweep(arguments, targets, language_model, watch):
     """Go from loaded data and model to saved probes and tables, and show them.
 
-    targets: {split: Sequences} of each, of the same windows. Return the Run, sweeps, {question's key: Source} and paths.
+    targets: {split: Sequences} of each, of the same windows. Return the Run, sweeps and {question's key: Source}.
     """
     from utils.base.tracking import tracker
     from utils.saved.export import refuse_other_export
     from utils.saved.owners import refuse_to_mix
-    from utils.sweep.saving import save_sweeps
+    from utils.sweep.after_sweep import save
+    from utils.sweep.refits.bootstrap import refit
 
     this_run = describe_run(arguments, targets, language_model)
     asking = asking_of(arguments, targets, language_model.anatomy.causal)
@@ -119,13 +120,17 @@ def sweep(arguments, targets, language_model, watch):
         "states_beside_transformers": comparison,
         "seconds": watch.seconds,
     }
-    written = save_sweeps(this_run, sweeps, record)
-    tell_what_was_written(arguments, written)
+    written, exported = save(this_run, sweeps, record)  # first: what follows may fail
+    if arguments.refit_bootstrap:
+        for found in sweeps:
+            print(refit(found, sources[found.question.key], this_run.fitting, arguments.refit_bootstrap), flush=True)
+        written, exported = save(this_run, sweeps, record)
+    tell_what_was_written(arguments, written, exported)
     for found in sweeps if len(sweeps) <= MOST_TABLES else ():
         show(found)
     if len(sweeps) > 1:
         show_together(sweeps)
-    return this_run, sweeps, sources, [path for path, _ in written]
+    return this_run, sweeps, sources
 
 
 def describe_run(arguments, targets, language_model):
@@ -172,7 +177,6 @@ def train(arguments, this_run, questions, sources, random_sources, tracking):
     from utils.base.progress import Progress
     from utils.sweep.judging import baseline_logits, score_sweep
     from utils.sweep.questions import surroundings_of, texts_of
-    from utils.sweep.refits.bootstrap import refit
     from utils.sweep.sweep import answer
     from utils.sweep.tracked_runs import Runs
 
@@ -192,8 +196,6 @@ def train(arguments, this_run, questions, sources, random_sources, tracking):
             found = answer(question, source, random_sources[question.key], fitting, baselines, start_runs, device)
             if arguments.max_val_tokens is None:  # a score of a document is one of all its tokens
                 found.documents = score_sweep(found, baselines)
-            if arguments.refit_bootstrap:
-                print(refit(found, source, fitting, arguments.refit_bootstrap), flush=True)
             sweeps.append(found)
             progress.update(1, f"{question.name} at lag {question.lag}")
     return sweeps
@@ -223,19 +225,21 @@ def load_model(arguments, splits):
     return language_model
 
 
-def tell_what_was_written(arguments, written):
+def tell_what_was_written(arguments, written, exported):
     first, last = written[0][0], written[-1][0]
     others = f" ... {last.name}" if len(written) > 1 else ""
     table = Path(arguments.results_dir) / "probe_results.csv"
     print(
         f"wrote {len(written)} probes: {first}{others}; tables: {table}, probe_metrics.csv, baselines.csv, run_record.json"
     )
+    if exported:
+        print(exported)
 
 
-def say_more(arguments, this_run, sweeps, sources, paths):
+def say_more(arguments, this_run, sweeps, sources):
     """Say what the directions mean, and write what was asked for beside the tables."""
     from utils.data.tokenizer import load_tokenizer
-    from utils.sweep.after_sweep import write_codelength, write_export, write_learning_curve, write_sweep_directions
+    from utils.sweep.after_sweep import write_codelength, write_learning_curve, write_sweep_directions
 
     language_model = this_run.language_model
     tokenizer = load_tokenizer(language_model.name, trust_remote_code=language_model.trust_remote_code)
@@ -245,8 +249,6 @@ def say_more(arguments, this_run, sweeps, sources, paths):
         print(write_learning_curve(this_run, sweeps, sources))
     if arguments.codelength:
         print(write_codelength(this_run, sweeps, sources))
-    if arguments.export:
-        print(write_export(this_run, paths))
 
 
 def show(sweep):

@@ -9,6 +9,7 @@ from utils.scores.baselines.context import Surroundings
 from utils.scores.baselines.lesson import Lesson, logistic_logits
 from utils.scores.baselines.texts import text_baselines, tf_idf_logits
 from utils.scores.baselines.tokens import length_logits, majority_logits, neighbour_logits, read_token_logits, runs_read
+from utils.scores.metrics import scores
 from utils.scores.ranking import auroc
 from utils.states.positions import examples_at
 
@@ -186,18 +187,32 @@ def words_logits(texts, labels):
 def test_opposite_twins_on_both_sides_of_the_split_are_flagged_and_grouped_ones_are_not():
     for by_city in (False, True):
         texts, labels = cities(by_city)
-        found = auroc(words_logits(texts, labels)["test"], labels["test"])
-        warning = suspicious("tf-idf words", found)
+        logits, truth = words_logits(texts, labels)["test"], labels["test"]
+        found = scores(logits, truth, np.arange(len(truth)), 0.0)
+        warning = suspicious("tf-idf words", found["auc"], found["auc_high"])
         assert (warning is None) == by_city, found
-        assert by_city or (f"{found:.3f}" in warning and "tf-idf words" in warning and "opposite labels" in warning)
-    assert suspicious("length", 0.4) is None and suspicious("length", float("nan")) is None
+        assert by_city or (f"{found['auc']:.3f}" in warning and "tf-idf words" in warning and "opposite labels" in warning)
+    assert suspicious("length", 0.4, 0.45) is None and suspicious("length", float("nan"), float("nan")) is None
 
 
-def test_a_warning_gives_figures_and_claims_no_cause():
-    for high, said in ((0.45, "ends at 0.450"), (0.6, "reaches 0.5"), (float("nan"), "no interval")):
-        warning = suspicious("length on test", 0.3, high)
-        assert "0.300" in warning and said in warning and "Look whether" in warning
-        assert not any(claim in warning for claim in ("because", "so the split", "is not independent"))
+def test_a_warning_needs_an_interval_below_a_half_and_claims_no_cause():
+    warning = suspicious("length on test", 0.3, 0.45)
+    assert (
+        warning.startswith("warning: ") and "0.300" in warning and "ends at 0.450" in warning and "Look whether" in warning
+    )
+    assert not any(claim in warning for claim in ("because", "so the split", "is not independent", "turned round", "chance"))
+    assert suspicious("length on test", 0.3, 0.6) is None and suspicious("length on test", 0.3, float("nan")) is None
+
+
+def test_labels_of_few_groups_drawn_at_random_seldom_give_a_warning():
+    """With 9 texts, AUROC lies below .4 in a quarter of the samples by chance alone."""
+    random, below, warned = np.random.default_rng(0), 0, 0
+    for _ in range(400):
+        labels = random.permutation([0] * 5 + [1] * 4)
+        found = scores(random.normal(size=9), labels, np.arange(9), 0.0)
+        below += found["auc"] < 0.4
+        warned += suspicious("length", found["auc"], found["auc_high"]) is not None
+    assert below > 80 and warned < 0.05 * 400
 
 
 def test_what_ranks_worse_than_guessing_counts_as_guessing():

@@ -34,6 +34,7 @@ def test_a_probe_that_gives_one_answer_is_named_with_its_figures():
     labels, groups = [1, 1, 0, 0], [0, 1, 0, 1]
     warning = one_sided("layer3 on test", scores([1.0, 2.0, 3.0, 4.0], labels, groups, 0.0))
     assert "layer3 on test answers positive for all 4" in warning and "negatives 0.0%" in warning
+    assert "AUROC is 0.000" in warning
     assert one_sided("layer3 on test", scores([1.0, 2.0, -3.0, 4.0], labels, groups, 0.0)) is None
 
 
@@ -87,3 +88,10 @@ def test_several_questions_have_p_values_their_correction_and_the_reasons_for_no
 def test_where_there_is_no_interval_there_is_no_p_and_both_are_said_to_be_missing(groups, why):
     note = interval_note(sweep(probe(3, 0.9), groups=groups), "test")
     assert note.startswith(f"no intervals and no permutation p in test: {why}") if why else note == ""
+
+
+def test_a_threshold_that_does_not_carry_over_is_not_said_to_be_ignorance():
+    """Two groups of perfect ranks, all of them below the threshold."""
+    warning = one_sided("layer1 on test", scores([-1.0, -2.0, -3.0, -4.0], [1, 1, 0, 0], [0, 1, 0, 1], 0.0))
+    assert warning.endswith("its AUROC is 1.000") and "learnt" not in warning and "threshold from validation" in warning
+    assert "answers negative for all 4 examples" in warning and "negatives 100.0%" in warning

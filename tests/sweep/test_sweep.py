@@ -502,6 +502,7 @@ def test_kinds_that_are_solved_are_refitted_and_others_are_not(trained):
         if refitted and row["auc_low"]:
             assert float(row["auc_refit_low"]) <= float(row["auc_low"]) + 1e-9
             assert float(row["auc_refit_high"]) >= float(row["auc_high"]) - 1e-9
+            assert float(row["minus_baseline_refit_low"]) <= float(row["minus_baseline_low"]) + 1e-9
 
 
 def test_codelength_of_every_layer_lies_below_that_of_control_labels_where_layers_know_something(trained, outputs):

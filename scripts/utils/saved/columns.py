@@ -53,7 +53,11 @@ SEARCH = (  # a sweep as a search, on test
     "permutation_p",
     "permutation_p_in_sweep",
 )
-REFITTED = ("auc_refit_deviation", "auc_refit_low", "auc_refit_high")  # with --refit_bootstrap
+REFITTED = (  # with --refit_bootstrap
+    *(f"{name}_refit_{what}" for name in ("auc", "balanced_accuracy") for what in ("deviation", "low", "high")),
+    "minus_baseline_refit_low",
+    "minus_baseline_refit_high",
+)
 SOLVED = ("gradient", "converged", "separable")  # of exact fits
 OWNERS = ("model", "model_fingerprint", "dataset_fingerprint", "settings")
 BASELINE_KEY = ("target", "baseline", "layer_idx", "lag", "probe", "seed", "split")
@@ -204,6 +208,8 @@ CODELENGTH_COLUMNS = (
     "bits",
     "bits_by_share",
     "compression",
+    "shuffled_bits",
+    "shuffled_bits_by_share",
     "control_bits",
     "control_bits_by_share",
     *OWNERS,

@@ -15,6 +15,6 @@ Each file imports only from those above it:
     sweep         one question, from its states to its winner
     saving        probe files, tables and the record of the run: all or none of them
     report        the tables printed at the end
-    after_sweep   directions, learning curve and export of a finished sweep
-    estimate      estimate what a run will take, before it is started
+    after_sweep   export, directions, learning curve and codelength of finished sweeps
+    estimates     what a run will take, before it is started
 """

@@ -1,4 +1,4 @@
-"""Write what follows from finished sweeps: the directions in words, the learning curve, all probes in one file."""
+"""Write what follows from finished sweeps: all probes in one file, directions in words, learning curve, codelength."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,21 +17,42 @@ from utils.saved.export import export
 from utils.saved.owners import refuse_to_mix
 from utils.saved.probe_files import load_probe
 from utils.saved.seen_texts import give_texts
+from utils.scores.controls import shuffled_labels
 from utils.states.matrices import Matrices
-from utils.states.sites import ATTENTION, layer_name
+from utils.states.sites import ATTENTION
 from utils.states.source import Source
 from utils.sweep.outcome import Probe, Sweep, run_name
 from utils.sweep.refits.codelength import in_parts, online_codelength
 from utils.sweep.refits.learning_curve import curve_rows, learning_curve_weights
-from utils.sweep.report import direction_line
+from utils.sweep.report import codelength_line, direction_line
 from utils.sweep.sampling import class_weights
-from utils.sweep.saving import Run, shared_metadata
+from utils.sweep.saving import Run, save_sweeps, shared_metadata
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 MOST_SHOWN = 8  # questions that a line names
+SHUFFLED_SEED = 1  # other draws than those of control labels, which texts have at seed 0
 MOST_COSINES = 500  # directions: their table grows with the square
+
+
+def save(run: Run, sweeps: Sequence[Sweep], record: dict) -> tuple[list[tuple[Path, dict]], str]:
+    """Save probes, tables and record, and the export where one is asked for; see `save_sweeps`.
+
+    Return each saved probe's path and metadata, and a line about the export ("" without).
+    """
+    written = save_sweeps(run, sweeps, record)
+    return written, write_export(run, [path for path, _ in written]) if run.output.export else ""
+
+
+def write_export(run: Run, paths: Sequence[Path]) -> str:
+    """Write the saved probes at these paths into one file, with the texts of their run."""
+    output = run.output
+    with still_ours(run, *filter(None, [output.export])) as files:
+        probes = [load_probe(path) for path in paths]
+        give_texts(output.probes, (probe["metadata"] for probe in probes))
+        path = export(files, output.export, probes, output.overwrite)
+    return f"wrote {path}: {len(paths)} probes in one file"
 
 
 def write_sweep_directions(
@@ -130,54 +151,52 @@ def write_learning_curve(run: Run, sweeps: Sequence[Sweep], sources: Mapping[tup
 
 
 def write_codelength(run: Run, sweeps: Sequence[Sweep], sources: Mapping[tuple, Source]) -> str:
-    """Measure the bits that the first seed's training labels cost given each layer, and those of control labels."""
-    rows, best = [], []
+    """Measure the bits that the first seed's training labels cost given each layer, of shuffled and control labels too.
+
+    A question whose labels cannot be sent in parts has rows without bits, and a line that says why.
+    """
+    rows, lines = [], []
     for sweep in sweeps:
-        source, sample = sources[sweep.question.key], sweep.task.in_sample[:, 0]
-        labels = sweep.task.labels["train"][:, sample]
-        parts = in_parts(sweep.task.examples["train"].groups[sample], labels)
-        of_question = []
-        for layer in source.layers:
-            train = source.of_layer("train", layer)
-            train = Matrices(train.table, train.index[sample])
-            found = online_codelength(
-                train, source.of_layer("val", layer), labels, sweep.task.labels["val"], parts, run.fitting.l2_grid
-            )
-            control, control_by_share = (part[1:].mean() if len(part) > 1 else "" for part in (found.bits, found.by_share))
-            of_question.append(
-                {
-                    "target": sweep.target,
-                    "layer": layer,
-                    "lag": sweep.lag,
-                    "seed": run.fitting.seeds[0],
-                    "n": found.n,
-                    "bits": found.bits[0],
-                    "bits_by_share": found.by_share[0],
-                    "compression": found.n / found.bits[0],
-                    "control_bits": control,
-                    "control_bits_by_share": control_by_share,
-                    **vars(run.owner),
-                }
-            )
+        of_question = codelength_rows(run, sweep, sources[sweep.question.key])
         rows += of_question
-        least = min(of_question, key=lambda row: row["bits"])
-        best.append(f"{sweep.target!r} at lag {sweep.lag}: {least['bits']:,.0f} bits at {layer_name(least['layer'])}")
+        lines.append(codelength_line(sweep, of_question))
     path = Path(run.output.results) / CODELENGTH
     with still_ours(run) as files, files.open(path) as file:
         file.write(csv_text(CODELENGTH_COLUMNS, rows).encode("utf-8"))
-    return f"wrote {path}: the fewest bits of " + "; ".join(best[:MOST_SHOWN])
+    more = [f"{len(lines) - MOST_SHOWN} others are in the table"] if len(lines) > MOST_SHOWN else []
+    return "\n  ".join([f"wrote {path}: the fewest bits of", *lines[:MOST_SHOWN], *more])
+
+
+def codelength_rows(run: Run, sweep: Sweep, source: Source) -> list[dict]:
+    """Make the rows of codelength.csv of one question, one for each layer."""
+    sample = sweep.task.in_sample[:, 0]
+    labels = {"train": sweep.task.labels["train"][:, sample], "val": sweep.task.labels["val"]}
+    shuffled = shuffled_labels({name: those[0] for name, those in labels.items()}, 1, SHUFFLED_SEED)
+    labels = {name: np.vstack([those[:1], shuffled[name], those[1:]]) for name, those in labels.items()}
+    parts = in_parts(sweep.task.examples["train"].groups[sample], labels["train"])
+    rows = []
+    for layer in source.layers:
+        row = {
+            "target": sweep.target,
+            "layer": layer,
+            "lag": sweep.lag,
+            "seed": run.fitting.seeds[0],
+            "n": int(sample.sum()),
+        }
+        if 0 in parts.sizes:
+            train, val = source.of_layer("train", layer), source.of_layer("val", layer)
+            train = Matrices(train.table, train.index[sample])
+            found = online_codelength(train, val, labels["train"], labels["val"], parts, run.fitting.l2_grid)
+            row |= {"bits": found.bits[0], "bits_by_share": found.by_share[0], "compression": found.n / found.bits[0]}
+            for name, those in (("shuffled", slice(1, 2)), ("control", slice(2, None))):
+                known = np.isfinite(found.bits[those])
+                if known.any():
+                    row[f"{name}_bits"] = found.bits[those][known].mean()
+                    row[f"{name}_bits_by_share"] = found.by_share[those][known].mean()
+        rows.append(dict.fromkeys(CODELENGTH_COLUMNS, "") | row | vars(run.owner))
+    return rows
 
 
 def all_rows(matrices: Matrices) -> torch.Tensor:
     """Read the whole matrix of one layer: float32 [n, hidden_size]."""
     return matrices.rows(np.arange(len(matrices)))[0]
-
-
-def write_export(run: Run, paths: Sequence[Path]) -> str:
-    """Write the saved probes at these paths into one file, with the texts of their run."""
-    output = run.output
-    with still_ours(run, *filter(None, [output.export])) as files:
-        probes = [load_probe(path) for path in paths]
-        give_texts(output.probes, (probe["metadata"] for probe in probes))
-        path = export(files, output.export, probes, output.overwrite)
-    return f"wrote {path}: {len(paths)} probes in one file"

@@ -8,7 +8,9 @@ from utils.data.tokenizer import isolated, shown_text
 from utils.scores.documents.scoring import DocumentScores
 from utils.scores.intervals import no_interval
 from utils.scores.search.permutation import holm
+from utils.states.sites import layer_name
 from utils.sweep.outcome import Probe, Sweep
+from utils.sweep.refits.codelength import says_something
 
 MOST_WITHOUT = 3  # questions without intervals
 SHIFTED = (
@@ -189,8 +191,9 @@ def one_sided(name: str, scores: dict) -> str | None:
     if 0 < said < total:
         return None
     return (
-        f"warning: {name} answers {'positive' if said else 'negative'} for all {total:,} examples (positives "
-        f"{scores['pos_accuracy']:.1%} right, negatives {scores['neg_accuracy']:.1%}): it has learnt nothing usable"
+        f"warning: {name} answers {'positive' if said else 'negative'} for all {total:,} examples at the threshold from "
+        f"validation (positives {scores['pos_accuracy']:.1%} right, negatives {scores['neg_accuracy']:.1%}); how it ranks "
+        f"them is another matter: its AUROC is {share(scores['auc'])}"
     )
 
 
@@ -216,7 +219,7 @@ def gap(sweep: Sweep) -> str:
         text += f"; minus random weights with {counted}: {signed(test, 'minus_random_weights')}"
     if "selectivity" in test:
         text += f"; selectivity {test['selectivity']:.3f} (random labels {test['control']:.3f})"
-    return "\n".join(filter(None, (text, search_text(sweep))))
+    return "\n".join(filter(None, (text + refit_text(test), search_text(sweep))))
 
 
 def name_in_sweep(probe: Probe, others: Sequence[Probe]) -> str:
@@ -246,6 +249,18 @@ def search_text(sweep: Sweep) -> str:
     return text + (f"\n{SHIFTED}" if has_shifts(sweep) else "")
 
 
+def refit_text(test: dict) -> str:
+    """Say how the winner stands once another training sample is reckoned with; "" without refits of its kind."""
+    if math.isnan(test.get("auc_refit_deviation", math.nan)):
+        return ""
+    low, high = test["minus_baseline_refit_low"], test["minus_baseline_refit_high"]
+    difference = "" if math.isnan(low) else f", minus the baseline {low:+.3f} to {high:+.3f}"
+    return (
+        f"; with other training samples too, test AUROC {bounds(test, 'auc_refit')}{difference} (refits deviate by "
+        f"{test['auc_refit_deviation']:.3f})"
+    )
+
+
 def direction_line(name: str, entry: dict, token: int | None) -> str | None:
     """Say where the target token ranks in one direction; None where nothing is known."""
     found = [
@@ -254,3 +269,21 @@ def direction_line(name: str, entry: dict, token: int | None) -> str | None:
         if entry[which] and entry[which]["target_rank"]
     ]
     return f"direction of {name}: the target (token {token}) has {' and '.join(found)}" if found else None
+
+
+def codelength_line(sweep: Sweep, rows: Sequence[dict]) -> str:
+    """Say what the labels of one question cost given the layer that needs the fewest bits, beside what their share costs.
+
+    rows: of codelength.csv, one for each layer.
+    """
+    question = f"{sweep.target!r} at lag {sweep.lag}"
+    if rows[0]["bits"] == "":
+        return (
+            f"{question}: none, since more than half of its {rows[0]['n']:,} labels are sent before both classes have come"
+        )
+    least = min(rows, key=lambda row: row["bits"])
+    bits, by_share = least["bits"], least["bits_by_share"]
+    found = (
+        f"{question}: {bits:,.1f} at {layer_name(least['layer'])} for {least['n']:,} labels, {by_share:,.1f} by their share"
+    )
+    return found + ("" if says_something(bits, by_share, len(rows)) else ", so it says nothing about the label")

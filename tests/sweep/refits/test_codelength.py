@@ -6,9 +6,15 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from utils.base.errors import UserError
 from utils.states.matrices import Matrices
-from utils.sweep.refits.codelength import Parts, bits_of_logits, cost_in_bits, in_parts, online_codelength
+from utils.sweep.refits.codelength import (
+    Parts,
+    bits_of_logits,
+    cost_in_bits,
+    in_parts,
+    online_codelength,
+    says_something,
+)
 
 
 def made(seed=0, n=600, d=6, signal=2.0):
@@ -47,8 +53,6 @@ def test_parts_double_hold_both_classes_and_predict_every_label_once():
     assert sorted([*parts.order[: sizes[0]], *predicted]) == list(range(600))
     first, last = groups[parts.order[: sizes[-1]]], groups[parts.order[sizes[-1] :]]
     assert len(set(first) & set(last)) <= 1, "whole groups but the one that is cut"
-    with pytest.raises(UserError, match="one class only"):
-        in_parts(groups, np.zeros((1, 600)))
 
 
 def test_bits_are_those_of_scikit_learns_probes_part_by_part():
@@ -93,3 +97,37 @@ def test_a_clearer_layer_costs_fewer_bits():
             ]
         )
     assert sorted(costs, reverse=True) == costs
+
+
+def test_labels_whose_second_class_comes_late_have_no_bits_and_leave_others_theirs():
+    train, _, labels, groups = made()
+    val, _, val_labels, _ = made(1)
+    order = in_parts(groups, labels[None]).order
+    late = np.zeros_like(labels)
+    late[order[-20:]] = 1
+    every, val_every = np.vstack([labels[None], late[None]]), np.vstack([val_labels[None]] * 2)
+    parts = in_parts(groups, every)
+    assert list(parts.sizes) == [0]
+    found = online_codelength(train, val, every, val_every, parts, (0.1,))
+    alone = online_codelength(train, val, labels[None], val_labels[None], in_parts(groups, labels[None]), (0.1,))
+    assert np.isnan([found.bits[1], found.by_share[1]]).all()
+    assert found.bits[0] == pytest.approx(alone.bits[0], rel=1e-6) and found.by_share[0] == alone.by_share[0]
+    assert not in_parts(groups, np.zeros((1, 600))).sizes
+
+
+def test_a_saving_that_chance_gives_says_nothing():
+    assert not says_something(36.0, 36.2, 1) and not says_something(53.0, 51.7, 1) and says_something(400.0, 590.0, 7)
+    assert says_something(90.0, 95.0, 1) and not says_something(90.0, 95.0, 7), (
+        "the best of many layers saves more by chance"
+    )
+    best = []
+    for seed in range(60):
+        train, _, _, groups = made(seed, n=120, d=3)
+        val, _, _, _ = made(seed + 1000, n=120, d=3)
+        random = np.random.default_rng(seed)
+        labels, val_labels = (random.random((1, 120)) < 0.3).astype(np.int8), (random.random((1, 120)) < 0.3).astype(np.int8)
+        parts = in_parts(groups, labels)
+        if parts.sizes:
+            found = online_codelength(train, val, labels, val_labels, parts, (0.1, 0.01))
+            best.append(says_something(found.bits[0], found.by_share[0], 1))
+    assert np.mean(best) <= 0.05, "labels that are drawn by their share alone"

@@ -1,4 +1,10 @@
-"""On stories260K the codelength orders the layers as AUROC does, where their intervals part."""
+"""On stories260K the codelength orders the layers as AUROC does, where their intervals part. Labels that mean nothing cost
+more than real ones: shuffled labels in every layer, control labels from layer 1 on.
+
+Control labels (Hewitt and Liang) follow from the token that is read, of which the model has 512. The embedding and layer 0
+show the token plainly, so a probe learns its label from a few examples, and most of the codelength is saved. That is no
+fault of the code: it is what the control task asks.
+"""
 
 from itertools import combinations
 
@@ -35,5 +41,9 @@ def test_layers_of_stories260k_are_ordered_as_by_auroc(stories260K, gutenberg, t
             parted += 1
             assert float(bits[low]["bits"]) > float(bits[high]["bits"])
     assert parted, "some intervals part"
-    last = bits["final_norm"]
-    assert float(last["bits"]) < float(last["control_bits"]) and float(last["bits"]) < float(last["bits_by_share"])
+    assert len(bits) == 7
+    for layer, row in bits.items():
+        cost, share, shuffled, control = (float(row[n]) for n in ("bits", "bits_by_share", "shuffled_bits", "control_bits"))
+        assert cost < 0.95 * share and cost < 0.95 * shuffled
+        assert 0.98 * share < shuffled < 1.05 * share, "nothing to learn"
+        assert layer in ("embed", "0") or cost < control

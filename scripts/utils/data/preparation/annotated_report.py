@@ -156,7 +156,7 @@ def report_reading(file: AnnotatedFile, collection: Collection) -> None:
     if file.as_published:
         print(
             "WARNING: --as_published keeps copies, contradictions and groups apart: the same text may stand in train and "
-            "in test. Figures from these files measure leakage and are no results.",
+            "in test. Figures from these files may owe to that, and are no results.",
             file=sys.stderr,
         )
     sys.stdout.flush()

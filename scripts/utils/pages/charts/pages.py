@@ -54,6 +54,7 @@ def index_values(results, charts) -> dict:
     table = [chosen_row(results, *key, layer) for key, layer in results.chosen.items()]
     table.sort(key=lambda row: -order_of(row["order"]))
     columns, baselines = baseline_table(results)
+    codelength = [codelength_row(row) for row in results.codelength]
     previews = [{"name": chart.name, "heading": chart.heading, **chart.views[chart.first]} for chart in charts]
     return {
         "about": run_line(results),
@@ -66,9 +67,10 @@ def index_values(results, charts) -> dict:
         "several": any("seeds" in row["seeds"] for row in table),
         "shown": {
             name: any(row[name] not in ("", DASH) for row in table)
-            for name in ("best", "minus", "detectable", "selectivity", "auc", "p")
+            for name in ("best", "minus", "detectable", "selectivity", "auc", "p", "refitted")
         },
-        "codelength": [codelength_row(row) for row in results.codelength],
+        "codelength": codelength,
+        "costs": {name: any(row[name] != DASH for row in codelength) for name in ("shuffled_bits", "control_bits")},
     }
 
 
@@ -91,12 +93,14 @@ def chosen_row(results, target, probe, lag, layer) -> dict:
         "validation": number_text(validation),
         "score": number_text(score),
         "interval": interval_text(rows, f"{split}_{results.metric}"),
+        "refitted": interval_text(rows, f"{split}_{results.metric}_refit"),
         "auc": number_text(mean(rows, f"{split}_auc")) if results.metric != "auc" else "",
         "auc_interval": interval_text(rows, f"{split}_auc"),
         "best": best or "",
         "best_score": number_text(mean(baseline, results.metric)),
         "minus": signed_text(minus),
         "minus_interval": interval_text(rows, f"{split}_minus_baseline", signed_text),
+        "minus_refitted": interval_text(rows, f"{split}_minus_baseline_refit", signed_text),
         "detectable": signed_text(mean(rows, f"{split}_minus_baseline_detectable")),
         "p": number_text(mean(rows, f"{split}_permutation_p")),
         "p_in_sweep": number_text(mean(rows, f"{split}_permutation_p_in_sweep")),
@@ -117,7 +121,8 @@ def chosen_row(results, target, probe, lag, layer) -> dict:
 
 def codelength_row(row) -> dict:
     """Write one layer's codelength beside what the labels cost without its states."""
-    bits = {name: number_text(row.get(name), 0) for name in ("n", "bits", "bits_by_share", "control_bits")}
+    shown = ("n", "bits", "bits_by_share", "shuffled_bits", "control_bits")
+    bits = {name: number_text(row.get(name), 0) for name in shown}
     lag = lag_label(row["lag"])
     return {"target": quoted(row["target"]), "lag": lag, "layer": row["layer"], **bits}
 

@@ -60,20 +60,17 @@ def or_chance(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.zeros_like(logits) if auroc(logits, labels) < 0.5 else logits
 
 
-def suspicious(name: str, auc: float, high: float = math.nan) -> str | None:
-    """Warn of a baseline that ranks the wrong way round on validation or test; None where it does not.
+def suspicious(name: str, auc: float, high: float) -> str | None:
+    """Warn of a baseline that ranks the wrong way round on validation or test by more than chance; None for others.
 
-    high: the upper end of its interval. A town that stands in one true and one false sentence, one of them in train, teaches
-    the words the opposite of the truth; but this is one cause of several, and none is known from the figure.
+    high: the upper end of its interval, NaN for none; without one, or with one that reaches 0.5, nothing is known. A town
+    that stands in one true and one false sentence, one of them in train, teaches the words the opposite of the truth; but
+    this is one cause of several, and none is known from the figure.
     """
-    if not auc < SUSPICIOUS:
+    if not (auc < SUSPICIOUS and high < 0.5):
         return None
-    if high < 0.5:
-        chance = f"this is more than chance, for its interval ends at {high:.3f}"
-    else:
-        chance = f"this may be chance, for {'it has no interval' if math.isnan(high) else 'its interval reaches 0.5'}"
     return (
-        f"the baseline {name!r} has AUROC {auc:.3f}, where guessing has 0.5: what holds in train is turned round here; "
-        f"{chance}. Look whether the same things stand on both sides of the split with opposite labels (then split by "
-        "group), and whether the texts of the splits differ"
+        f"warning: the baseline {name!r} ranks the wrong way round: its AUROC is {auc:.3f} and its interval ends at "
+        f"{high:.3f}, below the 0.5 of guessing. Look whether the same things stand on both sides of the split with "
+        "opposite labels (then split by group), and whether the texts of the splits differ"
     )

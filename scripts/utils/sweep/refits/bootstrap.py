@@ -1,14 +1,17 @@
 """Fit the probes of exact kinds again to resamples of the training groups: how much their test scores owe to the sample.
 
 An interval over the scored groups is of this very probe. Another training sample would have given another probe; the
-deviation of the refits' AUROCs says how far apart the two would score, and is added to the interval as an independent
-source of variance. Each resample is a column of row weights, so that all of a layer's are solved together.
+deviation of the refits' scores says how far apart the two would score, and is added to the interval as an independent
+source of variance. A refit has its own threshold from validation. The interval of the difference to the best baseline is
+widened too, with the baseline as it is: it says what another sample would change of the probe alone. Each resample is a
+column of row weights, so that all of a layer's are solved together.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.stats import t
 
 from utils.probes.affine import linear_logits
@@ -16,6 +19,7 @@ from utils.probes.kinds import BY_NAME
 from utils.scores.intervals import LEVEL
 from utils.scores.ranking import auroc
 from utils.scores.search.detectable import degrees_of_freedom
+from utils.scores.thresholds import choose_thresholds
 from utils.states.matrices import Matrices
 from utils.states.positions import Examples
 from utils.states.source import Source
@@ -24,6 +28,7 @@ from utils.sweep.outcome import Probe, Sweep
 from utils.sweep.sampling import class_weights
 
 COLUMN_CELLS = 2**25  # row weights of columns that are solved together
+REFIT_SCORES = ("auc", "balanced_accuracy")
 SIDES = np.array([-1, 1])
 FEWEST_TRAINED = 3  # groups of train, without which nothing is known of other ones
 
@@ -31,21 +36,31 @@ FEWEST_TRAINED = 3  # groups of train, without which nothing is known of other o
 def refit(sweep: Sweep, source: Source, fitting: Fitting, resamples: int) -> str:
     """Refit each chosen probe of an exact kind to resamples of its training groups; add what its scores gain in width.
 
-    Return a line that says how many were fitted, and in what time.
+    Return a line that says how many were fitted, to which question, and in what time.
     """
     start, probes = time.perf_counter(), [probe for probe in sweep.chosen if not BY_NAME[probe.kind].descends]
     splits = [name for name in sweep.task.examples if name != "train"]
+    truth = {name: sweep.task.examples[name].labels for name in splits}
     for probe in probes:
         seed, (matrices, *scored) = sweep.task.seeds.index(probe.seed), matrices_of(probe, source, ["train", *splits])
-        aurocs = {name: [] for name in splits}
+        found = {name: {score: [] for score in REFIT_SCORES} for name in splits}
         for weight, bias in solutions(probe, matrices, sweep.task, seed, fitting, resamples):
-            for name, states in zip(splits, scored, strict=True):
-                labels = sweep.task.examples[name].labels
-                aurocs[name] += [auroc(row, labels) for row in linear_logits(states, weight, bias)]
+            logits = {name: linear_logits(each, weight, bias) for name, each in zip(splits, scored, strict=True)}
+            thresholds = choose_thresholds(logits["val"], truth["val"])
+            for name, values in logits.items():
+                found[name]["auc"] += [auroc(row, truth[name]) for row in values]
+                found[name]["balanced_accuracy"] += balanced_accuracies(values, truth[name], thresholds).tolist()
         groups = len(np.unique(sweep.task.examples["train"].groups[sweep.task.in_sample[:, seed]]))
-        for name, found in aurocs.items():
-            add_refits(probe.metrics[name], np.array(found), groups, sweep.task.examples[name])
-    return f"refit bootstrap: {len(probes)} probes, {resamples} resamples each, {time.perf_counter() - start:.1f} s"
+        for name, by_score in found.items():
+            add_refits(probe.metrics[name], by_score, groups, sweep.task.examples[name])
+    what, seconds = f"{sweep.target!r} at lag {sweep.lag}", time.perf_counter() - start
+    return f"refit bootstrap of {what}: {len(probes)} probes, {resamples} resamples each, {seconds:.1f} s"
+
+
+def balanced_accuracies(logits: np.ndarray, labels: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Compute the balanced accuracy of each row of logits [rows, n] at its threshold [rows]."""
+    positive, true = logits > thresholds[:, None], labels == 1
+    return (positive[:, true].mean(1) + (~positive[:, ~true]).mean(1)) / 2
 
 
 def matrices_of(probe: Probe, source: Source, splits: Sequence[str]) -> list[Matrices]:
@@ -79,15 +94,29 @@ def solutions(
         yield found.weight[:, 0], found.bias[:, 0]
 
 
-def add_refits(scores: dict, aurocs: np.ndarray, groups: int, examples: Examples) -> None:
-    """Add the deviation of the refits' AUROCs, and the interval that it widens; NaN with fewer than FEWEST_TRAINED groups.
+def add_refits(scores: dict, refitted: Mapping[str, ArrayLike], groups: int, examples: Examples) -> None:
+    """Add the deviation of the refits' scores, and the intervals that it widens; NaN with fewer than FEWEST_TRAINED groups.
 
-    On the logit scale the two standard errors add as squares; beside an AUROC of 0 or 1, on its own scale.
+    refitted: the scores of each refit, by name; groups: of train; examples: those that were scored.
     """
-    known = groups >= FEWEST_TRAINED and len(aurocs) > 1
-    deviation = float(aurocs.std(ddof=1) * np.sqrt(groups / (groups - 1))) if known else np.nan
-    value, ends = scores["auc"], np.array([scores["auc_low"], scores["auc_high"]])
-    far = deviation * t.isf((1 - LEVEL) / 2, degrees_of_freedom(examples.labels, examples.groups))
+    degrees = degrees_of_freedom(examples.labels, examples.groups)
+    for name, values in refitted.items():
+        known = groups >= FEWEST_TRAINED and len(values) > 1
+        deviation = float(np.std(values, ddof=1) * np.sqrt(groups / (groups - 1))) if known else np.nan
+        far = deviation * t.isf((1 - LEVEL) / 2, degrees)
+        low, high = widened_share(scores[name], np.array([scores[f"{name}_low"], scores[f"{name}_high"]]), far)
+        scores |= {f"{name}_refit_deviation": deviation, f"{name}_refit_low": low, f"{name}_refit_high": high}
+        if name == "auc" and "minus_baseline" in scores:
+            value, ends = scores["minus_baseline"], (scores["minus_baseline_low"], scores["minus_baseline_high"])
+            low, high = np.clip(value + SIDES * np.hypot(np.subtract(ends, value), far), -1, 1)
+            scores |= {"minus_baseline_refit_low": float(low), "minus_baseline_refit_high": float(high)}
+
+
+def widened_share(value: float, ends: np.ndarray, far: float) -> tuple[float, float]:
+    """Widen the interval of a score within [0, 1] by an independent half width.
+
+    On the logit scale the two add as squares; beside a score of 0 or 1, on its own scale.
+    """
     if 0 < value < 1:
         logit = np.log(value / (1 - value))
         with np.errstate(divide="ignore"):
@@ -95,4 +124,4 @@ def add_refits(scores: dict, aurocs: np.ndarray, groups: int, examples: Examples
         low, high = 1 / (1 + np.exp(-logit - SIDES * steps))
     else:
         low, high = np.clip(value + SIDES * np.hypot(ends - value, far), 0, 1)
-    scores |= {"auc_refit_deviation": deviation, "auc_refit_low": float(low), "auc_refit_high": float(high)}
+    return float(low), float(high)

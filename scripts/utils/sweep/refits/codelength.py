@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from utils.base.errors import UserError
 from utils.probes.affine import linear_logits
 from utils.probes.logistic.solver import solve
 from utils.states.matrices import Matrices
@@ -29,6 +28,7 @@ STRONG = (
     10.0,
     1.0,
 )  # penalties beside those of probes: a fit to few labels that is too sure of itself costs many bits
+BY_CHANCE = 0.05  # see `says_something`
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,10 @@ class Parts:
 
 @dataclass(frozen=True)
 class Codelength:
-    """bits: float64 [columns], of the labels given the states; by_share: given the share of positives alone; n: labels."""
+    """bits: float64 [columns], of the labels given the states; by_share: given the share of positives alone; n: labels.
+
+    Both are NaN for columns without parts.
+    """
 
     bits: np.ndarray
     by_share: np.ndarray
@@ -59,7 +62,7 @@ class Codelength:
 def in_parts(groups: ArrayLike, labels: np.ndarray, seed: int = 0) -> Parts:
     """Cut the n examples into parts. labels: [columns, n]; a column's parts begin where both classes were sent.
 
-    Raises UserError where there are too few examples for two parts.
+    Columns whose first half holds one class only have none: no probe can be fitted to it.
     """
     n = labels.shape[1]
     order = in_random_order(np.random.default_rng([seed, 0]), np.unique(groups, return_inverse=True)[1], by_group=True)
@@ -68,9 +71,8 @@ def in_parts(groups: ArrayLike, labels: np.ndarray, seed: int = 0) -> Parts:
         doubled.append(2 * doubled[-1])
     for column, sent in enumerate(labels[:, order] == 1):
         both = np.flatnonzero(sent != sent[0])
-        sizes[column] = [size for size in doubled if len(both) and size > both[0]]
-        if not sizes[column]:
-            raise UserError(f"--codelength: half of the {n} training labels hold one class only; train on more of them")
+        if found := [size for size in doubled if len(both) and size > both[0]]:
+            sizes[column] = found
     return Parts(order, sizes)
 
 
@@ -84,8 +86,8 @@ def online_codelength(
 ) -> Codelength:
     """Compute the codelength of each label column given the states of one layer.
 
-    train, val: of one layer; labels: [columns, n] of train; val_labels: [columns, n_val]. penalties: beside
-    STRONG.
+    train, val: of one layer; labels: [columns, n] of train; val_labels: [columns, n_val]; parts: of at least one column;
+    penalties: beside STRONG.
     """
     fits = [(column, size) for column, sizes in parts.sizes.items() for size in sizes]
     blocks = [block for column in parts.sizes for block in parts.blocks(column)]
@@ -100,7 +102,9 @@ def online_codelength(
     ]
     every = np.arange(len(fits))
     logits = linear_logits(train, found.weight[every, chosen], found.bias[every, chosen])
-    of_labels, by_share = (np.array([float(sizes[0]) for sizes in parts.sizes.values()]) for _ in range(2))
+    of_labels, by_share = np.full((2, len(labels)), np.nan)
+    for column, sizes in parts.sizes.items():
+        of_labels[column] = by_share[column] = sizes[0]
     for index, ((column, size), block) in enumerate(zip(fits, blocks, strict=True)):
         true, share = labels[column, block] == 1, np.mean(labels[column, parts.order[:size]] == 1)
         of_labels[column] += bits_of_logits(logits[index, block], true).sum()
@@ -111,3 +115,12 @@ def online_codelength(
 def bits_of_logits(logits: np.ndarray, labels: ArrayLike) -> np.ndarray:
     """Compute what each label costs in bits, [..., n], where its log-odds are the logits [..., n]."""
     return np.logaddexp(0, np.where(np.asarray(labels) == 1, -1, 1) * logits.astype(np.float64)) / np.log(2)
+
+
+def says_something(bits: float, by_share: float, layers: int) -> bool:
+    """Say whether the best of so many layers saves more bits than chance does.
+
+    Of labels that are drawn by their share alone, one layer's code saves k bits or more with a probability of at most 2^-k,
+    and the best of them with at most `layers` times that; here this is BY_CHANCE.
+    """
+    return by_share - bits > np.log2(layers / BY_CHANCE)

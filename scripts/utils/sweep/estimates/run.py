@@ -36,7 +36,7 @@ POLL = 0.02  # seconds between two looks at the memory in use
 MOST_SEQUENCES = 4096  # largest batch that is tried on a GPU
 STEPS_BEFORE = 20  # training steps that are not timed: the first are slow
 COPIES_OF_CHUNK = 7  # standardisation holds a chunk of states in float32, and up to three times in float64
-BASELINES_SCORED = 5
+BASELINES_SCORED = 6
 
 
 @dataclass(frozen=True)
