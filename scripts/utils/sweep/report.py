@@ -42,6 +42,11 @@ def interval_note(sweep: Sweep, split: str) -> str:
     return f"no intervals in {split}: {why}" if why else ""
 
 
+READ_SEARCH = (
+    "The first p is for the pair that validation chose; who picks among all of them reads the second and the interval"
+)
+
+
 def document_table(documents: DocumentScores) -> str:
     """Tabulate the scores of whole documents: the chosen probe and aggregate in every bucket, and the baselines."""
     winner = documents.winner
@@ -89,7 +94,14 @@ def document_table(documents: DocumentScores) -> str:
         if documents.best
         else ""
     )
-    return table(rows) + minus
+    return table(rows) + minus + documents_searched(documents)
+
+
+def documents_searched(documents: DocumentScores) -> str:
+    """Say how the winner stands once all pairs of a probe and an aggregate are reckoned with; "" where that is not known."""
+    tried = sum((row["bucket"], row["split"], row.get("baseline", "")) == ("all", "test", "") for row in documents.rows)
+    text = search_text(documents.winner.scores["test"]["all"], tried).removeprefix("; ")
+    return text and f"\nof {tried:,} pairs of a probe and an aggregate: {text}. {READ_SEARCH}"
 
 
 def sweeps_table(sweeps: Sequence[Sweep]) -> str:
