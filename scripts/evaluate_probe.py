@@ -17,7 +17,10 @@ from utils.states.flags import add_cache_flags, add_model_flags
 from utils.states.sites import read_layers
 
 MOST_LINES = 40  # of the printed table; transfer.csv holds everything
-SEARCHED = "as a search: band and p of the maximum cover all probes of this run that are scored on the same examples"
+SEARCHED = (
+    "as a search: band and p of the maximum cover all probes of this run that are scored on the same examples; "
+    "p of labelled tokens asks whether a probe finds the place in these documents, and says nothing of new ones"
+)
 NO_BASELINE = (
     "no baseline stands beside these scores: baselines learn from the training data, which this run does not read; "
     "what a text gives away without a model is not taken off"

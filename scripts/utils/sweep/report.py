@@ -42,9 +42,7 @@ def interval_note(sweep: Sweep, split: str) -> str:
     return f"no intervals in {split}: {why}" if why else ""
 
 
-READ_SEARCH = (
-    "The first p is for the pair that validation chose; who picks among all of them reads the second and the interval"
-)
+READ_SEARCH = "The first p is for the pair that validation chose; who picks among all reads the rest"
 
 
 def document_table(documents: DocumentScores) -> str:
@@ -100,8 +98,13 @@ def document_table(documents: DocumentScores) -> str:
 def documents_searched(documents: DocumentScores) -> str:
     """Say how the winner stands once all pairs of a probe and an aggregate are reckoned with; "" where that is not known."""
     tried = sum((row["bucket"], row["split"], row.get("baseline", "")) == ("all", "test", "") for row in documents.rows)
-    text = search_text(documents.winner.scores["test"]["all"], tried).removeprefix("; ")
-    return text and f"\nof {tried:,} pairs of a probe and an aggregate: {text}. {READ_SEARCH}"
+    test = documents.winner.scores["test"]["all"]
+    if math.isnan(test.get("permutation_p", math.nan)):
+        return ""
+    return (
+        f"\nof {tried:,} pairs of a probe and an aggregate: permutation p {test['permutation_p']:.3f}, as the best of all "
+        f"{test['permutation_p_in_sweep']:.3f}; test AUROC within {bounds(test, 'auc_band')} together. {READ_SEARCH}"
+    )
 
 
 def sweeps_table(sweeps: Sequence[Sweep]) -> str:
