@@ -17,6 +17,14 @@ from utils.states.flags import add_cache_flags, add_model_flags
 from utils.states.sites import read_layers
 
 MOST_LINES = 40  # of the printed table; transfer.csv holds everything
+SEARCHED = (
+    "as a search: band and p of the maximum cover all probes of this run that are scored on the same examples; "
+    "p of labelled tokens asks whether a probe finds the place in these documents, and says nothing of new ones"
+)
+NO_BASELINE = (
+    "no baseline stands beside these scores: baselines learn from the training data, which this run does not read; "
+    "what a text gives away without a model is not taken off"
+)
 
 
 def build_parser() -> Parser:
@@ -186,19 +194,22 @@ def evaluate(arguments, language_model, probes, datasets) -> list[dict]:
     return rows
 
 
+def show(heading, lines):
+    print(f"\n{heading}\n" + "\n".join(lines[: MOST_LINES + 1]))
+    if len(lines) > MOST_LINES + 1:
+        print(f"... and {len(lines) - MOST_LINES - 1} more lines in transfer.csv")
+
+
 def write(arguments, rows, probe):
     """Merge the rows into transfer.csv, and write what follows from it. probe: any of them, by which the model is known."""
     from utils.base.processes.locks import locked
     from utils.pages.charts.transfer import transfer_pages
-    from utils.saved.transfer import lines_of, matrix_of, merge_transfer, refuse_other_model, write_transfer
+    from utils.saved.transfer import lines_of, matrix_of, merge_transfer, refuse_other_model, search_lines, write_transfer
 
-    shown = lines_of(matrix_of(rows))
-    print(
-        "\nprobes of the best layer on their own validation data, for each target, kind and lag\n"
-        + "\n".join(shown[: MOST_LINES + 1])
-    )
-    if len(shown) > MOST_LINES + 1:
-        print(f"... and {len(shown) - MOST_LINES - 1} more lines in transfer.csv")
+    show("probes of the best layer on their own validation data, for each target, kind and lag", lines_of(matrix_of(rows)))
+    if searched := search_lines(rows):
+        show(SEARCHED, searched)
+    print(NO_BASELINE)
     with locked(arguments.results_dir):  # another run may have written there meanwhile
         drop = refuse_other_model(arguments.results_dir, probe, arguments.overwrite)
         table = merge_transfer(arguments.results_dir, rows, drop)

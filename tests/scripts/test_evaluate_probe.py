@@ -17,6 +17,7 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score, br
 from helpers import assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, sign, snapshot
 from utils.scores import average_precision
 from utils.scores.intervals import Groups
+from utils.scores.search.searched import SEARCH
 
 pytestmark = pytest.mark.slow
 
@@ -191,6 +192,39 @@ def test_the_test_split_has_the_scores_that_training_reported(same, trained):
     assert compared > 25 * len(rows) and same[1].stderr == ""
 
 
+def test_band_and_p_of_the_test_split_are_those_of_the_training(same, trained):
+    """There the same probes were one sweep; probes of another pooling are apart."""
+    recorded = {
+        tuple(row[name] for name in ("layer_idx", "lag", "probe")): row
+        for row in table(trained / "results_models", "probe_metrics")
+        if row["split"] == "test" and row["chosen"] == "1"
+    }
+    rows = [row for row in table(same[0]) if row["probe_pool"] == "last"]
+    assert len(rows) == len(recorded) == 26 and {row["probes_together"] for row in rows} == {"13"}
+    compared = 0
+    for row in rows:
+        theirs = recorded[row["layer_idx"], row["lag"], row["probe"]]
+        for name in SEARCH:
+            ours, known = (float(one[name] or "nan") for one in (row, theirs))
+            assert ours == pytest.approx(known, abs=1e-6, nan_ok=True)
+            compared += known == known
+    assert compared > 5 * len(rows)
+    assert {row["probes_together"] for row in table(same[0]) if row["probe_pool"] == "mean"} == {"2"}
+
+
+def test_the_console_and_the_page_say_how_the_chosen_stand_among_all(same):
+    rows = [row for row in table(same[0]) if (row["probe_pool"], row["lag"]) == ("last", "-1")]
+    best = max(rows, key=lambda row: float(row["probe_val_score"]))
+    (line,) = [line for line in same[1].stdout.splitlines() if "lag -1, 13 probes" in line]
+    for name, words in (("permutation_p", "permutation p {}"), ("permutation_p_in_sweep", "best of all here {}")):
+        assert words.format(f"{float(best[name]):.3f}") in line
+    assert best["probe_file"] in line and f"within {float(best['auc_band_low']):.3f} to " in line
+    assert line.endswith(f"maximum {min(float(row['permutation_p_in_sweep']) for row in rows):.3f}")
+    assert "no baseline stands beside these scores" in same[1].stdout
+    hovers = str(pages_data(same[0] / "transfer.html")[1])
+    assert "as the best of 13 probes scored here" in hovers
+
+
 def test_an_export_gives_what_its_folder_gives(same, trained, data, tmp_path):
     export = trained / "export" / "probes.safetensors"
     assert_success(evaluate(tmp_path, "--probe_dir", export, "--data", data / "test.pth", "--lag", -1))
@@ -358,6 +392,7 @@ def test_what_a_probe_was_trained_on_or_chosen_by_is_no_test(trained, data, tmp_
     assert_one_line_error(evaluate(tmp_path / "results", *arguments), "nothing is left to score", "--keep_seen")
     assert snapshot(tmp_path / "results") == {}
     assert_success(evaluate(tmp_path / "results", *arguments, "--keep_seen"))
+    assert {row[name] for row in table(tmp_path / "results") for name in (*SEARCH, "probes_together")} == {""}
     probe = loaded(trained / "models" / "probe_layer0_next.pth")["metadata"]["metrics"][split]
     (row,) = [row for row in table(tmp_path / "results") if row["probe_file"].endswith("probe_layer0_next.pth")]
     assert float(row["auc"]) == pytest.approx(probe["auc"], abs=1e-9) and int(row["n_seen_kept"]) > 0

@@ -14,6 +14,7 @@ from helpers import assert_one_line_error, assert_success, call, snapshot
 from shown_page import Page
 from utils.model.language_model import load_language_model
 from utils.saved.transfer import matrix_of
+from utils.scores.search.searched import SEARCH
 
 pytestmark = pytest.mark.slow
 
@@ -216,6 +217,8 @@ def test_rows_of_an_old_evaluation_stay_with_empty_cells_for_absent_columns(old)
     now = rows_of(old / "results/token/transfer.csv")
     kept = [row for row in now if row["probe_chosen_by"] == ""]
     assert {row["probe_val_score"] for row in kept} == {""} and len(now) == len(theirs)
+    assert {row[name] for row in kept for name in (*SEARCH, "probes_together")} == {""}
+    assert {row["probes_together"] for row in now if row not in kept} == {"1"}
     again = {("mlp", "data/token/test.pth")}
     assert [{column: row[column] for column in theirs[0]} for row in kept] == [
         row for row in theirs if (row["probe"], row["data_file"]) not in again

@@ -1,6 +1,7 @@
 """Define the file names and the columns of every table, once; docs/tables.md says what each column means."""
 
 from utils.scores.documents.scoring import DOCUMENT_COLUMNS
+from utils.scores.search.searched import SEARCH
 
 PROBE = ("target", "layer_idx", "lag", "probe", "seed")
 KEY = (*PROBE, "l2", "split")
@@ -44,14 +45,6 @@ COMPARED = (
     "minus_random_weights_low",
     "minus_random_weights_high",
     "minus_random_weights_detectable",
-)
-SEARCH = (  # a sweep as a search, on test
-    "balanced_accuracy_band_low",
-    "balanced_accuracy_band_high",
-    "auc_band_low",
-    "auc_band_high",
-    "permutation_p",
-    "permutation_p_in_sweep",
 )
 REFITTED = (  # with --refit_bootstrap
     *(f"{name}_refit_{what}" for name in ("auc", "balanced_accuracy") for what in ("deviation", "low", "high")),
@@ -146,8 +139,18 @@ TRANSFER_SCORES = (
     "acc_at_prevalence",
     "brier",
     "ece",
+    *SEARCH,
 )
-TRANSFER_COUNTS = ("n", "pos_ratio", "groups", "n_no_state", "n_not_finite", "n_seen_left_out", "n_seen_kept")
+TRANSFER_COUNTS = (
+    "probes_together",
+    "n",
+    "pos_ratio",
+    "groups",
+    "n_no_state",
+    "n_not_finite",
+    "n_seen_left_out",
+    "n_seen_kept",
+)
 TRANSFER_PROBE = (
     "probe_dir",
     "probe_val_auc",
@@ -160,6 +163,7 @@ TRANSFER_PROBE = (
 TRANSFER_COLUMNS = (*TRANSFER_KEY, *TRANSFER_SCORES, *TRANSFER_COUNTS, *TRANSFER_PROBE, *OWNERS[:2])
 NUMBERS = {*TRANSFER_SCORES, *TRANSFER_COUNTS, "probe_val_auc", "probe_val_score", "lag"}
 OF_ROW = ("layer_idx", "seed", "probe_val_auc", "probe_chosen_by", "probe_val_score")  # of the probe of a row
+TOGETHER = ("data_file", "target", "lag", "probe_pool", "n", "pos_ratio", "groups", "probes_together")  # of one band
 MATRIX_ROW = ("probe_dir", "probe_target", "probe", "lag")  # a row of the matrix
 CONTENTS = {"probe_file": "probe_fingerprint", "data_file": "dataset_fingerprint"}  # what a file held when it was read
 

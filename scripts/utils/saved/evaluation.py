@@ -1,13 +1,13 @@
 """Score saved probes on other data: one pass of the model, then every probe's logits and scores on every target."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from utils.base.errors import UserError
-from utils.data.sequences import Sequences, load_sequences, per_target
+from utils.data.sequences import Sequences, is_sequence_task, load_sequences, per_target
 from utils.model.language_model import LanguageModel
 from utils.probes.kinds import any_reads
 from utils.saved.saved_probes import SavedProbe, logits_of
@@ -15,6 +15,7 @@ from utils.scores.average_precision import average_precisions
 from utils.scores.calibration import checked_prevalence
 from utils.scores.metrics import all_scores
 from utils.scores.rows import divide
+from utils.scores.search.searched import null_of_examples, searched
 from utils.scores.thresholds import fitted_thresholds
 from utils.states.extraction import Reading, drop_non_finite, run_pass
 from utils.states.positions import Examples, Question, examples_at
@@ -212,7 +213,8 @@ def ask(dataset: Dataset, target: int, lag: int, probes: list[SavedProbe], keep_
 
 def scores_of(answer: Answer) -> list[dict]:
     """Score each probe on the examples that it may be scored on: `metrics.scores`, average precision with its interval,
-    in the sample and at the natural prevalence, precision and accuracy there, and what a false positive rate of 1 % gives.
+    in the sample and at the natural prevalence, precision and accuracy there, what a false positive rate of 1 % gives, and
+    how it stands among the probes that are scored with it.
     """
     probes, used, alike, result = answer.asked.probes, answer.used, defaultdict(list), {}
     for index, probe in enumerate(probes):
@@ -229,7 +231,30 @@ def scores_of(answer: Answer) -> list[dict]:
             probes[which[0]].trained_share,
         )
         result |= zip(which, found, strict=True)
-    return [result[index] | counted for index, counted in enumerate(answer.counts())]
+    return [
+        result[index] | together | counted
+        for index, (together, counted) in enumerate(zip(scored_together(answer, result), answer.counts(), strict=True))
+    ]
+
+
+def scored_together(answer: Answer, scored: Mapping[int, Mapping]) -> list[dict]:
+    """Account for the probes that are scored on the same examples being many: the band and p-values of each.
+
+    Not for a probe that has seen some of them: its logits follow from these labels. scored: of each probe, by its index.
+    """
+    used, sequences, alike = answer.used, answer.asked.sequences, defaultdict(list)
+    result: list[dict] = [{} for _ in used]
+    fresh = np.array([not counted["n_seen_kept"] for counted in answer.counts()])
+    for index in np.flatnonzero(used.any(1) & fresh).tolist():
+        alike[used[index].tobytes()].append(index)
+    for which in alike.values():
+        kept, scores = used[which[0]], [scored[index] for index in which]
+        examples = answer.examples[kept]
+        null = null_of_examples(examples, sequences, is_sequence_task(sequences))
+        found = searched(answer.logits[which][:, kept], examples.labels, examples.groups, scores, null)
+        for index, columns in zip(which, found, strict=True):
+            result[index] = columns | {"probes_together": len(which)}
+    return result
 
 
 def score(

@@ -3,13 +3,14 @@ matrix of the best layers' AUROC that follows from it.
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from utils.base.errors import UserError
 from utils.base.files import WriteTogether, csv_text
-from utils.base.text_table import share
+from utils.base.text_table import bounds, share
 from utils.base.text_table import table as table_text
 from utils.probes.kinds import KINDS
 from utils.saved.columns import (
@@ -19,6 +20,7 @@ from utils.saved.columns import (
     METRICS,
     NUMBERS,
     OF_ROW,
+    TOGETHER,
     TRANSFER,
     TRANSFER_COLUMNS,
     TRANSFER_KEY,
@@ -151,6 +153,25 @@ def most(rows: Sequence[dict], name: str) -> str:
     """Write the largest count: '12', or 'up to 12' where it differs from probe to probe."""
     found = {row[name] or 0 for row in rows}
     return f"{'up to ' if len(found) > 1 else ''}{max(found):,}"
+
+
+def search_lines(rows: Sequence[dict]) -> list[str]:
+    """Write a line for each set of probes that were scored on the same examples: how validation's best stands."""
+    together = defaultdict(list)
+    for row in rows:
+        if not math.isnan(row.get("permutation_p", math.nan)):
+            together[tuple(row[name] for name in TOGETHER)].append(row)
+    lines = []
+    for (file, target, lag, *_, probes), found in together.items():
+        by = "probe_val_score" if len({row["probe_chosen_by"] for row in found}) == 1 else "probe_val_auc"
+        best = max(found, key=lambda row: -math.inf if math.isnan(row[by]) else row[by])
+        lines.append(
+            f"{file}, {target!r}, lag {lag}, {probes} probes: {best['probe_file']} was best on its own validation, "
+            f"permutation p {best['permutation_p']:.3f}, as the best of all here {best['permutation_p_in_sweep']:.3f}, "
+            f"AUROC {share(best['auc'])} within {bounds(best, 'auc_band')} together with all; "
+            f"p of their maximum {min(row['permutation_p_in_sweep'] for row in found):.3f}"
+        )
+    return lines
 
 
 def lines_of(matrix: Matrix) -> list[str]:

@@ -9,14 +9,13 @@ from utils.scores.baselines.compared import all_token_baselines, or_chance
 from utils.scores.baselines.context import Surroundings
 from utils.scores.baselines.texts import text_baselines
 from utils.scores.controls import selectivity
-from utils.scores.differences import DIFFERENCES_OF
 from utils.scores.documents.layout import documents_of
 from utils.scores.documents.scoring import DocumentScores, score_documents, why_not
 from utils.scores.metrics import all_scores, at_threshold, scores
 from utils.scores.ranking import auroc
-from utils.scores.search.account import account
 from utils.scores.search.detectable import differences_and_shown
-from utils.scores.search.nulls import Shift, null_of
+from utils.scores.search.nulls import Shift
+from utils.scores.search.searched import null_of_examples, searched
 from utils.scores.thresholds import choose_threshold, choose_thresholds
 from utils.states.positions import Question
 from utils.states.source import Source
@@ -172,16 +171,13 @@ def account_for_search(sweep: Sweep) -> None:
     """
     if "test" not in sweep.task.examples:
         return
-    examples, probes, sequences = sweep.task.examples["test"], sweep.chosen, sweep.question.sequences["test"]
-    places = None if sweep.of_sequences else sequences.starts[examples.sequence] + examples.position
-    null = null_of(examples.labels, examples.groups, sequences.documents[examples.sequence], places)
-    needed = ("threshold", *(f"{metric}{end}" for metric in DIFFERENCES_OF for end in ("", "_low", "_high")))
-    scored = {name: np.array([probe.metrics["test"][name] for probe in probes]) for name in needed}
-    logits = np.stack([probe.logits["test"] for probe in probes])
-    found = account(logits, examples.labels, examples.groups, scored, null)
+    examples, probes = sweep.task.examples["test"], sweep.chosen
+    null = null_of_examples(examples, sweep.question.sequences["test"], sweep.of_sequences)
+    logits, scored = np.stack([probe.logits["test"] for probe in probes]), [probe.metrics["test"] for probe in probes]
+    found = searched(logits, examples.labels, examples.groups, scored, null)
+    for probe, columns in zip(probes, found, strict=True):
+        probe.metrics["test"] |= columns
     sweep.shifted = isinstance(null, Shift)
-    for index, probe in enumerate(probes):
-        probe.metrics["test"] |= {name: float(values[index]) for name, values in found.items()}
 
 
 def baseline_logits(

@@ -60,6 +60,9 @@ def as_counted(auc: float) -> str:
     return share(auc) + (" (counts as 0.5)" if auc < 0.5 else "")
 
 
+READ_SEARCH = "The first p is for the pair that validation chose; who picks among all reads the rest"
+
+
 def document_table(documents: DocumentScores) -> str:
     """Tabulate the scores of whole documents: the chosen probe and aggregate in every bucket, and the baselines."""
     winner = documents.winner
@@ -102,11 +105,23 @@ def document_table(documents: DocumentScores) -> str:
         )
     best = winner.scores["test"]["all"]
     if not documents.best:
-        return table(rows)
+        return table(rows) + documents_searched(documents)
     counted = as_counted(documents.baselines[documents.best].aurocs[1])
     return (
         f"{table(rows)}\ntest AUROC of documents minus {documents.best}, the best baseline on validation with {counted} on "
-        f"test: {signed(best, 'minus_baseline')}"
+        f"test: {signed(best, 'minus_baseline')}{documents_searched(documents)}"
+    )
+
+
+def documents_searched(documents: DocumentScores) -> str:
+    """Say how the winner stands once all pairs of a probe and an aggregate are reckoned with; "" where that is not known."""
+    tried = sum((row["bucket"], row["split"], row.get("baseline", "")) == ("all", "test", "") for row in documents.rows)
+    test = documents.winner.scores["test"]["all"]
+    if math.isnan(test.get("permutation_p", math.nan)):
+        return ""
+    return (
+        f"\nof {tried:,} pairs of a probe and an aggregate: permutation p {test['permutation_p']:.3f}, as the best of all "
+        f"{test['permutation_p_in_sweep']:.3f}; test AUROC with all of them at once {bounds(test, 'auc_band')}. {READ_SEARCH}"
     )
 
 

@@ -10,6 +10,7 @@ NOTES = [
     "Rows: what probes were trained to find, each the layer that was best on its own validation data. Columns: the data "
     "that they are read on, without training, and what is positive there.",
     "AUROC: 0.5 is what a coin gets; orange, below it, ranks the wrong way round. Grey: not computed, or one class.",
+    "A cell's own p is for a layer that was chosen before; who picks the best of many reads the p as the best of all.",
     "Documents that a probe was trained on or chosen by are left out, unless the text of a cell says otherwise.",
     LAG_NOTE,
 ]
@@ -84,6 +85,12 @@ def comparison_text(cell) -> str:
         f"true positives at 1 % false ones {number_text(cell['tpr_at_1_fpr'])}",
         f"n {cell['n']:,}, positives {number_text(cell['pos_ratio'])}, groups {cell['groups']:,}",
     ]
+    if cell["probes_together"] > 0:
+        p, best = (number_text(cell[f"permutation_p{end}"]) for end in ("", "_in_sweep"))
+        lines.append(f"permutation p {p}; as the best of {cell['probes_together']:,} probes scored here {best}")
+        lines.append(
+            f"AUROC together with all of them {number_text(cell['auc_band_low'])} to {number_text(cell['auc_band_high'])}"
+        )
     for name, words in (
         ("n_seen_left_out", "documents of its training or validation left out"),
         ("n_seen_kept", "documents of its training or validation are among these"),

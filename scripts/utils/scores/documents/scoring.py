@@ -18,6 +18,8 @@ from utils.scores.documents.platt import platt
 from utils.scores.metrics import all_scores
 from utils.scores.rows import probe_chunks
 from utils.scores.search.detectable import differences_and_shown
+from utils.scores.search.nulls import Exchange
+from utils.scores.search.searched import SEARCH, searched
 from utils.scores.thresholds import choose_thresholds
 
 SCORED = ("val", "test")
@@ -44,6 +46,7 @@ DOCUMENT_COLUMNS = (
     "n",
     "pos_ratio",
     "groups",
+    *SEARCH,
     *CALIBRATED,
     "optimism",
     "best_baseline",
@@ -127,12 +130,12 @@ def score_documents(
     probes: [{"probe", "layer_idx", "seed"}], one for each row of the logits
     token_baselines: {name: {split: logits [n]}, or None where not computed}; those in TOKEN_BASELINES are used
 
-    Every probe and aggregate is scored; only what is chosen has intervals, buckets and calibration. Of equally good ones the
+    All are scored, on test as parts of a search; only what is chosen has buckets and calibration. Of equally good ones the
     earlier probe is chosen, then the earlier aggregate. A class that is absent leaves NaN; see `why_not`.
     """
     scored = {split: documents[split] for split in SCORED}
     judge = partial(judged, documents=scored, buckets=bucketed(scored))
-    winner, others = choose_candidate(probes, logits, scored, judge)
+    winner, others = choose_candidate(probes, logits, scored, judge, search=True)
     baselines = {}
     for name in TOKEN_BASELINES:
         by_split = (token_baselines or {}).get(name)
@@ -157,18 +160,24 @@ def choose_candidate(
     logits: Mapping[str, np.ndarray],
     documents: Mapping[str, Documents],
     judge: Callable[..., Chosen],
+    search: bool = False,
 ) -> tuple[Chosen, list[dict]]:
-    """Choose the candidate and aggregate of the greatest AUROC on validation; return it and the rows of all the others."""
-    aurocs, rows = [], []
+    """Choose the candidate and aggregate of the greatest AUROC on validation; return it and the rows of all the others.
+
+    search: account on test for the choice among all of them.
+    """
+    aurocs, rows, tested = [], [], []
     for start, stop in probe_chunks(len(names), len(AGGREGATES) * max(map(len, documents.values()))):
         values = {
             split: aggregated(logits[split][start:stop], those).reshape(-1, len(those)) for split, those in documents.items()
         }
         thresholds = choose_thresholds(zero_unless_finite(values["val"])[0], documents["val"].labels)
         found = {
-            split: table_scores(values[split], those.labels, those.groups, thresholds, intervals=False)
+            split: table_scores(values[split], those.labels, those.groups, thresholds, search and split == "test")
             for split, those in documents.items()
         }
+        if search:
+            tested.append(values["test"])
         aurocs += [scores["auc"] for scores in found["val"]]
         rows += [
             [
@@ -187,10 +196,24 @@ def choose_candidate(
         split: aggregated(logits[split][candidate : candidate + 1], those, (aggregate,))[0, 0]
         for split, those in documents.items()
     }
-    return (
-        judge(NAME | dict(names[candidate]) | {"aggregate": aggregate}, candidate, values),
-        [row for index, both in enumerate(rows) if index != best for row in both],
-    )
+    chosen = judge(NAME | dict(names[candidate]) | {"aggregate": aggregate}, candidate, values)
+    if search:
+        of_test = [test for _, test in rows]
+        add_search(np.concatenate(tested), documents["test"], of_test)
+        chosen.scores["test"][ALL] |= {name: of_test[best][name] for name in SEARCH if name in of_test[best]}
+    return chosen, [row for index, both in enumerate(rows) if index != best for row in both]
+
+
+def add_search(values: np.ndarray, documents: Documents, rows: Sequence[dict]) -> None:
+    """Add to the rows of all candidates their part of the search: a band over all and p-values.
+
+    values: [candidates, d]; labels are exchanged between groups. A candidate of which a value is not finite is left out.
+    """
+    sound = zero_unless_finite(values)[1]
+    kept, labels, groups = [rows[index] for index in np.flatnonzero(sound).tolist()], documents.labels, documents.groups
+    found = searched(values[sound], labels, groups, kept, Exchange.of(labels, groups)) if kept else []
+    for row, columns in zip(kept, found, strict=True):
+        row |= columns
 
 
 def zero_unless_finite(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

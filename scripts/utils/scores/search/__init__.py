@@ -9,4 +9,5 @@ Each file imports only from those above it:
     permutation   p-values of one probe and of the best of a sweep
     detectable    the smallest difference that the data could have shown
     account       all of it for one sweep
+    searched      the same for the scores of several probes, a mapping each
 """
