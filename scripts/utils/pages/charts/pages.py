@@ -4,13 +4,15 @@ from pathlib import Path
 
 from utils.base.files import WriteTogether
 from utils.base.processes.locks import locked
-from utils.pages.charts.cells import SCORE_LABELS, known, mean, order_of, values, widest_interval
+from utils.pages.charts.cells import SCORE_LABELS, known, mean, order_of, seed_of_validation, values, widest_interval
 from utils.pages.charts.results import baseline_to_beat, baselines_at
 from utils.pages.charts.words import (
     DASH,
+    detectable_text,
     interval_text,
     kind_name,
     lag_label,
+    no_interval_text,
     number_text,
     positives,
     quoted,
@@ -66,8 +68,9 @@ def index_values(results, charts) -> dict:
         "several": any("seeds" in row["seeds"] for row in table),
         "shown": {
             name: any(row[name] not in ("", DASH) for row in table)
-            for name in ("best", "minus", "detectable", "selectivity", "auc", "p")
+            for name in ("best", "minus", "detectable", "selectivity", "auc", "p", "without")
         },
+        "questions": len({(target, lag) for target, _, lag in results.cells}),
         "codelength": [codelength_row(row) for row in results.codelength],
     }
 
@@ -77,11 +80,15 @@ def chosen_row(results, target, probe, lag, layer) -> dict:
     validation, score = mean(rows, f"val_{results.metric}"), mean(rows, f"{split}_{results.metric}")
     best = baseline_to_beat(results, target, lag, probe, rows)
     baseline = baselines_at(results, target, lag, probe).get(best, ("", {}))[1].get(split, [])
+    beside = mean(baseline, "auc")
     minus, low = mean(rows, f"{split}_minus_baseline"), widest_interval(rows, f"{split}_minus_baseline")[0]
     if not known(minus):
-        beside = mean(baseline, "auc")
         minus = mean(rows, f"{split}_auc") - (0.5 if beside < 0.5 else beside)
     found = values(rows, f"{split}_{results.metric}")
+    seed = seed_of_validation(rows, results.metric)
+    in_sweep = seed.get(f"{split}_permutation_p_in_sweep")
+    questions = len({(target, lag) for target, _, lag in results.cells})
+    interval = interval_text(rows, f"{split}_{results.metric}")
     return {
         "order": validation,
         "target": quoted(target),
@@ -90,16 +97,19 @@ def chosen_row(results, target, probe, lag, layer) -> dict:
         "layer": layer,
         "validation": number_text(validation),
         "score": number_text(score),
-        "interval": interval_text(rows, f"{split}_{results.metric}"),
+        "interval": interval,
+        "without": "" if interval else no_interval_text(results.groups.get((target, lag, split))),
         "auc": number_text(mean(rows, f"{split}_auc")) if results.metric != "auc" else "",
         "auc_interval": interval_text(rows, f"{split}_auc"),
         "best": best or "",
         "best_score": number_text(mean(baseline, results.metric)),
         "minus": signed_text(minus),
         "minus_interval": interval_text(rows, f"{split}_minus_baseline", signed_text),
-        "detectable": signed_text(mean(rows, f"{split}_minus_baseline_detectable")),
-        "p": number_text(mean(rows, f"{split}_permutation_p")),
-        "p_in_sweep": number_text(mean(rows, f"{split}_permutation_p_in_sweep")),
+        "counted": number_text(beside) if beside < 0.5 else "",
+        "detectable": detectable_text(rows, split),
+        "p": number_text(seed.get(f"{split}_permutation_p")),
+        "p_in_sweep": number_text(in_sweep),
+        "p_of_all": number_text(min(1, questions * in_sweep)) if known(in_sweep) else "",
         "band": interval_text(rows, f"{split}_auc_band"),
         "above": bool(known(low) and low > 0),
         "selectivity": signed_text(mean(rows, f"{split}_selectivity")),
