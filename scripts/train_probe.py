@@ -255,7 +255,8 @@ def show(sweep):
     """The tables of one lag: every layer where there is one probe a layer, else the best layer of each kind."""
     from utils.states.positions import lag_name
     from utils.states.sites import layer_name
-    from utils.sweep.report import document_table, gap, interval_note, one_sided, sweep_table
+    from utils.sweep.report.documents import document_table
+    from utils.sweep.report.one import gap, interval_note, one_sided, sweep_table
 
     what = "sequences are positive" if sweep.of_sequences else "tokens are the target"
     print(
@@ -286,7 +287,7 @@ def show(sweep):
 
 def show_together(sweeps):
     """One line a question: its winner on validation, beside the best baseline there."""
-    from utils.sweep.report import sweeps_table
+    from utils.sweep.report.several import sweeps_table
 
     print(f"\nthe probe that validation chose for each target and lag\n{sweeps_table(sweeps)}")
     if len(sweeps) > MOST_TABLES:

@@ -48,3 +48,14 @@ def test_the_chart_has_the_scores_of_the_files_and_none_where_they_lack_some():
     assert chart["points"][0]["title"] == "layer0: balanced accuracy 0.800 (0.700 to 0.900), AUROC 0.900"
     assert sweep_chart(probe_set([0], metrics={"test": {**scores, "n": 1}, "val": None}))["note"].startswith("1 examples")
     assert sweep_chart(probe_set([0], metrics={"test": {"auc": 0.9}})) is None
+
+
+def test_the_note_says_bars_where_there_are_some_and_else_why_there_are_none():
+    scores = {"balanced_accuracy": 0.8, "auc": 0.9, "n": 500, "groups": 1}
+    for end, words in (
+        (0.7, "1 group; bars: 95 %"),
+        (np.nan, "1 group; no intervals, which need 3 groups that hold each class"),
+    ):
+        found = scores | {"balanced_accuracy_low": end, "balanced_accuracy_high": end}
+        note = sweep_chart(probe_set([0, 1], metrics={"val": found, "test": found}))["note"]
+        assert words in note and ("bars" in note) == (end == 0.7)

@@ -9,7 +9,8 @@ import pytest
 from utils.base.text_table import signed
 from utils.scores.metrics import scores
 from utils.sweep.outcome import Probe, Sweep
-from utils.sweep.report import gap, interval_note, one_sided, sweeps_table
+from utils.sweep.report.one import gap, interval_note, one_sided
+from utils.sweep.report.several import sweeps_table
 
 SHOWN = {"permutation_p": 0.04, "permutation_p_in_sweep": 0.195, "auc_band_low": 0.4, "auc_band_high": 0.7}
 

@@ -8,6 +8,7 @@ import numpy as np
 from utils.data.tokenizer import shown_text, token_text
 from utils.pages.html.page import packed
 from utils.pages.probe_words import class_words, counts_line, notes, question
+from utils.scores.intervals import FEWEST, FEWEST_EFFECTIVE
 from utils.states.sites import layer_name
 
 CHART = {"width": 320, "height": 190, "left": 30, "right": 314, "top": 8, "bottom": 168}
@@ -107,6 +108,9 @@ def sweep_chart(probes) -> dict | None:
         for index, (one, layer) in enumerate(zip(scores, probes.layers, strict=True))
     ]
     grid = [{"y": y(value / 10), "label": f"{value / 10:.1f}"} for value in range(round(10 * floor), 11)]
+    groups, bars = scores[0]["groups"], "bars: 95 % intervals over groups"
+    if all(math.isnan(one["balanced_accuracy_low"]) for one in scores):
+        bars = f"no intervals, which need {FEWEST} groups that hold each class, as many as {FEWEST_EFFECTIVE} equal ones"
     dashed = "Dashed: what a probe must beat. " if baselines else ""
     return {
         **CHART,
@@ -118,7 +122,7 @@ def sweep_chart(probes) -> dict | None:
             {"y": y(value), "name": name, "value": f"{value:.3f}"}
             for name, value in sorted(baselines.items(), key=lambda pair: -pair[1])
         ],
-        "note": f"{scores[0]['n']:,} examples, {scores[0]['groups']} groups; bars: 95 % intervals over groups. {dashed}"
+        "note": f"{scores[0]['n']:,} examples, {groups} group{'' if groups == 1 else 's'}; {bars}. {dashed}"
         "Click a layer to see it on the text.",
     }
 

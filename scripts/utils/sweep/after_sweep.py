@@ -24,7 +24,7 @@ from utils.states.source import Source
 from utils.sweep.outcome import Probe, Sweep, run_name
 from utils.sweep.refits.codelength import in_parts, online_codelength
 from utils.sweep.refits.learning_curve import curve_rows, learning_curve_weights
-from utils.sweep.report import codelength_line, direction_line
+from utils.sweep.report.afterwards import codelength_line, direction_line
 from utils.sweep.sampling import class_weights
 from utils.sweep.saving import Run, save_sweeps, shared_metadata
 

@@ -11,7 +11,7 @@ from utils.scores.documents.aggregates import AGGREGATES, aggregated
 from utils.scores.documents.layout import Documents
 from utils.scores.documents.scoring import score_documents
 from utils.scores.search.searched import SEARCH
-from utils.sweep.report import document_table
+from utils.sweep.report.documents import document_table
 
 EXACT = 2.5 * np.sqrt(0.25 / 999)  # how far a share of 999 deals may lie from that of all
 

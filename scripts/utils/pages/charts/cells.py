@@ -37,6 +37,11 @@ def widest_interval(rows, column) -> tuple[float, float]:
     return (min(low), max(high)) if low and high else (math.nan, math.nan)
 
 
+def seed_of_validation(rows, metric) -> dict:
+    """Give the row of the seed with the best score on validation, the first of equal ones: a mean of p-values is none."""
+    return max(rows, key=lambda row: order_of(row.get(f"val_{metric}")))
+
+
 def layer_in_words(layer) -> str:
     """Name a layer in words: '5' -> 'layer 5'; names stay."""
     return f"layer {layer}" if layer.isdigit() else layer

@@ -4,13 +4,15 @@ from pathlib import Path
 
 from utils.base.files import WriteTogether
 from utils.base.processes.locks import locked
-from utils.pages.charts.cells import SCORE_LABELS, known, mean, order_of, values, widest_interval
+from utils.pages.charts.cells import SCORE_LABELS, known, mean, order_of, seed_of_validation, values, widest_interval
 from utils.pages.charts.results import baseline_to_beat, baselines_at
 from utils.pages.charts.words import (
     DASH,
+    detectable_text,
     interval_text,
     kind_name,
     lag_label,
+    no_interval_text,
     number_text,
     positives,
     quoted,
@@ -67,8 +69,9 @@ def index_values(results, charts) -> dict:
         "several": any("seeds" in row["seeds"] for row in table),
         "shown": {
             name: any(row[name] not in ("", DASH) for row in table)
-            for name in ("best", "minus", "detectable", "selectivity", "auc", "p", "refitted")
+            for name in ("best", "minus", "detectable", "selectivity", "auc", "p", "without", "refitted")
         },
+        "questions": len({(target, lag) for target, _, lag in results.cells}),
         "codelength": codelength,
         "costs": {name: any(row[name] != DASH for row in codelength) for name in ("shuffled_bits", "control_bits")},
     }
@@ -79,11 +82,15 @@ def chosen_row(results, target, probe, lag, layer) -> dict:
     validation, score = mean(rows, f"val_{results.metric}"), mean(rows, f"{split}_{results.metric}")
     best = baseline_to_beat(results, target, lag, probe, rows)
     baseline = baselines_at(results, target, lag, probe).get(best, ("", {}))[1].get(split, [])
+    beside = mean(baseline, "auc")
     minus, low = mean(rows, f"{split}_minus_baseline"), widest_interval(rows, f"{split}_minus_baseline")[0]
     if not known(minus):
-        beside = mean(baseline, "auc")
         minus = mean(rows, f"{split}_auc") - (0.5 if beside < 0.5 else beside)
     found = values(rows, f"{split}_{results.metric}")
+    seed = seed_of_validation(rows, results.metric)
+    in_sweep = seed.get(f"{split}_permutation_p_in_sweep")
+    questions = len({(target, lag) for target, _, lag in results.cells})
+    interval = interval_text(rows, f"{split}_{results.metric}")
     return {
         "order": validation,
         "target": quoted(target),
@@ -92,8 +99,9 @@ def chosen_row(results, target, probe, lag, layer) -> dict:
         "layer": layer,
         "validation": number_text(validation),
         "score": number_text(score),
-        "interval": interval_text(rows, f"{split}_{results.metric}"),
+        "interval": interval,
         "refitted": interval_text(rows, f"{split}_{results.metric}_refit"),
+        "without": "" if interval else no_interval_text(results.groups.get((target, lag, split))),
         "auc": number_text(mean(rows, f"{split}_auc")) if results.metric != "auc" else "",
         "auc_interval": interval_text(rows, f"{split}_auc"),
         "best": best or "",
@@ -101,9 +109,11 @@ def chosen_row(results, target, probe, lag, layer) -> dict:
         "minus": signed_text(minus),
         "minus_interval": interval_text(rows, f"{split}_minus_baseline", signed_text),
         "minus_refitted": interval_text(rows, f"{split}_minus_baseline_refit", signed_text),
-        "detectable": signed_text(mean(rows, f"{split}_minus_baseline_detectable")),
-        "p": number_text(mean(rows, f"{split}_permutation_p")),
-        "p_in_sweep": number_text(mean(rows, f"{split}_permutation_p_in_sweep")),
+        "counted": number_text(beside) if beside < 0.5 else "",
+        "detectable": detectable_text(rows, split),
+        "p": number_text(seed.get(f"{split}_permutation_p")),
+        "p_in_sweep": number_text(in_sweep),
+        "p_of_all": number_text(min(1, questions * in_sweep)) if known(in_sweep) else "",
         "band": interval_text(rows, f"{split}_auc_band"),
         "above": bool(known(low) and low > 0),
         "selectivity": signed_text(mean(rows, f"{split}_selectivity")),

@@ -1,9 +1,10 @@
 """Write a number of the tables in words: its name, its interval, its examples and seeds."""
 
+import math
 from html import escape
 
 from utils.data.tokenizer import isolated, shown_text
-from utils.pages.charts.cells import SCORE_LABELS, known, layer_in_words, mean, values, widest_interval
+from utils.pages.charts.cells import SCORE_LABELS, known, layer_in_words, mean, seed_of_validation, values, widest_interval
 
 DIFFERENCES = {"minus_baseline": "AUROC minus best baseline", "selectivity": "selectivity"}
 DASH = "\u2013"
@@ -33,6 +34,11 @@ def signed_text(value, digits=3) -> str:
 def interval_text(rows, column, show=number_text) -> str:
     low, high = widest_interval(rows, column)
     return f"{show(low)} to {show(high)}" if known(low) and known(high) else ""
+
+
+def no_interval_text(groups) -> str:
+    """Write that there is no interval, of how many groups (None: unknown)."""
+    return "no interval" + (f": {groups:,} group{'s' if groups > 1 else ''}" if groups else "")
 
 
 def score_with_interval(rows, column, show=number_text) -> str:
@@ -91,7 +97,7 @@ def cell_text(results, target, probe, lag, layer, rows) -> str:
         for name, label in DIFFERENCES.items()
         if known(mean(rows, f"{split}_{name}"))
     ]
-    lines += filter(None, (searched_text(rows, split), refitted_text(rows, split)))
+    lines += filter(None, (searched_text(rows, split, results.metric), refitted_text(rows, split)))
     if n := values(rows, f"n_{split}"):
         share = span(values(rows, f"pos_ratio_{split}"), "{:.1%}".format)
         lines.append(f"n {span(n)}, positives {span(positives(rows, split))} ({share})")
@@ -107,12 +113,26 @@ def cell_text(results, target, probe, lag, layer, rows) -> str:
     return "<br>".join(lines)
 
 
-def searched_text(rows, split) -> str:
-    """Write how a cell stands as one of a whole sweep; "" where nothing is known of it."""
-    band = interval_text(rows, f"{split}_auc_band")
-    alone, best = (mean(rows, f"{split}_permutation_p{end}") for end in ("", "_in_sweep"))
-    p = f"permutation p {number_text(alone)}, as the best of the sweep {number_text(best)}" if known(alone) else ""
-    return "; ".join(filter(None, (band and f"AUROC with all probes at once {band}", p)))
+def searched_text(rows, split, metric) -> str:
+    """Write how a cell stands as one of a whole sweep; "" where nothing is known of it.
+
+    Of several seeds the p-values are of the one that did best on validation.
+    """
+    band, seed = interval_text(rows, f"{split}_auc_band"), seed_of_validation(rows, metric)
+    alone, best = (seed.get(f"{split}_permutation_p{end}") for end in ("", "_in_sweep"))
+    which = f" of seed {seed_name(seed)}, the best on validation," if len(rows) > 1 else ","
+    p = f"permutation p {number_text(alone)}{which} as the best of this target and lag {number_text(best)}"
+    return "; ".join(filter(None, (band and f"AUROC with all probes at once {band}", p if known(alone) else "")))
+
+
+def detectable_text(rows, split) -> str:
+    """Write the smallest difference that would have shown, of several seeds the largest; "" where nothing is known."""
+    column = f"{split}_minus_baseline_detectable"
+    found = [row[column] for row in rows if isinstance(row.get(column), float) and not math.isnan(row[column])]
+    if math.inf in found:
+        left = 1 - mean(rows, f"{split}_auc") + mean(rows, f"{split}_minus_baseline")
+        return f"none could be shown, {number_text(left)} is left"
+    return f"{signed_text(max(found))} would show" if found else ""
 
 
 def refitted_text(rows, split) -> str:
