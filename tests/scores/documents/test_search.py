@@ -103,6 +103,6 @@ def test_the_console_says_how_the_choice_stands_among_all():
     found = score_documents(documents, logits, named(2), "x", 0)
     scores, text = found.winner.scores["test"]["all"], document_table(found)
     assert f"of 22 pairs of a probe and an aggregate: permutation p {scores['permutation_p']:.3f}" in text
-    assert f"within {scores['auc_band_low']:.3f} to {scores['auc_band_high']:.3f}" in text and "who picks among all" in text
+    assert f"at once {scores['auc_band_low']:.3f} to {scores['auc_band_high']:.3f}" in text and "who picks among all" in text
     few = {split: regrouped(those, np.zeros(len(those), dtype=int)) for split, those in documents.items()}
     assert "pairs of a probe" not in document_table(score_documents(few, logits, named(2), "x", 0))
