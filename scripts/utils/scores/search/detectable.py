@@ -28,7 +28,7 @@ from utils.scores.intervals import (
 
 Scored = BalancedAccuracy | AUROC
 POWER = 0.8
-GAINS = 1000  # that are tried, from none to all that is left
+GAINS = 400  # that are tried, from none to all that is left, the small ones closer together
 
 
 def degrees_of_freedom(labels: ArrayLike, groups: ArrayLike) -> float:
@@ -60,7 +60,7 @@ def smallest_shown(one: Scored, other: Scored, low: np.ndarray, high: np.ndarray
     infinite where no difference would have shown.
     """
     room, correlated = 1 - other.value, -correlation(one, other)
-    gains = np.linspace(0, 1, GAINS, endpoint=False)[1:, None] * room
+    gains = np.linspace(0, 1, GAINS, endpoint=False)[1:, None] ** 2 * room
     value, (lows, highs) = other.value + gains, (one.bounds()[0], other.bounds()[1])
     with np.errstate(invalid="ignore", divide="ignore"):
         wide = (logit(one.value) - logit(lows)) * np.sqrt(one.value * (1 - one.value) / (value * (1 - value)))
