@@ -12,7 +12,8 @@ anew for every --batch samples. The intervals are the suite's own; of each cell 
     width   the median width of an interval, in brackets of those at a bound
 
 Exits with 1 where a cell breaks the rule: coverage from .92 to .98, or more where over a tenth of the samples lie at a
-bound; at most .3 of the samples without an interval where 8 groups hold each class.
+bound; at most .3 of the samples without an interval where 8 groups hold each class. --average_precision prints that score
+too, outside the rule.
 """
 
 import argparse
@@ -31,9 +32,11 @@ from scipy.stats import norm
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
+from utils.scores.average_precision import average_precisions  # noqa: E402
 from utils.scores.differences import difference_bounds, statistic  # noqa: E402
 from utils.scores.intervals import Groups, interval, reasons  # noqa: E402
 
+AVERAGE_PRECISION = "average precision"
 GROUPS = (4, 8, 15, 30, 31, 300, 301)
 AT_MOST = 4  # times as many samples as asked for, where not all have an interval
 
@@ -67,6 +70,15 @@ class Regime:
         )
         right = (positive[values > 0].sum() + negative[values <= 0].sum()) / 2
         return right, (positive * (np.cumsum(negative) - negative / 2)).sum()
+
+    def average_precision(self, distance: float) -> float:
+        """Of the population, a positive's precision among all that score at least as high."""
+        spread, share = np.sqrt(self.variance), 0.5 if self.share is None else self.share
+        values = np.linspace(-12, 12, 20001) * spread
+        values = np.arange(-40, 41) - 0.5 if self.rounded else values
+        positive, negative = (norm.sf(values, mean, spread) for mean in (distance / 2, -distance / 2))
+        precision = share * positive / (share * positive + (1 - share) * negative)
+        return (precision[:-1] * -np.diff(positive)).sum() if self.rounded else np.trapezoid(precision, 1 - positive)
 
 
 def of_size(size):
@@ -127,7 +139,8 @@ def simulate(cell, arguments):
     """
     regime, count = REGIMES[cell[0]], cell[1]
     random, found, why = np.random.default_rng([arguments.seed, count]), {}, Counter()
-    truths = [regime.truth(distance) for distance in regime.distances]
+    distances = regime.distances
+    truths = [regime.truth(distance) for distance in distances]
     batch, having = arguments.batch, 0
     for drawn in range(0, AT_MOST * arguments.samples, batch):
         if drawn >= arguments.samples and having >= arguments.samples:
@@ -147,6 +160,13 @@ def simulate(cell, arguments):
                 found.setdefault(name, []).append(np.stack(rows))
                 given = reasons(one.classes) if none.any() else [""] * batch
                 why.update((name, given[sample] or "both score alike, or no spread") for sample in np.flatnonzero(none))
+        if arguments.average_precision:
+            pairs = zip(logits[0], labels, strict=True)
+            scores = np.concatenate([average_precisions(row[None], true, group)[0] for row, true in pairs])
+            value, low, high = np.where(labels.any(1)[:, None] & ~labels.all(1)[:, None], scores, np.nan).T
+            truth = regime.average_precision(distances[0])
+            rows = (np.isnan(low), low > truth, high < truth, np.isin(value, (0, 1)), high - low, one.holders)
+            found.setdefault(AVERAGE_PRECISION, []).append(np.stack(rows))
     return {name: np.concatenate(parts, axis=1) for name, parts in found.items()}, why
 
 
@@ -173,6 +193,7 @@ def main(argv=None) -> int:
     parser.add_argument("--regimes", default=",".join(REGIMES), help="by name")
     parser.add_argument("--shared", type=float, default=0.5, help="part of every variance that both probes have in common")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--average_precision", action="store_true", help="of the first probe too; slow with many groups")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     arguments = parser.parse_args(argv)
     broken, begun = 0, time.perf_counter()
@@ -184,6 +205,7 @@ def main(argv=None) -> int:
         ):
             for name, values in found.items():
                 words, holds = judge(values)
+                holds |= name == AVERAGE_PRECISION
                 broken += not holds
                 print(f"{regime:<18}{count:<8}{name:<30}{words}{'' if holds else '   <-'}", flush=True)
             for (name, reason), number in Counter({key: n for key, n in why.items() if key[0] == "auc"}).most_common(2):
