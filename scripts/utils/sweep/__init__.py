@@ -17,5 +17,4 @@ Each file imports only from those above it:
     report        the tables printed at the end
     after_sweep   export, directions, learning curve and codelength of finished sweeps
     estimate      estimate what a run will take, before it is started
-    estimate_baselines  the same of the baselines
 """
