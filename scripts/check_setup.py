@@ -154,7 +154,7 @@ def data_fit_the_model(path, checks, splits, language_model, tokenizer) -> bool:
 def estimate(arguments, checks, targets, language_model, reading, watch):
     """Estimate time, memory, disk and the largest batch of the run that the same flags start."""
     from utils.base.checks import Check
-    from utils.sweep.estimates.run import plan_run
+    from utils.sweep.estimate import plan_run
 
     sampling = sampling_of(arguments, targets)
     try:
@@ -180,7 +180,6 @@ def measure(planned, fitting, language_model, seconds):
 
     from utils.base.checks import Check
     from utils.sweep import estimate as estimates
-    from utils.sweep.estimates.baselines import seconds_of_baselines
 
     batch_size, seconds = planned.reading.batch_size, dict(seconds)
     with Progress("measure", "step", len(planned.splits) + 3) as progress, estimates.PeakMemory() as memory:
@@ -191,7 +190,7 @@ def measure(planned, fitting, language_model, seconds):
             cached = estimates.share_in_cache(planned, language_model)
             seconds["pass"] = of_pass * (1 - cached)
             seconds["training"] = estimates.seconds_of_training(planned, fitting, language_model, progress.update)
-            seconds["baselines"] = seconds_of_baselines(planned.questions, language_model)
+            seconds["baselines"] = estimates.seconds_of_baselines(planned.questions, language_model)
             progress.update(1)
     used = min(batch_size, max(map(len, planned.splits.values())))
     remedy = f"use --batch_size {most}" if most else "use a smaller --model_dtype"

@@ -408,7 +408,7 @@ def test_the_time_of_the_pass_is_that_of_all_its_tokens(prepared, tiny_model, mo
 def test_the_time_of_the_baselines_is_that_of_all_their_rows(prepared, tiny_model, monkeypatch):
     """With a clock that moves by a second for each row that is fitted to, the estimate is the number of rows."""
     from utils.model.language_model import load_language_model
-    from utils.sweep.estimates import baselines as estimate_baselines
+    from utils.sweep import estimate
     from utils.sweep.questions import Asking, DataFiles
     from utils.sweep.sampling import Sampling
 
@@ -421,13 +421,13 @@ def test_the_time_of_the_baselines_is_that_of_all_their_rows(prepared, tiny_mode
         clock[0] += len(asked)
         seen.append((len(asked), {name: len(those) for name, those in scored.items()}, set(asked.labels.tolist())))
 
-    monkeypatch.setattr(estimate_baselines, "all_token_baselines", fit)
-    monkeypatch.setattr(estimate_baselines.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(estimate, "all_token_baselines", fit)
+    monkeypatch.setattr(estimate.time, "perf_counter", lambda: clock[0])
     for timed, most in ((40, 10**6), (10**6, 10**6), (40, 60)):
-        monkeypatch.setattr(estimate_baselines, "TIMED_ROWS", timed)
-        monkeypatch.setattr(estimate_baselines, "MOST_ROWS", most)
+        monkeypatch.setattr(estimate, "TIMED_ROWS", timed)
+        monkeypatch.setattr(estimate, "MOST_ROWS", most)
         expected = sum(min(number, most) for number in rows)
-        assert estimate_baselines.seconds_of_baselines(questions, language_model) == pytest.approx(expected)
+        assert estimate.seconds_of_baselines(questions, language_model) == pytest.approx(expected)
     assert [number for number, _, _ in seen] == [40, rows[0], 40] and all(classes == {0, 1} for _, _, classes in seen)
     assert seen[0][1]["val"] < seen[1][1]["val"] == len(questions[0].examples["val"])
 
@@ -542,13 +542,13 @@ def test_states_beyond_the_budget_go_to_disk(prepared, tmp_path):
     [(100, 48, 4096, 96), (48, 48, 4096, 48), (47, 48, 4096, 24), (1, 48, 4096, 1), (0, 48, 4096, 0), (10**9, 48, 200, 192)],
 )
 def test_batches_are_doubled_until_one_does_not_fit(limit, start, most, expected):
-    from utils.sweep.estimates.run import largest_that_fits
+    from utils.sweep.estimate import largest_that_fits
 
     assert largest_that_fits(lambda size: size <= limit, start, most) == expected
 
 
 def test_memory_is_that_of_the_largest_moment():
-    from utils.sweep.estimates.run import PeakMemory
+    from utils.sweep.estimate import PeakMemory
 
     with PeakMemory() as memory:
         block = torch.ones(50_000_000)  # 200 MB

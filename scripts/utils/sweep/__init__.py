@@ -16,5 +16,5 @@ Each file imports only from those above it:
     saving        probe files, tables and the record of the run: all or none of them
     report        the tables printed at the end
     after_sweep   export, directions, learning curve and codelength of finished sweeps
-    estimates     what a run will take, before it is started
+    estimate      estimate what a run will take, before it is started
 """

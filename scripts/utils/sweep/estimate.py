@@ -19,6 +19,9 @@ from utils.probes.descent.linear import LinearProbes, train
 from utils.probes.descent.training import Settings, validation_scores
 from utils.probes.labels import LabelledStates
 from utils.probes.standardised import standardisation
+from utils.scores.baselines.compared import all_token_baselines
+from utils.scores.baselines.lesson import MOST_ROWS, Lesson
+from utils.scores.baselines.texts import text_baselines
 from utils.scores.metrics import scores
 from utils.states.extraction import LONG_RUN, Reading, plans_of
 from utils.states.forward_pass import Pass, read_batch
@@ -27,6 +30,7 @@ from utils.states.positions import Examples, Question, ReadPlan
 from utils.states.shards import shard_path
 from utils.states.store import StateTable, empty_part, fill_part, find_folder, table_bytes
 from utils.sweep.fits import Fitting
+from utils.sweep.questions import surroundings_of, texts_of
 
 MEASURED_BATCHES = 6  # of each split, spread over it; or as many as fit into MOST_SECONDS, but at least one ...
 LEAST_SECONDS = 2.0  # ... and where they are quicker than this, more of them: the speed of short batches wanders by half
@@ -37,6 +41,7 @@ MOST_SEQUENCES = 4096  # largest batch that is tried on a GPU
 STEPS_BEFORE = 20  # training steps that are not timed: the first are slow
 COPIES_OF_CHUNK = 7  # standardisation holds a chunk of states in float32, and up to three times in float64
 BASELINES_SCORED = 6
+TIMED_ROWS = 4096  # examples that baselines are fitted to for the estimate; of scored ones the same part is timed
 
 
 @dataclass(frozen=True)
@@ -261,6 +266,29 @@ def seconds_of_scoring(examples: Mapping[str, Examples], rows: int) -> float:
                 scores(logits, found.labels, found.groups, 0.0)
         total += max(watch.seconds["first"] - watch.seconds["later"], 0.0) + rows * watch.seconds["later"]
     return total
+
+
+def seconds_of_baselines(questions: Sequence[Question], language_model: LanguageModel) -> float:
+    """Measure the baselines of the first question on a part of its examples, and estimate those of all questions.
+
+    The seconds are in proportion to the examples that are fitted to, of which there are at most MOST_ROWS a question. Words
+    and characters of whole texts are fitted once for all lags of a target.
+    """
+    first, splits = questions[0], questions[0].sequences
+    rows = [min(len(question.asked), MOST_ROWS) for question in questions]
+    some = Lesson.of(first.asked, splits["train"], TIMED_ROWS).examples
+    scored = {name: those[:: max(1, round(rows[0] / len(some)))] for name, those in first.first_sample.items()}
+    surroundings, watch = surroundings_of(splits, language_model), Stopwatch()
+    with watch("tokens"):
+        all_token_baselines(some, scored, splits, surroundings)
+    seconds = watch.seconds["tokens"] * sum(rows)
+    if first.of_sequences:
+        texts = texts_of(splits, language_model)
+        with watch("texts"):
+            text_baselines(some, scored, splits, texts, {})
+        of_targets = {question.target: count for question, count in zip(questions, rows, strict=True)}
+        seconds += watch.seconds["texts"] * sum(of_targets.values())
+    return seconds / len(some)
 
 
 def peak_of_run(planned: PlannedRun, peak_so_far: int) -> int:
