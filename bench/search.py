@@ -4,6 +4,9 @@
 Noise: --sweeps sweeps of --probes probes on labels that were permuted by group, one class a group. Reading the same states,
 probes are alike: all share a part of their logits, and neighbouring layers a larger one. Signal: the same, with one probe a
 little better. A band finds it where it lies off chance, Bonferroni where the t interval of level .05 / probes does.
+
+With --tokens, noise alone: documents of 20 to 80 tokens with labels in bursts of four, and logits that change slowly along them
+and differ between documents. Labels are dealt by shifts within documents.
 """
 
 import argparse
@@ -29,7 +32,11 @@ def main(argv=None) -> int:
     parser.add_argument(
         "--signal", type=float, default=1.0, help="of the probe that knows something, in deviations of groups"
     )
+    parser.add_argument("--tokens", action="store_true", help="labels of tokens, each group one document")
     arguments = parser.parse_args(argv)
+    if arguments.tokens:
+        report("noise along documents", [of_tokens(seed, arguments) for seed in range(arguments.sweeps)], arguments)
+        return 0
     for alike in (0.0, 0.9):
         noise = [one_sweep(seed, arguments, alike, 0.0) for seed in range(arguments.sweeps)]
         report(f"noise, {alike:.0%} of the variance shared by neighbours", noise, arguments)
@@ -46,18 +53,30 @@ def main(argv=None) -> int:
 
 
 def one_sweep(seed, arguments, alike, signal) -> dict:
+    from utils.scores.search.nulls import Exchange
+
+    logits, labels, groups = make(seed, arguments, alike, signal)
+    return judged(logits, labels, groups, Exchange.of(labels, groups), arguments.deals)
+
+
+def of_tokens(seed, arguments) -> dict:
+    from utils.scores.search.nulls import Shift
+
+    logits, labels, groups, places = make_tokens(seed, arguments)
+    return judged(logits, labels, groups, Shift.of(labels, groups, places), arguments.deals)
+
+
+def judged(logits, labels, groups, null, deals) -> dict:
     """Score one sweep: what its band, p-values and Bonferroni's intervals say."""
     from utils.scores.metrics import all_scores
     from utils.scores.search.account import account
     from utils.scores.search.detectable import degrees_of_freedom
-    from utils.scores.search.nulls import Exchange
     from utils.scores.search.simultaneous import widened
 
-    logits, labels, groups = make(seed, arguments, alike, signal)
     start = time.perf_counter()
     rows = all_scores(logits, labels, groups, np.zeros(len(logits)))
     scored, between = {name: np.array([row[name] for row in rows]) for name in rows[0]}, time.perf_counter()
-    found = account(logits, labels, groups, scored, Exchange.of(labels, groups), arguments.deals)
+    found = account(logits, labels, groups, scored, null, deals)
     seconds = between - start, time.perf_counter() - between
     interval = [scored[name] for name in ("auc", "auc_low", "auc_high")]
     bonferroni = widened(*interval, degrees_of_freedom(labels, groups), 0.05 / len(logits))
@@ -87,6 +106,18 @@ def make(seed, arguments, alike, signal):
     logits = effects + drifting(random, arguments.probes, len(groups), alike)
     logits[random.integers(arguments.probes)] += signal * labels
     return logits.astype(np.float32), labels, groups
+
+
+def make_tokens(seed, arguments):
+    """Logits [probes, n] of noise that changes slowly along documents; labels in bursts; the tokens' documents and places."""
+    random = np.random.default_rng(seed)
+    sizes = random.integers(20, 80, arguments.groups)
+    groups, places = np.repeat(np.arange(arguments.groups), sizes), np.concatenate([np.arange(size) for size in sizes])
+    logits = np.concatenate([drifting(random, size, arguments.probes, 0.64).T for size in sizes], axis=1)
+    logits += 0.7 * random.normal(size=(arguments.probes, arguments.groups))[:, groups]
+    begun = random.random(len(groups)) < 0.04
+    labels = np.any([(places >= back) & np.roll(begun, back) for back in range(4)], axis=0)
+    return logits.astype(np.float32), labels.astype(int), groups, places
 
 
 def drifting(random, probes, columns, alike):

@@ -9,7 +9,8 @@ skewed, and no end leaves [0, 1].
   are fewer where errors lie in few of the groups, since the spread is then little known (see `known_spread`).
 - A score of 1 shows no spread, and nor does one whose errors lie in one group: the lower end is at most Clopper and
   Pearson's of a perfect score, with one trial for each group that holds the rarer class. So .9999 has no narrower
-  interval than 1. Scores near 0 are treated alike.
+  interval than 1 where one group errs. Once two do, their spread is believed, and the interval may be much narrower than
+  that of a perfect score. Scores near 0 are treated alike.
 - Balanced accuracy may lie far from 1 while one of its rates is 1 or 0. Then the ends of both rates are combined.
 - With fewer than FEWEST groups that hold the rarer class, or fewer than FEWEST_EFFECTIVE effective ones, there is no
   interval: NaN, and `reasons` says why. An interval of width 0 is none either.

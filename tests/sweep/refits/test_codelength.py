@@ -9,6 +9,7 @@ from sklearn.metrics import log_loss
 from utils.states.matrices import Matrices
 from utils.sweep.refits.codelength import (
     Parts,
+    bits_before_a_fit,
     bits_of_logits,
     cost_in_bits,
     in_parts,
@@ -37,10 +38,32 @@ def test_a_whole_code_worked_by_hand():
     1 0 | 1 1 | 1 0 0 1: two bits; then p = 1/2 twice, two bits; then p = 3/4 for 1, 0, 0, 1: 2 log2(4/3) + 2 log2(4).
     """
     states, labels = Matrices.of(torch.ones(1, 8, 3)), np.array([[1, 0, 1, 1, 1, 0, 0, 1]])
-    parts = Parts(np.arange(8), {0: [2, 4]})
+    parts = Parts(np.arange(8), {0: [2, 4]}, 2)
     found = online_codelength(states, states, labels, labels, parts, (1e-3,))
     by_hand = 2 + 2 + 2 * np.log2(4 / 3) + 4
     assert found.bits[0] == pytest.approx(by_hand, abs=1e-4) and found.by_share[0] == pytest.approx(by_hand)
+
+
+def test_labels_of_one_class_cost_little_until_the_other_comes():
+    """0 | 0 0 1 with one label as it is: 1, then 2/3, 3/4 and 1/5 by Laplace's rule."""
+    by_hand = 1 + np.log2(3 / 2) + np.log2(4 / 3) + np.log2(5)
+    assert bits_before_a_fit(np.array([0, 0, 0, 1]), 1) == pytest.approx(by_hand)
+    assert bits_before_a_fit(np.array([1, 1, 1, 0]), 1) == pytest.approx(by_hand)
+    assert bits_before_a_fit(np.array([1, 0]), 2) == 2
+
+
+def test_rare_labels_cost_about_their_share_wherever_the_first_positive_comes():
+    """10 positives of 3,000 cost 97 bits where their share is known; a bit for each label before the first, 1,200."""
+    random, n = np.random.default_rng(0), 3000
+    states, labels = random.normal(size=(1, n, 4)).astype(np.float32), np.zeros((2, n), dtype=np.int8)
+    order = in_parts(np.arange(n), labels).order
+    labels[0, order[np.arange(3, n, 300)]] = labels[1, order[np.arange(1200, n, 180)]] = 1
+    val, val_labels = random.normal(size=(1, 300, 4)).astype(np.float32), np.tile(np.arange(300) == 7, (2, 1))
+    parts = in_parts(np.arange(n), labels)
+    found = online_codelength(Matrices.of(states), Matrices.of(val), labels, val_labels.astype(np.int8), parts, (1e-2,))
+    known = n * (np.log2(300) / 300 + np.log2(300 / 299) * 299 / 300)
+    assert [sizes[0] for sizes in parts.sizes.values()] == [6, 1536]
+    assert np.abs(found.by_share - known).max() < 50 and np.abs(found.bits - known).max() < 70
 
 
 def test_parts_double_hold_both_classes_and_predict_every_label_once():
@@ -61,7 +84,7 @@ def test_bits_are_those_of_scikit_learns_probes_part_by_part():
     parts = in_parts(groups, labels[None])
     found = online_codelength(train, val, labels[None], val_labels[None], parts, (0.1, 0.01))
     scaled, val_scaled = ((each - states.mean(0)) / states.std(0) for each in (states, val_states))
-    bits = parts.sizes[0][0]
+    bits = bits_before_a_fit(labels[parts.order[: parts.sizes[0][0]]], parts.plain)
     for size, block in zip(parts.sizes[0], parts.blocks(0), strict=True):
         sent = parts.order[:size]
         fits = [

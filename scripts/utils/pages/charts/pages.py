@@ -106,6 +106,7 @@ def chosen_row(results, target, probe, lag, layer) -> dict:
         "auc_interval": interval_text(rows, f"{split}_auc"),
         "best": best or "",
         "best_score": number_text(mean(baseline, results.metric)),
+        "best_auc": number_text(beside) if results.metric != "auc" and known(beside) else "",
         "minus": signed_text(minus),
         "minus_interval": interval_text(rows, f"{split}_minus_baseline", signed_text),
         "minus_refitted": interval_text(rows, f"{split}_minus_baseline_refit", signed_text),
@@ -117,9 +118,7 @@ def chosen_row(results, target, probe, lag, layer) -> dict:
         "band": interval_text(rows, f"{split}_auc_band"),
         "above": bool(known(low) and low > 0),
         "selectivity": signed_text(mean(rows, f"{split}_selectivity")),
-        "gap": signed_text(validation - score)
-        if split != "val"
-        else signed_text(mean(rows, f"train_{results.metric}") - score),
+        "gap": signed_text((validation if split != "val" else mean(rows, f"train_{results.metric}")) - score),
         "n": span(values(rows, f"n_{split}")),
         "positives": span(positives(rows, split)),
         "seeds": f"{len(rows)} seeds: {number_text(min(found))} to {number_text(max(found))}"

@@ -54,7 +54,9 @@ def refit(sweep: Sweep, source: Source, fitting: Fitting, resamples: int) -> str
         for name, by_score in found.items():
             add_refits(probe.metrics[name], by_score, groups, sweep.task.examples[name])
     what, seconds = f"{sweep.target!r} at lag {sweep.lag}", time.perf_counter() - start
-    return f"refit bootstrap of {what}: {len(probes)} probes, {resamples} resamples each, {seconds:.1f} s"
+    others = sorted({probe.kind for probe in sweep.chosen} - {probe.kind for probe in probes})
+    without = f"; none of {', '.join(others)}, which epochs train" if others else ""
+    return f"refit bootstrap of {what}: {len(probes)} probes, {resamples} resamples each, {seconds:.1f} s{without}"
 
 
 def balanced_accuracies(logits: np.ndarray, labels: np.ndarray, thresholds: np.ndarray) -> np.ndarray:

@@ -1,8 +1,10 @@
 """Measure the online codelength of the training labels, given the states of a layer (Voita and Titov 2020).
 
-Two parties know the states, and one sends the labels. It sends the first part as it is, a bit a label. Both then fit a probe
-to all labels sent so far, and the next part costs -log2 p of each label. A layer that holds the labels in a form which few
-examples show needs few bits; labels that a probe can only memorise cost at least a bit each.
+Two parties know the states, and one sends the labels. It sends the first part as it is, a bit a label. While one class only
+has come, no probe can be fitted: a label then costs -log2 of (those of its class sent before + 1) / (all sent before + 2),
+Laplace's rule. Both then fit a probe to all labels sent so far, and the next part costs -log2 p of each label. A layer that
+holds the labels in a form which few examples show needs few bits; labels that a probe can only memorise cost at least a bit
+each.
 
 Of eight labels two are sent as they are, the next two where a probe gives the true labels 1/2 and 1/4, the last four where
 one gives each 1/2: 2 + (1 + 2) + 4 = 9 bits.
@@ -23,11 +25,7 @@ from utils.states.matrices import Matrices
 from utils.sweep.refits.learning_curve import in_random_order
 
 SMALLEST_SHARE = 2**-10  # of the training examples in the first part, as in the paper
-STRONG = (
-    100.0,
-    10.0,
-    1.0,
-)  # penalties beside those of probes: a fit to few labels that is too sure of itself costs many bits
+STRONG = 100.0, 10.0, 1.0  # penalties beside those of probes: a fit to few labels that is too sure costs many bits
 BY_CHANCE = 0.05  # see `says_something`
 
 
@@ -35,11 +33,13 @@ BY_CHANCE = 0.05  # see `says_something`
 class Parts:
     """The parts of the training examples, in the order in which they are sent.
 
-    order: int64 [n], which example comes where; sizes: {label column: how many labels were sent before each fit}.
+    order: int64 [n], which example comes where; sizes: {label column: how many labels were sent before each fit}; plain: how
+    many labels cost a bit each.
     """
 
     order: np.ndarray
     sizes: dict[int, list[int]]
+    plain: int
 
     def blocks(self, column: int) -> list[np.ndarray]:
         """Give the examples that each fit predicts."""
@@ -73,7 +73,15 @@ def in_parts(groups: ArrayLike, labels: np.ndarray, seed: int = 0) -> Parts:
         both = np.flatnonzero(sent != sent[0])
         if found := [size for size in doubled if len(both) and size > both[0]]:
             sizes[column] = found
-    return Parts(order, sizes)
+    return Parts(order, sizes, doubled[0])
+
+
+def bits_before_a_fit(sent: np.ndarray, plain: int) -> float:
+    """Compute what labels before the first fit cost: bits_before_a_fit([0, 0, 1], 1) -> 1 + log2(3 / 2) + log2(4)."""
+    before = np.arange(plain, len(sent))
+    positives = np.cumsum(sent) - sent
+    same = np.where(sent == 1, positives, np.arange(len(sent)) - positives)[plain:]
+    return plain + cost_in_bits((same + 1) / (before + 2))
 
 
 def cost_in_bits(probabilities_of_true: ArrayLike) -> float:
@@ -104,7 +112,8 @@ def online_codelength(
     logits = linear_logits(train, found.weight[every, chosen], found.bias[every, chosen])
     of_labels, by_share = np.full((2, len(labels)), np.nan)
     for column, sizes in parts.sizes.items():
-        of_labels[column] = by_share[column] = sizes[0]
+        sent = labels[column, parts.order[: sizes[0]]].astype(np.int64)
+        of_labels[column] = by_share[column] = bits_before_a_fit(sent, parts.plain)
     for index, ((column, size), block) in enumerate(zip(fits, blocks, strict=True)):
         true, share = labels[column, block] == 1, np.mean(labels[column, parts.order[:size]] == 1)
         of_labels[column] += bits_of_logits(logits[index, block], true).sum()
