@@ -5,8 +5,8 @@ Noise: --sweeps sweeps of --probes probes on labels that were permuted by group,
 probes are alike: all share a part of their logits, and neighbouring layers a larger one. Signal: the same, with one probe a
 little better. A band finds it where it lies off chance, Bonferroni where the t interval of level .05 / probes does.
 
-With --tokens, noise alone: documents of 20 to 80 tokens with labels in bursts of four, and logits that change slowly along them
-and differ between documents. Labels are dealt by shifts within documents.
+With --tokens, noise alone: documents of 20 to 80 tokens with labels in bursts of four, and logits that change slowly along
+them and differ between documents. Labels are dealt by shifts within documents.
 """
 
 import argparse
@@ -109,7 +109,7 @@ def make(seed, arguments, alike, signal):
 
 
 def make_tokens(seed, arguments):
-    """Logits [probes, n] of noise that changes slowly along documents; labels in bursts; the tokens' documents and places."""
+    """Logits [probes, n] of noise that changes slowly; labels in bursts; the document and the place of each token."""
     random = np.random.default_rng(seed)
     sizes = random.integers(20, 80, arguments.groups)
     groups, places = np.repeat(np.arange(arguments.groups), sizes), np.concatenate([np.arange(size) for size in sizes])
