@@ -121,3 +121,9 @@ def test_scores_equal_scikit_learn_ties_included():
 def test_an_undefined_score_is_nan_and_not_zero():
     found = scores([1.0, 2.0], [1, 1], [0, 1], 0.0)
     assert all(np.isnan(found[name]) for name in ("auc", "neg_accuracy", "balanced_accuracy", "balanced_accuracy_low"))
+
+
+def test_a_logit_that_is_no_number_is_refused_and_infinite_ones_rank():
+    with pytest.raises(ValueError, match="1 of 4 logits are NaN"):
+        scores(np.array([0.1, np.nan, 0.3, 0.4]), np.array([0, 1, 0, 1]), np.arange(4), 0.2)
+    assert scores(np.array([-np.inf, 1, 0, np.inf]), np.array([0, 1, 0, 1]), np.arange(4), 0.5)["auc"] == 1

@@ -34,4 +34,5 @@ def signed(scores: Mapping[str, float], name: str) -> str:
     would = "" if math.isnan(shown) else f"; {shown:.3f} would show"
     if math.isinf(shown):
         would = f"; none could be shown, {1 - (scores['auc'] - scores[name]):.3f} is left up to 1"
-    return f"{scores[name]:+.3f}" + ("" if math.isnan(low) else f" ({low:+.3f} to {high:+.3f}{would})")
+    ends = "" if math.isnan(low) else f" ({low:+z.3f} to {high:+z.3f}{would})"
+    return f"{scores[name]:+z.3f}{ends}"

@@ -7,8 +7,13 @@ CHUNK_CELLS = 2**19  # logits that are scored at a time; some twenty matrices of
 
 
 def as_rows(logits: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Give logits as float64 and labels as bool, both [probes, n]; a vector becomes a row, labels [n] serve every row."""
+    """Give logits as float64 and labels as bool, both [probes, n]; a vector becomes a row, labels [n] serve every row.
+
+    Raises ValueError for a logit that is NaN, which would rank somewhere.
+    """
     logits = np.atleast_2d(np.asarray(logits, dtype=np.float64))
+    if np.isnan(logits).any():
+        raise ValueError(f"{int(np.isnan(logits).sum())} of {logits.size} logits are NaN; leave out what has no score")
     return logits, np.broadcast_to(np.asarray(labels) == 1, logits.shape)
 
 
