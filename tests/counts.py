@@ -11,7 +11,7 @@ from pathlib import Path
 
 import house
 
-TYPED = ("base", "data", "states", "scores", "probes", "saved")  # rooms whose public functions have types
+TYPED = ("base", "data", "states", "scores", "probes", "sae", "saved")  # rooms whose public functions have types
 # Names that several files of utils define, each with the reason for keeping it.
 REASONS = {
     "FORMAT": "each kind of file on disk has a format of its own, which its loader checks",

@@ -6,6 +6,7 @@
     states    which hidden states are read, the one pass that reads them, and where they are kept
     scores    logits and labels become thresholds, scores, intervals and baselines
     probes    the kinds of probe, on matrices of states
+    sae       sparse autoencoders: trained, measured, named, saved
     saved     probe files and tables on disk, and saved probes used again
     sweep     fit, choose, score, save: the steps of train_probe.py
     pages     charts and HTML; pages and sweep do not import each other
