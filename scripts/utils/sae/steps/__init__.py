@@ -1,0 +1,9 @@
+"""Exact training steps of sparse autoencoders on scaled states (E||x||^2 = 1), without autograd.
+
+Each file imports only from those above it:
+
+    parameters   what is trained, what a step is asked for, what it gives
+    entries      the few entries of a [batch, latents] matrix that count, by rows and by columns
+    sparse       steps that touch only active latents and those in the kernel's window (CPU)
+    optimiser    Adam, clipping, decoder rows of unit norm
+"""
