@@ -2,12 +2,32 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Self
 
 import torch
 
 
+class Stacked:
+    """Dataclasses whose fields are tensors [stack, ...]: one entry an autoencoder."""
+
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Give the fields by name."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    @property
+    def members(self) -> list[Self]:
+        """Give each autoencoder's: views without the first dimension, which share memory with the stack."""
+        return [type(self)(*one) for one in zip(*self.tensors.values(), strict=True)]
+
+    @classmethod
+    def stacked(cls, members: Sequence[Self]) -> Self:
+        """Copy members into a stack."""
+        return cls(*map(torch.stack, zip(*(one.tensors.values() for one in members), strict=True)))
+
+
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(Stacked):
     """The parameters of a stack of sparse autoencoders, or the gradients of one of them (then without `stack`).
 
     encoder, decoder         [stack, latents, hidden_size]: a row is a latent; decoder rows have unit norm
@@ -21,24 +41,9 @@ class Parameters:
     decoder_bias: torch.Tensor
     threshold: torch.Tensor
 
-    @property
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Give them by name."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
-
-    @property
-    def members(self) -> list["Parameters"]:
-        """Give each autoencoder of the stack: views that share its memory."""
-        return [Parameters(*one) for one in zip(*self.tensors.values(), strict=True)]
-
-    @staticmethod
-    def stacked(members: Sequence["Parameters"]) -> "Parameters":
-        """Copy autoencoders of one shape into a stack."""
-        return Parameters(*map(torch.stack, zip(*(one.tensors.values() for one in members), strict=True)))
-
 
 @dataclass(frozen=True)
-class JumpReLU:
+class JumpReLU(Stacked):
     """Ask for a JumpReLU step: a latent is active where z > threshold (Rajamanoharan et al. 2024, arXiv:2407.14435).
 
     With the rectangle kernel K(u) = 1 where |u| < 1/2, and z the pre-activations, the loss of a batch is
@@ -56,9 +61,18 @@ class JumpReLU:
     pull: torch.Tensor
     target: torch.Tensor
 
+    def on_l0(self, l0: torch.Tensor) -> torch.Tensor:
+        """Differentiate the pull by L0."""
+        return 2 * self.pull * (l0 / self.target - 1) / self.target
+
+
+def edges(threshold: torch.Tensor, width: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give the ends of the kernel's window. They lie outside it."""
+    return threshold - width / 2, threshold + width / 2
+
 
 @dataclass(frozen=True)
-class BatchTopK:
+class BatchTopK(Stacked):
     """Ask for a BatchTopK step: the k * batch largest positive pre-activations of a batch (Bussmann et al. 2024).
 
     Values that equal the smallest one kept are all kept.
