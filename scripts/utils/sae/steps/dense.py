@@ -18,7 +18,7 @@ class DenseSteps:
 
     def __init__(self, products: torch.dtype | None = None, compiled: bool = False):
         self.products = products
-        self._code, self._sums = (torch.compile(one) if compiled else one for one in (_code, _sums))
+        self._code, self._sums = (torch.compile(one, dynamic=False) if compiled else one for one in (_code, _sums))
 
     def __call__(self, parameters: Parameters, states: torch.Tensor, asked: JumpReLU | BatchTopK) -> TrainingStep:
         """Take states [stack, batch, hidden_size], scaled to E||x||^2 = 1."""
