@@ -126,6 +126,7 @@ CHANGES = {  # what is changed in a sound cfg.json -> what the line says
     "another hook": ({"metadata": {"hook_name": "blocks.6.hook_mlp_out"}}, "its hook is 'blocks.6.hook_mlp_out'"),
     "a hook that is no text": ({"metadata": {"hook_name": {"a": 1}}}, "its hook is"),
     "a model that is no text": ({"metadata": {"model_name": 3}}, "its model_name is 3"),
+    "a model of two lines": ({"metadata": {"model_name": "a\nb"}}, "its model_name is 'a\\nb'"),
     "centred states": (
         {"metadata": {"model_from_pretrained_kwargs": {"center_writing_weights": True}}},
         "center_writing_weights",
