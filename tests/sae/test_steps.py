@@ -5,6 +5,7 @@ import torch
 
 from plain_sae import plain_batchtopk, plain_jumprelu
 from utils.sae.steps import dense, sparse
+from utils.sae.steps.choice import fastest_steps
 from utils.sae.steps.dense import DenseSteps
 from utils.sae.steps.optimiser import Optimiser
 from utils.sae.steps.parameters import BatchTopK, JumpReLU, Parameters
@@ -182,6 +183,21 @@ def test_a_stack_equals_its_members(way, ask):
             torch.testing.assert_close(gradient, together.gradients[index].tensors[name], rtol=1e-12, atol=1e-15)
         assert torch.equal(alone.fired[0], together.fired[index])
         assert alone.in_window[0] == together.in_window[index]
+
+
+@pytest.mark.parametrize(
+    ("device", "latents", "target", "chosen"),
+    [
+        ("cpu", 4096, 64, ("sparse", None)),
+        ("cpu", 256, 64, ("dense", None)),
+        ("cuda", 4096, 64, ("dense", torch.bfloat16)),
+        ("mps", 4096, 64, ("dense", None)),
+    ],
+)
+def test_the_faster_way_is_chosen_and_named(device, latents, target, chosen):
+    steps = fastest_steps(torch.device(device), latents, target)
+    assert (steps.name, steps.products) == chosen
+    assert fastest_steps(torch.device(device), latents, target, exact=True).products is None
 
 
 def test_an_autoencoder_trains_alike_alone_and_in_company():

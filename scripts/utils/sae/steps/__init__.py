@@ -7,5 +7,6 @@ Each file imports only from those above it:
     entries      the few entries of a [batch, latents] matrix that count, by rows and by columns
     sparse       steps that touch only active latents and those in the kernel's window (CPU)
     dense        the same steps by batched products over all latents (GPU, or few latents)
+    choice       which of the two is faster here
     optimiser    Adam, clipping, decoder rows of unit norm
 """

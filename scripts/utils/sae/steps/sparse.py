@@ -32,6 +32,7 @@ class SparseSteps:
     """Compute steps, one autoencoder after the other. The matrix of pre-activations is kept from step to step."""
 
     name = "sparse"
+    products = None
 
     def __init__(self):
         self._before = torch.empty(0)
