@@ -79,7 +79,8 @@ def _jumprelu(before, parameters, asked) -> Code:
 
 def _batchtopk(before, asked) -> Code:
     places, values, cut = largest(before, float(asked.k), float(asked.guess))
-    return Code(Entries(places, before.shape), values, cut)
+    entries = Entries(places, before.shape)
+    return Code(entries, entries.turned(values), cut)
 
 
 def _gradients(parameters, code, on_latents, error, centred) -> Parameters:
