@@ -1,9 +1,11 @@
 """The same steps by products over all latents, batched over the stack: for GPUs, and where there are few latents."""
 
+from functools import partial
+
 import torch
 
 from utils.sae.steps.parameters import BatchTopK, JumpReLU, Parameters, TrainingStep, edges
-from utils.sae.steps.selection import largest
+from utils.sae.steps.selection import above, largest, wanted_of
 
 
 class DenseSteps:
@@ -70,8 +72,8 @@ def _project(gradient, decoder):
 
 
 def _cuts(before, asked):
-    each = zip(before, asked.k.tolist(), asked.guess.tolist(), strict=True)
-    return torch.stack([largest(*one)[2] for one in each])
+    each = zip(before, asked.members, strict=True)
+    return torch.stack([largest(partial(above, one), wanted_of(of.k, len(one)), of.guess)[2] for one, of in each])
 
 
 def _code(before, least, kind):

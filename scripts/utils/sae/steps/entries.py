@@ -24,19 +24,19 @@ class Entries:
         column = flat - np.repeat(np.arange(rows), np.diff(starts)) * columns
         turned = csr_array((np.arange(len(flat), dtype=np.int32), column.astype(np.int32), starts.astype(np.int32)), shape)
         turned = turned.tocsc()
-        self._by_row, self._row_starts = torch.from_numpy(column), torch.from_numpy(starts)
+        self._columns, self._row_starts = torch.from_numpy(column), torch.from_numpy(starts)
         self._order, self._row, self._column_starts = (
             torch.from_numpy(one.astype(np.int64)) for one in (turned.data, turned.indices, turned.indptr)
         )
-        self.places, self.column = places[self._order], self._by_row[self._order]
+        self.column = self._columns[self._order]
 
     def turned(self, values: torch.Tensor) -> torch.Tensor:
         """Bring values that stand row after row into the order of columns."""
         return values.index_select(0, self._order)
 
-    def of(self, matrix: torch.Tensor) -> torch.Tensor:
-        """Read a matrix [rows, columns] at the places."""
-        return matrix.view(-1).index_select(0, self.places)
+    def by_row(self, values: torch.Tensor) -> torch.Tensor:
+        """Bring values into the order of rows."""
+        return torch.empty_like(values).index_copy_(0, self._order, values)
 
     def spread(self, values: torch.Tensor) -> torch.Tensor:
         """Give each place the value of its column."""
@@ -48,7 +48,7 @@ class Entries:
 
     def times(self, values: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         """Multiply the matrix that has these values with right [columns, n]."""
-        return _bags(self._by_row, right, self._row_starts, torch.empty_like(values).index_copy_(0, self._order, values))
+        return _bags(self._columns, right, self._row_starts, self.by_row(values))
 
     def transposed_times(self, values: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         """Multiply its transpose with right [rows, n]."""
@@ -58,7 +58,7 @@ class Entries:
         """Compute left [rows, n] @ right [columns, n].T at the places only."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state")
-            empty = left.new_zeros(len(self.places))
+            empty = left.new_zeros(len(self.column))
             pattern = torch.sparse_csr_tensor(
                 self._column_starts, self._row, empty, self.shape[::-1], check_invariants=False
             )
