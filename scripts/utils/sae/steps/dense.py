@@ -1,5 +1,6 @@
 """The same steps by products over all latents, batched over the stack: for GPUs, and where there are few latents."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -20,7 +21,8 @@ class DenseSteps:
 
     def __init__(self, products: torch.dtype | None = None, compiled: bool = False):
         self.products = products
-        self._code, self._sums = (torch.compile(one, dynamic=False) if compiled else one for one in (_code, _sums))
+        self._code: Callable = torch.compile(_code, dynamic=False) if compiled else _code
+        self._sums: Callable = torch.compile(_sums, dynamic=False) if compiled else _sums
 
     def __call__(self, parameters: Parameters, states: torch.Tensor, asked: JumpReLU | BatchTopK) -> TrainingStep:
         """Take states [stack, batch, hidden_size], scaled to E||x||^2 = 1."""

@@ -52,7 +52,7 @@ class Screen:
         self._right[:, centred.shape[1] + 1] = lift + self._of_lift * lift.abs()
         torch.mm(self._left, self._right.mT, out=self._product)
         places = true_places(self._product.view(torch.int16).numpy() > 0)
-        entries = Entries(places, self._product.shape)
+        entries = Entries(places, (len(centred), len(encoder)))
         values = entries.dots(centred, encoder).add_(entries.spread(bias))
         kept = entries.by_row(values > entries.spread(low.expand(len(bias))))
         return places[kept], entries.by_row(values)[kept]
