@@ -7,6 +7,7 @@ import torch
 
 from plain_sae import plain_batchtopk, plain_jumprelu
 from utils.sae.steps import choice, dense, sparse
+from utils.sae.steps import optimiser as optimiser_module
 from utils.sae.steps.dense import DenseSteps
 from utils.sae.steps.optimiser import Optimiser
 from utils.sae.steps.parameters import BatchTopK, JumpReLU, Parameters
@@ -242,8 +243,10 @@ def test_a_restored_optimiser_goes_on_bit_by_bit(dtype):
     assert not torch.equal(kept.threshold[0], drawn((2, 40, 16, 64), 0, dtype)[0].threshold[0])
 
 
-def test_an_update_is_that_of_plain_adam_on_clipped_gradients():
-    """Against torch's unfused Adam and its own clipping; then rows are normalised and thresholds kept from below 0."""
+@pytest.mark.parametrize("scaled_inside", [("cpu",), ()])
+def test_an_update_is_that_of_plain_adam_on_clipped_gradients(scaled_inside, monkeypatch):
+    """Against torch's unfused Adam on scaled gradients; then rows are normalised and thresholds kept from below 0."""
+    monkeypatch.setattr(optimiser_module, "SCALED_INSIDE", scaled_inside)
     parameters, states = drawn((2, 40, 16, 64), 3)
     parameters.threshold[0, :5] = 1e-4
     leaves = [[tensor.clone().requires_grad_() for tensor in one.tensors.values()] for one in parameters.members]
