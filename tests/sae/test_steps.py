@@ -1,17 +1,19 @@
 """Steps by hand against plain autograd in float64, and what a mutation of either rule does to that."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from plain_sae import plain_batchtopk, plain_jumprelu
-from utils.sae.steps import dense, sparse
-from utils.sae.steps.choice import fastest_steps
+from utils.sae.steps import choice, dense, sparse
+from utils.sae.steps import optimiser as optimiser_module
 from utils.sae.steps.dense import DenseSteps
 from utils.sae.steps.optimiser import Optimiser
 from utils.sae.steps.parameters import BatchTopK, JumpReLU, Parameters
 from utils.sae.steps.sparse import SparseSteps
 
-WAYS = {"sparse": SparseSteps, "dense": DenseSteps}
+WAYS = {"sparse": SparseSteps, "dense": DenseSteps, "screened": partial(SparseSteps, screened=True)}
 SHAPES = [(2, 64, 16, 128), (3, 300, 48, 257), (1, 16, 8, 1), (2, 8, 33, 40)]  # stack, latents, hidden size, batch
 LIMIT = 1e-12
 
@@ -186,18 +188,22 @@ def test_a_stack_equals_its_members(way, ask):
 
 
 @pytest.mark.parametrize(
-    ("device", "latents", "target", "chosen"),
+    ("device", "latents", "units", "chosen"),
     [
-        ("cpu", 4096, 64, ("sparse", None)),
-        ("cpu", 256, 64, ("dense", None)),
-        ("cuda", 4096, 64, ("dense", torch.bfloat16)),
-        ("mps", 4096, 64, ("dense", None)),
+        ("cpu", 4096, True, ("screened", None)),
+        ("cpu", 4096, False, ("sparse", None)),
+        ("cpu", 1024, True, ("sparse", None)),
+        ("cpu", 256, True, ("dense", None)),
+        ("cuda", 4096, True, ("dense", torch.bfloat16)),
+        ("mps", 4096, True, ("dense", None)),
     ],
 )
-def test_the_faster_way_is_chosen_and_named(device, latents, target, chosen):
-    steps = fastest_steps(torch.device(device), latents, target)
+def test_the_faster_way_is_chosen_and_named(device, latents, units, chosen, monkeypatch):
+    monkeypatch.setattr(choice, "has_matrix_units", lambda: units)
+    steps = choice.fastest_steps(torch.device(device), latents, 64)
     assert (steps.name, steps.products) == chosen
-    assert fastest_steps(torch.device(device), latents, target, exact=True).products is None
+    exact = choice.fastest_steps(torch.device(device), latents, 64, exact=True)
+    assert (exact.name, exact.products) == (chosen[0].replace("screened", "sparse"), None)
 
 
 def test_an_autoencoder_trains_alike_alone_and_in_company():
@@ -237,8 +243,10 @@ def test_a_restored_optimiser_goes_on_bit_by_bit(dtype):
     assert not torch.equal(kept.threshold[0], drawn((2, 40, 16, 64), 0, dtype)[0].threshold[0])
 
 
-def test_an_update_is_that_of_plain_adam_on_clipped_gradients():
-    """Against torch's unfused Adam and its own clipping; then rows are normalised and thresholds kept from below 0."""
+@pytest.mark.parametrize("scaled_inside", [("cpu",), ()])
+def test_an_update_is_that_of_plain_adam_on_clipped_gradients(scaled_inside, monkeypatch):
+    """Against torch's unfused Adam on scaled gradients; then rows are normalised and thresholds kept from below 0."""
+    monkeypatch.setattr(optimiser_module, "SCALED_INSIDE", scaled_inside)
     parameters, states = drawn((2, 40, 16, 64), 3)
     parameters.threshold[0, :5] = 1e-4
     leaves = [[tensor.clone().requires_grad_() for tensor in one.tensors.values()] for one in parameters.members]

@@ -3,8 +3,9 @@
 Each file imports only from those above it:
 
     parameters   what is trained, what a step is asked for, what it gives
-    selection    which pre-activations of a batch are the largest
+    selection    which pre-activations of a batch are above a number, and which are the largest
     entries      the few entries of a [batch, latents] matrix that count, by rows and by columns
+    screening    the same by a product in bfloat16, with a margin that misses none
     sparse       steps that touch only active latents and those in the kernel's window (CPU)
     dense        the same steps by batched products over all latents (GPU, or few latents)
     choice       which of the two is faster here

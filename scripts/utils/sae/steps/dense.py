@@ -1,9 +1,12 @@
 """The same steps by products over all latents, batched over the stack: for GPUs, and where there are few latents."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 
 from utils.sae.steps.parameters import BatchTopK, JumpReLU, Parameters, TrainingStep, edges
-from utils.sae.steps.selection import largest
+from utils.sae.steps.selection import above, largest, wanted_of
 
 
 class DenseSteps:
@@ -18,7 +21,8 @@ class DenseSteps:
 
     def __init__(self, products: torch.dtype | None = None, compiled: bool = False):
         self.products = products
-        self._code, self._sums = (torch.compile(one, dynamic=False) if compiled else one for one in (_code, _sums))
+        self._code: Callable = torch.compile(_code, dynamic=False) if compiled else _code
+        self._sums: Callable = torch.compile(_sums, dynamic=False) if compiled else _sums
 
     def __call__(self, parameters: Parameters, states: torch.Tensor, asked: JumpReLU | BatchTopK) -> TrainingStep:
         """Take states [stack, batch, hidden_size], scaled to E||x||^2 = 1."""
@@ -70,8 +74,8 @@ def _project(gradient, decoder):
 
 
 def _cuts(before, asked):
-    each = zip(before, asked.k.tolist(), asked.guess.tolist(), strict=True)
-    return torch.stack([largest(*one)[2] for one in each])
+    each = zip(before, asked.members, strict=True)
+    return torch.stack([largest(partial(above, one), wanted_of(of.k, len(one)), of.guess)[2] for one, of in each])
 
 
 def _code(before, least, kind):

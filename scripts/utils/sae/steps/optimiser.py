@@ -49,7 +49,8 @@ class Optimiser:
             if norms[-1].device.type in SCALED_INSIDE:
                 adam.grad_scale = excess
             else:
-                torch._foreach_div_([*weights, threshold], excess)
+                for gradient in (*weights, threshold):
+                    gradient.div_(excess)
             given = iter((*weights, threshold))
             for group, rate in zip(adam.param_groups, rates, strict=True):
                 group["lr"] = rate * scale

@@ -7,6 +7,7 @@ from typing import Self
 import torch
 
 
+@dataclass(frozen=True)
 class Stacked:
     """Dataclasses whose fields are tensors [stack, ...]: one entry an autoencoder."""
 

@@ -4,12 +4,14 @@ The forward needs every pre-activation, which is one product of the dense five. 
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from utils.sae.steps.entries import Entries
 from utils.sae.steps.parameters import BatchTopK, JumpReLU, Parameters, TrainingStep, edges
-from utils.sae.steps.selection import above, largest
+from utils.sae.steps.screening import Screen
+from utils.sae.steps.selection import above, largest, wanted_of
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,16 @@ class Code:
 
 
 class SparseSteps:
-    """Compute steps, one autoencoder after the other. The matrix of pre-activations is kept from step to step."""
+    """Compute steps, one autoencoder after the other. Matrices of [batch, latents] are kept from step to step.
 
-    name = "sparse"
+    screened  find the latents that count by a product in bfloat16, with a margin, and compute those alone in full
+    """
+
     products = None
 
-    def __init__(self):
-        self._before = torch.empty(0)
+    def __init__(self, screened: bool = False):
+        self.name, self.screened = "screened" if screened else "sparse", screened
+        self._before, self._screen = torch.empty(0), Screen()
 
     def __call__(self, parameters: Parameters, states: torch.Tensor, asked: JumpReLU | BatchTopK) -> TrainingStep:
         """Take states [stack, batch, hidden_size], scaled to E||x||^2 = 1."""
@@ -45,8 +50,11 @@ class SparseSteps:
 
     def _one(self, parameters, states, asked):
         centred = states - parameters.decoder_bias
-        before = self._encode(parameters, centred)
-        code = _jumprelu(before, parameters, asked) if isinstance(asked, JumpReLU) else _batchtopk(before, asked)
+        find, shape = self._encode(parameters, centred), (len(states), len(parameters.encoder))
+        if isinstance(asked, JumpReLU):
+            code = _jumprelu(find, shape, parameters.threshold, asked.width)
+        else:
+            code = _batchtopk(find, shape, asked)
         entries = code.entries
         residual = entries.times(code.values, parameters.decoder).add_(parameters.decoder_bias).sub_(states)
         error = residual * (2 / len(states))
@@ -63,23 +71,30 @@ class SparseSteps:
         return gradients, residual.square().sum() / len(states), l0, fired, in_window, code.cut, residual
 
     def _encode(self, parameters, centred):
+        """Give the function that finds pre-activations above a number."""
+        if self.screened:
+            self._screen.take(centred, parameters.encoder, parameters.encoder_bias)
+            return self._screen.above
         shape = len(centred), len(parameters.encoder)
         if self._before.shape != shape or self._before.dtype != centred.dtype:
             self._before = centred.new_empty(shape)
-        return torch.addmm(parameters.encoder_bias, centred, parameters.encoder.mT, out=self._before)
+        torch.addmm(parameters.encoder_bias, centred, parameters.encoder.mT, out=self._before)
+        return partial(above, self._before)
 
 
-def _jumprelu(before, parameters, asked) -> Code:
-    low, high = edges(parameters.threshold, asked.width)
-    entries = Entries(above(before, low), before.shape)  # the active ones are among them
-    values = entries.of(before)
-    active = values > entries.spread(parameters.threshold)
-    return Code(entries, values * active, before.new_tensor(torch.nan), active, values < entries.spread(high))
+def _jumprelu(find, shape, threshold, width) -> Code:
+    low, high = edges(threshold, width)
+    places, values = find(low)  # the active ones are among them
+    entries = Entries(places, shape)
+    values = entries.turned(values)
+    active = values > entries.spread(threshold)
+    return Code(entries, values * active, values.new_tensor(torch.nan), active, values < entries.spread(high))
 
 
-def _batchtopk(before, asked) -> Code:
-    places, values, cut = largest(before, float(asked.k), float(asked.guess))
-    return Code(Entries(places, before.shape), values, cut)
+def _batchtopk(find, shape, asked) -> Code:
+    places, values, cut = largest(find, wanted_of(asked.k, shape[0]), asked.guess)
+    entries = Entries(places, shape)
+    return Code(entries, entries.turned(values), cut)
 
 
 def _gradients(parameters, code, on_latents, error, centred) -> Parameters:
