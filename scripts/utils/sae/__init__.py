@@ -4,4 +4,6 @@ Each file and room imports only from those above it:
 
     autoencoder  the encoder, its thresholds and the decoder, on raw states
     goals        which sparse autoencoders are asked for, and how they are trained
+    supply       what they train on: texts, states in a seeded order, checkpoints
+    flags        the flags of train_sae.py
 """
