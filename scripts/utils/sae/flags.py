@@ -50,7 +50,7 @@ def add_text_flags(parser: argparse.ArgumentParser) -> None:
     texts.add_argument(
         "--special_tokens",
         choices=("text", "encode"),
-        help="what a special token is that a text spells out, such as <s>: text, or the token itself (encode) (default: text)",
+        help="what a special token is that a text spells out, such as <s>: text, or the token (encode) (default: text)",
     )
     texts.add_argument(
         "--num_tokens",

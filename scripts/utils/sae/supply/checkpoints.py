@@ -17,7 +17,7 @@ from utils.base.errors import UserError
 from utils.base.files import fingerprint, read_checked_json, with_checksum, write_json
 from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.goals import Goal, Recipe
-from utils.sae.supply.history import NOTED, Glance, History, best_of, empty_history, note
+from utils.sae.supply.history import CLOSE, NOTED, Glance, History, best_of, empty_history, is_close, note
 from utils.sae.supply.records import open_record, write_record
 from utils.states.sites import Layer
 
@@ -151,6 +151,16 @@ class SaeRun:
             self.terms.save(self.folder / f"{sae_name(goal.layer)}_final", autoencoder)
             self._write_history(goal, self.histories[str(goal.layer)], finished=True)
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
+
+    def misses(self) -> list[str]:
+        """Say of which layers no checkpoint was close enough to the target, and which one is saved as the best."""
+        bests = [(goal, self.best(goal)) for goal in self.goals]
+        return [
+            f"note: {goal.run}, layer {goal.layer}: no checkpoint had an L0 within {CLOSE:.0%} of {goal.target_l0:g}; the "
+            f"best is the closest, {best['l0']:.2f} at step {best['step']:,}"
+            for goal, best in bests
+            if not is_close(best["l0"], goal.target_l0)
+        ]
 
     def best(self, goal: Goal) -> dict[str, float]:
         """Give the best checkpoint of a layer, as its history has it."""

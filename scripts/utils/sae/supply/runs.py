@@ -42,6 +42,7 @@ def train_all(runs: Sequence[SaeRun], batches: Batches, held_out: torch.Tensor, 
             noted = now if due else noted
     for run in runs:
         run.finish()
+        print("".join(f"{line}\n" for line in run.misses()), end="", flush=True)
     logs.finish(runs)
 
 
@@ -83,4 +84,5 @@ class Logs:
         """End the runs with the best of each layer."""
         for run in runs:
             best = {f"best/{sae_name(goal.layer)}": run.best(goal) for goal in run.goals}
-            self._started[run.goals[0].run].finish(best)
+            if run.goals[0].run in self._started:
+                self._started[run.goals[0].run].finish(best)
