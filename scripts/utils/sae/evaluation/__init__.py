@@ -4,4 +4,5 @@ Each file imports only from those above it:
 
     moments         the mean and covariance of states, and what PCA leaves unexplained
     reconstruction  how sparsely and how well states are rebuilt
+    splicing        what it costs the model to go on from the rebuilt states
 """

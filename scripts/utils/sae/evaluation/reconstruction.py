@@ -90,7 +90,7 @@ def measure(autoencoders: Sequence[SparseAutoencoder], held_out: Chunks, train: 
     device = autoencoders[0].encoder.device
     for chunk in train():
         of_train.add(chunk[: PCA_STATES - of_train.count].to(device))
-        if of_train.count >= PCA_STATES:
+        if of_train.count == PCA_STATES:
             break
     tallies = [Tally(autoencoder) for autoencoder in autoencoders]
     for chunk in held_out():
@@ -102,9 +102,8 @@ def measure(autoencoders: Sequence[SparseAutoencoder], held_out: Chunks, train: 
         raise UserError(
             f"{moments.count} held-out states that do not vary tell nothing of a sparse autoencoder: hold out more text"
         )
-    components = [tally.components for tally in tallies]
-    left = unexplained_by_pca(of_train, moments, components)
-    return [tally.result(moments, *pca) for tally, *pca in zip(tallies, components, left, strict=True)]
+    left = unexplained_by_pca(of_train, moments, [tally.components for tally in tallies])
+    return [tally.result(moments, share) for tally, share in zip(tallies, left, strict=True)]
 
 
 def coded(autoencoder: SparseAutoencoder, states: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
@@ -154,8 +153,8 @@ class Tally:
         """Say how many principal components are comparable."""
         return max(1, round(float(self.autoencoder.about.get("target_l0") or self.l0)))
 
-    def result(self, moments: Moments, components: int, left: float) -> Reconstruction:
-        """Turn the sums into figures. moments: of the same states; left: what PCA of these components leaves unexplained."""
+    def result(self, moments: Moments, left: float) -> Reconstruction:
+        """Turn the sums into figures. moments: of the same states; left: what PCA leaves unexplained."""
         error, cosine, length, product, ratio = self.sums.tolist()
         n = self.tokens
         upto = self.tokens_with.cumsum(0)
@@ -170,6 +169,6 @@ class Tally:
             shrinkage=1 - length / product if product else math.nan,
             norm_ratio=ratio / n,
             density=(self.active.double() / n).cpu(),
-            pca_components=components,
+            pca_components=self.components,
             pca_fvu=left,
         )
