@@ -18,7 +18,7 @@ from utils.sae.supply.checkpoints import CHECKPOINT, Terms, is_finished, new_run
 from utils.sae.supply.history import Glance, best_of
 from utils.sae.supply.order import BlockOrder
 from utils.sae.supply.runs import Logs, train_all
-from utils.sae.supply.states import Batches, StoredStates
+from utils.sae.supply.states import SeededBatches, StoredStates
 from utils.states.store import StateTable
 
 STATES = torch.randn(2, 700, 8, generator=torch.Generator().manual_seed(0))
@@ -35,7 +35,7 @@ def terms(**changes):
 
 def batches():
     table = StateTable([0, "final_norm"], [{"states": STATES, "own": torch.zeros(700)}])
-    return Batches(StoredStates(table, np.arange(650)), BlockOrder(650, 32, 128, 16), 1)
+    return SeededBatches(StoredStates(table, np.arange(650)), BlockOrder(650, 32, 128, 16), 1)
 
 
 class Killed(BaseException):

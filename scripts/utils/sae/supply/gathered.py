@@ -11,7 +11,7 @@ from utils.data.sequences import Sequences
 from utils.model.language_model import LanguageModel
 from utils.sae.supply.left_out import MASSIVE, Excluding, Limits, kept_rows, norms_of, plan_of_text
 from utils.sae.supply.order import BlockOrder
-from utils.sae.supply.states import Batches, StateSource, StoredStates, StreamedStates
+from utils.sae.supply.states import SeededBatches, StateSource, StoredStates, StreamedStates
 from utils.states.comparison import require_same_states
 from utils.states.extraction import Reading, read_plans
 from utils.states.forward_pass import Pass
@@ -112,7 +112,7 @@ def stream(
     )
 
 
-def batches_of(supply: Supply, how: Gathering, hidden_size: int, batch_size: int, epochs: int | None) -> Batches:
+def batches_of(supply: Supply, how: Gathering, hidden_size: int, batch_size: int, epochs: int | None) -> SeededBatches:
     """Order the states of training into batches. Raise UserError where they fill none.
 
     epochs: None: as many as make USUAL_STEPS steps, at most MOST_USUAL_EPOCHS
@@ -125,4 +125,4 @@ def batches_of(supply: Supply, how: Gathering, hidden_size: int, batch_size: int
         )
     order = BlockOrder.within(rows, batch_size, 4 * len(how.layers) * hidden_size, how.buffer_gb * 1e9)
     wanted = -(-USUAL_STEPS // order.steps_an_epoch)
-    return Batches(supply.train, order, epochs or int(np.clip(wanted, 1, MOST_USUAL_EPOCHS)))
+    return SeededBatches(supply.train, order, epochs or int(np.clip(wanted, 1, MOST_USUAL_EPOCHS)))

@@ -9,14 +9,14 @@ import torch
 from utils.base.progress import Progress
 from utils.base.tracking import NoTracking, Wandb
 from utils.sae.supply.checkpoints import SaeRun, sae_name
-from utils.sae.supply.states import Batches
+from utils.sae.supply.states import SeededBatches
 
 CHECKPOINTS = 10  # of a training, at which held-out states are looked at
 SAVED_EVERY = 600.0  # seconds, between two of them
 SECONDS_A_NOTE = 1.0
 
 
-def train_all(runs: Sequence[SaeRun], batches: Batches, held_out: torch.Tensor, logs: "Logs") -> None:
+def train_all(runs: Sequence[SaeRun], batches: SeededBatches, held_out: torch.Tensor, logs: "Logs") -> None:
     """Train every run to the end of the batches. held_out: raw states [layers, n, hidden_size], looked at on the way.
 
     Runs with one seed share each batch.

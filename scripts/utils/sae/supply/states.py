@@ -146,7 +146,7 @@ def some_of(sequences: Sequences, chosen: np.ndarray) -> Sequences:
 
 
 @dataclass
-class Batches:
+class SeededBatches:
     """The batches of all epochs; one group of states is held in memory."""
 
     source: StateSource
