@@ -137,10 +137,12 @@ def test_a_line_says_where_no_checkpoint_hit_the_target(tmp_path, capsys):
     assert "layer final_norm: no checkpoint had an L0 within 3% of 2; the best is the closest, " in capsys.readouterr().out
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_good_checkpoint(tmp_path):
-    with pytest.raises(UserError, match="not finite at step 8; the last good checkpoint is .*sae_final_norm_best"):
+def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_good_checkpoint(tmp_path, capsys):
+    with pytest.raises(UserError, match=r"not finite at step 8; the last good checkpoint: .*safetensors of step 6 \(--resume\)"):
         train(tmp_path, spoil=7)
     assert load_sae(tmp_path / GOALS[0][0].run / "sae_layer_0_best").about["step"] <= 6
+    train(tmp_path, resume=True, learning_rate=0.1)
+    assert "--learning_rate is 0.1 from step 6 on; before: usual" in capsys.readouterr().out
 
 
 def test_finished_trainings_are_known(whole):
@@ -155,8 +157,8 @@ def test_half_a_training_is_not_overwritten_by_accident(tmp_path):
         train(tmp_path, 30)
     with pytest.raises(UserError, match="checkpoint.safetensors is of a training that has not ended: --resume goes on"):
         train(tmp_path)
-    with pytest.raises(UserError, match="--resume: .* their learning_rate is None, not 0.1; give the same flags"):
-        train(tmp_path, resume=True, learning_rate=0.1)
+    with pytest.raises(UserError, match="--resume: .* their keep_special is None, not True; give the same flags"):
+        train(tmp_path, resume=True, keep_special=True)
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path):
