@@ -5,4 +5,5 @@ Each file and room imports only from those above it:
     autoencoder  the encoder, its thresholds and the decoder, on raw states
     goals        which sparse autoencoders are asked for, and how they are trained
     steps        one exact training step: gradients by hand, the optimiser
+    training     train on states that come in batches: the recipe
 """
