@@ -11,14 +11,17 @@ from torch.nn.functional import kl_div
 
 import small_architectures
 import tiny_models
+from helpers import ROOT
 from utils.base.errors import UserError
 from utils.data.sequences import unlabelled_sequences
 from utils.data.tokenizer import load_tokenizer
 from utils.model.language_model import LanguageModel, load_language_model, wrap
 from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.evaluation import splicing
+from utils.sae.evaluation.reconstruction import measure
+from utils.sae.evaluation.results import evaluate
 from utils.sae.evaluation.splicing import Cost, spliced, spread, why_no_cost
-from utils.states.forward_pass import Pass, inputs_to, watching
+from utils.states.forward_pass import Pass, inputs_to, read_batches, watching
 from utils.states.positions import ReadPlan
 from utils.states.sites import every_layer
 
@@ -225,6 +228,16 @@ def test_batches_and_the_size_of_the_vocabulary_change_nothing(llama, sequences,
             assert value == pytest.approx(getattr(other, name), rel=1e-5), name
 
 
+def test_a_token_that_the_head_rules_out_is_no_divergence(llama, sequences, plan):
+    """log 0 - log 0 is no number, though such a token adds nothing."""
+    (before,) = spliced(Pass(llama, sequences, plan, 8), [random_autoencoder(0)])
+    never = torch.tensor([95])
+    hook = llama.model.lm_head.register_forward_hook(lambda _module, _in, output: output.index_fill(-1, never, -torch.inf))
+    (after,) = spliced(Pass(llama, sequences, plan, 8), [random_autoencoder(0)])
+    hook.remove()
+    assert 0 < after.kl_spliced < np.inf and after.kl_spliced != before.kl_spliced and after.clean < before.clean
+
+
 # What is left out
 
 
@@ -300,3 +313,32 @@ def test_in_a_real_model_the_identity_recovers_all_and_chance_little(stories260K
         assert whole.recovered == 1 and dead.recovered == 0 and whole.averaged != whole.zeroed
         assert chance.recovered < 0.5 and whole.zeroed - whole.clean > 1
         assert 2800 < whole.tokens < 3200 and whole.replaced > whole.tokens
+
+
+def test_all_that_is_measured_of_a_model_at_once():
+    """With the demo model: each figure beside the same sparse autoencoder asked alone."""
+    language_model = load_language_model(str(ROOT / "demo/model"), device="cpu")
+    hidden = language_model.anatomy.hidden_size
+    sequences = tiny_models.sequences_of([40] * 30, vocabulary=2000)
+    plan = ReadPlan(*np.nonzero(np.broadcast_to(np.arange(40) > 0, (30, 40))), layers=(0, 5))
+    read: dict = {0: [], 5: []}
+    for layer, _, states in read_batches(Pass(language_model, sequences, plan, 8)):
+        read[layer].append(states)
+    held_out, train = ({layer: parts[half::2] for layer, parts in read.items()} for half in (0, 1))
+    autoencoders = [identity(5, hidden), random_autoencoder(0, hidden), random_autoencoder(5, hidden)]
+    run = Pass(language_model, sequences, plan, 8)
+    found = evaluate(
+        run, autoencoders, lambda split, layer: lambda: iter({"train": train, "held_out": held_out}[split][layer])
+    )
+    assert [each.autoencoder for each in found] == autoencoders
+    whole, other, chance = found
+    assert whole.reconstruction.fvu < 1e-9 and whole.cost.spliced == whole.cost.clean
+    for one in (other, chance):
+        layer = one.autoencoder.about["layer"]
+        (alone,) = measure([one.autoencoder], lambda: iter(held_out[layer]), lambda: iter(train[layer]))  # noqa: B023
+        assert alone.fvu == one.reconstruction.fvu > 0.5 and alone.pca_fvu == one.reconstruction.pca_fvu
+        assert spliced(run, [one.autoencoder])[0].spliced == one.cost.spliced
+    (headless,) = evaluate(
+        replace(run, model=wrap(language_model.body)), autoencoders[:1], lambda split, layer: lambda: iter(held_out[layer])
+    )
+    assert headless.cost is None and headless.why_no_cost == "it has no language-model head"

@@ -18,7 +18,8 @@ from utils.states.forward_pass import Pass, forward, halve, inputs_to, kept, run
 from utils.states.positions import ReadPlan
 from utils.states.sites import EMBED, FINAL_NORM, Layer, sort_layers
 
-MOST_TOKENS = 10_000  # predictions: seconds for a small model on a CPU, and a few thousandths of a nat of noise
+MOST_TOKENS = 10_000  # a forward of these for each SAE and two for each layer: seconds for a small model on a CPU
+LEAST_LOG = -1e30
 
 Change = Callable[[torch.Tensor], torch.Tensor]  # of states [n, hidden_size]: what stands in their place
 
@@ -270,11 +271,17 @@ def losses_beside(
     sums[:, 2] = len(targets)
     rows = max(1, LOGIT_BYTES // (16 * language_model.vocabulary))
     for part in (slice(start, start + rows) for start in range(0, len(targets), rows)):
-        own = logits_after(language_model, clean[part]).log_softmax(1)
+        own = log_probabilities(language_model, clean[part])
         probability = own.exp()
+        own_entropy = torch.linalg.vecdot(probability, own)
         for number, states in enumerate([clean, *changed]):
-            other = logits_after(language_model, states[part]).log_softmax(1) if number else own
-            divergence = torch.where(probability > 0, probability * (own - other), 0.0)  # some heads rule tokens out
+            other = log_probabilities(language_model, states[part]) if number else own
+            divergence = own_entropy - torch.linalg.vecdot(probability, other)
             sums[number, 0] -= other.gather(1, targets[part, None]).double().sum().cpu()
-            sums[number, 1] += divergence.sum(1).double().sum().cpu()
+            sums[number, 1] += divergence.double().sum().cpu()
     return sums
+
+
+def log_probabilities(language_model: LanguageModel, states: torch.Tensor) -> torch.Tensor:
+    """Compute log p of each next token, finite also where the head rules it out, so that 0 log 0 is 0."""
+    return logits_after(language_model, states).log_softmax(1).clamp_(min=LEAST_LOG)
