@@ -4,5 +4,6 @@ Each file and room imports only from those above it:
 
     autoencoder  the encoder, its thresholds and the decoder, on raw states
     goals        which sparse autoencoders are asked for, and how they are trained
+    steps        one exact training step: gradients by hand, the optimiser
     evaluation   how good they are, on held-out text
 """
