@@ -68,7 +68,7 @@ def main(argv=None):
     with watch("evaluate"):
         evaluate(arguments, language_model, texts, supply, goals, folders)
     write_records(arguments, terms, supply, folders, watch)
-    print(f"next: python scripts/interpret_sae.py --save_dir {shlex.quote(str(folders[0]))}")
+    print(f"next: python scripts/interpret_sae.py --sae {shlex.quote(str(folders[0]))}")
     return 0
 
 
