@@ -3,8 +3,8 @@
 
 The model has GPT-2's shape and random weights; the texts are random tokens in windows of --context_length. Both ways read
 the same states by the same code and train the same autoencoders for one epoch. A pass for one layer stops at that layer, as
-ours do. CPU seconds (all threads), the medians of interleaved rounds. With --layers_timed fewer layers are trained alone, spread
-evenly over the depth, and all of them are estimated from these; the rest is measured.
+ours do. CPU seconds (all threads), the medians of interleaved rounds. With --layers_timed fewer layers are trained alone,
+spread evenly over the depth, and all of them are estimated from these; the rest is measured.
 """
 
 import argparse

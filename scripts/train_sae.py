@@ -66,7 +66,7 @@ def main(argv=None):
     goals = goals_of(arguments, layers)
     folders = train(arguments, terms, batches, supply, goals, watch)
     with watch("evaluate"):
-        evaluate(arguments, language_model, texts, supply, goals, folders)
+        measure_best(arguments, language_model, texts, supply, goals, folders)
     write_records(arguments, terms, supply, folders, watch)
     print(f"next: python scripts/interpret_sae.py --sae {shlex.quote(str(folders[0]))}")
     return 0
@@ -227,36 +227,28 @@ def train(arguments, terms, batches, supply, goals, watch):
     return folders
 
 
-def evaluate(arguments, language_model, texts, supply, goals, folders):
+def measure_best(arguments, language_model, texts, supply, goals, folders):
     """Measure the best autoencoder of every run and layer on held-out text; write and print the tables."""
-    from utils.sae.evaluation.reconstruction import PCA_STATES, measure
-    from utils.sae.evaluation.results import Evaluation, evaluation_table, targets_table, write_evaluation
+    from utils.sae.evaluation.reconstruction import PCA_STATES
+    from utils.sae.evaluation.results import evaluate, evaluation_table, targets_table, write_evaluation
     from utils.sae.evaluation.seeds import seeds_compared, seeds_table
-    from utils.sae.evaluation.splicing import spliced, why_no_cost
     from utils.sae.files.loading import load_sae
     from utils.sae.supply.checkpoints import sae_name
+    from utils.states.forward_pass import Pass
 
-    layers = [goal.layer for goal in goals[0]]
-    best = [[load_sae(folder / f"{sae_name(layer)}_best") for layer in layers] for folder in folders]
-    rebuilt = []
-    for layer, autoencoders in zip(layers, zip(*best, strict=True), strict=True):
-        moved = [autoencoder.to(language_model.device) for autoencoder in autoencoders]
-        rebuilt.append(measure(moved, supply.held_out.of_layer(layer), supply.train.of_layer(layer, PCA_STATES)))
-    why, costs = why_no_cost(language_model, layers), [[None] * len(layers)] * len(folders)
-    if not why:
-        held_out, limits = texts.splits["held_out"], dict(zip(layers, supply.limits.most.tolist(), strict=True))
-        size = arguments.batch_size_extract
-        found = iter(spliced(language_model, held_out, supply.plan, sum(best, []), size, largest_norm=limits))
-        costs = [[next(found) for _ in layers] for _ in folders]
-    evaluations = [
-        [Evaluation(*one, why) for one in zip(own, of_run, of_costs, strict=True)]
-        for own, of_run, of_costs in zip(best, zip(*rebuilt, strict=True), costs, strict=True)
+    def states(split, layer):
+        return supply.held_out.of_layer(layer) if split == "held_out" else supply.train.of_layer(layer, PCA_STATES)
+
+    places = [
+        folder / f"{sae_name(goal.layer)}_best" for folder, of_run in zip(folders, goals, strict=True) for goal in of_run
     ]
-    for folder, of_run in zip(folders, evaluations, strict=True):
-        write_evaluation(folder, of_run)
-    every = sum(evaluations, [])
-    seeds = seeds_compared(every)
-    for text in (evaluation_table(every), targets_table(every), *([seeds_table(seeds)] if seeds else [])):
+    best = [load_sae(place).to(language_model.device) for place in places]
+    run_of = Pass(language_model, texts.splits["held_out"], supply.plan, arguments.batch_size_extract)
+    found = evaluate(run_of, best, states, largest_norm=supply.limits.by_layer)
+    for number, folder in enumerate(folders):
+        write_evaluation(folder, found[number * len(goals[0]) : (number + 1) * len(goals[0])])
+    seeds = seeds_compared(found)
+    for text in (evaluation_table(found), targets_table(found), *([seeds_table(seeds)] if seeds else [])):
         print(f"\n{text}", flush=True)
     print()
 

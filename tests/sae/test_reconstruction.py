@@ -1,11 +1,14 @@
 """How well states are rebuilt, against scikit-learn, NumPy and arithmetic by hand."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
 from sklearn.metrics import r2_score
 
+from helpers import ROOT
 from utils.base.errors import UserError
 from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.evaluation import reconstruction
@@ -149,6 +152,14 @@ def test_states_that_do_not_vary_are_refused(states):
     for few in (held_out[:0], held_out[:1], held_out[:1].expand(5, -1)):
         with pytest.raises(UserError, match="hold out more text"):
             measure([random_autoencoder(train)], chunks(few, 3), chunks(train, 64))
+
+
+def test_the_python_of_the_page_runs(capsys, monkeypatch):
+    monkeypatch.syspath_prepend("")  # what the code adds is taken out again
+    page = (ROOT / "docs/sae.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page.split("## How good is it")[1].split("\n## ")[0], re.DOTALL)
+    exec(compile(code, "docs/sae.md", "exec"), {})
+    assert re.fullmatch(r"L0 [\d.]+, FVU [\d.]+, of PCA with 16 components 0\.\d\d\n", capsys.readouterr().out)
 
 
 def test_moments_lose_no_digits_to_a_large_mean():

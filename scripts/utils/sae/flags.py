@@ -111,7 +111,7 @@ def add_sae_training_flags(parser: argparse.ArgumentParser) -> None:
     sae = parser.add_argument_group("sparse autoencoders")
     sae.add_argument(
         "--architecture",
-        action="names",
+        action="list",
         type=name_list(ARCHITECTURES),
         default=["jumprelu"],
         help="jumprelu, batchtopk or both",

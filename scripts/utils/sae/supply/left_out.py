@@ -59,6 +59,11 @@ class Limits:
         finite = norms.where(norms.isfinite(), torch.nan)
         return cls(tuple(layers), MASSIVE * finite.nanmedian(1).values)
 
+    @property
+    def by_layer(self) -> dict[Layer, float]:
+        """Give them by the names of the layers."""
+        return dict(zip(self.layers, self.most.tolist(), strict=True))
+
     def massive(self, norms: torch.Tensor) -> torch.Tensor:
         """Find the finite states above the limits: bool [layers, rows], of norms of the same shape."""
         return norms.isfinite() & (norms > self.most[:, None])
