@@ -5,6 +5,7 @@ import re
 import pytest
 
 from helpers import ROOT
+from utils.sae.evaluation.results import EVALUATION_COLUMNS, EVALUATION_CSV
 from utils.saved import columns
 from utils.saved.tables import summary
 from utils.saved.transfer import matrix_of, matrix_text
@@ -15,6 +16,7 @@ COLUMNS = {
     columns.TRANSFER: columns.TRANSFER_COLUMNS,
     columns.CURVE: columns.CURVE_COLUMNS,
     columns.CODELENGTH: columns.CODELENGTH_COLUMNS,
+    EVALUATION_CSV: EVALUATION_COLUMNS,
 }
 
 

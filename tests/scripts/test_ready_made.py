@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from helpers import ROOT, assert_success, call, part_of
+from helpers import ROOT, assert_success, call, part_of, write_jsonl
 from utils.base.cli.yaml_file import read_experiment
+from utils.data.readers.plain import read_texts
 
 LAYERS = ["0", "1", "2", "3", "4"]  # all that stories260K has
 PROBE_SECTION = """
@@ -161,3 +162,22 @@ def test_documents(run_small, shared_data):
 def test_an_experiment_that_is_there_is_run_here_or_with_the_demo():
     tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
     assert {path.stem for path in (ROOT / "configs").glob("*.yaml")} <= tested | {"demo"}
+
+
+def test_sparse_autoencoders(run_small, tmp_path, stories260K, gutenberg):
+    """A folder with Wikipedia's configuration stands in for it."""
+    texts = [document.text[:20_000] for document, _ in zip(read_texts(str(gutenberg)), range(8), strict=False)]
+    wikipedia = tmp_path / "wikipedia"
+    wikipedia.mkdir()
+    write_jsonl(wikipedia / "en.jsonl", [{"id": str(number), "text": text} for number, text in enumerate(texts)])
+    card = (
+        "configs:\n- config_name: 20231101.en\n  data_files: en.jsonl\n- config_name: 20231101.fr\n  data_files: fr.jsonl\n"
+    )
+    (wikipedia / "README.md").write_text(f"---\n{card}---\n")
+    small = ("num_tokens=20000", "d_hidden=128", "target_l0=8", "epochs=2", "layers=0,4")
+    chosen = (f"model_name={stories260K}", f"dataset={wikipedia}", *small)
+    folder = run_small("sparse_autoencoders", *(f"train_sae.{setting}" for setting in chosen)) / "models/checkpoints"
+    rows = rows_of(folder / "sae_evaluation.csv")
+    assert [row["layer"] for row in rows] == ["0", "4"] and all(0 < float(row["fvu"]) < 1 for row in rows)
+    assert {path.name for path in folder.glob("sae_layer_*_best")} == {"sae_layer_0_best", "sae_layer_4_best"}
+    assert list((tmp_path / "data/cache").glob("*/states_*.safetensors"))
