@@ -32,8 +32,6 @@ from utils.sweep.flags import (
     settings_text,
 )
 
-MOST_TABLES = 8  # targets and lags: of more, one line each is shown; the tables hold everything
-
 
 def build_parser() -> Parser:
     parser = Parser(
@@ -101,6 +99,7 @@ def sweep(arguments, targets, language_model, watch):
     from utils.saved.owners import refuse_to_mix
     from utils.sweep.after_sweep import save
     from utils.sweep.refits.bootstrap import refit
+    from utils.sweep.report.whole import show_sweeps
 
     this_run = describe_run(arguments, targets, language_model)
     asking = asking_of(arguments, targets, language_model.anatomy.causal)
@@ -126,10 +125,7 @@ def sweep(arguments, targets, language_model, watch):
             print(refit(found, sources[found.question.key], this_run.fitting, arguments.refit_bootstrap), flush=True)
         written, exported = save(this_run, sweeps, record)
     tell_what_was_written(arguments, written, exported)
-    for found in sweeps if len(sweeps) <= MOST_TABLES else ():
-        show(found)
-    if len(sweeps) > 1:
-        show_together(sweeps)
+    show_sweeps(sweeps)
     return this_run, sweeps, sources
 
 
@@ -249,51 +245,6 @@ def say_more(arguments, this_run, sweeps, sources):
         print(write_learning_curve(this_run, sweeps, sources))
     if arguments.codelength:
         print(write_codelength(this_run, sweeps, sources))
-
-
-def show(sweep):
-    """The tables of one lag: every layer where there is one probe a layer, else the best layer of each kind."""
-    from utils.states.positions import lag_name
-    from utils.states.sites import layer_name
-    from utils.sweep.report.documents import document_table
-    from utils.sweep.report.one import gap, interval_note, one_sided, sweep_table
-
-    what = "sequences are positive" if sweep.of_sequences else "tokens are the target"
-    print(
-        f"\n{sweep.target!r}, lag {sweep.lag} ({lag_name(sweep.lag)}); {sweep.prevalence:.2%} of all {what}; "
-        "thresholds from validation, intervals over groups"
-    )
-    probes = sweep.shown
-    kinds = len({probe.kind for probe in sweep.chosen}) > 1
-    names = [layer_name(probe.layer) + (f" {probe.kind}" if kinds else "") for probe in probes]
-    for split in [name for name in ("val", "test") if name in probes[0].metrics]:
-        entries = [(name, probe.metrics[split]) for name, probe in zip(names, probes, strict=True)]
-        entries += [(f"({name})", by_split and by_split[split]) for name, by_split in sweep.baselines.items()]
-        print(f"\n{sweep_table(entries, split)}")
-        if note := interval_note(sweep, split):
-            print(note)
-    print()
-    for name, probe in zip(names, probes, strict=True):
-        for split in ("val", "test"):
-            if split in probe.metrics and (warning := one_sided(f"{name} on {split}", probe.metrics[split])):
-                print(warning, file=sys.stderr)
-    for line in (*sweep.warnings, gap(sweep)):
-        print(line)
-    if sweep.documents:
-        print(f"\n{document_table(sweep.documents)}")
-        for line in sweep.documents.warnings:
-            print(line)
-
-
-def show_together(sweeps):
-    """One line a question: its winner on validation, beside the best baseline there."""
-    from utils.sweep.report.several import sweeps_table
-
-    print(f"\nthe probe that validation chose for each target and lag\n{sweeps_table(sweeps)}")
-    if len(sweeps) > MOST_TABLES:
-        for sweep in sweeps:
-            for line in (*sweep.warnings, *(sweep.documents.warnings if sweep.documents else ())):
-                print(f"{sweep.target!r}, lag {sweep.lag}: {line}")
 
 
 if __name__ == "__main__":
