@@ -5,4 +5,5 @@ Each file and room imports only from those above it:
     autoencoder  the encoder, its thresholds and the decoder, on raw states
     encoded      the latents of many states, of which only the active ones are kept
     goals        which sparse autoencoders are asked for, and how they are trained
+    files        on disk: folders that other tools read too, and whether one fits a model
 """
