@@ -71,8 +71,9 @@ def main(argv=None):
     with watch("load"):
         targets = files_of(arguments).load_targets()
         language_model = load_model(arguments, targets[0])
+        saes = load_saes(arguments, language_model)
     this_run, sweeps, sources = sweep(arguments, targets, language_model, watch)
-    say_more(arguments, this_run, sweeps, sources)
+    say_more(arguments, this_run, sweeps, sources, saes)
     print(
         f"next: {page(arguments, sweeps)}python scripts/visualize_results.py --results_dir "
         f"{shlex.quote(arguments.results_dir)}"
@@ -221,6 +222,15 @@ def load_model(arguments, splits):
     return language_model
 
 
+def load_saes(arguments, language_model):
+    """Load the sparse autoencoders whose latents are probed, of the layers that are read."""
+    from utils.sae.chosen import autoencoders_at
+
+    if not arguments.sae:
+        return []
+    return autoencoders_at(arguments.sae, language_model, reading_of(arguments, language_model.anatomy).layers)
+
+
 def tell_what_was_written(arguments, written, exported):
     first, last = written[0][0], written[-1][0]
     others = f" ... {last.name}" if len(written) > 1 else ""
@@ -232,10 +242,10 @@ def tell_what_was_written(arguments, written, exported):
         print(exported)
 
 
-def say_more(arguments, this_run, sweeps, sources):
+def say_more(arguments, this_run, sweeps, sources, saes):
     """Say what the directions mean, and write what was asked for beside the tables."""
     from utils.data.tokenizer import load_tokenizer
-    from utils.sweep.after_sweep import write_codelength, write_learning_curve, write_sweep_directions
+    from utils.sweep.after_sweep import write_codelength, write_latents, write_learning_curve, write_sweep_directions
 
     language_model = this_run.language_model
     tokenizer = load_tokenizer(language_model.name, trust_remote_code=language_model.trust_remote_code)
@@ -245,6 +255,8 @@ def say_more(arguments, this_run, sweeps, sources):
         print(write_learning_curve(this_run, sweeps, sources))
     if arguments.codelength:
         print(write_codelength(this_run, sweeps, sources))
+    if saes:
+        print(write_latents(this_run, sweeps, sources, saes, tokenizer))
 
 
 if __name__ == "__main__":

@@ -6,4 +6,5 @@ Each file and room imports only from those above it:
     encoded      the latents of many states, of which only the active ones are kept
     goals        which sparse autoencoders are asked for, and how they are trained
     files        on disk: folders that other tools read too, and whether one fits a model
+    chosen       the autoencoder of each layer below a path
 """

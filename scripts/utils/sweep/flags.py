@@ -5,7 +5,7 @@ check_setup.py shares them, to say beforehand whether a run will go well.
 
 from utils.base.cli.parser import name_list, number, number_list, whole_number
 from utils.base.errors import UsageError
-from utils.base.paths import file_path
+from utils.base.paths import file_path, name_or_path
 from utils.probes.kinds import BY_NAME, KINDS, PENALISED, any_reads
 from utils.states.flags import SEGMENTS, add_cache_flags, check_layers_and_lags, layer_text
 
@@ -142,6 +142,13 @@ def add_comparison_flags(parser):
         help="also measure the online codelength of the training labels given each layer, in bits",
     )
     compared.add_argument(
+        "--sae",
+        type=name_or_path,
+        metavar="PATH",
+        help="also probe the latents of sparse autoencoders, the best 1, 2, 4, ... 512 and all of them: one autoencoder, or "
+        "a folder with one for each layer, such as --save_dir of train_sae.py",
+    )
+    compared.add_argument(
         "--refit_bootstrap",
         type=whole_number(2),
         metavar="N",
@@ -155,7 +162,7 @@ def check_training_flags(arguments):
     check_layers_and_lags(arguments)
     if arguments.seed is not None and arguments.train_seeds is not None:
         raise UsageError("--seed and --train_seeds contradict each other; give one of them")
-    if arguments.l2_grid is not None and not PENALISED & set(arguments.probe):
+    if arguments.l2_grid is not None and not PENALISED & set(arguments.probe) and not getattr(arguments, "sae", None):
         raise UsageError(
             f"--l2_grid is for {' and '.join(sorted(PENALISED))}; add one of them to --probe "
             f"{','.join(arguments.probe)}, or leave it out"
@@ -171,11 +178,16 @@ def check_training_flags(arguments):
 def check_comparison_flags(arguments):
     """Refuse comparisons that no kind of --probe can be part of. Return the arguments as they are."""
     kinds = [BY_NAME[kind] for kind in arguments.probe]
-    for flag in ("learning_curve", "codelength"):
+    for flag in ("learning_curve", "codelength", "sae"):
         if getattr(arguments, flag) and all(kind.reads == "attention rows" for kind in kinds):
             raise UsageError(
                 f"--{flag} reads layers, and --probe attention_features none; add another kind, or leave it out"
             )
+    if arguments.sae and arguments.pool != "last":
+        raise UsageError(
+            f"--sae and --pool {arguments.pool} contradict each other: an autoencoder encodes single states, and what is "
+            "pooled is none; leave one of them out"
+        )
     if arguments.refit_bootstrap and all(kind.descends for kind in kinds):
         raise UsageError("--refit_bootstrap is for kinds that are solved; add logistic to --probe, or leave it out")
     return arguments

@@ -5,4 +5,5 @@ Each file imports only from those above it:
     learning_curve  scores with fewer and fewer training examples
     codelength      the bits that it takes to send the training labels, layer by layer
     bootstrap       how much scores depend on which groups were trained on
+    latents         probes on few and many latents of sparse autoencoders
 """

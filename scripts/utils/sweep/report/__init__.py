@@ -7,4 +7,5 @@ Each file imports only from those above it:
     documents   the scores of whole documents
     whole       all of a run
     afterwards  directions and codelengths of finished sweeps
+    latents     probes on latents beside the dense probe and the baselines
 """

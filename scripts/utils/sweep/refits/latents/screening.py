@@ -38,7 +38,7 @@ class Screened:
 
     @classmethod
     def of(cls, apart: np.ndarray, size: np.ndarray, density: dict[str, np.ndarray] | None = None) -> "Screened":
-        """Divide the differences of the means by the sizes, both [features]; a size of 0 is of a feature that says nothing."""
+        """Divide the differences of the means by the sizes, both [features]; a feature of size 0 says nothing."""
         difference = np.divide(apart, size, out=np.zeros(len(apart)), where=size > 0)
         order = np.argsort(-np.abs(difference), kind="stable")
         return cls(difference, order[size[order] > 0], density or {})
