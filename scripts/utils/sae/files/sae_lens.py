@@ -16,11 +16,10 @@ from utils.base.files import WriteTogether, json_text
 from utils.base.tensor_files import CHECKSUM, checksum
 from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.files.checked import SAE_REMEDY, read_object, read_safetensors, require_size, sound_tensors, value_shown
+from utils.sae.files.described import ours_in, ours_of, sound_about
 from utils.sae.files.hook_names import hook_of_layer, layer_of_hook
-from utils.states.sites import ATTENTION, is_layer
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
-OURS, VERSION = "probe_sae", 1  # under this key of metadata lies what is ours
 LAYOUT = "6.54.12"  # the version of SAELens whose layout this is; it takes a folder that names none for one before 6.0
 WORDS = {  # ours -> those of SAELens
     "model_name": "model_name",
@@ -69,7 +68,7 @@ def save_sae(folder: str | Path, autoencoder: SparseAutoencoder) -> None:
             "sae_lens_version": LAYOUT,
             **{theirs: about[name] for name, theirs in WORDS.items() if name in about},
             **hook,
-            OURS: {"version": VERSION, "about": about},
+            **ours_of(about),
         },
     }
     with WriteTogether() as files:  # the weights first: without cfg.json there is no autoencoder
@@ -144,14 +143,8 @@ def exact_architecture(path: Path, config: Mapping[str, Any], metadata: Mapping[
 
 def read_about(path: Path, metadata: Mapping[str, Any], architecture: str) -> dict[str, Any]:
     """Read what the folder says of its autoencoder: ours as it was written, else what SAELens tells in our words."""
-    ours = metadata.get(OURS)
-    if ours is not None:
-        if not isinstance(ours, dict) or ours.get("version") != VERSION or not isinstance(ours.get("about"), dict):
-            version = ours.get("version") if isinstance(ours, dict) else ours
-            raise UserError(
-                f"{path}: its {OURS} has version {value_shown(version)}, this suite reads version {VERSION}; {SAE_REMEDY}"
-            )
-        return sound_about(path, ours["about"])
+    if (ours := ours_in(path, metadata)) is not None:
+        return ours
     hook = metadata.get("hook_name", metadata.get("hook_point"))
     found = {name: metadata[theirs] for name, theirs in WORDS.items() if metadata.get(theirs) is not None}
     about = {"architecture": architecture, **found}
@@ -161,17 +154,6 @@ def read_about(path: Path, metadata: Mapping[str, Any], architecture: str) -> di
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
     return sound_about(path, about)
-
-
-def sound_about(path: Path, about: dict[str, Any]) -> dict[str, Any]:
-    """Give back what is said of an autoencoder. Raise UserError where others could not use it."""
-    layer = about.get("layer")
-    if layer is not None and (not is_layer(layer) or layer == ATTENTION):
-        raise UserError(f"{path}: its layer is {value_shown(layer)}; {SAE_REMEDY}")
-    for name in ("architecture", "model_name", "model_fingerprint", "tokenizer_fingerprint", "hook_name"):
-        if not isinstance(about.get(name, ""), str | None):
-            raise UserError(f"{path}: its {name} is {value_shown(about[name])}; {SAE_REMEDY}")
-    return about
 
 
 def sum_of(weights: Mapping[str, torch.Tensor], about: Mapping[str, Any]) -> str:
