@@ -18,11 +18,9 @@ from utils.base.stopwatch import Stopwatch
 from utils.probes.kinds import PAGE_KINDS
 from utils.states.flags import add_model_flags, add_reading_flags
 from utils.sweep.flags import (
-    add_comparison_flags,
     add_data_flags,
     add_training_flags,
     asking_of,
-    check_comparison_flags,
     check_training_flags,
     files_of,
     fitting_of,
@@ -31,6 +29,7 @@ from utils.sweep.flags import (
     sampling_of,
     settings_text,
 )
+from utils.sweep.refits.flags import add_comparison_flags, check_comparison_flags
 
 
 def build_parser() -> Parser:

@@ -19,7 +19,7 @@ BEST = "sae_*_best"  # folders that train_sae.py writes, one a layer
 
 
 @dataclass(frozen=True)
-class Chosen:
+class LayerAutoencoder:
     """The sparse autoencoder of one layer, and where it came from."""
 
     layer: Layer
@@ -27,7 +27,7 @@ class Chosen:
     autoencoder: SparseAutoencoder
 
 
-def autoencoders_at(path: str | Path, language_model: "LanguageModel", layers: Sequence[Layer]) -> list[Chosen]:
+def autoencoders_at(path: str | Path, language_model: "LanguageModel", layers: Sequence[Layer]) -> list[LayerAutoencoder]:
     """Load the sparse autoencoders of these layers, in their order.
 
     path: one autoencoder, or a folder of one run of train_sae.py, which holds one for each layer. Those of other layers are
@@ -42,13 +42,13 @@ def autoencoders_at(path: str | Path, language_model: "LanguageModel", layers: S
         raise UserError(f"{path} holds several runs, {', '.join(runs)}; give one of them, such as {path / runs[0]}")
     if inside:
         found = [(layer, inside[name]) for layer in layers if (name := best_folder(layer)) in inside]
-        loaded = [Chosen(layer, where, load_sae(where)) for layer, where in found]
+        loaded = [LayerAutoencoder(layer, where, load_sae(where)) for layer, where in found]
         for one in loaded:
             require_fitting(one.autoencoder, language_model, one.layer, str(one.path))
     else:
         autoencoder = load_sae(path)
         layer = require_fitting(autoencoder, language_model, None, str(path))
-        loaded = [Chosen(layer, path, autoencoder)] if layer in layers else []
+        loaded = [LayerAutoencoder(layer, path, autoencoder)] if layer in layers else []
         inside = {layer_name(layer): path}
     if not loaded:
         raise UserError(

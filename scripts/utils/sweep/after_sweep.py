@@ -12,7 +12,7 @@ from utils.base.files import WriteTogether, csv_text
 from utils.base.processes.locks import locked
 from utils.probes.directions import cosines, direction_entries, entry_key, pattern, read_directions, write_directions
 from utils.probes.logistic.solver import solve
-from utils.sae.chosen import Chosen
+from utils.sae.chosen import LayerAutoencoder
 from utils.saved.columns import (
     CODELENGTH,
     CODELENGTH_COLUMNS,
@@ -215,7 +215,7 @@ def write_latents(
     run: Run,
     sweeps: Sequence[Sweep],
     sources: Mapping[tuple, Source],
-    saes: Sequence[Chosen],
+    saes: Sequence[LayerAutoencoder],
     tokenizer: "PreTrainedTokenizerBase",
 ) -> str:
     """Probe the latents of sparse autoencoders, write both tables, and return what is to be said of each question."""

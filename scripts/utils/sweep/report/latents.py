@@ -8,11 +8,11 @@ from utils.states.positions import lag_name
 from utils.states.sites import layer_name
 from utils.sweep.outcome import Sweep
 from utils.sweep.refits.latents.compared import LayerOfLatents
-from utils.sweep.refits.latents.counts import Counted
+from utils.sweep.refits.latents.counts import CountedProbe
 from utils.sweep.report.one import SHIFTED, as_counted
 
 MOST_NAMED_HERE = 8  # latents that are printed; the table names more
-HEADING = ("", "val AUROC", "of dimensions", "test AUROC", "95 % interval", "minus dense probe", "minus baseline")
+COUNTS_HEADING = ("", "val AUROC", "of dimensions", "test AUROC", "95 % interval", "minus dense probe", "minus baseline")
 
 
 def latents_report(sweep: Sweep, layers: Sequence[LayerOfLatents], named: Sequence[Sequence[dict]]) -> str:
@@ -34,14 +34,14 @@ def latents_report(sweep: Sweep, layers: Sequence[LayerOfLatents], named: Sequen
 def layers_table(sweep: Sweep, layers: Sequence[LayerOfLatents]) -> str:
     """Tabulate the probe of each layer whose count validation chose."""
     rows = [[layer_name(layer.sae.layer), str(layer.best.count), *cells(layer.best.probe.metrics)] for layer in layers]
-    heading = ["", "latents", "val AUROC", *HEADING[3:-1], f"minus {sweep.best}"]
+    heading = ["", "latents", "val AUROC", *COUNTS_HEADING[3:-1], f"minus {sweep.best}"]
     return table([heading, *rows])
 
 
 def counts_table(sweep: Sweep, layer: LayerOfLatents) -> str:
     """Tabulate all counts of one layer's latents and of its dimensions, the dense probe and the baselines."""
     of_dimensions = {found.count: share(found.probe.metrics["val"]["auc"]) for found in layer.dimensions}
-    rows = [[f"latents of {layer_name(layer.sae.layer)}", *HEADING[1:-1], f"minus {sweep.best}"]]
+    rows = [[f"latents of {layer_name(layer.sae.layer)}", *COUNTS_HEADING[1:-1], f"minus {sweep.best}"]]
     for found in layer.latents:
         first, *others = cells(found.probe.metrics)
         rows.append([count_name(found), first, of_dimensions.get(found.count, ""), *others])
@@ -61,7 +61,7 @@ def counts_table(sweep: Sweep, layer: LayerOfLatents) -> str:
     return table(rows)
 
 
-def count_name(found: Counted) -> str:
+def count_name(found: CountedProbe) -> str:
     noun = found.features if found.count > 1 else found.features.removesuffix("s")
     return f"{found.count:,} {noun}{' *' if found.chosen else ''}"
 

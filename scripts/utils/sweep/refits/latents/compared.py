@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from utils.sae.chosen import Chosen
+from utils.sae.chosen import LayerAutoencoder
 from utils.sae.encoded import Encoded
 from utils.scores.baselines.compared import or_chance
 from utils.scores.search.detectable import differences_and_shown
@@ -17,9 +17,9 @@ from utils.sweep.outcome import Probe, Sweep
 from utils.sweep.refits.latents.counts import (
     DIMENSIONS,
     LATENTS,
-    Counted,
+    CountedProbe,
     Features,
-    Problem,
+    LayerProblem,
     fit_counts,
     of_dimensions,
     of_latents,
@@ -38,15 +38,15 @@ class LayerOfLatents:
     latents, dimensions: a probe for each count.
     """
 
-    sae: Chosen
+    sae: LayerAutoencoder
     screened: Screened
     encoded: Encoded
     dense: Probe
-    latents: list[Counted]
-    dimensions: list[Counted]
+    latents: list[CountedProbe]
+    dimensions: list[CountedProbe]
 
     @property
-    def best(self) -> Counted:
+    def best(self) -> CountedProbe:
         """Find the probe on latents whose count validation chose."""
         return chosen_count(self.latents)
 
@@ -56,12 +56,12 @@ class LayerOfLatents:
         return [*(chosen_count(found).probe for found in (self.latents, self.dimensions) if found), self.dense]
 
 
-def chosen_count(found: Sequence[Counted]) -> Counted:
+def chosen_count(found: Sequence[CountedProbe]) -> CountedProbe:
     return next(one for one in found if one.chosen)
 
 
 def probe_latents(
-    sweep: Sweep, source: Source, saes: Sequence[Chosen], fitting: Fitting, device: str = "cpu"
+    sweep: Sweep, source: Source, saes: Sequence[LayerAutoencoder], fitting: Fitting, device: str = "cpu"
 ) -> list[LayerOfLatents]:
     """Probe the latents of each layer, as the first seed trains, and compare. Layers without a latent that is ever active on
     train are left out.
@@ -73,9 +73,9 @@ def probe_latents(
     return found
 
 
-def probe_layer(sweep: Sweep, source: Source, sae: Chosen, fitting: Fitting, device: str) -> LayerOfLatents | None:
+def probe_layer(sweep: Sweep, source: Source, sae: LayerAutoencoder, fitting: Fitting, device: str) -> LayerOfLatents | None:
     """Fit all counts of one layer's latents and dimensions, and score what validation chose."""
-    problem = Problem(fitting, of_first_seed(sweep.task), sweep.question, sae.layer)
+    problem = LayerProblem(fitting, of_first_seed(sweep.task), sweep.question, sae.layer)
     states = {split: source.of_layer(split, sae.layer) for split in source.tables}
     sample = np.flatnonzero(sweep.task.in_sample[:, 0])
     states["train"] = Matrices(states["train"].table, states["train"].index[sample])
@@ -106,7 +106,7 @@ def of_first_seed(task: Task) -> Task:
     return Task(task.first_sample, labels, np.ones((int(sample.sum()), 1), dtype=bool), task.seeds[:1])
 
 
-def dense_probe(sweep: Sweep, problem: Problem, states: dict[str, Matrices]) -> Probe:
+def dense_probe(sweep: Sweep, problem: LayerProblem, states: dict[str, Matrices]) -> Probe:
     """Give the sweep's logistic probe of the layer and first seed; without one, fit it."""
     same = ("logistic", problem.layer, problem.task.seeds[0])
     found = [probe for probe in sweep.chosen if (probe.kind, probe.layer, probe.seed) == same]

@@ -22,11 +22,11 @@ from utils.sweep.outcome import Probe
 MOST_DENSE = 512  # features that are held as a dense matrix; more are read a block of rows at a time
 LATENTS, DIMENSIONS = "latents", "dimensions"  # what probes read
 
-Columns = Callable[[str, np.ndarray], Matrices]  # gives these features of the examples of a split, in this order
+FeatureColumns = Callable[[str, np.ndarray], Matrices]  # gives these features of the examples of a split, in this order
 
 
 @dataclass(frozen=True)
-class Problem:
+class LayerProblem:
     """What all probes of one layer have in common. task: of one seed, whose examples of train are all in its sample."""
 
     fitting: Fitting
@@ -49,7 +49,7 @@ class Features:
 
     name: str
     order: np.ndarray
-    columns: Columns
+    columns: FeatureColumns
 
     @property
     def counts(self) -> list[int]:
@@ -63,7 +63,7 @@ class Features:
 
 
 @dataclass
-class Counted:
+class CountedProbe:
     """A probe on the best of some features.
 
     which: int64 [count], the features.
@@ -86,7 +86,7 @@ class Counted:
         return float(np.nan_to_num(self.probe.metrics["val"]["auc"], nan=-1.0))
 
 
-def of_latents(encoded: Mapping[str, Encoded]) -> Columns:
+def of_latents(encoded: Mapping[str, Encoded]) -> FeatureColumns:
     """Give columns of latents. encoded: by split."""
 
     def columns(split: str, which: np.ndarray) -> Matrices:
@@ -97,7 +97,7 @@ def of_latents(encoded: Mapping[str, Encoded]) -> Columns:
     return columns
 
 
-def of_dimensions(states: Mapping[str, Matrices]) -> Columns:
+def of_dimensions(states: Mapping[str, Matrices]) -> FeatureColumns:
     """Give columns of the states of one layer. states: by split."""
 
     def columns(split: str, which: np.ndarray) -> Matrices:
@@ -107,19 +107,19 @@ def of_dimensions(states: Mapping[str, Matrices]) -> Columns:
     return columns
 
 
-def fit_counts(features: Features, problem: Problem) -> list[Counted]:
+def fit_counts(features: Features, problem: LayerProblem) -> list[CountedProbe]:
     """Fit a probe to each count of the features, and choose the count on validation; of equally good ones the smallest."""
     found = []
     for count in features.counts:
         which = features.order[:count]
         fits = problem.fit({split: features.columns(split, which) for split in ("train", "val")})
-        found.append(Counted(features.name, which, problem.chosen(fits), fits))
+        found.append(CountedProbe(features.name, which, problem.chosen(fits), fits))
     if found:
         max(found, key=lambda one: one.on_validation).chosen = True
     return found
 
 
-def score_on_test(counted: Counted, features: Features, problem: Problem) -> None:
+def score_on_test(counted: CountedProbe, features: Features, problem: LayerProblem) -> None:
     """Score a probe on test too."""
     fits, states = counted.fits, features.columns("test", counted.which)
     tensors = [fits.tensors(0, 0, penalty) for penalty in range(len(fits.penalties))]

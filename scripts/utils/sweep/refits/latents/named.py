@@ -19,7 +19,7 @@ from utils.sweep.refits.latents.compared import LayerOfLatents
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-MOST_NAMED = 512  # of the latents of one probe, the best first
+MOST_LATENTS = 512  # of the latents of one probe, the best first
 TOP_EXAMPLES = 20  # the largest activations, whose tokens are counted
 TOP_TOKENS = 5
 
@@ -33,7 +33,7 @@ def name_latents(
     promotes, suppresses: as `promoted_tokens` gives them for its row of the decoder; None without a head.
     """
     best, screened = layer.best, layer.screened
-    which = best.which[:MOST_NAMED]
+    which = best.which[:MOST_LATENTS]
     weight = best.probe.tensors["weight"].numpy()
     tokens, active = sweep.task.first_sample["train"].tokens, csc_array(layer.encoded.only(which).matrix)
     directions = layer.sae.autoencoder.decoder[torch.from_numpy(which)]
@@ -96,13 +96,12 @@ def rows_of_latents(sweep: Sweep, layer: LayerOfLatents, named: Sequence[dict], 
     return [
         {
             **place,
-            **{name: as_json(value) if isinstance(value, list) else value for name, value in latent.items()},
+            **{
+                name: json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
+                for name, value in latent.items()
+            },
             "sae": str(layer.sae.path),
             **owner,
         }
         for latent in named
     ]
-
-
-def as_json(value: list) -> str:
-    return json.dumps(value, ensure_ascii=False)
