@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.base.errors import UserError
+from utils.base.files import fingerprint
 from utils.base.paths import require_path
 from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.files.fitting import require_fitting
@@ -25,6 +26,12 @@ class LayerAutoencoder:
     layer: Layer
     path: Path
     autoencoder: SparseAutoencoder
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Give what tables say of it: its path, and a hash of its weights."""
+        weights = (tensor.numpy() for tensor in self.autoencoder.tensors.values())
+        return {"sae": str(self.path), "sae_fingerprint": fingerprint(*weights)}
 
 
 def autoencoders_at(path: str | Path, language_model: "LanguageModel", layers: Sequence[Layer]) -> list[LayerAutoencoder]:

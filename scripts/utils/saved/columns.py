@@ -241,6 +241,7 @@ SAE_PROBES_COLUMNS = (
     "bias",
     *SOLVED,
     "sae",
+    "sae_fingerprint",
     *OWNERS,
 )
 SAE_LATENTS_COLUMNS = (
@@ -258,5 +259,6 @@ SAE_LATENTS_COLUMNS = (
     "promotes",
     "suppresses",
     "sae",
+    "sae_fingerprint",
     *OWNERS,
 )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from utils.base.text_table import bounds, share, signed, table
 from utils.states.positions import lag_name
 from utils.states.sites import layer_name
-from utils.sweep.outcome import Sweep
+from utils.sweep.outcome import Sweep, is_so
 from utils.sweep.refits.latents.compared import LayerOfLatents
 from utils.sweep.refits.latents.counts import CountedProbe
 from utils.sweep.report.one import SHIFTED, as_counted
@@ -89,6 +89,11 @@ def conclusions(layer: LayerOfLatents, sweep: Sweep, split: str) -> list[str]:
         "* validation chose this number; test is scored for it alone. Of dimensions: as many of the states' own, chosen by "
         f"the same rule. Of all {layer.sae.autoencoder.latents:,} latents {len(screened.order):,} are ever active on train"
     ]
+    if unsolved := [found for found in layer.latents if is_so(found.probe.notes, "unsolved")]:
+        lines.append(
+            f"warning: the fits of {', '.join(map(count_name, unsolved))} did not reach the tolerance of their gradient; see "
+            "sae_probes.csv"
+        )
     if split != "test":
         return [*lines, "no test data, so nothing is said of how it compares with others"]
     test = best.probe.metrics["test"]

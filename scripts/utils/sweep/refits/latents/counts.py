@@ -6,6 +6,7 @@ Features are the latents of a sparse autoencoder, or as a control the dimensions
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from utils.states.sites import Layer
 from utils.sweep.fits import Fits, Fitting, Task, fit_exactly
 from utils.sweep.judging import judge
 from utils.sweep.outcome import Probe
+from utils.sweep.refits.latents.sparse import solve_sparse
 
 MOST_DENSE = 512  # features that are held as a dense matrix; more are read a block of rows at a time
 LATENTS, DIMENSIONS = "latents", "dimensions"  # what probes read
@@ -36,7 +38,9 @@ class LayerProblem:
 
     def fit(self, states: Mapping[str, Matrices]) -> Fits:
         """Fit logistic probes at each penalty, and compute the logits of these splits."""
-        return fit_exactly("logistic", self.fitting, self.task, {self.layer: states})
+        latents = states["train"].table
+        solver = partial(solve_sparse, latents) if isinstance(latents, Encoded) else None
+        return fit_exactly("logistic", self.fitting, self.task, {self.layer: states}, solver)
 
     def chosen(self, fits: Fits) -> Probe:
         """Score the fits, and give that whose penalty validation chose."""
@@ -55,11 +59,11 @@ class Features:
     def counts(self) -> list[int]:
         """List how many of them probes read: 1, 2, 4, ... up to MOST_DENSE, and all latents.
 
-        Of 100 latents: 1, 2, 4, 8, 16, 32, 64, 100. A probe on all dimensions is the dense probe.
+        Of 100 latents: 1, 2, 4, 8, 16, 32, 64, 100. A probe on all dimensions is the dense probe, and not fitted again.
         """
         most = len(self.order)
-        counts = [2**power for power in range(MOST_DENSE.bit_length()) if 2**power <= most]
-        return counts + ([most] if self.name == LATENTS and most not in (*counts, 0) else [])
+        counts = [2**power for power in range(MOST_DENSE.bit_length()) if 2**power < most]
+        return counts + ([most] if self.name == LATENTS else [])
 
 
 @dataclass

@@ -78,7 +78,7 @@ def rows_of_counts(sweep: Sweep, layers: Sequence[LayerOfLatents], owner: Mappin
             **{name: value for name, value in scores.items() if name in SAE_PROBES_COLUMNS},
             "bias": float(probe.tensors["bias"]),
             **{name: value for name, value in probe.notes.items() if name in SOLVED},
-            "sae": str(layer.sae.path),
+            **layer.sae.columns,
             **owner,
         }
         for layer in layers
@@ -100,7 +100,7 @@ def rows_of_latents(sweep: Sweep, layer: LayerOfLatents, named: Sequence[dict], 
                 name: json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
                 for name, value in latent.items()
             },
-            "sae": str(layer.sae.path),
+            **layer.sae.columns,
             **owner,
         }
         for latent in named
