@@ -229,7 +229,9 @@ class SolvedLayer:
         }
 
 
-def solve_logistic(matrices: Matrices, labels: np.ndarray, weights: np.ndarray, penalties: Sequence) -> SolvedLayer:
+def solve_logistic(
+    matrices: Matrices | torch.Tensor, labels: np.ndarray, weights: np.ndarray, penalties: Sequence
+) -> SolvedLayer:
     """Solve logistic regression on one layer for each penalty. labels, weights: [n, columns]."""
     found = solve(matrices, labels, weights, penalties)
     return SolvedLayer(found.weight, found.bias, found)

@@ -16,7 +16,7 @@ from utils.sae.encoded import Encoded
 from utils.states.matrices import Matrices, chunks
 from utils.states.positions import Question
 from utils.states.sites import Layer
-from utils.sweep.fits import Fits, Fitting, Task, fit_exactly
+from utils.sweep.fits import Fits, Fitting, Solver, Task, fit_exactly, solve_logistic
 from utils.sweep.judging import judge
 from utils.sweep.outcome import Probe
 from utils.sweep.refits.latents.sparse import solve_sparse
@@ -36,10 +36,8 @@ class LayerProblem:
     question: Question
     layer: Layer
 
-    def fit(self, states: Mapping[str, Matrices]) -> Fits:
+    def fit(self, states: Mapping[str, Matrices], solver: Solver | None = None) -> Fits:
         """Fit logistic probes at each penalty, and compute the logits of these splits."""
-        latents = states["train"].table
-        solver = partial(solve_sparse, latents) if isinstance(latents, Encoded) else None
         return fit_exactly("logistic", self.fitting, self.task, {self.layer: states}, solver)
 
     def chosen(self, fits: Fits) -> Probe:
@@ -116,11 +114,20 @@ def fit_counts(features: Features, problem: LayerProblem) -> list[CountedProbe]:
     found = []
     for count in features.counts:
         which = features.order[:count]
-        fits = problem.fit({split: features.columns(split, which) for split in ("train", "val")})
+        states = {split: features.columns(split, which) for split in ("train", "val")}
+        fits = problem.fit(states, solver_of(states["train"]))
         found.append(CountedProbe(features.name, which, problem.chosen(fits), fits))
     if found:
         max(found, key=lambda one: one.on_validation).chosen = True
     return found
+
+
+def solver_of(states: Matrices) -> Solver:
+    """Choose how to solve: what is dense is held already, and need not be read block by block."""
+    if isinstance(states.table, Encoded):
+        return partial(solve_sparse, states.table)
+    held = states.rows(np.arange(len(states)))[0]
+    return lambda _, *problem: solve_logistic(held, *problem)
 
 
 def score_on_test(counted: CountedProbe, features: Features, problem: LayerProblem) -> None:
