@@ -21,6 +21,8 @@ from utils.probes.standardised import FLAT
 from utils.sae.encoded import Encoded
 from utils.states.matrices import Matrices
 
+ALIKE = 12  # decimal places: differences that are equal in these differ by rounding
+
 
 @dataclass(frozen=True)
 class Screened:
@@ -40,7 +42,7 @@ class Screened:
     def of(cls, apart: np.ndarray, size: np.ndarray, density: dict[str, np.ndarray] | None = None) -> "Screened":
         """Divide the differences of the means by the sizes, both [features]; a feature of size 0 says nothing."""
         difference = np.divide(apart, size, out=np.zeros(len(apart)), where=size > 0)
-        order = np.argsort(-np.abs(difference), kind="stable")
+        order = np.argsort(-np.abs(difference).round(ALIKE), kind="stable")
         return cls(difference, order[size[order] > 0], density or {})
 
 
