@@ -88,7 +88,7 @@ def planted():
 
 
 def by_scikit_learn(splits, autoencoder, which, l2):
-    """{split: logits} of latents, by the formula of the autoencoder, and a balanced logistic loss on standardised columns."""
+    """{split: logits} of latents, of an autoencoder by its formula; a balanced logistic loss on standardised columns."""
     columns = {split: autoencoder.encode(states).double().numpy()[:, which] for split, (states, _) in splits.items()}
     labels = splits["train"][1]
     weights = np.where(labels == 1, (labels == 0).sum() / (labels == 1).sum(), 1.0)
