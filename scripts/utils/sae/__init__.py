@@ -5,6 +5,7 @@ Each file and room imports only from those above it:
     autoencoder  the encoder, its thresholds and the decoder, on raw states
     encoded      the latents of many states, of which only the active ones are kept
     goals        which sparse autoencoders are asked for, and how they are trained
+    steps        one exact training step: gradients by hand, the optimiser
     files        on disk: folders that other tools read too, and whether one fits a model
     chosen       the autoencoder of each layer below a path
 """
