@@ -1,7 +1,7 @@
 """Folders of dictionary_learning, ae.pt and config.json, written and read.
 
-Its JumpReLU never subtracts b_dec from what it encodes, and ours does: b_enc makes up for it. Its files are pickles, which are
-parsed as every file of tensors is, and never unpickled.
+Its JumpReLU never subtracts b_dec from what it encodes, and ours does: b_enc makes up for it. Its files are pickles,
+which are parsed as every file of tensors is, and never unpickled.
 """
 
 import re
