@@ -7,7 +7,5 @@ Each file and room imports only from those above it:
     goals        which sparse autoencoders are asked for, and how they are trained
     steps        one exact training step: gradients by hand, the optimiser
     files        on disk: folders that other tools read too, and whether one fits a model
-    steps        one exact training step: gradients by hand, the optimiser
-    files        on disk: folders that other tools read too, and whether one fits a model
     chosen       the autoencoder of each layer below a path
 """
