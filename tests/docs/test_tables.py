@@ -15,6 +15,8 @@ COLUMNS = {
     columns.TRANSFER: columns.TRANSFER_COLUMNS,
     columns.CURVE: columns.CURVE_COLUMNS,
     columns.CODELENGTH: columns.CODELENGTH_COLUMNS,
+    columns.SAE_PROBES: columns.SAE_PROBES_COLUMNS,
+    columns.SAE_LATENTS: columns.SAE_LATENTS_COLUMNS,
 }
 
 
