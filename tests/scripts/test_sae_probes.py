@@ -5,10 +5,11 @@ refused before the pass.
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
-from helpers import assert_one_line_error, assert_success, call, parser_of
+from helpers import assert_one_line_error, assert_success, call, parser_of, prose, write_jsonl
 from plain_sweep import rows_of
 from utils.data.tokenizer import load_tokenizer, token_text
 from utils.model.language_model import load_language_model
@@ -159,6 +160,34 @@ def test_without_test_data_nothing_is_said_of_differences(prepared, saes, tmp_pa
     result = assert_success(train(tmp_path, tmp_path / "out", *flags))
     assert "no test data, so nothing is said" in result.stdout and "better than" not in result.stdout
     assert {row["split"] for row in rows_of(tmp_path / "out", "sae_probes.csv")} == {"train", "val"}
+
+
+def test_spans_of_several_targets_lags_and_seeds_each_have_their_latents(tiny_model, saes, tmp_path):
+    random, rows = np.random.default_rng(0), []
+    for number in range(40):
+        text = prose(number, 60)
+        starts = sorted(random.choice(len(text) - 12, 6, replace=False).tolist())
+        rows.append({"text": text, "spans": [[at, at + 6, label] for at, label in zip(starts, "xy" * 3, strict=True)]})
+    write_jsonl(tmp_path / "marked.jsonl", rows)
+    flags = ("--task", "spans", "--input", tmp_path / "marked.jsonl", "--context_length", 40, "--overlap", 10)
+    assert_success(call("prepare_data", *flags, "--model_name", tiny_model, "--output_dir", tmp_path))
+    flags = ("--layer_sweep", "0,2", "--probe", "logistic", "--lags", "-1,0", "--train_seeds", "0,1", "--max_train_docs", 20)
+    result = assert_success(train(tmp_path, tmp_path / "out", *flags, "--sae", saes))
+    rows = rows_of(tmp_path / "out", "sae_probes.csv")
+    wanted = {(target, lag, layer) for target in "xy" for lag in ("-1", "0") for layer in "02"}
+    assert {(row["target"], row["lag"], row["layer_idx"]) for row in rows} == wanted
+    dense = {
+        tuple(row[name] for name in ("target", "lag", "layer_idx", "split")): row
+        for row in rows
+        if row["features"] == "states"
+    }
+    for row in rows_of(tmp_path / "out", "probe_metrics.csv"):
+        if row["chosen"] == "1" and row["seed"] == "0" and row["split"] != "train":
+            same = dense[tuple(row[name] for name in ("target", "lag", "layer_idx", "split"))]
+            assert (row["auc"], row["n"]) == (same["auc"], same["n"])
+    assert {row["seed"] for row in rows} == {"0"} and result.stdout.count("probes on latents\n") == 4
+    of_train = {row["n"] for row in rows if row["split"] == "train" and row["target"] == "x" and row["lag"] == "0"}
+    assert len(of_train) == 1, "all on the sample of the first seed"
 
 
 def other_model(saes, folder):
