@@ -18,11 +18,9 @@ from utils.base.stopwatch import Stopwatch
 from utils.probes.kinds import PAGE_KINDS
 from utils.states.flags import add_model_flags, add_reading_flags
 from utils.sweep.flags import (
-    add_comparison_flags,
     add_data_flags,
     add_training_flags,
     asking_of,
-    check_comparison_flags,
     check_training_flags,
     files_of,
     fitting_of,
@@ -31,8 +29,7 @@ from utils.sweep.flags import (
     sampling_of,
     settings_text,
 )
-
-MOST_TABLES = 8  # targets and lags: of more, one line each is shown; the tables hold everything
+from utils.sweep.refits.flags import add_comparison_flags, check_comparison_flags
 
 
 def build_parser() -> Parser:
@@ -73,8 +70,9 @@ def main(argv=None):
     with watch("load"):
         targets = files_of(arguments).load_targets()
         language_model = load_model(arguments, targets[0])
+        saes = load_saes(arguments, language_model)
     this_run, sweeps, sources = sweep(arguments, targets, language_model, watch)
-    say_more(arguments, this_run, sweeps, sources)
+    say_more(arguments, this_run, sweeps, sources, saes)
     print(
         f"next: {page(arguments, sweeps)}python scripts/visualize_results.py --results_dir "
         f"{shlex.quote(arguments.results_dir)}"
@@ -101,6 +99,7 @@ def sweep(arguments, targets, language_model, watch):
     from utils.saved.owners import refuse_to_mix
     from utils.sweep.after_sweep import save
     from utils.sweep.refits.bootstrap import refit
+    from utils.sweep.report.whole import show_sweeps
 
     this_run = describe_run(arguments, targets, language_model)
     asking = asking_of(arguments, targets, language_model.anatomy.causal)
@@ -126,10 +125,7 @@ def sweep(arguments, targets, language_model, watch):
             print(refit(found, sources[found.question.key], this_run.fitting, arguments.refit_bootstrap), flush=True)
         written, exported = save(this_run, sweeps, record)
     tell_what_was_written(arguments, written, exported)
-    for found in sweeps if len(sweeps) <= MOST_TABLES else ():
-        show(found)
-    if len(sweeps) > 1:
-        show_together(sweeps)
+    show_sweeps(sweeps)
     return this_run, sweeps, sources
 
 
@@ -225,6 +221,15 @@ def load_model(arguments, splits):
     return language_model
 
 
+def load_saes(arguments, language_model):
+    """Load the sparse autoencoders whose latents are probed, of the layers that are read."""
+    from utils.sae.chosen import autoencoders_at
+
+    if not arguments.sae:
+        return []
+    return autoencoders_at(arguments.sae, language_model, reading_of(arguments, language_model.anatomy).layers)
+
+
 def tell_what_was_written(arguments, written, exported):
     first, last = written[0][0], written[-1][0]
     others = f" ... {last.name}" if len(written) > 1 else ""
@@ -236,10 +241,10 @@ def tell_what_was_written(arguments, written, exported):
         print(exported)
 
 
-def say_more(arguments, this_run, sweeps, sources):
+def say_more(arguments, this_run, sweeps, sources, saes):
     """Say what the directions mean, and write what was asked for beside the tables."""
     from utils.data.tokenizer import load_tokenizer
-    from utils.sweep.after_sweep import write_codelength, write_learning_curve, write_sweep_directions
+    from utils.sweep.after_sweep import write_codelength, write_latents, write_learning_curve, write_sweep_directions
 
     language_model = this_run.language_model
     tokenizer = load_tokenizer(language_model.name, trust_remote_code=language_model.trust_remote_code)
@@ -249,51 +254,8 @@ def say_more(arguments, this_run, sweeps, sources):
         print(write_learning_curve(this_run, sweeps, sources))
     if arguments.codelength:
         print(write_codelength(this_run, sweeps, sources))
-
-
-def show(sweep):
-    """The tables of one lag: every layer where there is one probe a layer, else the best layer of each kind."""
-    from utils.states.positions import lag_name
-    from utils.states.sites import layer_name
-    from utils.sweep.report.documents import document_table
-    from utils.sweep.report.one import gap, interval_note, one_sided, sweep_table
-
-    what = "sequences are positive" if sweep.of_sequences else "tokens are the target"
-    print(
-        f"\n{sweep.target!r}, lag {sweep.lag} ({lag_name(sweep.lag)}); {sweep.prevalence:.2%} of all {what}; "
-        "thresholds from validation, intervals over groups"
-    )
-    probes = sweep.shown
-    kinds = len({probe.kind for probe in sweep.chosen}) > 1
-    names = [layer_name(probe.layer) + (f" {probe.kind}" if kinds else "") for probe in probes]
-    for split in [name for name in ("val", "test") if name in probes[0].metrics]:
-        entries = [(name, probe.metrics[split]) for name, probe in zip(names, probes, strict=True)]
-        entries += [(f"({name})", by_split and by_split[split]) for name, by_split in sweep.baselines.items()]
-        print(f"\n{sweep_table(entries, split)}")
-        if note := interval_note(sweep, split):
-            print(note)
-    print()
-    for name, probe in zip(names, probes, strict=True):
-        for split in ("val", "test"):
-            if split in probe.metrics and (warning := one_sided(f"{name} on {split}", probe.metrics[split])):
-                print(warning, file=sys.stderr)
-    for line in (*sweep.warnings, gap(sweep)):
-        print(line)
-    if sweep.documents:
-        print(f"\n{document_table(sweep.documents)}")
-        for line in sweep.documents.warnings:
-            print(line)
-
-
-def show_together(sweeps):
-    """One line a question: its winner on validation, beside the best baseline there."""
-    from utils.sweep.report.several import sweeps_table
-
-    print(f"\nthe probe that validation chose for each target and lag\n{sweeps_table(sweeps)}")
-    if len(sweeps) > MOST_TABLES:
-        for sweep in sweeps:
-            for line in (*sweep.warnings, *(sweep.documents.warnings if sweep.documents else ())):
-                print(f"{sweep.target!r}, lag {sweep.lag}: {line}")
+    if saes:
+        print(write_latents(this_run, sweeps, sources, saes, tokenizer))
 
 
 if __name__ == "__main__":

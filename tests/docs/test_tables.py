@@ -17,6 +17,8 @@ COLUMNS = {
     columns.CURVE: columns.CURVE_COLUMNS,
     columns.CODELENGTH: columns.CODELENGTH_COLUMNS,
     EVALUATION_CSV: EVALUATION_COLUMNS,
+    columns.SAE_PROBES: columns.SAE_PROBES_COLUMNS,
+    columns.SAE_LATENTS: columns.SAE_LATENTS_COLUMNS,
 }
 
 

@@ -218,3 +218,47 @@ CODELENGTH_COLUMNS = (
     "control_bits_by_share",
     *OWNERS,
 )
+
+# Probes on the latents of sparse autoencoders
+
+SAE_PROBES, SAE_LATENTS = "sae_probes.csv", "sae_latents.csv"
+SAE_PROBES_COLUMNS = (
+    "target",
+    "layer_idx",
+    "lag",
+    "features",
+    "count",
+    "seed",
+    "l2",
+    "split",
+    "chosen",
+    *SCORES,
+    *(f"minus_dense{end}" for end in ("", "_low", "_high", "_detectable")),
+    "best_baseline",
+    *(f"minus_baseline{end}" for end in ("", "_low", "_high", "_detectable")),
+    *SEARCH,
+    "probes_together",
+    "bias",
+    *SOLVED,
+    "sae",
+    "sae_fingerprint",
+    *OWNERS,
+)
+SAE_LATENTS_COLUMNS = (
+    "target",
+    "layer_idx",
+    "lag",
+    "rank",
+    "latent",
+    "mean_difference",
+    "density_all",
+    "density_positives",
+    "density_negatives",
+    "weight",
+    "reads",
+    "promotes",
+    "suppresses",
+    "sae",
+    "sae_fingerprint",
+    *OWNERS,
+)

@@ -1,4 +1,4 @@
-"""Write what follows from finished sweeps: all probes in one file, directions in words, learning curve, codelength."""
+"""Write what follows from finished sweeps: all probes in one file, directions, learning curve, codelength, latents."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +12,18 @@ from utils.base.files import WriteTogether, csv_text
 from utils.base.processes.locks import locked
 from utils.probes.directions import cosines, direction_entries, entry_key, pattern, read_directions, write_directions
 from utils.probes.logistic.solver import solve
-from utils.saved.columns import CODELENGTH, CODELENGTH_COLUMNS, CURVE, CURVE_COLUMNS, DIRECTIONS
+from utils.sae.chosen import LayerAutoencoder
+from utils.saved.columns import (
+    CODELENGTH,
+    CODELENGTH_COLUMNS,
+    CURVE,
+    CURVE_COLUMNS,
+    DIRECTIONS,
+    SAE_LATENTS,
+    SAE_LATENTS_COLUMNS,
+    SAE_PROBES,
+    SAE_PROBES_COLUMNS,
+)
 from utils.saved.export import export
 from utils.saved.owners import refuse_to_mix
 from utils.saved.probe_files import load_probe
@@ -23,8 +34,11 @@ from utils.states.sites import ATTENTION
 from utils.states.source import Source
 from utils.sweep.outcome import Probe, Sweep, run_name
 from utils.sweep.refits.codelength import in_parts, online_codelength
+from utils.sweep.refits.latents.compared import probe_latents
+from utils.sweep.refits.latents.named import name_latents, rows_of_counts, rows_of_latents
 from utils.sweep.refits.learning_curve import curve_rows, learning_curve_weights
 from utils.sweep.report.afterwards import codelength_line, direction_line
+from utils.sweep.report.latents import latents_report
 from utils.sweep.sampling import class_weights
 from utils.sweep.saving import Run, save_sweeps, shared_metadata
 
@@ -195,6 +209,37 @@ def codelength_rows(run: Run, sweep: Sweep, source: Source) -> list[dict]:
                     row[f"{name}_bits_by_share"] = found.by_share[those][known].mean()
         rows.append(dict.fromkeys(CODELENGTH_COLUMNS, "") | row | vars(run.owner))
     return rows
+
+
+def write_latents(
+    run: Run,
+    sweeps: Sequence[Sweep],
+    sources: Mapping[tuple, Source],
+    saes: Sequence[LayerAutoencoder],
+    tokenizer: "PreTrainedTokenizerBase",
+) -> str:
+    """Probe the latents of sparse autoencoders, write both tables, and return what is to be said of each question."""
+    owner, language_model = vars(run.owner), run.language_model
+    device = "cuda" if language_model.device.type == "cuda" else "cpu"
+    probe_rows, latent_rows, reports = [], [], []
+    for sweep in sweeps:
+        layers = probe_latents(sweep, sources[sweep.question.key], saes, run.fitting, device)
+        named = [name_latents(layer, sweep, language_model, tokenizer) for layer in layers]
+        probe_rows += rows_of_counts(sweep, layers, owner)
+        for layer, latents in zip(layers, named, strict=True):
+            latent_rows += rows_of_latents(sweep, layer, latents, owner)
+        reports.append(latents_report(sweep, layers, named))
+    folder = Path(run.output.results)
+    with still_ours(run) as files:
+        for name, columns, rows in (
+            (SAE_PROBES, SAE_PROBES_COLUMNS, probe_rows),
+            (SAE_LATENTS, SAE_LATENTS_COLUMNS, latent_rows),
+        ):
+            with files.open(folder / name) as file:
+                file.write(csv_text(columns, rows).encode("utf-8"))
+    return "\n".join(
+        [*reports, f"wrote {folder / SAE_PROBES} and {SAE_LATENTS}: probes on latents, and the latents they read"]
+    )
 
 
 def all_rows(matrices: Matrices) -> torch.Tensor:

@@ -166,17 +166,23 @@ def settings_of(fitting: Fitting, seed: int) -> Settings:
     )
 
 
-def fit_exactly(kind: str, fitting: Fitting, task: Task, by_layer: Mapping[Layer, Mapping[str, Matrices]]) -> Fits:
+def fit_exactly(
+    kind: str,
+    fitting: Fitting,
+    task: Task,
+    by_layer: Mapping[Layer, Mapping[str, Matrices]],
+    solver: "Solver | None" = None,
+) -> Fits:
     """Fit in closed form or to the exact minimum: every seed and draw is a column of labels and weights, on each layer.
 
-    by_layer: {layer: {split: Matrices of that layer alone}}
+    by_layer: {layer: {split: Matrices of that layer alone}}; solver: None for that of the kind.
     """
     seeds, columns = task.distinct_seeds(), task.columns
     labels = np.tile(task.labels["train"], (len(seeds), 1)).T.astype(np.float32)
     in_sample = np.repeat(task.in_sample[:, seeds], columns, axis=1)
     weights = class_weights(in_sample, labels, fitting.class_balance, fitting.pos_weight_cap)
     penalties = list(fitting.l2_grid) if BY_NAME[kind].penalised else [None]
-    solved = [SOLVERS[kind](splits["train"], labels, weights, penalties) for splits in by_layer.values()]
+    solved = [(solver or SOLVERS[kind])(splits["train"], labels, weights, penalties) for splits in by_layer.values()]
     grid = len(seeds), columns, len(penalties)
     weight = np.stack([found.weight.reshape(*grid, -1) for found in solved])
     bias = np.stack([found.bias.reshape(grid) for found in solved])
@@ -223,7 +229,9 @@ class SolvedLayer:
         }
 
 
-def solve_logistic(matrices: Matrices, labels: np.ndarray, weights: np.ndarray, penalties: Sequence) -> SolvedLayer:
+def solve_logistic(
+    matrices: Matrices | torch.Tensor, labels: np.ndarray, weights: np.ndarray, penalties: Sequence
+) -> SolvedLayer:
     """Solve logistic regression on one layer for each penalty. labels, weights: [n, columns]."""
     found = solve(matrices, labels, weights, penalties)
     return SolvedLayer(found.weight, found.bias, found)
@@ -237,6 +245,7 @@ def solve_mass_mean(
     return SolvedLayer(means.weight[:, None], means.bias[:, None])
 
 
+Solver = Callable[[Matrices, np.ndarray, np.ndarray, Sequence], SolvedLayer]
 TRAINERS = {"linear": train, "mlp": train_mlp, "attention": train_attention}  # of every kind that descends
 
 SOLVERS = {  # of every other kind

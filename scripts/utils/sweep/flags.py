@@ -6,7 +6,7 @@ check_setup.py shares them, to say beforehand whether a run will go well.
 from utils.base.cli.parser import name_list, number, number_list, whole_number
 from utils.base.errors import UsageError
 from utils.base.paths import file_path
-from utils.probes.kinds import BY_NAME, KINDS, PENALISED, any_reads
+from utils.probes.kinds import KINDS, PENALISED, any_reads
 from utils.states.flags import SEGMENTS, add_cache_flags, check_layers_and_lags, layer_text
 
 POS_WEIGHT_CAP = 5.0  # of next-token data, unless another is given
@@ -119,43 +119,12 @@ def add_fitting_flags(parser):
     )
 
 
-def add_comparison_flags(parser):
-    """Add the flags that say what the probes are compared with."""
-    compared = parser.add_argument_group("what the probes are compared with")
-    compared.add_argument(
-        "--control",
-        type=whole_number(5),
-        nargs="?",
-        const=5,
-        default=0,
-        metavar="DRAWS",
-        help="also train on random labels, one for each type of the token that is read, in this many draws (5 if no "
-        "number is given); selectivity is how much better the real labels do",
-    )
-    compared.add_argument("--random_weights", action="store_true", help="also probe the same model with random weights")
-    compared.add_argument(
-        "--learning_curve", action="store_true", help="also train on smaller and smaller shares of the examples"
-    )
-    compared.add_argument(
-        "--codelength",
-        action="store_true",
-        help="also measure the online codelength of the training labels given each layer, in bits",
-    )
-    compared.add_argument(
-        "--refit_bootstrap",
-        type=whole_number(2),
-        metavar="N",
-        help="also fit the kinds that are solved to N resamples of the training groups, and widen the intervals by what "
-        "another training sample would change (default: no refits)",
-    )
-
-
 def check_training_flags(arguments):
     """Refuse flags that contradict each other. Return the arguments as they are."""
     check_layers_and_lags(arguments)
     if arguments.seed is not None and arguments.train_seeds is not None:
         raise UsageError("--seed and --train_seeds contradict each other; give one of them")
-    if arguments.l2_grid is not None and not PENALISED & set(arguments.probe):
+    if arguments.l2_grid is not None and not PENALISED & set(arguments.probe) and not getattr(arguments, "sae", None):
         raise UsageError(
             f"--l2_grid is for {' and '.join(sorted(PENALISED))}; add one of them to --probe "
             f"{','.join(arguments.probe)}, or leave it out"
@@ -165,19 +134,6 @@ def check_training_flags(arguments):
             f"--pool {arguments.pool} and --probe attention contradict each other: the probe pools by itself; "
             "train it in a run of its own"
         )
-    return arguments
-
-
-def check_comparison_flags(arguments):
-    """Refuse comparisons that no kind of --probe can be part of. Return the arguments as they are."""
-    kinds = [BY_NAME[kind] for kind in arguments.probe]
-    for flag in ("learning_curve", "codelength"):
-        if getattr(arguments, flag) and all(kind.reads == "attention rows" for kind in kinds):
-            raise UsageError(
-                f"--{flag} reads layers, and --probe attention_features none; add another kind, or leave it out"
-            )
-    if arguments.refit_bootstrap and all(kind.descends for kind in kinds):
-        raise UsageError("--refit_bootstrap is for kinds that are solved; add logistic to --probe, or leave it out")
     return arguments
 
 

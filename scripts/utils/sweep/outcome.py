@@ -41,6 +41,7 @@ class Sweep:
     chosen_by       the score on validation by which layers and kinds are chosen
     baselines       {name: {split: scores}, or None where not computed}
     best            the name of the baseline that probes are compared with, chosen on validation
+    best_logits     its logits by split, [n]
     random_weights  probes of the model with random weights
     documents       scores of whole documents, where tokens give some
     shifted         whether labels were dealt anew within their documents, rather than between groups
@@ -56,6 +57,7 @@ class Sweep:
     random_weights: list[Probe] = field(default_factory=list)
     documents: DocumentScores | None = None
     shifted: bool = False
+    best_logits: dict = field(default_factory=dict)
 
     @property
     def lag(self) -> int:

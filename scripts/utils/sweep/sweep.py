@@ -78,6 +78,7 @@ def answer(
         best=best,
         task=task,
         random_weights=random_probes,
+        best_logits=baselines[best],
     )
     compare_with_others(sweep, baselines[best])
     account_for_search(sweep)
