@@ -10,8 +10,8 @@ import torch
 
 from utils.sae.steps.parameters import Parameters
 
-SILENT_TOKENS = 20_000  # states without firing, after which a latent counts as silent
-SILENT_INTERVALS = 40  # so many times the mean distance between two firings, where that is more
+SILENT_TOKENS = 5_000  # states without firing, after which a latent counts as silent
+SILENT_INTERVALS = 20  # so many times the mean distance between two firings, where that is more
 PUSH = (
     0.02  # how far silent latents are pushed per 1,024 states: of the first threshold, or of the one that BatchTopK has now
 )
