@@ -149,9 +149,13 @@ def test_bfloat16_states_are_measured_as_they_are(states):
 
 def test_states_that_do_not_vary_are_refused(states):
     train, held_out = states
-    for few in (held_out[:0], held_out[:1], held_out[:1].expand(5, -1)):
-        with pytest.raises(UserError, match="hold out more text"):
-            measure([random_autoencoder(train)], chunks(few, 3), chunks(train, 64))
+    autoencoder, spoiled = random_autoencoder(train), held_out.clone()
+    spoiled[5, 3] = torch.nan
+    for wrong in (held_out[:0], held_out[:1], held_out[:1].expand(5, -1), spoiled):
+        with pytest.raises(UserError, match=f"{len(wrong)} held-out states that are all alike or not finite"):
+            measure([autoencoder], chunks(wrong, 3), chunks(train, 64))
+        with pytest.raises(UserError, match=f"{len(wrong)} training states that are all alike or not finite"):
+            measure([autoencoder], chunks(held_out, 3), chunks(wrong, 64))
 
 
 def test_the_python_of_the_page_runs(capsys, monkeypatch):

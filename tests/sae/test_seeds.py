@@ -13,7 +13,7 @@ from evaluated_autoencoders import COST, FOUND, evaluation
 from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.evaluation import seeds
 from utils.sae.evaluation.results import Evaluation
-from utils.sae.evaluation.seeds import random_like, seeds_compared, seeds_table, shared_latents
+from utils.sae.evaluation.seeds import random_like, seeds_compared, seeds_table, shared_latents, write_seeds
 
 HIDDEN = 32
 
@@ -78,7 +78,7 @@ def run(seed, decoder, density=1.0, **changes):
     return Evaluation(autoencoder, replace(FOUND, density=density, **changes), COST)
 
 
-def test_figures_over_seeds_are_means_and_deviations_and_pairs_are_averaged():
+def test_figures_over_seeds_are_means_and_deviations_and_pairs_are_averaged(tmp_path):
     one, other = planted(45, 15)
     runs = [run(0, one, fvu=0.2), run(1, other, fvu=0.26), run(2, one.flip(0), fvu=0.23)]
     (found,) = seeds_compared([*runs, evaluation(layer=3)])
@@ -86,7 +86,11 @@ def test_figures_over_seeds_are_means_and_deviations_and_pairs_are_averaged():
     assert found.figures["fvu"] == pytest.approx((0.23, np.std([0.2, 0.26, 0.23], ddof=1)))
     assert found.figures["recovered"] == pytest.approx((0.96, 0))
     assert found.shared == pytest.approx((0.75 + 1 + 0.75) / 3) and found.by_chance < 0.1
-    assert json.loads(json.dumps(found.record()))["figures"]["fvu"]["mean"] == pytest.approx(0.23)
+    write_seeds(tmp_path, [found])
+    saved = json.loads((tmp_path / "sae_seeds.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
+    (entry,) = saved["comparisons"]
+    assert entry["figures"]["fvu"] == pytest.approx({"mean": 0.23, "deviation": 0.03}) and entry["seeds"] == [0, 1, 2]
+    assert (saved["format"], entry["shared"], entry["same_from_cosine"]) == ("sae-seeds", found.shared, 0.7)
     row = seeds_table([found]).splitlines()[1]
     assert "0.230 ± 0.030" in row and "83.3%" in row and "0,1,2" in row
 

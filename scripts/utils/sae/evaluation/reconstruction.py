@@ -84,7 +84,7 @@ def measure(autoencoders: Sequence[SparseAutoencoder], held_out: Chunks, train: 
     """Measure sparse autoencoders of one layer on its held-out states, all in one visit, beside PCA of training states.
 
     Of `train` the first PCA_STATES are read, so it should not give text after text. Sums are taken in float64. Raise
-    UserError where there are no held-out states, or where they do not vary.
+    UserError where there are no states, or where they do not vary or are not finite.
     """
     of_train, moments = Moments(), Moments()
     device = autoencoders[0].encoder.device
@@ -98,10 +98,12 @@ def measure(autoencoders: Sequence[SparseAutoencoder], held_out: Chunks, train: 
         moments.add(states)
         for tally in tallies:
             tally.add(states)
-    if moments.count < 2 or moments.variation == 0:
-        raise UserError(
-            f"{moments.count} held-out states that do not vary tell nothing of a sparse autoencoder: hold out more text"
-        )
+    for name, found in (("training", of_train), ("held-out", moments)):
+        if found.count < 2 or not found.variation > 0:
+            raise UserError(
+                f"{found.count:,} {name} states that are all alike or not finite tell nothing of a sparse autoencoder: give "
+                "more texts, and leave out states that are not finite"
+            )
     left = unexplained_by_pca(of_train, moments, [tally.components for tally in tallies])
     return [tally.result(moments, share) for tally, share in zip(tallies, left, strict=True)]
 

@@ -4,16 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import isnan, nan
+from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import torch
 from torch.nn.functional import normalize
 
+from utils.base.files import write_json
 from utils.base.text_table import table
 from utils.sae.evaluation.results import DIVERGENCES, LOSSES, PCA, REBUILT, RECOVERED, Evaluation
 from utils.states.sites import layer_name
 
+SEEDS, SEEDS_JSON = "sae-seeds", "sae_seeds.json"
 SAME = 0.7  # cosine of two decoder rows above which they count as one latent: a convention, so chance stands beside it
 BLOCK_BYTES = 2**27  # of cosines that are computed together
 FIGURES = ("l0", *REBUILT, *PCA[1:], *(f"ce_{name}" for name in LOSSES), *DIVERGENCES, *RECOVERED)
@@ -69,6 +72,11 @@ def compared_seeds(runs: Sequence[Evaluation]) -> Seeds:
         mean(shared_latents(one, other) for one, other in pairs),
         mean(shared_latents(one, random_like(other)) for one, other in pairs),
     )
+
+
+def write_seeds(folder: str | Path, found: Sequence[Seeds]) -> None:
+    """Write sae_seeds.json, an entry for each comparison."""
+    write_json(Path(folder) / SEEDS_JSON, {"format": SEEDS, "version": 1, "comparisons": [each.record() for each in found]})
 
 
 def shared_latents(one: torch.Tensor, other: torch.Tensor) -> float:

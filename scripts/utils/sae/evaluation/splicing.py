@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from utils.base.errors import UserError, is_out_of_memory
+from utils.base.progress import Progress
 from utils.model.anatomy import Anatomy
 from utils.model.language_model import LOGIT_BYTES, LanguageModel, logits_after
 from utils.model.streams import Place
@@ -97,7 +98,7 @@ def spliced(
         raise UserError(f"what sparse autoencoders cost {language_model.name} cannot be measured: {why}")
     limits = {layer: (largest_norm or {}).get(layer, math.inf) for layer in layers}
     batches = Batches(run, spread(run.plan, most_tokens))
-    sums = batches.total(lambda batch: state_sums(language_model, batch, limits))
+    sums = batches.total("mean states", lambda batch: state_sums(language_model, batch, limits))
     changes: dict[Layer, list[Change]] = {
         layer: [
             torch.zeros_like,
@@ -109,7 +110,7 @@ def spliced(
         ]
         for layer in layers
     }
-    losses = batches.total(lambda batch: loss_sums(language_model, batch, changes, limits))
+    losses = batches.total("cost to the model", lambda batch: loss_sums(language_model, batch, changes, limits))
     costs: dict[int, Cost] = {}
     for layer in layers:
         tokens, replaced = int(losses[layer][0, 2]), int(sums[layer][0])
@@ -169,23 +170,25 @@ class Batches:
     run: Pass
     chosen: np.ndarray
 
-    def total(self, work: Callable[[Batch], dict[Layer, torch.Tensor]]) -> dict[Layer, torch.Tensor]:
-        """Do the work for each batch, and add up what it returns for each layer."""
+    def total(self, title: str, work: Callable[[Batch], dict[Layer, torch.Tensor]]) -> dict[Layer, torch.Tensor]:
+        """Do the work for each batch, and add up what it returns for each layer. title: what its progress is called."""
         model, start, totals = self.run.model, 0, {}
-        while start < len(self.chosen):
-            size = min(self.run.batch_size, model.largest_batch or self.run.batch_size)
-            chosen = self.chosen[start : start + size]
-            if model.anatomy.padding_moves:
-                chosen = chosen[: run_of_equals(self.run.sequences.lengths[chosen])]
-            try:
-                found = work(self.batch(chosen))
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                model.largest_batch = halve(size, error)
-                continue
-            totals = {layer: totals[layer] + value if layer in totals else value for layer, value in found.items()}
-            start += len(chosen)
+        with Progress(title, "sequence", len(self.chosen)) as progress:
+            while start < len(self.chosen):
+                size = min(self.run.batch_size, model.largest_batch or self.run.batch_size)
+                chosen = self.chosen[start : start + size]
+                if model.anatomy.padding_moves:
+                    chosen = chosen[: run_of_equals(self.run.sequences.lengths[chosen])]
+                try:
+                    found = work(self.batch(chosen))
+                except RuntimeError as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    model.largest_batch = halve(size, error)
+                    continue
+                totals = {layer: totals[layer] + value if layer in totals else value for layer, value in found.items()}
+                start += len(chosen)
+                progress.update(len(chosen))
         return totals
 
     def batch(self, chosen: np.ndarray) -> Batch:
