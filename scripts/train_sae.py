@@ -241,7 +241,7 @@ def measure_best(arguments, language_model, texts, supply, goals, folders):
     """Measure the best autoencoder of every run and layer on held-out text; write and print the tables."""
     from utils.sae.evaluation.reconstruction import PCA_STATES
     from utils.sae.evaluation.results import evaluate, evaluation_table, targets_table, write_evaluation
-    from utils.sae.evaluation.seeds import seeds_compared, seeds_table
+    from utils.sae.evaluation.seeds import seeds_compared, seeds_table, write_seeds
     from utils.sae.files.loading import load_sae
     from utils.sae.supply.checkpoints import sae_name
     from utils.states.forward_pass import Pass
@@ -258,6 +258,8 @@ def measure_best(arguments, language_model, texts, supply, goals, folders):
     for number, folder in enumerate(folders):
         write_evaluation(folder, found[number * len(goals[0]) : (number + 1) * len(goals[0])])
     seeds = seeds_compared(found)
+    if seeds:
+        write_seeds(arguments.save_dir, seeds)
     for text in (evaluation_table(found), targets_table(found), *([seeds_table(seeds)] if seeds else [])):
         print(f"\n{text}", flush=True)
     print()
