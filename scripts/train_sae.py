@@ -54,6 +54,8 @@ def main(argv=None):
     check_targets(arguments.target_l0, latents)
     with watch("texts"):
         texts = find_texts(arguments, language_model, cache_dir, layers)
+    goals, owner = goals_of(arguments, layers), owner_of(language_model, texts, latents)
+    folders = [] if arguments.extract_only else claim_folders(arguments, goals, owner)
     how = gathering_of(arguments, layers, cache_dir)
     with watch("pass"):
         supply = read_states(how, language_model, texts, not arguments.train_only)
@@ -62,9 +64,8 @@ def main(argv=None):
         print(f"next: python scripts/train_sae.py --train_only {told}")
         return 0
     batches = batches_for(arguments, how, language_model, supply)
-    terms = terms_of(arguments, how, language_model, texts, batches, latents)
-    goals = goals_of(arguments, layers)
-    folders = train(arguments, terms, batches, supply, goals, watch)
+    terms = terms_of(arguments, language_model, texts, batches, owner)
+    train(arguments, terms, batches, supply, list(zip(goals, folders, strict=True)), watch)
     with watch("evaluate"):
         measure_best(arguments, language_model, texts, supply, goals, folders)
     write_records(arguments, terms, supply, folders, watch)
@@ -125,6 +126,28 @@ def find_texts(arguments, language_model, cache_dir, layers):
     return Cache(splits, {**about, **of_texts, "model_name": name, "layers": list(layers)})
 
 
+def owner_of(language_model, texts, latents) -> dict:
+    """What all autoencoders in one folder share."""
+    return {
+        "model_fingerprint": language_model.fingerprint,
+        "texts": texts.splits["train"].content_hash(),
+        "latents": latents,
+    }
+
+
+def claim_folders(arguments, goals, owner) -> list[Path]:
+    """Find the folder of each training; stop before the pass where it holds what must not be mixed with it."""
+    from utils.sae.supply.checkpoints import clear_folder, require_own_folder
+
+    root = Path(arguments.save_dir)
+    folders = [root if len(goals) == 1 else root / of_run[0].run for of_run in goals]
+    for folder in folders:
+        if arguments.overwrite:
+            clear_folder(folder)
+        require_own_folder(folder, owner, arguments.resume)
+    return folders
+
+
 def gathering_of(arguments, layers, cache_dir):
     """How states are read and kept: a Gathering."""
     from utils.sae.supply.gathered import Gathering
@@ -158,18 +181,13 @@ def batches_for(arguments, how, language_model, supply):
     return batches
 
 
-def terms_of(arguments, how, language_model, texts, batches, latents):
+def terms_of(arguments, language_model, texts, batches, owner):
     """What all trainings have in common: Terms."""
     from utils.sae.files.sae_lens import save_sae
     from utils.sae.goals import Recipe
     from utils.sae.supply.checkpoints import Terms
 
     train, said = texts.splits["train"], texts.about
-    owner = {
-        "model_fingerprint": language_model.fingerprint,
-        "texts": train.content_hash(),
-        "latents": latents,
-    }
     settings = {
         **owner,
         "held_out": texts.splits["held_out"].content_hash(),
@@ -193,45 +211,37 @@ def terms_of(arguments, how, language_model, texts, batches, latents):
         "ignored": [] if arguments.keep_special else ["special tokens", "position 0"],
         "outliers_left_out": not arguments.keep_outliers,
     }
-    recipe = Recipe(latents, batches.steps, arguments.batch_size, arguments.learning_rate)
-    return Terms(recipe, language_model.device, settings, tuple(owner), described, save_sae)
+    recipe = Recipe(owner["latents"], batches.steps, arguments.batch_size, arguments.learning_rate)
+    return Terms(recipe, language_model.device, settings, owner, described, save_sae)
 
 
-def train(arguments, terms, batches, supply, goals, watch):
-    """Train all of them side by side. Return their folders."""
+def train(arguments, terms, batches, supply, wanted, watch):
+    """Train all of them side by side. wanted: (goals, folder) of each; those that have ended are left out with --resume."""
     from utils.base.tracking import tracker
-    from utils.sae.supply.checkpoints import is_finished, new_run, resumed_run, take_folder
+    from utils.sae.supply.checkpoints import is_finished, new_run, resumed_run
     from utils.sae.supply.runs import Logs, train_all
     from utils.sae.training.training import Training
 
-    root = Path(arguments.save_dir)
-    folders = [root if len(goals) == 1 else root / of_run[0].run for of_run in goals]
-    for folder in folders:
-        take_folder(folder, terms, arguments.resume, arguments.overwrite)
-    waiting = [
-        (of_run, folder)
-        for of_run, folder in zip(goals, folders, strict=True)
-        if not (arguments.resume and is_finished(of_run, folder, terms))
-    ]
+    waiting = [one for one in wanted if not (arguments.resume and is_finished(*one, terms))]
     if not waiting:
         print("every training has ended already")
-        return folders
+        return
     sample = batches.source.sample(SAMPLED)
     runs = [
-        arguments.resume and resumed_run(*one, terms, Training) or new_run(*one, terms, Training, sample) for one in waiting
+        (arguments.resume and resumed_run(*one, terms, Training)) or new_run(*one, terms, Training, sample)
+        for one in waiting
     ]
     tracking = tracker(not arguments.no_wandb, arguments.wandb_project)
     logs = Logs(tracking, arguments.wandb_group or terms.described["model_name"], terms.settings)
     with watch("train"):
         train_all(runs, batches, supply.held_out.sample(VALIDATED).to(terms.device), logs)
-    return folders
 
 
 def measure_best(arguments, language_model, texts, supply, goals, folders):
     """Measure the best autoencoder of every run and layer on held-out text; write and print the tables."""
     from utils.sae.evaluation.reconstruction import PCA_STATES
     from utils.sae.evaluation.results import evaluate, evaluation_table, targets_table, write_evaluation
-    from utils.sae.evaluation.seeds import seeds_compared, seeds_table
+    from utils.sae.evaluation.seeds import seeds_compared, seeds_table, write_seeds
     from utils.sae.files.loading import load_sae
     from utils.sae.supply.checkpoints import sae_name
     from utils.states.forward_pass import Pass
@@ -248,6 +258,8 @@ def measure_best(arguments, language_model, texts, supply, goals, folders):
     for number, folder in enumerate(folders):
         write_evaluation(folder, found[number * len(goals[0]) : (number + 1) * len(goals[0])])
     seeds = seeds_compared(found)
+    if seeds:
+        write_seeds(arguments.save_dir, seeds)
     for text in (evaluation_table(found), targets_table(found), *([seeds_table(seeds)] if seeds else [])):
         print(f"\n{text}", flush=True)
     print()

@@ -14,7 +14,15 @@ from utils.base.tracking import NoTracking
 from utils.sae.files.loading import load_sae
 from utils.sae.files.sae_lens import save_sae
 from utils.sae.goals import Goal, Recipe
-from utils.sae.supply.checkpoints import CHECKPOINT, Terms, is_finished, new_run, resumed_run, take_folder
+from utils.sae.supply.checkpoints import (
+    CHECKPOINT,
+    Terms,
+    clear_folder,
+    is_finished,
+    new_run,
+    require_own_folder,
+    resumed_run,
+)
 from utils.sae.supply.history import Glance, best_of
 from utils.sae.supply.order import BlockOrder
 from utils.sae.supply.runs import Logs, train_all
@@ -28,9 +36,8 @@ GOALS = [[Goal("jumprelu", target, seed, layer) for layer in (0, "final_norm")] 
 def terms(**changes):
     settings = {"model_fingerprint": "m", "texts": "t", "latents": 24, "learning_rate": None, **changes}
     recipe = Recipe(24, 20, 32)
-    return Terms(
-        recipe, torch.device("cpu"), settings, ("model_fingerprint", "texts", "latents"), {"dataset": "d"}, save_sae
-    )
+    owner = {name: settings[name] for name in ("model_fingerprint", "texts", "latents")}
+    return Terms(recipe, torch.device("cpu"), settings, owner, {"dataset": "d"}, save_sae)
 
 
 def batches():
@@ -57,7 +64,7 @@ def train(folder, stop_after=None, resume=False, spoil=None, **changes):
     supplied.batch = batch
     folders = [folder / goals[0].run for goals in GOALS]
     for one in folders:
-        take_folder(one, terms(**changes), resume, overwrite=False)
+        require_own_folder(one, terms(**changes).owner, resume)
     sample = STATES[:, :100]
     runs = [
         (resume and resumed_run(goals, one, terms(**changes), StandIn))
@@ -180,8 +187,9 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
 def test_a_folder_of_another_model_is_refused_unless_it_may_go(whole, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(whole / GOALS[0][0].run, folder)
-    take_folder(folder, terms(learning_rate=0.1), False, False)
+    require_own_folder(folder, terms(learning_rate=0.1).owner, False)
     with pytest.raises(UserError, match="is of other sparse autoencoders: their texts is t, not u; --overwrite"):
-        take_folder(folder, terms(texts="u"), False, False)
-    take_folder(folder, terms(texts="u"), False, True)
+        require_own_folder(folder, terms(texts="u").owner, False)
+    clear_folder(folder)
+    require_own_folder(folder, terms(texts="u").owner, False)
     assert not list(folder.iterdir())

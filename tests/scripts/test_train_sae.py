@@ -72,7 +72,7 @@ def test_several_goals_have_a_folder_each_and_seeds_are_compared(common, tmp_pat
     )
     told = assert_success(call("train_sae", *common, *options))
     names = {f"{architecture}_l0_4_seed_{seed}" for architecture in ("jumprelu", "batchtopk") for seed in (0, 1)}
-    assert {path.name for path in tmp_path.iterdir()} == names
+    assert {path.name for path in tmp_path.iterdir()} == {*names, "sae_seeds.json"}
     assert "chance" in told.stdout
 
 

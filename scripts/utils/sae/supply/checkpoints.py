@@ -66,21 +66,16 @@ class Terms:
     """What the trainings of a run have in common.
 
     settings   all that moves a weight, as plain values: a checkpoint of others is refused
-    owner      the names of those settings that all trainings in one folder share
+    owner      those of them that all trainings in one folder share
     described  what each autoencoder is to say of itself
     """
 
     recipe: Recipe
     device: torch.device
     settings: Mapping[str, Any]
-    owner: tuple[str, ...]
+    owner: Mapping[str, Any]
     described: Mapping[str, Any]
     save: Save
-
-    @property
-    def owned_by(self) -> dict[str, Any]:
-        """Give the settings that all trainings in one folder share."""
-        return {name: self.settings[name] for name in self.owner}
 
 
 @dataclass
@@ -174,7 +169,7 @@ class SaeRun:
             **asdict(goal),
             "best_step": history["step"][best],
             "finished": finished,
-            "owner": self.terms.owned_by,
+            "owner": dict(self.terms.owner),
             "settings": fingerprint(dict(self.terms.settings)),
         }
         write_json(history_path(self.folder, goal.layer), with_checksum({**history, **about}))
@@ -207,22 +202,22 @@ def is_finished(goals: Sequence[Goal], folder: Path, terms: Terms) -> bool:
     return all(one.get("finished") and one.get("settings") == settings for one in found)
 
 
-def take_folder(folder: Path, terms: Terms, resume: bool, overwrite: bool) -> None:
-    """Make a folder ready for a training; delete what is in it with `overwrite`.
+def require_own_folder(folder: Path, owner: Mapping[str, Any], resume: bool) -> None:
+    """Raise UserError where a folder holds autoencoders of another model or texts, or, without `resume`, half a training.
 
-    Raise UserError where it holds autoencoders of another model or other texts, or, without `resume`, half a training.
+    owner: the settings that all trainings in one folder share
     """
-    if overwrite:
-        for path in folder.glob("sae_*"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        (folder / CHECKPOINT).unlink(missing_ok=True)
     for path in sorted(folder.glob("sae_*_history.json")):
-        owner = read_history(path).get("owner", {})
-        if wrong := first_difference(owner, terms.owned_by):
+        if wrong := first_difference(read_history(path).get("owner", {}), owner):
             raise UserError(f"{path} is of other sparse autoencoders: {wrong}; {ANEW}")
     if (folder / CHECKPOINT).exists() and not resume:
         raise UserError(f"{folder / CHECKPOINT} is of a training that has not ended: --resume goes on with it; {ANEW}")
-    folder.mkdir(parents=True, exist_ok=True)
+
+
+def clear_folder(folder: Path) -> None:
+    """Delete the autoencoders in a folder, and all that belongs to them."""
+    for path in [*folder.glob("sae_*"), *folder.glob(CHECKPOINT)]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def first_difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str | None:

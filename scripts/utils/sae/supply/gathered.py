@@ -81,8 +81,11 @@ def gather(how: Gathering, language_model: LanguageModel, splits: Mapping[str, S
 
 
 def stored(name: str, table: StateTable, norms: Any, limits: Limits, language_model: LanguageModel) -> StoredStates:
-    """Leave out of a table what is left out."""
-    return StoredStates(table, kept_rows(name, norms, limits, language_model))
+    """Leave out of a table what is left out. Raise UserError where nothing remains."""
+    kept = kept_rows(name, norms, limits, language_model)
+    if not len(kept):
+        raise UserError(f"all {name} states are left out; --keep_outliers keeps those of massive norm, or give more texts")
+    return StoredStates(table, kept)
 
 
 def stream(

@@ -23,8 +23,7 @@ def train_all(runs: Sequence[SaeRun], batches: SeededBatches, held_out: torch.Te
     """
     first, looks, noted = min(run.step for run in runs), steps_of_looks(batches.steps), 0.0
     size = batches.order.batch_size
-    with Progress("train", "token", batches.steps * size) as progress:
-        progress.update(first * size)
+    with Progress("train", "token", (batches.steps - first) * size) as progress:
         for step in range(first, batches.steps):
             of_seed: dict[int, torch.Tensor] = {}
             for run in (run for run in runs if run.step == step):
