@@ -229,6 +229,9 @@ class SolvedLayer:
         }
 
 
+Solver = Callable[[Matrices, np.ndarray, np.ndarray, Sequence], SolvedLayer]
+
+
 def solve_logistic(
     matrices: Matrices | torch.Tensor, labels: np.ndarray, weights: np.ndarray, penalties: Sequence
 ) -> SolvedLayer:
@@ -245,7 +248,6 @@ def solve_mass_mean(
     return SolvedLayer(means.weight[:, None], means.bias[:, None])
 
 
-Solver = Callable[[Matrices, np.ndarray, np.ndarray, Sequence], SolvedLayer]
 TRAINERS = {"linear": train, "mlp": train_mlp, "attention": train_attention}  # of every kind that descends
 
 SOLVERS = {  # of every other kind

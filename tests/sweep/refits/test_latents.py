@@ -126,6 +126,14 @@ def test_validation_chooses_one_count_and_only_that_is_scored_on_test(planted):
         assert [one for one in found if "test" in one.probe.metrics] == [chosen]
 
 
+def test_of_equally_good_counts_the_smallest_is_chosen(planted):
+    splits, autoencoder, *_ = planted
+    copies = autoencoder.encoder[PLANTED].expand(LATENTS, -1).contiguous()
+    _, (layer,) = probed(splits, autoencoder_of(copies))
+    assert len({found.probe.metrics["val"]["auc"] for found in layer.latents}) == 1
+    assert layer.best.count == 1 and layer.screened.order[:3].tolist() == [0, 1, 2]
+
+
 def test_nothing_of_test_moves_what_is_chosen(planted):
     splits, autoencoder, _, (layer,) = planted
     states, labels = splits["test"]

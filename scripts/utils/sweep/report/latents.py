@@ -21,10 +21,10 @@ def latents_report(sweep: Sweep, layers: Sequence[LayerOfLatents], named: Sequen
     named: of each layer, the latents of the probe that validation chose, the best first.
     """
     if not layers:
-        return f"{sweep.target!r}, lag {sweep.lag}: no latent is active on train, so none is probed"
+        return f"\n{sweep.target!r}, lag {sweep.lag}: no latent is active on train, so none is probed"
     best, latents = max(zip(layers, named, strict=True), key=lambda found: found[0].best.on_validation)
     split = "test" if "test" in sweep.task.examples else "val"
-    parts = [f"{sweep.target!r}, lag {sweep.lag} ({lag_name(sweep.lag)}): probes on latents"]
+    parts = [f"\n{sweep.target!r}, lag {sweep.lag} ({lag_name(sweep.lag)}): probes on latents"]
     if len(layers) > 1:
         parts.append(layers_table(sweep, layers))
     parts += [counts_table(sweep, best), *conclusions(best, sweep, split), *map(name_line, latents[:MOST_NAMED_HERE])]
@@ -91,8 +91,8 @@ def conclusions(layer: LayerOfLatents, sweep: Sweep, split: str) -> list[str]:
     ]
     if unsolved := [found for found in layer.latents if is_so(found.probe.notes, "unsolved")]:
         lines.append(
-            f"warning: the fits of {', '.join(map(count_name, unsolved))} did not reach the tolerance of their gradient; see "
-            "sae_probes.csv"
+            f"warning: the fits of {', '.join(map(count_name, unsolved))} did not reach the tolerance of their gradient; "
+            "see sae_probes.csv"
         )
     if split != "test":
         return [*lines, "no test data, so nothing is said of how it compares with others"]
