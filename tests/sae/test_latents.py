@@ -204,6 +204,7 @@ def test_a_label_names_what_a_latent_reads_or_what_comes_after():
 
 def test_rare_tokens_are_forgotten_within_the_bound(monkeypatch):
     monkeypatch.setattr(token_counts, "ROOM", 8)
+    monkeypatch.setattr(token_counts, "SMALL", 0)
     monkeypatch.setattr(token_counts, "BUFFER", 64)
     random = np.random.default_rng(0)
     counts, tokens = token_counts.TokenCounts(4, 200), np.minimum(random.geometric(0.1, 6000), 199)

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from utils.sae.autoencoder import SparseAutoencoder
 
-DENSE_BYTES = 2**27  # of dense codes at a time
+DENSE_BYTES = {"cpu": 2**23, "other": 2**28}  # of dense codes at a time: on a processor, what its caches hold
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ def encode_sparse(autoencoder: SparseAutoencoder, states: torch.Tensor, read: np
     Dense codes are held of a few rows at a time only.
     """
     parts, device, kept = [], autoencoder.encoder.device, np.flatnonzero(read)
-    for some in states[torch.from_numpy(kept)].split(max(1, DENSE_BYTES // (4 * autoencoder.latents))):
+    room = DENSE_BYTES.get(device.type, DENSE_BYTES["other"])
+    for some in states[torch.from_numpy(kept)].split(max(1, room // (4 * autoencoder.latents))):
         dense = autoencoder.encode(some.to(device))
         if device.type == "cpu":  # numpy finds them several times as fast as torch
             dense = dense.numpy()

@@ -3,15 +3,16 @@
 import numpy as np
 
 ROOM = 128  # pairs of a latent and a token that are kept, on average over the latents
+SMALL = 2**22  # pairs that are kept in any case: 64 MB
 BUFFER = 2**21  # pairs that wait to be counted
 
 
 class TokenCounts:
     """How often each latent was active at each token.
 
-    Exact while the pairs of a latent and a token are at most ROOM times the latents. Beyond that, of latents with more than
-    ROOM tokens the rarest are forgotten by the rule of Misra and Gries (1982; Agarwal et al. 2012 for merged counts): a
-    count is then too low by at most `missed`, which is at most 1 / ROOM of the latent's activations.
+    Exact while the pairs of a latent and a token are at most SMALL, or ROOM times the latents. Beyond that the rarest tokens
+    are forgotten of latents with more than ROOM of them, by the rule of Misra and Gries (1982; for merged counts Agarwal et
+    al. 2012): a count is then too low by at most `missed`, which is at most 1 / ROOM of the latent's activations.
 
     base    int64 [vocabulary]: how often each token was read
     missed  int64 [latents]
@@ -49,7 +50,7 @@ class TokenCounts:
         starts = np.flatnonzero(np.diff(pairs, prepend=-1))
         self._pairs = pairs[starts]
         self._counts = np.add.reduceat(counts, starts) if len(starts) else counts
-        if len(self._pairs) > ROOM * len(self.missed):
+        if len(self._pairs) > max(SMALL, ROOM * len(self.missed)):
             self._forget()
 
     def _forget(self) -> None:
