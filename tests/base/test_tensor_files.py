@@ -49,6 +49,14 @@ def test_a_part_of_a_tensor_is_read(tmp_path):
     assert torch.equal(load(path)["part"], torch.arange(4, 12).reshape(2, 4))
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (1, 4), (4, 1), (1, 1), (0, 3), (3, 0)])
+def test_a_matrix_that_was_transposed_is_read(tmp_path, shape):
+    matrix = torch.arange(float(shape[0] * shape[1])).reshape(shape).T
+    found = load(save(tmp_path / "file.pth", {"matrix": matrix, "after it": torch.ones(2)}))
+    assert torch.equal(found["matrix"], matrix) and found["matrix"].is_contiguous()
+    assert torch.equal(found["after it"], torch.ones(2))
+
+
 def test_every_byte_that_changes_the_content_is_found(tmp_path):
     """torch.load believes some of them: the zip's sums are what it does not look at."""
     path = save(tmp_path / "file.pth", {"weight": torch.arange(9.0), "metadata": {"target": " the", "layer": 3}})
@@ -74,7 +82,8 @@ class Subclass(torch.Tensor):
 
 HOSTILE = {
     "expanded": lambda: torch.zeros(1).expand(10**12),
-    "columns first": lambda: torch.arange(6).reshape(2, 3).T,
+    "columns first, in part": lambda: torch.arange(6).reshape(2, 3).T[:2],
+    "columns first, of three dimensions": lambda: torch.arange(24).reshape(2, 3, 4).permute(2, 1, 0),
     "every second": lambda: torch.arange(9)[::2],
     "sparse": lambda: torch.sparse_coo_tensor([[0], [1]], [1.0], (10**6, 10**6)),
     "sparse rows": lambda: torch.eye(3).to_sparse_csr(),
@@ -155,6 +164,7 @@ PICKLES = {
     "a huge shape": (SHAPE, b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f\x85"),
     "a negative size": (SHAPE, b"J\xff\xff\xff\xff\x85"),
     "a size that is true": (SHAPE, b"\x88\x85"),
+    "columns beyond its storage": (SHAPE + b"q\x0b" + STRIDE, b"K\x07K\x02\x86q\x0bK\x01K\x07\x86"),
     "a stride of nothing": (STRIDE, b"K\x00\x85"),
     "a number of 2,000 bits": (SHAPE, b"\x8a\xfa" + b"\x7f" * 250 + b"\x85"),
     "another function": (b"_rebuild_tensor_v2", b"_rebuild_parameter"),

@@ -2,8 +2,8 @@
 
 torch.load(weights_only=True) runs no code, but it checks no sum, reads past the end of a member that a storage claims to be
 longer than it is, and allocates whatever a sparse or quantised tensor asks for. So the zip and its pickle are parsed here:
-plain values, and tensors that lie row by row inside the bytes of a member of their own. Nothing is called or looked up by
-name, and no tensor is larger than the bytes that the file has for it.
+plain values, and tensors that lie row by row, matrices also column by column, in the bytes of a member of their own. Nothing
+is called or looked up by name, and no tensor is larger than the bytes that the file has for it.
 
     save_tensors(file, "linear-probe", 1, {"state_dict": {"weight": ...}})
     load_tensors(path, "linear-probe", 1, made_by="scripts/train_probe.py")["state_dict"]["weight"]
@@ -99,27 +99,8 @@ def load_tensors(path: str | Path, format_name: str | Sequence[str], version: in
     """Read what `save_tensors` wrote, of this format and version or one of several. `made_by` names the command that makes
     such a file, for the error's remedy.
     """
-    path = Path(path)
-    remedy = f"make it with {made_by}"
-    if not path.exists():
-        raise UserError(f"{path} does not exist; {remedy}")
-    if not path.is_file():
-        raise UserError(f"{path} is a folder, not a file; {remedy}")
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size == 0:
-                raise UserError(f"{path} is empty; {remedy}")
-            payload = read_archive(file, size)
-    except Forbidden as error:
-        raise UserError(
-            f"{path} is not a plain file of tensors (it is damaged, or would run code when loaded: {error}) and "
-            f"was not opened; {remedy}"
-        ) from error
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}; {remedy}") from error
-    except DAMAGE as error:
-        raise UserError(f"{path} is damaged or not a file of this suite ({error}); {remedy}") from error
+    path, remedy = Path(path), f"make it with {made_by}"
+    payload = read_plain(path, remedy)
     found = payload.get("format") if isinstance(payload, dict) else None
     wanted = (format_name,) if isinstance(format_name, str) else format_name
     if found not in wanted:
@@ -131,6 +112,29 @@ def load_tensors(path: str | Path, format_name: str | Sequence[str], version: in
             f"version {' or '.join(map(str, versions))}; {remedy}"
         )
     return payload
+
+
+def read_plain(path: Path, remedy: str) -> Any:
+    """Read what torch.save wrote, of whatever format, from a file of plain values and tensors."""
+    if not path.exists():
+        raise UserError(f"{path} does not exist; {remedy}")
+    if not path.is_file():
+        raise UserError(f"{path} is a folder, not a file; {remedy}")
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size == 0:
+                raise UserError(f"{path} is empty; {remedy}")
+            return read_archive(file, size)
+    except Forbidden as error:
+        raise UserError(
+            f"{path} is not a plain file of tensors (it is damaged, or would run code when loaded: {error}) and "
+            f"was not opened; {remedy}"
+        ) from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}; {remedy}") from error
+    except DAMAGE as error:
+        raise UserError(f"{path} is damaged or not a file of torch.save ({error}); {remedy}") from error
 
 
 def read_archive(file: IO[bytes], size: int) -> Any:
@@ -263,6 +267,8 @@ def read_tensor(
 
     kind, key, elements = storage
     strides, *special = rest
+    if len(shape) == 2 and tuple(strides) == (1, shape[0]) != contiguous(shape, strides):  # transposed before it was saved
+        return read_tensor(archive, storages, storage, offset, shape[::-1], strides[::-1], *special).mT.contiguous()
     dtype = getattr(torch, STORAGES[kind])
     member = storages.pop(key, None)
     if member is None or elements * dtype.itemsize != member.file_size:

@@ -45,7 +45,7 @@ class TextSource:
 
     kind: "file", "dataset", or "annotated" for the file that the probes' data were made from
     place: a path, or the name of a Hub dataset
-    column, language, max_texts: how a file or a dataset is read
+    column, language, max_texts, config: how a file or a dataset is read
     only_test: whether only the texts of the probes' test split are shown
     """
 
@@ -55,6 +55,7 @@ class TextSource:
     language: str = "en"
     max_texts: int | None = None
     only_test: bool = False
+    config: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def choose_source(request: TextRequest, probes) -> TextSource:
         request.language or defaults["language"],
         defaults.get("max_texts"),
         own and has_test_texts(probes),
+        defaults.get("dataset_config"),
     )
 
 
@@ -185,7 +187,7 @@ def read_documents(source: TextSource) -> Iterator:
 
     if source.kind == "file":
         return read_text_file(source.place, source.column)
-    return read_texts(source.place, source.column, source.language, source.max_texts)
+    return read_texts(source.place, source.column, source.language, source.max_texts, config=source.config)
 
 
 def annotated_texts(source: TextSource, tokens: int, probes, tokenizer) -> list[ShownText]:

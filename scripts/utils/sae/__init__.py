@@ -4,5 +4,8 @@ Each file and room imports only from those above it:
 
     autoencoder  the encoder, its thresholds and the decoder, on raw states
     goals        which sparse autoencoders are asked for, and how they are trained
+    supply       what they train on: texts, states in a seeded order, checkpoints
+    files        files that SAELens and dictionary_learning read too, and whether one fits a model
     latents      what each latent reads: counts, tokens and examples from a stream of states
+    flags        the flags of train_sae.py
 """

@@ -10,6 +10,7 @@ from utils.scores.ranking import Ranked
 from utils.scores.rows import as_rows, probe_chunks
 
 DIFFERENCES_OF = ("balanced_accuracy", "auc")
+Side = tuple[ArrayLike, ArrayLike]  # logits [pairs, n] and thresholds [pairs] of the same probes
 NO_DIFFERENCE = 1e-12  # influences closer than this differ by rounding
 
 
@@ -66,30 +67,24 @@ def paired_differences(
     """
     if metric not in DIFFERENCES_OF:
         raise ValueError(f"no paired difference of {metric!r}: the metrics are {', '.join(DIFFERENCES_OF)}")
-    pairs = statistics_of_pairs(logits_a, logits_b, labels, groups, thresholds_a, thresholds_b, metric)
+    sides = (logits_a, thresholds_a), (logits_b, thresholds_b)
+    pairs = statistics_of_pairs(sides, labels, groups, metric)
     found = [(one.value - other.value, *difference_bounds(one, other)) for one, other in pairs]
     return tuple(np.concatenate(column) for column in zip(*found, strict=True))
 
 
 def statistics_of_pairs(
-    logits_a: ArrayLike,
-    logits_b: ArrayLike,
-    labels: ArrayLike,
-    groups: ArrayLike,
-    thresholds_a: ArrayLike,
-    thresholds_b: ArrayLike,
-    metric: str,
+    sides: tuple[Side, Side], labels: ArrayLike, groups: ArrayLike, metric: str
 ) -> Iterator[tuple[BalancedAccuracy | AUROC, BalancedAccuracy | AUROC]]:
-    """Yield both scores of a chunk of pairs after the other; arguments as for `paired_differences`."""
+    """Yield both sides' scores of a chunk of pairs after the other: (logits, thresholds) of each; the rest as in
+    `paired_differences`.
+    """
     grouped, truth = Groups(groups), np.asarray(labels)
-    sides = [
-        (np.atleast_2d(np.asarray(logits)), np.asarray(thresholds, dtype=np.float64))
-        for logits, thresholds in ((logits_a, thresholds_a), (logits_b, thresholds_b))
-    ]
-    for start, stop in probe_chunks(*sides[0][0].shape):
+    rows = [(np.atleast_2d(np.asarray(logits)), np.asarray(thresholds, dtype=float)) for logits, thresholds in sides]
+    for start, stop in probe_chunks(*rows[0][0].shape):
         of_chunk = truth if truth.ndim == 1 else truth[start:stop]
         one, other = (
-            statistic(metric, logits[start:stop], of_chunk, grouped, thresholds[start:stop]) for logits, thresholds in sides
+            statistic(metric, logits[start:stop], of_chunk, grouped, thresholds[start:stop]) for logits, thresholds in rows
         )
         yield one, other
 

@@ -24,6 +24,7 @@ from utils.states.store import StateTable, collect_in_memory, collect_on_disk, t
 
 LONG_RUN = 20  # batches: from here on one batch is first run without hooks, for an estimate of time
 MOST_NON_FINITE = 0.01  # of the states: more than this is no accident
+FEWER_WINDOWS = "prepare fewer windows (--max_chunks_per_class)"  # where a disk is too small
 USUAL_FOLDER = "data/states"  # where states go that do not fit into memory
 
 
@@ -130,11 +131,23 @@ def own_targets(
 def run_pass(
     reading: Reading, language_model: LanguageModel, questions: Sequence[Question], own_probability: bool = True
 ) -> States:
-    """Run the one pass over all splits, for the examples of all questions. Say what is read, and how long it takes.
+    """Run the one pass over all splits, for the examples of all questions."""
+    plans = plans_of(reading, language_model, questions, own_probability)
+    return read_plans(reading, language_model, questions[0].sequences, plans)
 
-    Raise UserError where the longest sequence does not give the states that transformers itself returns.
+
+def read_plans(
+    reading: Reading,
+    language_model: LanguageModel,
+    splits: Mapping[str, Sequences],
+    plans: Mapping[str, ReadPlan],
+    for_less: str = FEWER_WINDOWS,
+) -> States:
+    """Run the one pass over all splits by their plans. Say what is read, and how long it takes.
+
+    for_less: what helps where the disk is too small, beside fewer layers. Raise UserError where the longest sequence does
+    not give the states that transformers itself returns.
     """
-    splits, plans = questions[0].sequences, plans_of(reading, language_model, questions, own_probability)
     needed = sum(table_bytes(language_model, plan) for plan in plans.values())
     budget, folder = reading.place(needed)
     tokens = sum(int(sequences.lengths.sum()) for sequences in splits.values())
@@ -144,11 +157,11 @@ def run_pass(
         flush=True,
     )
     if folder:
-        require_disk_space(Path(folder), needed)
+        require_disk_space(Path(folder), needed, for_less)
     passes = {name: Pass(language_model, splits[name], plan, reading.batch_size) for name, plan in plans.items()}
     read = {layer for run in passes.values() for layer in run.needed}
     comparison = require_same_states(language_model, splits.values(), read)
-    reference = estimate_rate(reading, language_model, questions[0], tokens)
+    reference = estimate_rate(reading, language_model, splits, tokens)
     tables, began = {}, time.monotonic()
     with Progress("hidden states", "token", tokens) as progress:
         done = 0
@@ -168,20 +181,24 @@ def run_pass(
     return States(reading, tables, plans, seconds, comparison)
 
 
-def require_disk_space(folder: Path, needed: int) -> None:
-    """Stop before the pass where the disk cannot hold its states; those that are there already count as room."""
+def require_disk_space(folder: Path, needed: int, for_less: str = FEWER_WINDOWS) -> None:
+    """Stop before the pass where the disk cannot hold its states; those that are there already count as room.
+
+    for_less: what helps, beside fewer layers and another folder
+    """
     there = next(path for path in (folder, *folder.resolve().parents) if path.exists())
     free = shutil.disk_usage(there).free + sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
     if needed > free:
         raise UserError(
             f"{needed / 1e9:.1f} GB of hidden states do not fit into {folder} ({free / 1e9:.1f} GB free): read "
-            "fewer layers, prepare fewer windows (--max_chunks_per_class), or give another --cache_dir"
+            f"fewer layers, {for_less}, or give another --cache_dir"
         )
 
 
-def estimate_rate(reading: Reading, language_model: LanguageModel, question: Question, tokens: int) -> float | None:
+def estimate_rate(
+    reading: Reading, language_model: LanguageModel, splits: Mapping[str, Sequences], tokens: int
+) -> float | None:
     """Measure the tokens/s of one batch without hooks, where the run is long enough; say how long the pass will take."""
-    splits = question.sequences
     if sum(map(len, splits.values())) < LONG_RUN * reading.batch_size:
         return None
     rate = hook_free_rate(language_model, next(iter(splits.values())), reading.batch_size, eager=reading.attention)
@@ -223,14 +240,18 @@ def finite_rows(split: str, table: StateTable, language_model: LanguageModel) ->
     if "attention" in table.parts[0]:
         finite = torch.cat([part["attention"].isfinite().all(-1) for part in table.parts])
         wrong, names = torch.cat([wrong, ~finite[None]]), [*names, ATTENTION]
+    require_few_non_finite(split, wrong, names, language_model)
+    return ~wrong.any(0).numpy()
+
+
+def require_few_non_finite(split: str, wrong: torch.Tensor, layers: Sequence[Layer], language_model: LanguageModel) -> None:
+    """Raise UserError where more than an accident's share of a layer's states are not finite. wrong: bool [layers, rows]."""
     share = wrong.double().mean(1)
     if share.max() > MOST_NON_FINITE:
-        worst = names[int(share.argmax())]
         raise UserError(
-            f"{share.max():.1%} of the {split} states of layer {worst} are not finite in "
+            f"{share.max():.1%} of the {split} states of layer {layers[int(share.argmax())]} are not finite in "
             f"{str(language_model.dtype).removeprefix('torch.')}; {language_model.against_overflow}"
         )
-    return ~wrong.any(0).numpy()
 
 
 def read_states(

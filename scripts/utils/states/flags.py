@@ -16,10 +16,11 @@ def add_model_flags(
     default: str = "the data's own",
     read: str = "sequences",
     batch_size: int = 48,
+    batch_flag: str = "--batch_size",
 ):
     """Add the flags of the model and of how it is run.
 
-    what, default: of the help of --model_name; read: what a batch is made of.
+    what, default: of the help of --model_name; read: what a batch is made of; batch_flag: the one for its size.
     """
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -33,7 +34,7 @@ def add_model_flags(
     )
     model.add_argument("--device", default="auto", help="auto (the first available of cuda, mps and cpu), or one of these")
     model.add_argument(
-        "--batch_size",
+        batch_flag,
         type=whole_number(1),
         default=batch_size,
         help=f"{read} per forward pass; halved when memory runs out",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from helpers import prose
+from helpers import prose, write_jsonl
 from utils.base.errors import UserError
 from utils.data.readers import plain
 from utils.data.readers.plain import read_texts, without_licence
@@ -63,3 +63,38 @@ def test_the_licence_of_a_book_in_parts(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(plain, "LONGEST_PART", 2000)
     assert "".join(document.text for document in read_texts(str(tmp_path))) == f"{book}\n\n"
+
+
+@pytest.fixture
+def with_configurations(tmp_path):
+    """A folder laid out like a Hub dataset of two configurations, as Wikipedia has one for each language."""
+    files = ""
+    for name in ("20231101.en", "20231101.simple"):
+        write_jsonl(tmp_path / f"{name}.jsonl", [{"text": f"a text of {name}"}])
+        files += f"- config_name: {name}\n  data_files: {name}.jsonl\n"
+    (tmp_path / "README.md").write_text(f"---\nconfigs:\n{files}---\n")
+    return str(tmp_path)
+
+
+def test_a_configuration_of_a_dataset(with_configurations):
+    for name in ("20231101.en", "20231101.simple"):
+        found = read_texts(with_configurations, split="train", config=name)
+        assert [one.text for one in found] == [f"a text of {name}"]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (None, "has 2 configurations; choose one with --dataset_config: 20231101"),
+        ("en", "it has 20231101.en, 20231101.simple"),
+    ],
+)
+def test_a_configuration_that_is_not_there(with_configurations, config, said):
+    with pytest.raises(UserError, match=said):
+        list(read_texts(with_configurations, split="train", config=config))
+
+
+def test_text_files_have_no_configurations(tmp_path):
+    (tmp_path / "text.txt").write_text("text")
+    with pytest.raises(UserError, match="--dataset_config en: .* have no configurations"):
+        list(read_texts(str(tmp_path), config="en"))

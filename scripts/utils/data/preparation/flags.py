@@ -82,6 +82,11 @@ def add_token_flags(group: Any):
         help="a Hub dataset, a local folder in the same layout, or .txt, .jsonl, .parquet files (a file, a "
         "folder of them, or a glob pattern) (default: manu/project_gutenberg)",
     )
+    group.add_argument(
+        "--dataset_config",
+        help="which configuration of a Hub dataset that has several, such as 20231101.en of wikimedia/wikipedia "
+        "(default: its only one)",
+    )
     group.add_argument("--language", help="the dataset's split: en, fr, de, es, it, nl, pl, pt, ... (default: en)")
     group.add_argument("--target_token", help="the token to predict, as it stands in running text (default: ' the')")
     group.add_argument(

@@ -11,6 +11,7 @@ LABELLED_TEXT = {"label": "all", "onset_only": False, "onset_negatives": "others
 READ_BY = {  # {task: {flag: default}}; a flag that no task has here is read by every task
     "token": {
         "dataset": "manu/project_gutenberg",
+        "dataset_config": None,
         "text_column": "text",
         "language": "en",
         "max_texts": 1000,
@@ -36,7 +37,7 @@ READ_BY = {  # {task: {flag: default}}; a flag that no task has here is read by 
         "add_generation_prompt": False,
     },
 }
-OF_SPLITS = ("split_column", "splits")  # recorded where they are not the default
+OF_SPLITS = ("split_column", "splits")  # recorded where they are not the default, as is the configuration of a dataset
 RECORDED = {  # {task: what the metadata say of its file, in this order}
     "spans": (
         "input",
@@ -69,6 +70,7 @@ class PlainTexts:
     """The texts of --task token: a Hub dataset or local files (`dataset`); `language` is the dataset's split.
 
     split_column, splits  as of an annotated file
+    dataset_config        which of the dataset's configurations, where it has several
     """
 
     dataset: str
@@ -78,14 +80,15 @@ class PlainTexts:
     special_tokens: Literal["text", "encode"] = "text"
     split_column: str = "split"
     splits: str | list[str] = "all"
+    dataset_config: str | None = None
 
     @property
     def recorded(self) -> dict:
-        """What the metadata say of the texts; of splits only what is not the default."""
+        """What the metadata say of the texts; of splits and configurations only what is not the default."""
         return {
             item.name: getattr(self, item.name)
             for item in fields(self)
-            if item.name not in OF_SPLITS or getattr(self, item.name) != item.default
+            if item.name not in (*OF_SPLITS, "dataset_config") or getattr(self, item.name) != item.default
         }
 
 

@@ -148,7 +148,9 @@ def collect_windows(preparation: TokenPreparation, tokenizer: Tokenizer, frame: 
 
 def tokenized(texts: PlainTexts, tokenizer: Tokenizer) -> Iterator[tuple[Document, np.ndarray]]:
     """Yield (document, int32 ids) of each text; the next batch is tokenized while the last one is cut."""
-    documents = read_texts(texts.dataset, texts.text_column, texts.language, texts.max_texts, texts.split_column)
+    documents = read_texts(
+        texts.dataset, texts.text_column, texts.language, texts.max_texts, texts.split_column, texts.dataset_config
+    )
     with ThreadPoolExecutor(1) as tokenizing:
         waiting = None
         most = CHARACTERS_A_CORE * max(2, cpu_count() or 1)

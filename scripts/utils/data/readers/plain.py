@@ -5,7 +5,7 @@ import glob
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,14 +42,21 @@ class Row(NamedTuple):
 
 
 def read_texts(
-    source: str, column: str = "text", split: str = "en", limit: int | None = None, split_column: str = "split"
+    source: str,
+    column: str = "text",
+    split: str = "en",
+    limit: int | None = None,
+    split_column: str = "split",
+    config: str | None = None,
 ) -> Iterator[Document]:
     """Yield the documents of `source`, at most `limit`, without Project Gutenberg's header and footer.
 
-    split: of a dataset; split_column: the key or column that publishes the split of each row.
+    split, config: of a dataset; split_column: the key or column that publishes the split of each row.
     """
     paths = local_files(source)
-    rows = read_files(paths, column, split_column) if paths else stream_dataset(source, column, split, split_column)
+    if paths and config is not None:
+        raise UserError(f"--dataset_config {config}: {source} are text files, which have no configurations; leave it out")
+    rows = read_files(paths, column, split_column) if paths else stream_dataset(source, column, split, split_column, config)
     yield from as_documents(rows, limit)
 
 
@@ -206,24 +213,29 @@ def read_parquet(path: Path, name: str, column: str, split_column: str) -> Itera
         raise UserError(f"{path} is damaged or not a parquet file: {error}; download or make it again") from error
 
 
-def stream_dataset(name: str, column: str, split: str, split_column: str) -> Iterator[Row]:
-    """Yield the texts of a Hub dataset, or of a folder laid out like one, streamed: nothing is fetched that is not read."""
+def stream_dataset(name: str, column: str, split: str, split_column: str, config: str | None = None) -> Iterator[Row]:
+    """Yield the texts of a Hub dataset, or of a folder laid out like one, streamed: nothing is fetched that is not read.
+
+    config: one of its configurations, such as 20231101.en of wikimedia/wikipedia
+    """
     with loading("dataset", name, "--dataset"):
         import datasets
 
         if Path(name).expanduser().exists() and not Path(name).is_dir():
             raise UserError(f"--dataset {name}: neither a folder nor a text file")
         try:
-            rows = iter(datasets.load_dataset(name, split=split, streaming=True))
+            rows = iter(datasets.load_dataset(name, config, split=split, streaming=True))
             first = next(rows, None)
         except FileNotFoundError as error:
             if "data files found" not in str(error):
                 raise
             raise UserError(f"--dataset {name} holds no {', '.join(ENDINGS)} files; choose another") from error
         except ValueError as error:
+            if "BuilderConfig" in str(error) or "Config name is missing" in str(error):
+                raise UserError(wrong_config(name, config, datasets.get_dataset_config_names(name))) from error
             if "Bad split" not in str(error) and "Unknown split" not in str(error):
                 raise
-            known = datasets.get_dataset_split_names(name)
+            known = datasets.get_dataset_split_names(name, config)
             raise UserError(
                 f"--language {split}: dataset {name} has no such split; it has {', '.join(map(str, known))}"
             ) from error
@@ -234,6 +246,14 @@ def stream_dataset(name: str, column: str, split: str, split_column: str) -> Ite
         yield Row(row_name(first, f"{split}:{number}"), text, split_value(first.get(split_key(first, split_column))))
         with loading("dataset", name, "--dataset"):
             first = next(rows, None)
+
+
+def wrong_config(name: str, config: str | None, known: Sequence[str]) -> str:
+    """Say that a dataset has no such configuration, or that one must be named, and which there are."""
+    there = f"{', '.join(known[:20])}{', ...' if len(known) > 20 else ''}"
+    if config is None:
+        return f"--dataset {name} has {len(known)} configurations; choose one with --dataset_config: {there}"
+    return f"--dataset_config {config}: dataset {name} has no such configuration; it has {there}"
 
 
 def row_name(row: object, otherwise: str) -> str:

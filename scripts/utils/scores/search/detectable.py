@@ -46,7 +46,7 @@ def differences_and_shown(
     """
     nowhere = np.zeros(len(np.atleast_2d(logits)))
     found = []
-    for one, other in statistics_of_pairs(logits, baseline, labels, groups, nowhere, nowhere, "auc"):
+    for one, other in statistics_of_pairs(((logits, nowhere), (baseline, nowhere)), labels, groups, "auc"):
         low, high = difference_bounds(one, other)
         found.append((one.value - other.value, low, high, smallest_shown(one, other, low, high)))
     difference, low, high, shown = (np.concatenate(column) for column in zip(*found, strict=True))

@@ -1,0 +1,226 @@
+#!/usr/bin/env python3
+"""Texts -> sparse autoencoders of every layer, architecture, target sparsity and seed, from one pass of the model."""
+
+from utils.base.processes.signals import listen
+
+if __name__ == "__main__":
+    listen()  # first, so that Ctrl-C during the imports shows no traceback
+
+import shlex
+from pathlib import Path
+
+from utils.base.cli.parser import Parser, quiet_libraries, run
+from utils.base.files import require_writable_folder
+from utils.base.stopwatch import Stopwatch
+from utils.sae.flags import (
+    USUAL_MODEL,
+    WIDER,
+    add_train_sae_flags,
+    check_sae_flags,
+    check_targets,
+    corpus_of,
+    goals_of,
+    layers_of,
+    texts_given,
+)
+
+VALIDATED = 8192  # held-out states that are looked at during training
+SAMPLED = 2**14  # states from which a training begins
+
+
+def build_parser() -> Parser:
+    parser = Parser(__file__, __doc__, "next: python scripts/interpret_sae.py")
+    add_train_sae_flags(parser)
+    return parser
+
+
+def parse(argv):
+    return check_sae_flags(build_parser().parse_args(argv))
+
+
+def main(argv=None):
+    arguments = parse(argv)
+    cache_dir = cache_folder(arguments)
+    for folder, flag in ((cache_dir, "--cache_dir"), (None if arguments.extract_only else arguments.save_dir, "--save_dir")):
+        if folder:
+            require_writable_folder(folder, flag)
+    quiet_libraries()
+    watch = Stopwatch()
+    with watch("load"):
+        language_model = load_model(arguments, cache_dir)
+    layers = layers_of(arguments.layers, language_model.anatomy)
+    latents = arguments.d_hidden or WIDER * language_model.anatomy.hidden_size
+    check_targets(arguments.target_l0, latents)
+    with watch("texts"):
+        texts = find_texts(arguments, language_model, cache_dir, layers)
+    how = gathering_of(arguments, layers, cache_dir)
+    with watch("pass"):
+        supply = read_states(how, language_model, texts)
+    if arguments.extract_only:
+        told = f"--cache_dir {shlex.quote(cache_dir)} --layers {arguments.layers}"
+        print(f"next: python scripts/train_sae.py --train_only {told}")
+        return 0
+    batches = batches_for(arguments, how, language_model, supply)
+    terms = terms_of(arguments, how, language_model, texts, batches, latents)
+    runs = train(arguments, terms, batches, supply, goals_of(arguments, layers), watch)
+    print(f"next: python scripts/interpret_sae.py --save_dir {shlex.quote(str(runs[0]))}")
+    return 0
+
+
+def cache_folder(arguments) -> str | None:
+    """The folder that keeps hidden states, if any."""
+    from utils.states.extraction import USUAL_FOLDER
+
+    return arguments.cache_dir or (USUAL_FOLDER if arguments.extract_only or arguments.train_only else None)
+
+
+def load_model(arguments, cache_dir):
+    """Load the model: the one that is named, with --train_only else the one that the cache is of."""
+    from utils.model.language_model import load_language_model
+    from utils.sae.supply.cache import find_cache
+
+    name = arguments.model_name or USUAL_MODEL
+    if arguments.train_only and not arguments.model_name:
+        name = find_cache(cache_dir, texts_given(arguments)).about["model_name"]
+    language_model = load_language_model(name, arguments.model_dtype, arguments.device, arguments.trust_remote_code)
+    print(
+        f"{name}: {len(language_model.anatomy.blocks)} layers, hidden size {language_model.anatomy.hidden_size}, "
+        f"{str(language_model.dtype).removeprefix('torch.')} on {language_model.device}",
+        flush=True,
+    )
+    for line in language_model.notes:
+        print(line, flush=True)
+    return language_model
+
+
+def find_texts(arguments, language_model, cache_dir, layers):
+    """Read the texts, or with --train_only those of the cache, which must be of this model and what was asked for: a Cache
+    of the layers that are going to be read.
+    """
+    from utils.data.tokenizer import load_tokenizer, tokenizer_fingerprint
+    from utils.sae.supply.cache import Cache, find_cache
+    from utils.sae.supply.texts import digest_of_files, read_sequences
+
+    name, given = language_model.name, texts_given(arguments)
+    tokenizer = load_tokenizer(name, trust_remote_code=arguments.trust_remote_code)
+    about = {
+        "model_fingerprint": language_model.fingerprint,
+        "model_dtype": str(language_model.dtype).removeprefix("torch."),
+        "tokenizer_fingerprint": tokenizer_fingerprint(tokenizer),
+        "keep_special": arguments.keep_special,
+    }
+    if arguments.train_only:
+        found = find_cache(cache_dir, {**about, **given}, layers)
+        files = digest_of_files(found.about["dataset"])
+        return find_cache(cache_dir, {**about, **given, **({"files": files} if files else {})}, layers)
+    corpus = corpus_of(given)
+    splits = read_sequences(corpus, name, arguments.trust_remote_code)
+    context_length = splits["train"].metadata["context_length"]
+    of_texts = {**corpus.plain, "context_length": context_length, "files": digest_of_files(corpus.texts.dataset)}
+    return Cache(splits, {**about, **of_texts, "model_name": name, "layers": list(layers)})
+
+
+def gathering_of(arguments, layers, cache_dir):
+    """How states are read and kept: a Gathering."""
+    from utils.sae.supply.gathered import Gathering
+    from utils.sae.supply.left_out import Excluding
+
+    excluding = Excluding(special=not arguments.keep_special, massive=not arguments.keep_outliers)
+    return Gathering(layers, arguments.batch_size_extract, cache_dir, arguments.buffer_gb, excluding)
+
+
+def read_states(how, language_model, texts):
+    """Run the pass, and note what --cache_dir then holds: a Supply."""
+    from utils.sae.supply.cache import write_cache
+    from utils.sae.supply.gathered import gather
+
+    supply = gather(how, language_model, texts.splits)
+    if how.cache_dir:
+        write_cache(how.cache_dir, texts)
+    return supply
+
+
+def batches_for(arguments, how, language_model, supply):
+    from utils.sae.supply.gathered import batches_of
+
+    hidden_size = language_model.anatomy.hidden_size
+    batches = batches_of(supply, how, hidden_size, arguments.batch_size, arguments.epochs)
+    print(
+        f"{supply.train.rows:,} states of each layer to train on, {supply.held_out.rows:,} held out; {batches.steps:,} steps "
+        f"of {arguments.batch_size}, {batches.epochs} epochs",
+        flush=True,
+    )
+    return batches
+
+
+def terms_of(arguments, how, language_model, texts, batches, latents):
+    """What all trainings have in common: Terms."""
+    from utils.sae.files.sae_lens import save_sae
+    from utils.sae.goals import Recipe
+    from utils.sae.supply.checkpoints import Terms
+
+    train, said = texts.splits["train"], texts.about
+    owner = {
+        "model_fingerprint": language_model.fingerprint,
+        "texts": train.content_hash(),
+        "latents": latents,
+    }
+    settings = {
+        **owner,
+        "held_out": texts.splits["held_out"].content_hash(),
+        **{name: said[name] for name in ("model_dtype", "keep_special")},
+        "keep_outliers": arguments.keep_outliers,
+        "batch_size": arguments.batch_size,
+        "epochs": batches.epochs,
+        "states": batches.source.rows,
+        "group_rows": batches.order.group_rows,
+        "learning_rate": arguments.learning_rate,
+        "device": language_model.device.type,
+    }
+    described = {
+        "model_name": language_model.name,
+        "model_fingerprint": language_model.fingerprint,
+        "tokenizer_fingerprint": said["tokenizer_fingerprint"],
+        "dataset": said["dataset"],
+        "dataset_config": said["dataset_config"],
+        "context_size": train.text_start + said["context_length"] + 1,
+        "prepend_bos": train.text_start > 0,
+        "ignored": [] if arguments.keep_special else ["special tokens", "position 0"],
+        "outliers_left_out": not arguments.keep_outliers,
+    }
+    recipe = Recipe(latents, batches.steps, arguments.batch_size, arguments.learning_rate)
+    return Terms(recipe, language_model.device, settings, tuple(owner), described, save_sae)
+
+
+def train(arguments, terms, batches, supply, goals, watch):
+    """Train all of them side by side. Return their folders."""
+    from utils.base.tracking import tracker
+    from utils.sae.supply.checkpoints import is_finished, new_run, resumed_run, take_folder
+    from utils.sae.supply.runs import Logs, train_all
+    from utils.sae.training.training import Training
+
+    root = Path(arguments.save_dir)
+    folders = [root if len(goals) == 1 else root / of_run[0].run for of_run in goals]
+    for folder in folders:
+        take_folder(folder, terms, arguments.resume, arguments.overwrite)
+    waiting = [
+        (of_run, folder)
+        for of_run, folder in zip(goals, folders, strict=True)
+        if not (arguments.resume and is_finished(of_run, folder, terms))
+    ]
+    if not waiting:
+        print("every training has ended already")
+        return folders
+    sample = batches.source.sample(SAMPLED)
+    runs = [
+        arguments.resume and resumed_run(*one, terms, Training) or new_run(*one, terms, Training, sample) for one in waiting
+    ]
+    tracking = tracker(not arguments.no_wandb, arguments.wandb_project)
+    logs = Logs(tracking, arguments.wandb_group or terms.described["model_name"], terms.settings)
+    with watch("train"):
+        train_all(runs, batches, supply.held_out.sample(VALIDATED).to(terms.device), logs)
+    return folders
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,41 @@
+"""What a file says of its autoencoder: ours lies whole under a key of its own, in the JSON of whichever tool."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from utils.base.errors import UserError
+from utils.sae.files.checked import SAE_REMEDY, value_shown
+from utils.states.sites import ATTENTION, is_layer
+
+OURS, ABOUT_VERSION = "probe_sae", 1
+TEXTS = ("architecture", "model_name", "model_fingerprint", "tokenizer_fingerprint", "hook_name")
+
+
+def ours_of(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what is added to another tool's JSON."""
+    return {OURS: {"version": ABOUT_VERSION, "about": dict(about)}}
+
+
+def ours_in(path: Path, holder: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read it again; None where another tool wrote the file."""
+    if OURS not in holder:
+        return None
+    found = holder[OURS]
+    if not isinstance(found, dict) or not isinstance(found.get("about"), dict):
+        raise UserError(f"{path}: its {OURS} is {value_shown(found)}; {SAE_REMEDY}")
+    if found.get("version") != ABOUT_VERSION:
+        version = value_shown(found.get("version"))
+        raise UserError(f"{path}: its {OURS} has version {version}, this suite reads version {ABOUT_VERSION}; {SAE_REMEDY}")
+    return sound_about(path, found["about"])
+
+
+def sound_about(path: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """Give back what is said of an autoencoder. Raise UserError where others could not use it."""
+    layer = about.get("layer")
+    if layer is not None and (not is_layer(layer) or layer == ATTENTION):
+        raise UserError(f"{path}: its layer is {value_shown(layer)}; {SAE_REMEDY}")
+    for name in TEXTS:
+        if not isinstance(about.get(name), str | None):
+            raise UserError(f"{path}: its {name} is {value_shown(about[name])}; {SAE_REMEDY}")
+    return about

@@ -1,0 +1,33 @@
+"""TransformerLens' names of the places of a model, by which tools for sparse autoencoders tell what one reads."""
+
+import re
+
+from utils.base.errors import UserError
+from utils.states.sites import EMBED, FINAL_NORM, Layer
+
+RESIDUAL = re.compile(r"blocks\.(\d{1,6})\.hook_resid_(pre|post)", re.ASCII)
+
+
+def hook_of_layer(layer: Layer) -> str:
+    """Name the hook that reads a layer: 6 -> 'blocks.6.hook_resid_post'.
+
+    The normalised stream of TransformerLens equals `final_norm` where the norm is a LayerNorm; an RMSNorm's weight is
+    applied behind its hook.
+    """
+    named = {EMBED: "blocks.0.hook_resid_pre", FINAL_NORM: "ln_final.hook_normalized"}
+    return named[layer] if isinstance(layer, str) else f"blocks.{layer}.hook_resid_post"
+
+
+def layer_of_hook(name: str) -> Layer:
+    """Find the layer that a hook of the residual stream reads: the stream before block 3 is that after block 2.
+
+    Raise UserError for any other hook: its states are not the stream's.
+    """
+    found = RESIDUAL.fullmatch(name)
+    if not found:
+        raise UserError(
+            f"its hook is {name!r}, whose states are not read here; give one of the residual stream, "
+            "such as blocks.6.hook_resid_post"
+        )
+    after = int(found[1]) - (found[2] == "pre")
+    return after if after >= 0 else EMBED

@@ -1,0 +1,244 @@
+"""The training of one architecture, target and seed, all layers together: its files, and its last good state.
+
+While a training runs, its folder holds `checkpoint.safetensors`, written whole or not at all: everything that a resume
+needs. At the end `sae_layer_{i}_best`, `sae_layer_{i}_final` and `sae_layer_{i}_history.json` are left.
+"""
+
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from utils.base.errors import UserError
+from utils.base.files import fingerprint, read_checked_json, with_checksum, write_json
+from utils.sae.autoencoder import SparseAutoencoder
+from utils.sae.goals import Goal, Recipe
+from utils.sae.supply.history import NOTED, Glance, History, best_of, empty_history, note
+from utils.sae.supply.records import open_record, write_record
+from utils.states.sites import Layer
+
+KIND_OF_CHECKPOINT = "sae-checkpoint"
+CHECKPOINT = "checkpoint.safetensors"
+MOST_OF_THE_TIME = 1 / 20  # that goes into writing checkpoints
+ANEW = "--overwrite deletes it and begins anew, another --save_dir keeps it"
+
+Save = Callable[[Path, SparseAutoencoder], None]  # writes an autoencoder as a folder
+
+
+class Trainee(Protocol):
+    """What is trained: several sparse autoencoders on the same tokens. See `utils.sae.training`."""
+
+    def step(self, states: torch.Tensor) -> None:
+        """Train on raw states [goals, batch, hidden_size]."""
+        ...
+
+    def progress(self) -> list[dict]:
+        """Say of each goal loss, l0, fvu, dead and learning_rate of the latest steps."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Give all that a resume needs: tensors and plain values."""
+        ...
+
+    def autoencoders(self) -> list[SparseAutoencoder]:
+        """Give each on raw states."""
+        ...
+
+
+class Trains(Protocol):
+    """The class of a Trainee."""
+
+    def begin(self, goals: Sequence[Goal], sample: torch.Tensor, recipe: Recipe, device: torch.device) -> Trainee:
+        """Begin from a sample of raw states [goals, n, hidden_size]."""
+        ...
+
+    def resumed(self, goals: Sequence[Goal], recipe: Recipe, state: dict[str, Any], device: torch.device) -> Trainee:
+        """Go on from a state."""
+        ...
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the trainings of a run have in common.
+
+    settings   all that moves a weight, as plain values: a checkpoint of others is refused
+    owner      the names of those settings that all trainings in one folder share
+    described  what each autoencoder is to say of itself
+    """
+
+    recipe: Recipe
+    device: torch.device
+    settings: Mapping[str, Any]
+    owner: tuple[str, ...]
+    described: Mapping[str, Any]
+    save: Save
+
+    @property
+    def owned_by(self) -> dict[str, Any]:
+        """Give the settings that all trainings in one folder share."""
+        return {name: self.settings[name] for name in self.owner}
+
+
+@dataclass
+class SaeRun:
+    """One training in its folder. goals: one a layer; step: how many steps are done; histories: of each layer."""
+
+    goals: Sequence[Goal]
+    folder: Path
+    terms: Terms
+    trainee: Trainee
+    step: int
+    histories: dict[str, History]
+    _saved_at: float = field(default_factory=time.monotonic)
+    _saving_took: float = 0.0
+
+    def train(self, states: torch.Tensor) -> None:
+        """Do one step on raw states [layers, batch, hidden_size]. Raise UserError where a loss is not finite."""
+        try:
+            self.trainee.step(states)
+        except UserError as error:
+            best = sorted(self.folder.glob("sae_*_best"))
+            where = f"the last good checkpoint is {best[0]}" if best else "no checkpoint was written yet"
+            raise UserError(f"{error}; {where}; a smaller --learning_rate may help") from error
+        self.step += 1
+
+    def look(self, held_out: torch.Tensor) -> None:
+        """Note how well each layer does on held-out states [layers, n, hidden_size]; save those that are the best so far."""
+        recipe = self.terms.recipe
+        for goal, autoencoder, progress, states in zip(
+            self.goals, self.autoencoders(), self.trainee.progress(), held_out, strict=True
+        ):
+            history, tokens = self.histories[str(goal.layer)], self.step * recipe.batch_size
+            seen = Glance.at(autoencoder, states)
+            note(history, self.step, tokens, progress, seen, recipe.latents, goal.target_l0)
+            if best_of(history, goal.target_l0) == len(history["step"]) - 1:
+                self.terms.save(self.folder / f"{sae_name(goal.layer)}_best", autoencoder)
+            self._write_history(goal, history, finished=False)
+
+    def autoencoders(self) -> list[SparseAutoencoder]:
+        """Give the autoencoders as they are now, with all that they are to say of themselves."""
+        tokens = {"tokens": self.step * self.terms.recipe.batch_size, "step": self.step}
+        return [
+            replace(found, about={**self.terms.described, **asdict(goal), **tokens, **found.about})
+            for goal, found in zip(self.goals, self.trainee.autoencoders(), strict=True)
+        ]
+
+    def save_state(self, at_least_every: float = 0.0) -> None:
+        """Write a checkpoint, unless the last one is younger, in seconds, or writing takes too much of the time."""
+        since = time.monotonic() - self._saved_at
+        if since < max(at_least_every, self._saving_took / MOST_OF_THE_TIME):
+            return
+        began, state = time.monotonic(), self.trainee.state()
+        tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+        about = {
+            "settings": dict(self.terms.settings),
+            "goals": [asdict(goal) for goal in self.goals],
+            "step": self.step,
+            "histories": self.histories,
+            "state": {name: value for name, value in state.items() if name not in tensors},
+        }
+        write_record(self.folder / CHECKPOINT, KIND_OF_CHECKPOINT, tensors, about)
+        self._saved_at = time.monotonic()
+        self._saving_took = self._saved_at - began
+
+    def finish(self) -> None:
+        """Save the autoencoders as they are at the end; the checkpoint goes last."""
+        for goal, autoencoder in zip(self.goals, self.autoencoders(), strict=True):
+            self.terms.save(self.folder / f"{sae_name(goal.layer)}_final", autoencoder)
+            self._write_history(goal, self.histories[str(goal.layer)], finished=True)
+        (self.folder / CHECKPOINT).unlink(missing_ok=True)
+
+    def best(self, goal: Goal) -> dict[str, float]:
+        """Give the best checkpoint of a layer, as its history has it."""
+        history = self.histories[str(goal.layer)]
+        return {name: values[best_of(history, goal.target_l0)] for name, values in history.items()}
+
+    def _write_history(self, goal: Goal, history: History, finished: bool) -> None:
+        best = best_of(history, goal.target_l0)
+        about = {
+            **asdict(goal),
+            "best_step": history["step"][best],
+            "finished": finished,
+            "owner": self.terms.owned_by,
+            "settings": fingerprint(dict(self.terms.settings)),
+        }
+        write_json(history_path(self.folder, goal.layer), with_checksum({**history, **about}))
+
+
+def sae_name(layer: Layer) -> str:
+    """Name a layer as the files do: 5 -> 'sae_layer_5', 'embed' -> 'sae_embed'."""
+    return f"sae_layer_{layer}" if isinstance(layer, int) else f"sae_{layer}"
+
+
+def history_path(folder: Path, layer: Layer) -> Path:
+    """Name the file of a layer's history."""
+    return folder / f"{sae_name(layer)}_history.json"
+
+
+def read_history(path: Path) -> dict[str, Any]:
+    """Read a history that `SaeRun` wrote. Raise UserError for a damaged one."""
+    try:
+        return read_checked_json(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); {ANEW}") from error
+
+
+def is_finished(goals: Sequence[Goal], folder: Path, terms: Terms) -> bool:
+    """Say whether the training of these goals has ended in this folder, with the same settings."""
+    paths = [history_path(folder, goal.layer) for goal in goals]
+    if (folder / CHECKPOINT).exists() or not all(path.exists() for path in paths):
+        return False
+    found, settings = [read_history(path) for path in paths], fingerprint(dict(terms.settings))
+    return all(one.get("finished") and one.get("settings") == settings for one in found)
+
+
+def take_folder(folder: Path, terms: Terms, resume: bool, overwrite: bool) -> None:
+    """Make a folder ready for a training; delete what is in it with `overwrite`.
+
+    Raise UserError where it holds autoencoders of another model or other texts, or, without `resume`, half a training.
+    """
+    if overwrite:
+        for path in folder.glob("sae_*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    for path in sorted(folder.glob("sae_*_history.json")):
+        owner = read_history(path).get("owner", {})
+        if wrong := first_difference(owner, terms.owned_by):
+            raise UserError(f"{path} is of other sparse autoencoders: {wrong}; {ANEW}")
+    if (folder / CHECKPOINT).exists() and not resume:
+        raise UserError(f"{folder / CHECKPOINT} is of a training that has not ended: --resume goes on with it; {ANEW}")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def first_difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str | None:
+    """Say in words where two settings differ, or None."""
+    for name in {**theirs, **ours}:
+        if theirs.get(name) != ours.get(name):
+            return f"their {name} is {theirs.get(name)}, not {ours.get(name)}"
+    return None
+
+
+def resumed_run(goals: Sequence[Goal], folder: Path, terms: Terms, trains: Trains) -> SaeRun | None:
+    """Go on with the training in a folder; None where there is none. Raise UserError for one with other settings."""
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return None
+    record = open_record(path, KIND_OF_CHECKPOINT, ANEW)
+    about = record.about
+    theirs = {**about["settings"], "layers": [goal["layer"] for goal in about["goals"]]}
+    ours = {**terms.settings, "layers": [goal.layer for goal in goals]}
+    if wrong := first_difference(theirs, ours):
+        raise UserError(f"--resume: {path} is of another training: {wrong}; give the same flags; {ANEW}")
+    trainee = trains.resumed(goals, terms.recipe, {**record.tensors, **about["state"]}, terms.device)
+    histories = {layer: {name: list(history[name]) for name in NOTED} for layer, history in about["histories"].items()}
+    return SaeRun(goals, folder, terms, trainee, about["step"], histories)
+
+
+def new_run(goals: Sequence[Goal], folder: Path, terms: Terms, trains: Trains, sample: torch.Tensor) -> SaeRun:
+    """Begin a training. sample: raw states [layers, n, hidden_size]."""
+    trainee = trains.begin(goals, sample, terms.recipe, terms.device)
+    return SaeRun(goals, folder, terms, trainee, 0, {str(goal.layer): empty_history() for goal in goals})
