@@ -63,7 +63,7 @@ def main(argv=None):
     batches = batches_for(arguments, how, language_model, supply)
     terms = terms_of(arguments, how, language_model, texts, batches, latents)
     runs = train(arguments, terms, batches, supply, goals_of(arguments, layers), watch)
-    print(f"next: python scripts/interpret_sae.py --save_dir {shlex.quote(str(runs[0]))}")
+    print(f"next: python scripts/interpret_sae.py --sae {shlex.quote(str(runs[0]))}")
     return 0
 
 

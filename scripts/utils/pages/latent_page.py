@@ -10,9 +10,8 @@ from utils.states.sites import layer_name
 
 SHADES = 255  # as many as the activations of examples are rounded to
 HEADINGS = (
-    ("common", "Reads", "times; × base rate"),
-    ("speaking", "Speaks for it", "times; × base rate"),
-    ("following", "Comes next", "times; × base rate"),
+    ("speaking", "Reads", "times, × base rate"),
+    ("following", "Comes next", "times, × base rate"),
     ("promoted", "Promotes", "logit"),
     ("suppressed", "Suppresses", "logit"),
 )
@@ -36,7 +35,7 @@ def latent_values(found, about) -> dict:
         "about": f"{about}; {study.autoencoder.latents:,} latents, {silent:,} of them silent",
         "notes": [
             "× base rate: how many times as often the token is read while the latent is active as it is read at all. "
-            "Tokens that speak for a latent add most to the difference of the two distributions.",
+            "The tokens listed are those that add most to the difference of the two distributions, not the most frequent.",
             "Promoted and suppressed tokens are those whose logits a step along the decoder row moves most, through the "
             "model’s own head; what later layers make of the row is left out.",
             "Shades are activations of the same latent over its largest one, in steps of 1 / 255. The outlined token is the "
@@ -78,7 +77,7 @@ def packed_texts(found) -> dict:
                 tokens[latent, place] = table.setdefault(text, len(table))
                 logits[latent, place] = logit
         lists[name] = {"token": tokens, "value": packed(logits)}
-    for name in ("common", "speaking", "following"):
+    for name in ("speaking", "following"):
         few = getattr(found, name)
         values = {"value": packed(few.lift.astype(np.float32)), "count": packed(few.count.astype(np.int32))}
         lists[name] = {"token": number_of[few.token], **values}

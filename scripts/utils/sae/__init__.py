@@ -6,6 +6,7 @@ Each file and room imports only from those above it:
     goals        which sparse autoencoders are asked for, and how they are trained
     supply       what they train on: texts, states in a seeded order, checkpoints
     files        files that SAELens and dictionary_learning read too, and whether one fits a model
+    chosen       the autoencoder of each layer below a path
     latents      what each latent reads: counts, tokens and examples from a stream of states
     flags        the flags of train_sae.py
 """

@@ -128,8 +128,11 @@
     link.title = "link to this latent";
     heading.append(link, " ", labelOf(latent, "bdi"));
     const parts = [heading];
-    if (!own.has(latent) && data.labels[latent]) parts.push(element("p", "hint", "automatic label: the tokens that speak most for it"));
-    if (numbers[latent]) parts.push(facts(latent), tables(latent), histogram(latent), ...examples(latent));
+    if (!own.has(latent) && data.labels[latent]) parts.push(element("p", "hint", "automatic label: the tokens that tell it apart most"));
+    if (numbers[latent]) {
+      const [strongest, ...others] = examples(latent);
+      parts.push(facts(latent), tables(latent), strongest, histogram(latent), ...others);
+    }
     else parts.push(element("p", "nothing", `Silent: not active at any of the ${data.read.toLocaleString("en")} tokens that were read.`),
                     tables(latent));
     article.replaceChildren(...parts);

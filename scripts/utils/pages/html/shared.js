@@ -3,6 +3,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const find = id => document.getElementById(id);
 
 function bytes(text) {
+  if (Uint8Array.fromBase64) return Uint8Array.fromBase64(text).buffer;  // in browsers since 2025, and quicker
   const characters = atob(text), found = new Uint8Array(characters.length);
   for (let i = 0; i < found.length; i++) found[i] = characters.charCodeAt(i);
   return found.buffer;

@@ -63,7 +63,7 @@ def automatic_labels(read: TokenLists, following: TokenLists, names: Mapping[int
         best = read if read.score[latent, 0] >= following.score[latent, 0] else following
         enough = (best.token[latent] >= 0) & (best.score[latent] > SPEAKS * best.score[latent, 0])
         tokens = best.token[latent][enough][:IN_A_LABEL]
-        words = " · ".join(names[int(token)].strip() or names[int(token)] for token in tokens)
+        words = " · ".join(names[int(token)].strip() or names[int(token)].replace(" ", "␣") for token in tokens)
         labels.append(f"before {words}" if words and best is following else words)
     return labels
 

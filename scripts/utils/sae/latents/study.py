@@ -1,5 +1,6 @@
 """Study the latents of sparse autoencoders on one stream of states: one pass of the model, whatever their number."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -12,9 +13,12 @@ from utils.sae.latents.codes import encode_sparse
 from utils.sae.latents.examples import ExampleChoice, KeptExamples
 from utils.sae.latents.text_rows import TextRows
 from utils.sae.latents.token_counts import TokenCounts
+from utils.sae.supply.left_out import Excluding, Limits
+from utils.sae.supply.states import StreamedStates
 from utils.states.forward_pass import Pass, read_batches
 from utils.states.sites import Layer
 
+MEDIAN_OF = 2**12  # states from which the median norm is taken
 MOST_UNREAD = 0.01  # of the states may be not finite: more is no accident
 
 
@@ -24,22 +28,27 @@ class LatentStudy:
     activity     how often and how strongly each is active
     tokens       at which tokens; following: before which tokens
     examples     of each
-    read         how many states were read; not_finite: how many were left out
+    read         how many states were read
+    not_finite, massive  how many were left out: those that overflowed, and those of a norm above `most_norm`
     """
 
-    def __init__(self, autoencoder: SparseAutoencoder, text: TextRows, choice: ExampleChoice) -> None:
-        self.autoencoder, self.text, self.choice = autoencoder, text, choice
+    def __init__(
+        self, autoencoder: SparseAutoencoder, text: TextRows, choice: ExampleChoice, most_norm: float = math.inf
+    ) -> None:
+        self.autoencoder, self.text, self.choice, self._most_norm = autoencoder, text, choice, most_norm
         latents, vocabulary = autoencoder.latents, int(text.sequences.input_ids.max()) + 1
         self.activity = Activity(latents)
         self.tokens, self.following = TokenCounts(latents, vocabulary), TokenCounts(latents, vocabulary)
         self.examples = KeptExamples(text, choice, latents)
-        self.read, self.not_finite = 0, 0
+        self.read = self.not_finite = self.massive = 0
 
     def add(self, first_row: int, states: torch.Tensor) -> None:
         """Study a batch: the states [n, hidden_size] of rows first_row to first_row + n - 1, of whole sequences."""
-        fine = states.isfinite().all(1).numpy()
+        norms = states.float().norm(dim=1)
+        fine = (norms.isfinite() & (norms <= self._most_norm)).numpy()
         self.read += int(fine.sum())
-        self.not_finite += int((~fine).sum())
+        self.not_finite += int((~norms.isfinite()).sum())
+        self.massive += int((norms.isfinite() & (norms > self._most_norm)).sum())
         if not fine.any():
             return
         codes = encode_sparse(self.autoencoder, states, fine)
@@ -65,14 +74,18 @@ def study_latents(
     run: Pass,
     autoencoders: Mapping[Layer, SparseAutoencoder],
     choice: ExampleChoice,
+    excluding: Excluding,
     tick: Callable[[int], None],
 ) -> dict[Layer, LatentStudy]:
     """Study the latents of one sparse autoencoder a layer in one pass. tick(tokens) is called as sequences are done.
 
-    run: its plan reads these layers. Raise UserError where many states are not finite.
+    run: its plan reads these layers. excluding: whether massive states are left out, by the median norm of a few windows
+    that are read beforehand. Raise UserError where many states are not finite.
     """
-    text = TextRows(run.sequences, run.plan)
-    studies = {layer: LatentStudy(autoencoder, text, choice) for layer, autoencoder in autoencoders.items()}
+    text, layers = TextRows(run.sequences, run.plan), run.plan.layers
+    norms = StreamedStates(run).sample(MEDIAN_OF).norm(dim=2) if excluding.massive else torch.zeros(len(layers), 1)
+    most = dict(zip(layers, Limits.of(layers, norms, excluding).most.tolist(), strict=True))
+    studies = {layer: LatentStudy(autoencoder, text, choice, most[layer]) for layer, autoencoder in autoencoders.items()}
     for layer, rows, states in read_batches(run):
         studies[layer].add(rows.start, states)
         if layer == run.plan.layers[-1]:

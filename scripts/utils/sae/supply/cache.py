@@ -44,7 +44,9 @@ def write_cache(folder: str | Path, cache: Cache) -> None:
     }
     metadata = {split: sequences.metadata for split, sequences in cache.splits.items()}
     key = fingerprint({name: value for name, value in cache.about.items() if name != "layers"})
-    write_record(Path(folder) / f"sae_texts_{key}.safetensors", KIND_OF_CACHE, tensors, {**cache.about, "metadata": metadata})
+    write_record(
+        Path(folder) / f"sae_texts_{key}.safetensors", KIND_OF_CACHE, tensors, {**cache.about, "metadata": metadata}
+    )
 
 
 def read_cache(path: Path) -> Cache:

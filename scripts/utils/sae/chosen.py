@@ -1,0 +1,63 @@
+"""Find the sparse autoencoder of each layer below a path that a user gives."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils.base.errors import UserError
+from utils.base.paths import require_path
+from utils.sae.autoencoder import SparseAutoencoder
+from utils.sae.files.fitting import require_fitting
+from utils.sae.files.loading import load_sae
+from utils.states.sites import Layer, layer_name
+
+if TYPE_CHECKING:
+    from utils.model.language_model import LanguageModel
+
+BEST = "sae_*_best"  # folders that train_sae.py writes, one a layer
+
+
+@dataclass(frozen=True)
+class LayerAutoencoder:
+    """The sparse autoencoder of one layer, and where it came from."""
+
+    layer: Layer
+    path: Path
+    autoencoder: SparseAutoencoder
+
+
+def autoencoders_at(path: str | Path, language_model: "LanguageModel", layers: Sequence[Layer]) -> list[LayerAutoencoder]:
+    """Load the sparse autoencoders of these layers, in their order.
+
+    path: one autoencoder, or a folder of one run of train_sae.py, which holds one for each layer. Those of other layers are
+    left alone. Raise UserError where there is none for any of the layers, or where one is of another model.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{path} does not exist; give the folder of a sparse autoencoder, or --save_dir of train_sae.py")
+    require_path(path, "folder" if path.is_dir() else "file", "give the folder of a sparse autoencoder")
+    inside = {found.name: found for found in sorted(path.glob(BEST))}
+    if not inside and (runs := sorted({found.parent.name for found in path.glob(f"*/{BEST}")})):
+        raise UserError(f"{path} holds several runs, {', '.join(runs)}; give one of them, such as {path / runs[0]}")
+    if inside:
+        found = [(layer, inside[name]) for layer in layers if (name := best_folder(layer)) in inside]
+        loaded = [LayerAutoencoder(layer, where, load_sae(where)) for layer, where in found]
+        for one in loaded:
+            require_fitting(one.autoencoder, language_model, one.layer, str(one.path))
+    else:
+        autoencoder = load_sae(path)
+        layer = require_fitting(autoencoder, language_model, None, str(path))
+        loaded = [LayerAutoencoder(layer, path, autoencoder)] if layer in layers else []
+        inside = {layer_name(layer): path}
+    if not loaded:
+        raise UserError(
+            f"{path} holds {', '.join(inside)}, this run reads {', '.join(map(layer_name, layers))}; read a layer that it "
+            "has with --layer or --layer_sweep"
+        )
+    return loaded
+
+
+def best_folder(layer: Layer) -> str:
+    """Name the folder of the best autoencoder of a layer: 'sae_layer_5_best', 'sae_embed_best'."""
+    return f"sae_{f'layer_{layer}' if isinstance(layer, int) else layer}_best"
