@@ -16,6 +16,7 @@ TYPED = ("base", "data", "states", "scores", "probes", "sae", "saved")  # rooms 
 REASONS = {
     "FORMAT": "each kind of file on disk has a format of its own, which its loader checks",
     "VERSION": "and a version of that format",
+    "Training": "the parameters of a probe's descent, and a training of sparse autoencoders: neither meets the other",
 }
 
 
