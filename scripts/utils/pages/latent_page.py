@@ -2,16 +2,17 @@
 
 import numpy as np
 
+from utils.data.tokenizer import shown_text
 from utils.pages.html.page import packed, write_page
 from utils.sae.latents.activity import HISTOGRAM_BINS
 from utils.sae.latents.examples import INTERVALS
-from utils.sae.latents.interpretations import LISTED, windows_of
+from utils.sae.latents.interpretations import LISTED, document_name, windows_of
 from utils.states.sites import layer_name
 
 SHADES = 255  # as many as the activations of examples are rounded to
 HEADINGS = (
-    ("speaking", "Reads", "times, × base rate"),
-    ("following", "Comes next", "times, × base rate"),
+    ("speaking", "Reads", "× base rate"),
+    ("following", "Comes next", "× base rate"),
     ("promoted", "Promotes", "logit"),
     ("suppressed", "Suppresses", "logit"),
 )
@@ -109,7 +110,7 @@ def packed_examples(study, number_of) -> dict:
         np.add.at(slots, (of_latent, of_slot), 1)
         order.append(np.stack([of_latent, np.broadcast_to(of_slot, len(slot)), -kept.value[slot, place]]))
         largest = study.activity.largest[of_latent][:, None]
-        shades = np.ceil(SHADES * np.nan_to_num(kept.windows[slot, place]) / largest)
+        shades = np.ceil(SHADES * np.minimum(1, np.nan_to_num(kept.windows[slot, place]) / largest))
         collected["shown"].append(number_of[windows_of(study, kept)[slot, place]])
         collected["shades"].append(shades.astype(np.uint8))
         collected["peaks"].append(kept.value[slot, place])
@@ -118,8 +119,17 @@ def packed_examples(study, number_of) -> dict:
     order = np.lexsort((falling, of_slot, of_latent))
     parts = {name: np.concatenate(arrays)[order] for name, arrays in collected.items()}
     plan, rows = study.text.plan, parts.pop("rows")
-    places = np.stack([plan.sequence[rows], plan.position[rows]], axis=1)
+    sequences = study.text.sequences
+    names = {
+        sequence: shown_text(document_name(sequences, sequence)) for sequence in np.unique(plan.sequence[rows]).tolist()
+    }
+    documents = {name: number for number, name in enumerate(dict.fromkeys(names.values()))}
+    of_document = np.array([documents[names[sequence]] for sequence in plan.sequence[rows].tolist()], dtype=np.int64)
+    places = np.stack(
+        [of_document, sequences.starts[plan.sequence[rows]] + plan.position[rows] - sequences.text_start], axis=1
+    )
     return {
+        "documents": list(documents),
         "width": choice.width,
         "before": choice.before,
         "slots": packed(slots),

@@ -174,7 +174,7 @@
       row.append(cell, element("td", "value", cosines[i].toFixed(2).replace("-", "−")));
       table.append(row);
     }
-    if (table.children.length) made.append(section("Neighbours", "cosine of decoder rows", table));
+    if (table.children.length) made.append(section("Neighbours", "cosine", table));
     return made;
   }
 
@@ -231,7 +231,7 @@
     const content = element("div");
     for (let example = from; example < to; example++) {
       const row = element("div", "example"), text = element("p"), value = element("div", "value", short(peaks[example]));
-      value.title = `window ${places[2 * example]}, position ${places[2 * example + 1]}`;
+      value.title = `${data.documents[places[2 * example]]}, token ${places[2 * example + 1] + 1}`;
       text.dir = "auto";
       for (let i = 0; i < width; i++) {
         const at = example * width + i;

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from utils.base.files import atomic_write
+from utils.data.sequences import Sequences
 from utils.data.tokenizer import token_text
 from utils.sae.latents.decoder import nearest_latents
 from utils.sae.latents.examples import INTERVALS
@@ -90,8 +91,8 @@ def write_interpretations(path: str | Path, found: Interpretations) -> None:
     """Write one JSON object, a line a latent, by the latent's number, whole or not at all."""
     with atomic_write(path) as file:
         for number, entry in enumerate(entries(found)):
-            line = json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
-            file.write(f'{"," if number else "{"}\n"{number}": {line}'.encode())
+            line = json.dumps(entry, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            file.write(f'{"," if number else "{"}\n"{number}":{line}'.encode())
         file.write(b"\n}\n")
 
 
@@ -130,6 +131,13 @@ def entries(found: Interpretations) -> Iterator[dict]:
                 if study.examples.drawn.row[slot].max(initial=-1) >= 0
             ],
         }
+
+
+def document_name(sequences: Sequences, sequence: int) -> str:
+    """Name the document that a sequence is of; its number where it has no name."""
+    number = int(sequences.documents[sequence])
+    names = sequences.metadata.get("documents")
+    return str(number) if names is None else names[number]
 
 
 def rounded(value: Any) -> float:
@@ -193,10 +201,10 @@ def examples(found: Interpretations, kept: Any, windows: np.ndarray, slot: int) 
                 "position": int(plan.position[row]),
                 "activation": rounded(kept.value[slot, place]),
                 "sequence": sequence,
-                "document": int(sequences.documents[sequence]),
+                "document": document_name(sequences, sequence),
                 "token": tokens[int(np.flatnonzero(inside == before)[0])],
                 "tokens": tokens,
-                "activations": [None if np.isnan(value) else rounded(value) for value in around],
+                "activations": [None if np.isnan(value) else rounded(value) if value else 0 for value in around],
             }
         )
     return result
