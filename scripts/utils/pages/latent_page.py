@@ -6,10 +6,10 @@ from utils.data.tokenizer import shown_text
 from utils.pages.html.page import packed, write_page
 from utils.sae.latents.activity import HISTOGRAM_BINS
 from utils.sae.latents.examples import INTERVALS
-from utils.sae.latents.interpretations import LISTED, document_name, windows_of
+from utils.sae.latents.interpretations import LISTED, document_name, example_tokens
 from utils.states.sites import layer_name
 
-SHADES = 255  # as many as the activations of examples are rounded to
+STEPS_OF_SHADE = 255  # as many as the activations of examples are rounded to
 HEADINGS = (
     ("speaking", "Reads", "× base rate"),
     ("following", "Comes next", "× base rate"),
@@ -110,8 +110,8 @@ def packed_examples(study, number_of) -> dict:
         np.add.at(slots, (of_latent, of_slot), 1)
         order.append(np.stack([of_latent, np.broadcast_to(of_slot, len(slot)), -kept.value[slot, place]]))
         largest = study.activity.largest[of_latent][:, None]
-        shades = np.ceil(SHADES * np.minimum(1, np.nan_to_num(kept.windows[slot, place]) / largest))
-        collected["shown"].append(number_of[windows_of(study, kept)[slot, place]])
+        shades = np.ceil(STEPS_OF_SHADE * np.minimum(1, np.nan_to_num(kept.windows[slot, place]) / largest))
+        collected["shown"].append(number_of[example_tokens(study, kept)[slot, place]])
         collected["shades"].append(shades.astype(np.uint8))
         collected["peaks"].append(kept.value[slot, place])
         collected["rows"].append(kept.row[slot, place])

@@ -67,7 +67,7 @@ def interpret(
     common, speaking = token_lists(study.tokens, LISTED)
     _, following = token_lists(study.following, LISTED)
     shown = [np.flatnonzero(study.tokens.base), np.flatnonzero(study.following.base)]
-    shown += [np.unique(windows_of(study, kept)) for kept in (study.examples.top, study.examples.drawn)]
+    shown += [np.unique(example_tokens(study, kept)) for kept in (study.examples.top, study.examples.drawn)]
     ids = np.unique(np.concatenate(shown))
     names = {int(token): token_text(tokenizer, token) for token in ids if token >= 0}
     near, cosines = nearest_latents(study.autoencoder.decoder)
@@ -79,7 +79,7 @@ def interpret(
     )
 
 
-def windows_of(study: LatentStudy, kept: Any) -> np.ndarray:
+def example_tokens(study: LatentStudy, kept: Any) -> np.ndarray:
     """Give the tokens of the examples that are kept: int32 [slots, most, width], -1 outside the text and without example."""
     rows = kept.row.ravel()
     ids = study.text.around(np.maximum(rows, 0), study.choice.before, study.choice.after)
@@ -99,7 +99,7 @@ def write_interpretations(path: str | Path, found: Interpretations) -> None:
 def entries(found: Interpretations) -> Iterator[dict]:
     """Yield what the file says of each latent."""
     study, activity = found.study, found.study.activity
-    top, drawn = windows_of(study, study.examples.top), windows_of(study, study.examples.drawn)
+    top, drawn = example_tokens(study, study.examples.top), example_tokens(study, study.examples.drawn)
     density, threshold = study.density, study.autoencoder.threshold.tolist()
     for latent in range(study.autoencoder.latents):
         number = int(activity.number[latent])

@@ -18,7 +18,7 @@ from utils.sae.supply.states import StreamedStates
 from utils.states.forward_pass import Pass, read_batches
 from utils.states.sites import Layer
 
-MEDIAN_OF = 2**12  # states from which the median norm is taken
+NORMS_OF = 2**12  # states from which the median norm is taken
 MOST_UNREAD = 0.01  # of the states may be not finite: more is no accident
 
 
@@ -83,7 +83,7 @@ def study_latents(
     that are read beforehand. Raise UserError where many states are not finite.
     """
     text, layers = TextRows(run.sequences, run.plan), run.plan.layers
-    norms = StreamedStates(run).sample(MEDIAN_OF).norm(dim=2) if excluding.massive else torch.zeros(len(layers), 1)
+    norms = StreamedStates(run).sample(NORMS_OF).norm(dim=2) if excluding.massive else torch.zeros(len(layers), 1)
     most = dict(zip(layers, Limits.of(layers, norms, excluding).most.tolist(), strict=True))
     studies = {layer: LatentStudy(autoencoder, text, choice, most[layer]) for layer, autoencoder in autoencoders.items()}
     for layer, rows, states in read_batches(run):
