@@ -146,8 +146,8 @@ def batches_for(arguments, how, language_model, supply):
     hidden_size = language_model.anatomy.hidden_size
     batches = batches_of(supply, how, hidden_size, arguments.batch_size, arguments.epochs)
     print(
-        f"{supply.train.rows:,} states of each layer to train on, {supply.held_out.rows:,} held out; {batches.steps:,} steps "
-        f"of {arguments.batch_size}, {batches.epochs} epochs",
+        f"{supply.train.rows:,} states of each layer to train on, {supply.held_out.rows:,} held out; {batches.steps:,} "
+        f"steps of {arguments.batch_size}, {batches.epochs} epochs",
         flush=True,
     )
     return batches
@@ -194,10 +194,11 @@ def terms_of(arguments, how, language_model, texts, batches, latents):
 
 def train(arguments, terms, batches, supply, goals, watch):
     """Train all of them side by side. Return their folders."""
+    from utils.sae.training.training import Training
+
     from utils.base.tracking import tracker
     from utils.sae.supply.checkpoints import is_finished, new_run, resumed_run, take_folder
     from utils.sae.supply.runs import Logs, train_all
-    from utils.sae.training.training import Training
 
     root = Path(arguments.save_dir)
     folders = [root if len(goals) == 1 else root / of_run[0].run for of_run in goals]

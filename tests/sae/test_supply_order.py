@@ -1,4 +1,4 @@
-"""Batches that are known from the seed and the step alone."""
+"""SeededBatches that are known from the seed and the step alone."""
 
 import numpy as np
 import pytest

@@ -219,7 +219,7 @@ def find_closing(stack: Stack, later: Sequence[Call], target: set[int]) -> list[
     """Find calls that lead from what the last block gives to the state at the end, each of which takes one state only; of
     several streams one is read, so there are none then.
     """
-    if stack.leaves.layout.startswith("streams"):
+    if stack.leaves.of_several:
         return []
     ways: dict[int, list[nn.Module]] = {stack.marks[-1]: []}
     for call in later:

@@ -95,6 +95,17 @@ class LanguageModel:
             found.append("--trust_remote_code: Python code that comes with the model may run")
         return found
 
+    @property
+    def why_no_logits(self) -> str:
+        """Say why no logits of the next token can be computed from its final states; "" where they can."""
+        reasons = {
+            "it has no language-model head": not self.has_head,
+            "its tokens see later ones": not self.anatomy.causal,
+            "it has no last norm": self.anatomy.final_norm is None,
+            "what it gives has no last_hidden_state": self.anatomy.output_type is None,
+        }
+        return next((reason for reason, there in reasons.items() if there), "")
+
     def named_in(self, fingerprints: Iterable[str]) -> str:
         """Give the fingerprint by which files name this model: where none has today's, the former one if that is there."""
         found = set(fingerprints)
@@ -236,24 +247,33 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 def own_logits(language_model: LanguageModel, states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """The model's own log-odds, float32 [m], that the next token is the target, from its final states.
 
-    states: [m, hidden_size] after the last norm; targets: int [m], token ids. Everything after the last norm is the
-    model's own forward (its head, bias, soft-cap, logit scale): only the stack of blocks is stood in for.
+    states: [m, hidden_size] after the last norm; targets: int [m], token ids.
     log-odds = z_target - logsumexp(z_others), exact also where the probability rounds to 1.
     """
-    anatomy, model = language_model.anatomy, language_model.model
     rows = max(1, LOGIT_BYTES // (8 * language_model.vocabulary))
     result = torch.empty(len(states))
-    standing_in = torch.zeros(rows, 1, dtype=torch.long, device=language_model.device)
+    for start in range(0, len(states), rows):
+        part = slice(start, start + rows)
+        logits = logits_after(language_model, states[part])
+        of_target = targets[part].to(logits.device, torch.long)[:, None]
+        chosen = logits.gather(1, of_target)[:, 0]
+        others = logits.scatter_(1, of_target, -torch.inf).logsumexp(1)
+        result[part] = (chosen - others).cpu()
+    return result
+
+
+@torch.inference_mode()
+def logits_after(language_model: LanguageModel, states: torch.Tensor) -> torch.Tensor:
+    """Compute the logits of the next token, float32 [m, vocabulary], from final states [m, hidden_size].
+
+    Everything after the last norm is the model's own forward (its head, bias, soft-cap, logit scale): only the stack of
+    blocks is stood in for. Not to be called where the model has why_no_logits.
+    """
+    anatomy, model, device = language_model.anatomy, language_model.model, language_model.device
+    given = anatomy.output_type(last_hidden_state=states[:, None].to(device, language_model.dtype))
     real_forward = anatomy.trunk.forward
+    anatomy.trunk.forward = lambda *_, **__: given
     try:
-        for start in range(0, len(states), rows):
-            part = states[start : start + rows, None].to(language_model.device, language_model.dtype)
-            anatomy.trunk.forward = lambda *_, part=part, **__: anatomy.output_type(last_hidden_state=part)
-            logits = model(input_ids=standing_in[: len(part)]).logits[:, 0].float()
-            of_target = targets[start : start + rows].to(logits.device, torch.long)[:, None]
-            chosen = logits.gather(1, of_target)[:, 0]
-            others = logits.scatter_(1, of_target, -torch.inf).logsumexp(1)
-            result[start : start + len(part)] = (chosen - others).cpu()
+        return model(input_ids=torch.zeros(len(states), 1, dtype=torch.long, device=device)).logits[:, 0].float()
     finally:
         anatomy.trunk.forward = real_forward
-    return result

@@ -1,5 +1,6 @@
 """Where the residual stream lies in what a module takes and gives, whatever the order of its dimensions."""
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +58,30 @@ class Place:
         state = dict(tensors_in(values)).get(self.key)
         return None if state is None else LAYOUTS[self.layout](state, batch, tokens)
 
+    @property
+    def of_several(self) -> bool:
+        """Say whether the state is one of several streams, of which the others are not read."""
+        return self.layout.startswith("streams")
+
+    def put(self, values: Any, state: torch.Tensor) -> Any:
+        """Copy what a module takes or gives, with the state [batch, tokens, hidden_size] where `state` finds it.
+
+        Raise ValueError where there are several streams: the others would go on as they were.
+        """
+        if self.of_several:
+            raise ValueError("one of several streams cannot be replaced alone")
+        whole = dict(tensors_in(values))[self.key].clone()
+        LAYOUTS[self.layout](whole, *state.shape[:2]).copy_(state)  # a view in every layout
+        if self.key is None:
+            return whole
+        if isinstance(values, Mapping):
+            copied = copy.copy(values)
+            copied[self.key] = whole
+            return copied
+        parts = [*values]
+        parts[self.key] = whole
+        return type(values)(*parts) if hasattr(values, "_fields") else type(values)(parts)
+
 
 def tensors_in(values: Any) -> Iterator[tuple[Key, torch.Tensor]]:
     """Yield (key, tensor) of each tensor in a tensor, a tuple, or a dictionary; of a module's inputs, (inputs, keywords)."""
@@ -80,3 +105,10 @@ def places_of(values: Any, batch: int, tokens: int) -> Iterator[tuple[Place, tor
 def inputs_of(inputs: tuple, keywords: Mapping[str, Any]) -> dict[Key, Any]:
     """Join what a module is given by position and by name."""
     return {**dict(enumerate(inputs)), **keywords}
+
+
+def apart(joined: Mapping[Key, Any]) -> tuple[tuple, dict[str, Any]]:
+    """Take apart again what `inputs_of` has joined."""
+    return tuple(value for key, value in joined.items() if isinstance(key, int)), {
+        key: value for key, value in joined.items() if isinstance(key, str)
+    }

@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Any
 from utils.base.cli.parser import name_list, number, number_list, whole_number
 from utils.base.errors import UsageError, UserError
 from utils.base.paths import folder_path, name_or_path
+from utils.sae.goals import ARCHITECTURES, USUAL_BATCH, USUAL_TOKENS, Goal
 from utils.states.flags import add_model_flags
 from utils.states.sites import Layer, is_number
 
 if TYPE_CHECKING:  # flags are checked before torch is imported
     from utils.model.anatomy import Anatomy
-    from utils.sae.goals import Goal
     from utils.sae.supply.texts import Corpus
 
 USUAL_MODEL = "openai-community/gpt2"
-ARCHITECTURE_NAMES = ("jumprelu", "batchtopk")  # as goals.ARCHITECTURES, which torch comes with
-WIDER = 8  # latents for each dimension of a state, where the user does not say how many
 TEXT_DEFAULTS = {  # of the flags of the texts; with --train_only those that the cache is of
     "text_column": "text",
     "language": "train",
@@ -26,7 +24,7 @@ TEXT_DEFAULTS = {  # of the flags of the texts; with --train_only those that the
     "dataset_config": None,
 }
 WIKIPEDIA = {"dataset": "wikimedia/wikipedia", "dataset_config": "20231101.en"}
-CORPUS_DEFAULTS = {"num_tokens": 1_000_000, "context_length": None, "held_out": 0.05}
+CORPUS_DEFAULTS = {"num_tokens": USUAL_TOKENS, "context_length": None, "held_out": 0.05}
 
 
 def add_text_flags(parser: argparse.ArgumentParser, of_training: bool = True) -> None:
@@ -124,7 +122,7 @@ def add_sae_training_flags(parser: argparse.ArgumentParser) -> None:
     sae.add_argument(
         "--architecture",
         action="names",
-        type=name_list(ARCHITECTURE_NAMES),
+        type=name_list(ARCHITECTURES),
         default=["jumprelu"],
         help="jumprelu, batchtopk or both",
     )
@@ -136,7 +134,7 @@ def add_sae_training_flags(parser: argparse.ArgumentParser) -> None:
         help="how many latents shall be active at a token, on average; a list trains one for each",
     )
     sae.add_argument(
-        "--d_hidden", type=whole_number(1), help="latents of each (default: 8 for each dimension of the hidden states)"
+        "--d_hidden", type=whole_number(1), help="latents of each (default: 8 for each dimension of a hidden state)"
     )
     sae.add_argument(
         "--seeds",
@@ -148,14 +146,14 @@ def add_sae_training_flags(parser: argparse.ArgumentParser) -> None:
     sae.add_argument(
         "--epochs",
         type=whole_number(1),
-        help="how often each state is trained on (default: as often as makes 4000 steps, 20 at most)",
+        help="how often each state is trained on (default: 2 for 1,000,000 tokens; more often the fewer there are, at most 20)",
     )
     sae.add_argument(
         "--learning_rate",
         type=number(0, exclusive=True),
         help="of weights and biases (default: follows the number of latents)",
     )
-    sae.add_argument("--batch_size", type=whole_number(1), default=512, help="states of a training step")
+    sae.add_argument("--batch_size", type=whole_number(1), default=USUAL_BATCH, help="states of a training step")
 
 
 def add_sae_output_flags(parser: argparse.ArgumentParser) -> None:
@@ -250,10 +248,8 @@ def corpus_of(given: Mapping[str, Any]) -> "Corpus":
     return Corpus(PlainTexts(**values, split_column=IGNORED), **of_corpus)
 
 
-def goals_of(arguments: argparse.Namespace, layers: Sequence[Layer]) -> list[list["Goal"]]:
+def goals_of(arguments: argparse.Namespace, layers: Sequence[Layer]) -> list[list[Goal]]:
     """List what is trained: for each architecture, target and seed a Goal for each layer."""
-    from utils.sae.goals import Goal
-
     return [
         [Goal(architecture, target, seed, layer) for layer in layers]
         for architecture in arguments.architecture

@@ -120,8 +120,7 @@ def own_targets(
     anatomy = language_model.anatomy
     last = len(anatomy.blocks) - 1
     reaches_the_end = deepest_block(plan.layers, anatomy) == last
-    possible = language_model.has_head and anatomy.causal and anatomy.final_norm is not None and anatomy.output_type
-    if not (reaches_the_end and possible and token is not None and plan.pool == "last"):
+    if not (reaches_the_end and not language_model.why_no_logits and token is not None and plan.pool == "last"):
         return None
     asked = np.full(len(plan), -1)
     asked[plan.rows(asked_next[0].examples[split])] = token  # where the target is a token, it is the only one

@@ -12,17 +12,17 @@ from utils.base.errors import UserError, is_out_of_memory
 from utils.data.sequences import Sequences
 from utils.model.anatomy import Anatomy
 from utils.model.language_model import LanguageModel, own_logits
-from utils.model.streams import inputs_of
+from utils.model.streams import apart, inputs_of
 from utils.model.unchanged import unchanged
 from utils.states.attention_rows import by_segment, eager_attention, watching_attention
 from utils.states.positions import ReadPlan
-from utils.states.sites import ATTENTION, EMBED, FINAL_NORM, Layer
+from utils.states.sites import ATTENTION, EMBED, FINAL_NORM, Layer, layer_depth
 
 LONG_BATCH = 5  # seconds
 POOL_BYTES = 2**28  # of one layer's states pooled together
 OWN_LOGITS = "own_logits"  # the reading that is no layer: the model's own log-odds of the target
 
-Take = Callable[[Layer, torch.Tensor], None]  # is given each layer's state [batch, tokens, hidden_size]
+Take = Callable[[Layer, torch.Tensor], torch.Tensor | None]  # state [batch, tokens, hidden_size] -> another in its place
 
 
 class Enough(Exception):
@@ -35,11 +35,11 @@ def watching(
 ) -> Iterator[None]:
     """Hook the layers: within the block a forward of the model calls take(layer, state) for each, then ends with Enough.
 
-    shape: batch and tokens; state: [batch, tokens, hidden_size]; ends: False lets the forward go on to its own end. The
-    hooks go away with the block, whatever happens in it.
+    shape: batch and tokens; state: [batch, tokens, hidden_size]; ends: False lets the forward go on to its own end, from
+    the states that take returns where it does. The hooks go away with the block, whatever happens in it.
     """
     layers = set(layers)
-    deepest = max((layer for layer in layers if isinstance(layer, int)), default=-1)
+    deepest = max(layers, key=layer_depth, default=None)
     calls, entered = 0, False
 
     def read(layer, place, values):
@@ -48,29 +48,27 @@ def watching(
             raise UserError(
                 f"a block of the model gave no states of {shape[0]} x {shape[1]} tokens, though shorter ones it did"
             )
-        take(layer, state)
+        instead = take(layer, state)
+        if ends and layer == deepest:
+            raise Enough
+        return None if instead is None else place.put(values, instead)
 
     def before_blocks(_module, inputs, keywords):
         nonlocal entered
-        if not entered:
-            entered = True
-            read(EMBED, anatomy.enters, inputs_of(inputs, keywords))
-            if ends and layers == {EMBED}:
-                raise Enough
+        if entered:
+            return None
+        entered = True
+        instead = read(EMBED, anatomy.enters, inputs_of(inputs, keywords))
+        return None if instead is None else apart(instead)
 
     def after_block(_module, _inputs, output):
         nonlocal calls
         layer, calls = calls, calls + 1
-        if layer in layers:
-            read(layer, anatomy.leaves, output)
-        if ends and layer == deepest and FINAL_NORM not in layers:
-            raise Enough
+        return read(layer, anatomy.leaves, output) if layer in layers else None
 
     def after_norm(_module, _inputs, output):
-        if calls == len(anatomy.blocks):  # NanoChat calls the same module before the blocks too
-            read(FINAL_NORM, anatomy.normed, output)
-            if ends:
-                raise Enough
+        there = calls == len(anatomy.blocks)  # NanoChat calls the same module before the blocks too
+        return read(FINAL_NORM, anatomy.normed, output) if there else None
 
     with ExitStack() as hooks:
         if EMBED in layers:

@@ -17,7 +17,7 @@ from utils.base.errors import UserError
 from utils.base.files import fingerprint, read_checked_json, with_checksum, write_json
 from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.goals import Goal, Recipe
-from utils.sae.supply.history import NOTED, Glance, History, best_of, empty_history, note
+from utils.sae.supply.history import CLOSE, NOTED, Glance, History, best_of, empty_history, is_close, note
 from utils.sae.supply.records import open_record, write_record
 from utils.states.sites import Layer
 
@@ -95,15 +95,16 @@ class SaeRun:
     histories: dict[str, History]
     _saved_at: float = field(default_factory=time.monotonic)
     _saving_took: float = 0.0
+    _saved_step: int = 0
 
     def train(self, states: torch.Tensor) -> None:
         """Do one step on raw states [layers, batch, hidden_size]. Raise UserError where a loss is not finite."""
         try:
             self.trainee.step(states)
         except UserError as error:
-            best = sorted(self.folder.glob("sae_*_best"))
-            where = f"the last good checkpoint is {best[0]}" if best else "no checkpoint was written yet"
-            raise UserError(f"{error}; {where}; a smaller --learning_rate may help") from error
+            path = self.folder / CHECKPOINT
+            last = f"{path} of step {self._saved_step:,} (--resume)" if path.exists() else "none was written yet"
+            raise UserError(f"{error}; the last good checkpoint: {last}") from error
         self.step += 1
 
     def look(self, held_out: torch.Tensor) -> None:
@@ -113,7 +114,7 @@ class SaeRun:
             self.goals, self.autoencoders(), self.trainee.progress(), held_out, strict=True
         ):
             history, tokens = self.histories[str(goal.layer)], self.step * recipe.batch_size
-            seen = Glance.at(autoencoder, states)
+            seen = Glance.at(autoencoder.to(states.device), states)
             note(history, self.step, tokens, progress, seen, recipe.latents, goal.target_l0)
             if best_of(history, goal.target_l0) == len(history["step"]) - 1:
                 self.terms.save(self.folder / f"{sae_name(goal.layer)}_best", autoencoder)
@@ -143,7 +144,7 @@ class SaeRun:
         }
         write_record(self.folder / CHECKPOINT, KIND_OF_CHECKPOINT, tensors, about)
         self._saved_at = time.monotonic()
-        self._saving_took = self._saved_at - began
+        self._saving_took, self._saved_step = self._saved_at - began, self.step
 
     def finish(self) -> None:
         """Save the autoencoders as they are at the end; the checkpoint goes last."""
@@ -151,6 +152,16 @@ class SaeRun:
             self.terms.save(self.folder / f"{sae_name(goal.layer)}_final", autoencoder)
             self._write_history(goal, self.histories[str(goal.layer)], finished=True)
         (self.folder / CHECKPOINT).unlink(missing_ok=True)
+
+    def misses(self) -> list[str]:
+        """Say of which layers no checkpoint was close enough to the target, and which one is saved as the best."""
+        bests = [(goal, self.best(goal)) for goal in self.goals]
+        return [
+            f"note: {goal.run}, layer {goal.layer}: no checkpoint had an L0 within {CLOSE:.0%} of {goal.target_l0:g}; the "
+            f"best is the closest, {best['l0']:.2f} at step {best['step']:,}"
+            for goal, best in bests
+            if not is_close(best["l0"], goal.target_l0)
+        ]
 
     def best(self, goal: Goal) -> dict[str, float]:
         """Give the best checkpoint of a layer, as its history has it."""
@@ -231,11 +242,14 @@ def resumed_run(goals: Sequence[Goal], folder: Path, terms: Terms, trains: Train
     about = record.about
     theirs = {**about["settings"], "layers": [goal["layer"] for goal in about["goals"]]}
     ours = {**terms.settings, "layers": [goal.layer for goal in goals]}
+    before, now = (settings.pop("learning_rate") for settings in (theirs, ours))  # lowered where the loss left all bounds
     if wrong := first_difference(theirs, ours):
         raise UserError(f"--resume: {path} is of another training: {wrong}; give the same flags; {ANEW}")
+    if before != now:
+        print(f"note: --learning_rate is {now or 'the usual one'} from step {about['step']:,} on; before: {before or 'usual'}")
     trainee = trains.resumed(goals, terms.recipe, {**record.tensors, **about["state"]}, terms.device)
     histories = {layer: {name: list(history[name]) for name in NOTED} for layer, history in about["histories"].items()}
-    return SaeRun(goals, folder, terms, trainee, about["step"], histories)
+    return SaeRun(goals, folder, terms, trainee, about["step"], histories, _saved_step=about["step"])
 
 
 def new_run(goals: Sequence[Goal], folder: Path, terms: Terms, trains: Trains, sample: torch.Tensor) -> SaeRun:

@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from utils.base.errors import UserError
 from utils.data.sequences import Sequences
 from utils.model.language_model import LanguageModel
 from utils.sae.supply.left_out import MASSIVE, Excluding, Limits, kept_rows, norms_of, plan_of_text
 from utils.sae.supply.order import BlockOrder
-from utils.sae.supply.states import Batches, StateSource, StoredStates, StreamedStates
+from utils.sae.supply.states import SeededBatches, StateSource, StoredStates, StreamedStates
+from utils.sae.goals import USUAL_EPOCHS, USUAL_TOKENS
 from utils.states.comparison import require_same_states
 from utils.states.extraction import Reading, read_plans
 from utils.states.forward_pass import Pass
@@ -20,8 +19,7 @@ from utils.states.sites import Layer
 from utils.states.store import StateTable, table_bytes
 
 MEDIAN_OF = 2**15  # streamed states from which the median norm is taken
-USUAL_STEPS = 4000  # of training, where the user does not say how many epochs
-MOST_USUAL_EPOCHS = 20  # for that
+MOST_USUAL_EPOCHS = 20  # over few states, where the user does not say how many
 FEWER_TOKENS = "a smaller --num_tokens"
 
 
@@ -45,10 +43,19 @@ class Gathering:
 
 @dataclass(frozen=True)
 class Supply:
-    """The states to train on and those that are held out; how the model compares with transformers, what the pass took."""
+    """The states to train on, and those that are held out, with what is kept of them.
+
+    plan        which states of the held-out sequences are read
+    limits      their largest norms
+    streamed    whether each epoch runs the model once more
+    seconds     that the pass took
+    comparison  how far states lay from those of transformers
+    """
 
     train: StateSource
     held_out: StateSource
+    plan: ReadPlan
+    limits: Limits
     streamed: bool
     seconds: float
     comparison: Mapping[str, Any]
@@ -70,7 +77,7 @@ def gather(how: Gathering, language_model: LanguageModel, splits: Mapping[str, S
     train, held_out = (
         stored(name, states.tables[name], norms[name], limits, language_model) for name in ("train", "held_out")
     )
-    return Supply(train, held_out, False, states.seconds, states.comparison)
+    return Supply(train, held_out, plans["held_out"], limits, False, states.seconds, states.comparison)
 
 
 def stored(name: str, table: StateTable, norms: Any, limits: Limits, language_model: LanguageModel) -> StoredStates:
@@ -102,20 +109,19 @@ def stream(
     if needed["held_out"] > how.buffer_gb * 1e9 / 2:
         held_out: StateSource = StreamedStates(passes["held_out"])
         held_out.limits = limits
-        return Supply(train, held_out, True, 0.0, comparison)
+        return Supply(train, held_out, plans["held_out"], limits, True, 0.0, comparison)
     reading = Reading(how.layers, batch_size=how.batch_size, memory_gb=how.buffer_gb)
     of_held = {"held_out": splits["held_out"]}
     states = read_plans(reading, language_model, of_held, {"held_out": plans["held_out"]}, FEWER_TOKENS)
     table = states.tables["held_out"]
-    return Supply(
-        train, stored("held_out", table, norms_of(table), limits, language_model), True, states.seconds, comparison
-    )
+    kept = stored("held_out", table, norms_of(table), limits, language_model)
+    return Supply(train, kept, plans["held_out"], limits, True, states.seconds, comparison)
 
 
-def batches_of(supply: Supply, how: Gathering, hidden_size: int, batch_size: int, epochs: int | None) -> Batches:
+def batches_of(supply: Supply, how: Gathering, hidden_size: int, batch_size: int, epochs: int | None) -> SeededBatches:
     """Order the states of training into batches. Raise UserError where they fill none.
 
-    epochs: None: as many as make USUAL_STEPS steps, at most MOST_USUAL_EPOCHS
+    epochs: None: as many as see USUAL_EPOCHS times USUAL_TOKENS states, at most MOST_USUAL_EPOCHS
     """
     rows = supply.train.rows
     if rows < batch_size:
@@ -124,5 +130,5 @@ def batches_of(supply: Supply, how: Gathering, hidden_size: int, batch_size: int
             "texts, a larger --num_tokens or a smaller --batch_size"
         )
     order = BlockOrder.within(rows, batch_size, 4 * len(how.layers) * hidden_size, how.buffer_gb * 1e9)
-    wanted = -(-USUAL_STEPS // order.steps_an_epoch)
-    return Batches(supply.train, order, epochs or int(np.clip(wanted, 1, MOST_USUAL_EPOCHS)))
+    usual = min(max(1, round(USUAL_EPOCHS * USUAL_TOKENS / rows)), MOST_USUAL_EPOCHS)
+    return SeededBatches(supply.train, order, epochs or usual)

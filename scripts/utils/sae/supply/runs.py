@@ -9,14 +9,14 @@ import torch
 from utils.base.progress import Progress
 from utils.base.tracking import NoTracking, Wandb
 from utils.sae.supply.checkpoints import SaeRun, sae_name
-from utils.sae.supply.states import Batches
+from utils.sae.supply.states import SeededBatches
 
 CHECKPOINTS = 10  # of a training, at which held-out states are looked at
 SAVED_EVERY = 600.0  # seconds, between two of them
 SECONDS_A_NOTE = 1.0
 
 
-def train_all(runs: Sequence[SaeRun], batches: Batches, held_out: torch.Tensor, logs: "Logs") -> None:
+def train_all(runs: Sequence[SaeRun], batches: SeededBatches, held_out: torch.Tensor, logs: "Logs") -> None:
     """Train every run to the end of the batches. held_out: raw states [layers, n, hidden_size], looked at on the way.
 
     Runs with one seed share each batch.
@@ -42,6 +42,7 @@ def train_all(runs: Sequence[SaeRun], batches: Batches, held_out: torch.Tensor, 
             noted = now if due else noted
     for run in runs:
         run.finish()
+        print("".join(f"{line}\n" for line in run.misses()), end="", flush=True)
     logs.finish(runs)
 
 
@@ -83,4 +84,5 @@ class Logs:
         """End the runs with the best of each layer."""
         for run in runs:
             best = {f"best/{sae_name(goal.layer)}": run.best(goal) for goal in run.goals}
-            self._started[run.goals[0].run].finish(best)
+            if run.goals[0].run in self._started:
+                self._started[run.goals[0].run].finish(best)

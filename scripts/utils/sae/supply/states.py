@@ -78,7 +78,7 @@ class StreamedStates:
 
     def __init__(self, run: Pass) -> None:
         self._run, self.rows = run, len(run.plan)
-        self._first = np.searchsorted(run.plan.sequence, np.arange(len(run.sequences) + 1))
+        self._first = np.searchsorted(run.plan.sequence, np.arange(len(run.sequences) + 1)).tolist()
         self.limits: Limits | None = None
         self.left_out, self.read = np.zeros(len(run.plan.layers), dtype=int), 0
 
@@ -122,7 +122,9 @@ class StreamedStates:
         order = np.random.default_rng([1, epoch + 1]).permutation(len(counts))
         ends = np.cumsum(counts[order])
         start, stop = np.searchsorted(ends, [first, last - 1], side="right")
-        rows = np.concatenate([np.arange(self._first[one], self._first[one + 1]) for one in order[start : stop + 1]])
+        rows = np.concatenate(
+            [np.arange(self._first[one], self._first[one + 1]) for one in order[start : stop + 1].tolist()]
+        )
         before = int(ends[start - 1]) if start else 0
         return rows[first - before : last - before]
 
@@ -144,7 +146,7 @@ def some_of(sequences: Sequences, chosen: np.ndarray) -> Sequences:
 
 
 @dataclass
-class Batches:
+class SeededBatches:
     """The batches of all epochs; one group of states is held in memory."""
 
     source: StateSource

@@ -1,0 +1,185 @@
+"""Trainings that stop anywhere and go on, to the same bytes; what a folder refuses."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import snapshot
+from sae_stand_in import StandIn
+from utils.base.errors import UserError
+from utils.base.tracking import NoTracking
+from utils.sae.files.loading import load_sae
+from utils.sae.files.sae_lens import save_sae
+from utils.sae.goals import Goal, Recipe
+from utils.sae.supply.checkpoints import CHECKPOINT, Terms, is_finished, new_run, resumed_run, take_folder
+from utils.sae.supply.history import Glance, best_of
+from utils.sae.supply.order import BlockOrder
+from utils.sae.supply.runs import Logs, train_all
+from utils.sae.supply.states import SeededBatches, StoredStates
+from utils.states.store import StateTable
+
+STATES = torch.randn(2, 700, 8, generator=torch.Generator().manual_seed(0))
+GOALS = [[Goal("jumprelu", target, seed, layer) for layer in (0, "final_norm")] for target, seed in ((2, 0), (2, 1), (4, 0))]
+
+
+def terms(**changes):
+    settings = {"model_fingerprint": "m", "texts": "t", "latents": 24, "learning_rate": None, **changes}
+    recipe = Recipe(24, 20, 32)
+    return Terms(
+        recipe, torch.device("cpu"), settings, ("model_fingerprint", "texts", "latents"), {"dataset": "d"}, save_sae
+    )
+
+
+def batches():
+    table = StateTable([0, "final_norm"], [{"states": STATES, "own": torch.zeros(700)}])
+    return SeededBatches(StoredStates(table, np.arange(650)), BlockOrder(650, 32, 128, 16), 1)
+
+
+class Killed(BaseException):
+    """The end of a process, at a step."""
+
+
+def train(folder, stop_after=None, resume=False, spoil=None, **changes):
+    """Train three runs in a folder. stop_after: batches, then the process is gone; spoil: step whose states are NaN."""
+    supplied, given = batches(), 0
+    real = supplied.batch
+
+    def batch(step, seed):
+        nonlocal given
+        given += 1
+        if stop_after is not None and given > stop_after:
+            raise Killed
+        return torch.full((2, 32, 8), torch.nan) if step == spoil else real(step, seed)
+
+    supplied.batch = batch
+    folders = [folder / goals[0].run for goals in GOALS]
+    for one in folders:
+        take_folder(one, terms(**changes), resume, overwrite=False)
+    sample = STATES[:, :100]
+    runs = [
+        (resume and resumed_run(goals, one, terms(**changes), StandIn))
+        or new_run(goals, one, terms(**changes), StandIn, sample)
+        for goals, one in zip(GOALS, folders, strict=True)
+    ]
+    train_all(runs, supplied, STATES[:, -50:], Logs(NoTracking(), "group", {}))
+    return folders
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of trainings that nothing stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    train(folder)
+    return folder
+
+
+def by_name(folder):
+    return {path.removeprefix(str(folder)): digest for path, digest in snapshot(folder).items()}
+
+
+@pytest.mark.parametrize("stop_after", (0, 1, 3, 4, 5, 16, 27, 39))
+def test_a_training_that_was_stopped_goes_on_to_the_same_bytes(whole, tmp_path, stop_after):
+    with pytest.raises(Killed):
+        train(tmp_path, stop_after)
+    train(tmp_path, resume=True)
+    assert by_name(tmp_path) == by_name(whole)
+
+
+def test_trainings_of_another_seed_see_other_batches(whole):
+    one, other = (load_sae(whole / goals[0].run / "sae_layer_0_final") for goals in GOALS[:2])
+    assert not torch.equal(one.encoder, other.encoder)
+
+
+def test_what_a_training_leaves(whole):
+    folder = whole / GOALS[0][0].run
+    assert {path.name for path in folder.iterdir()} == {
+        f"{name}_{end}" for name in ("sae_layer_0", "sae_final_norm") for end in ("best", "final", "history.json")
+    }
+    about = load_sae(folder / "sae_final_norm_final").about
+    assert about["layer"] == "final_norm" and about["tokens"] == 20 * 32 and about["dataset"] == "d"
+    history = json.loads((folder / "sae_layer_0_history.json").read_text())
+    assert history["step"] == list(range(2, 21, 2)) and history["tokens"][-1] == 640 and history["finished"]
+    lists = (
+        "train_loss",
+        "val_loss",
+        "recon_loss",
+        "sparsity_loss",
+        "train_sparsity",
+        "sparsity",
+        "lr",
+        "l0",
+        "fvu",
+        "dead",
+    )
+    assert all(len(history[name]) == 10 for name in lists)
+    best = load_sae(folder / "sae_layer_0_best")
+    assert best.about["step"] == history["best_step"]
+    seen = Glance.at(best, STATES[0, -50:])
+    rebuilt = best.decode(best.encode(STATES[0, -50:]))
+    error = (rebuilt - STATES[0, -50:]).square()
+    variance = (STATES[0, -50:] - STATES[0, -50:].mean(0)).square()
+    assert seen.fvu == pytest.approx(float(error.sum() / variance.sum()), rel=1e-5)
+    assert seen.squared_error == pytest.approx(float(error.mean()), rel=1e-5)
+    place = history["step"].index(history["best_step"])
+    assert (history["fvu"][place], history["l0"][place]) == (seen.fvu, seen.l0)
+
+
+def test_the_best_is_the_lowest_fvu_among_those_that_hit_the_target():
+    assert best_of({"l0": [9, 10, 10.2, 10.4], "fvu": [0.1, 0.3, 0.2, 0.1]}, 10) == 2
+    assert best_of({"l0": [5, 9, 12], "fvu": [0.1, 0.3, 0.2]}, 10) == 1
+
+
+def test_a_line_says_where_no_checkpoint_hit_the_target(tmp_path, capsys):
+    train(tmp_path)
+    assert "layer final_norm: no checkpoint had an L0 within 3% of 2; the best is the closest, " in capsys.readouterr().out
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_good_checkpoint(tmp_path, capsys):
+    with pytest.raises(UserError, match=r"not finite at step 8; the last good checkpoint: .*safetensors of step 6 \(--resume\)"):
+        train(tmp_path, spoil=7)
+    assert load_sae(tmp_path / GOALS[0][0].run / "sae_layer_0_best").about["step"] <= 6
+    train(tmp_path, resume=True, learning_rate=0.1)
+    assert "--learning_rate is 0.1 from step 6 on; before: usual" in capsys.readouterr().out
+
+
+def test_finished_trainings_are_known(whole):
+    folder = whole / GOALS[0][0].run
+    assert is_finished(GOALS[0], folder, terms())
+    assert not is_finished(GOALS[0], folder, terms(learning_rate=0.1))
+    assert not is_finished([*GOALS[0], Goal("jumprelu", 2, 0, 1)], folder, terms())
+
+
+def test_half_a_training_is_not_overwritten_by_accident(tmp_path):
+    with pytest.raises(Killed):
+        train(tmp_path, 30)
+    with pytest.raises(UserError, match="checkpoint.safetensors is of a training that has not ended: --resume goes on"):
+        train(tmp_path)
+    with pytest.raises(UserError, match="--resume: .* their keep_special is None, not True; give the same flags"):
+        train(tmp_path, resume=True, keep_special=True)
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    with pytest.raises(Killed):
+        train(tmp_path, 30)
+    path = tmp_path / GOALS[0][0].run / CHECKPOINT
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="is damaged: its checksum is of other content"):
+        train(tmp_path, resume=True)
+    path.write_bytes(content[:100])
+    with pytest.raises(UserError, match="is damaged or no file of this suite"):
+        train(tmp_path, resume=True)
+
+
+def test_a_folder_of_another_model_is_refused_unless_it_may_go(whole, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(whole / GOALS[0][0].run, folder)
+    take_folder(folder, terms(learning_rate=0.1), False, False)
+    with pytest.raises(UserError, match="is of other sparse autoencoders: their texts is t, not u; --overwrite"):
+        take_folder(folder, terms(texts="u"), False, False)
+    take_folder(folder, terms(texts="u"), False, True)
+    assert not list(folder.iterdir())
