@@ -138,7 +138,9 @@ def test_a_line_says_where_no_checkpoint_hit_the_target(tmp_path, capsys):
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_good_checkpoint(tmp_path, capsys):
-    with pytest.raises(UserError, match=r"not finite at step 8; the last good checkpoint: .*safetensors of step 6 \(--resume\)"):
+    with pytest.raises(
+        UserError, match=r"not finite at step 8; the last good checkpoint: .*safetensors of step 6 \(--resume\)"
+    ):
         train(tmp_path, spoil=7)
     assert load_sae(tmp_path / GOALS[0][0].run / "sae_layer_0_best").about["step"] <= 6
     train(tmp_path, resume=True, learning_rate=0.1)
