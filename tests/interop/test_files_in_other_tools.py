@@ -12,54 +12,26 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from helpers import ROOT, environment
-from utils.sae.autoencoder import SparseAutoencoder
+from some_autoencoder import ABOUT, some_autoencoder, some_states
 from utils.sae.files.dictionary_learning import save_dictionary
 from utils.sae.files.loading import load_sae
 from utils.sae.files.sae_lens import save_sae
 
 pytestmark = pytest.mark.slow  # importing SAELens alone takes seconds
 
-HIDDEN_SIZE, LATENTS, ROWS = 16, 64, 128
 NEAR = 1e-4  # no pre-activation lies so near a threshold: rounding changes no support
-ABOUT = {
-    "architecture": "batchtopk",
-    "layer": 6,
-    "target_l0": 8,
-    "seed": 0,
-    "model_name": "gpt2",
-    "model_fingerprint": "0123456789abcdef",
-    "hook_name": "blocks.6.hook_resid_post",
-    "context_size": 128,
-    "prepend_bos": True,
-    "tokens": 1000,
-}
 SAE_LENS = ("jumprelu", "raw", "standard", "batchtopk_plain", "batchtopk_scaled")
 DICTIONARIES = ("jumprelu", "batchtopk")
 
 
-def autoencoder(**changes):
-    draw = torch.Generator().manual_seed(0)
-    values = {
-        "encoder": torch.randn(LATENTS, HIDDEN_SIZE, generator=draw),
-        "encoder_bias": torch.randn(LATENTS, generator=draw),
-        "decoder": torch.randn(LATENTS, HIDDEN_SIZE, generator=draw),
-        "decoder_bias": torch.randn(HIDDEN_SIZE, generator=draw) + 3,
-        "threshold": torch.rand(LATENTS, generator=draw) * 20,
-    }
-    return SparseAutoencoder(**{**values, **{name: change(values) for name, change in changes.items()}}, about=ABOUT)
-
-
-OURS = autoencoder()
+OURS = some_autoencoder()
 SPOILED = {  # what the comparison must find
-    "other_threshold": autoencoder(threshold=lambda values: -values["threshold"]),
-    "no_fold": autoencoder(encoder_bias=lambda values: values["encoder_bias"] + values["encoder"] @ values["decoder_bias"]),
-    "other_decoder": autoencoder(decoder=lambda values: values["decoder"].flip(0)),
+    "other_threshold": some_autoencoder(threshold=lambda values: -values["threshold"]),
+    "no_fold": some_autoencoder(
+        encoder_bias=lambda values: values["encoder_bias"] + values["encoder"] @ values["decoder_bias"]
+    ),
+    "other_decoder": some_autoencoder(decoder=lambda values: values["decoder"].flip(0)),
 }
-
-
-def states():
-    """States whose mean is far from 0, as those of language models are."""
-    return torch.randn(ROWS, HIDDEN_SIZE, generator=torch.Generator().manual_seed(7)) * 2 + 3
 
 
 def python_of(tool):
@@ -75,7 +47,7 @@ def python_of(tool):
 def exchanged(tool, side, folder, save):
     """Write ours, let the other tool work on them and write its own."""
     python = python_of(tool)
-    save_file({"states": states()}, folder / "states.safetensors")
+    save_file({"states": some_states()}, folder / "states.safetensors")
     for name, one in {"sound": OURS, **SPOILED}.items():
         save(folder / "ours" / name, one)
     command = [python, Path(__file__).with_name(side), folder]
@@ -97,14 +69,14 @@ def dictionaries(tmp_path_factory):
 
 def margin(ours):
     """How near the pre-activation of a state comes to a threshold, in float64."""
-    before = (states().double() - ours.decoder_bias.double()) @ ours.encoder.mT.double() + ours.encoder_bias.double()
+    before = (some_states().double() - ours.decoder_bias.double()) @ ours.encoder.mT.double() + ours.encoder_bias.double()
     return float((before - ours.threshold).abs().min())
 
 
 def difference(ours, answers):
     """Say how the encodings differ from a tool's answers: None, or what is another."""
     assert margin(ours) > NEAR, margin(ours)
-    theirs, latents = load_file(answers), ours.encode(states())
+    theirs, latents = load_file(answers), ours.encode(some_states())
     if not torch.equal(latents > 0, theirs["latents"] > 0):
         return "support"
     if not torch.allclose(latents, theirs["latents"], rtol=1e-4, atol=1e-4):
@@ -113,7 +85,7 @@ def difference(ours, answers):
 
 
 def test_some_latents_are_active_and_others_not():
-    assert 0.05 < (OURS.encode(states()) > 0).float().mean() < 0.5
+    assert 0.05 < (OURS.encode(some_states()) > 0).float().mean() < 0.5
 
 
 def test_ours_encode_the_same_in_sae_lens(sae_lens):

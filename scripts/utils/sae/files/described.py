@@ -36,6 +36,7 @@ def sound_about(path: Path, about: dict[str, Any]) -> dict[str, Any]:
     if layer is not None and (not is_layer(layer) or layer == ATTENTION):
         raise UserError(f"{path}: its layer is {value_shown(layer)}; {SAE_REMEDY}")
     for name in TEXTS:
-        if not isinstance(about.get(name), str | None):
-            raise UserError(f"{path}: its {name} is {value_shown(about[name])}; {SAE_REMEDY}")
+        value = about.get(name)
+        if value is not None and not (isinstance(value, str) and value.isprintable()):  # a line break would split an error
+            raise UserError(f"{path}: its {name} is {value_shown(value)}; {SAE_REMEDY}")
     return about

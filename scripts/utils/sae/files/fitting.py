@@ -21,21 +21,20 @@ def require_fitting(
     layer: the one that is to be read; None: the autoencoder's own. path: names the autoencoder in the error.
     The model is told by its fingerprint; files of other tools have none, so there its name and hidden size must be the same.
     """
-    about = autoencoder.about
     named = path or "the sparse autoencoder"
     require_model(autoencoder, language_model, named)
-    own = about.get("layer")
-    if own is None and layer is None:
-        raise UserError(f"{named} does not say which layer it reads; write hook_name into the metadata of its cfg.json")
+    own: Layer | None = autoencoder.about.get("layer")
     if own is not None and layer is not None and own != layer:
         raise UserError(
             f"{named} was trained on {layer_name(own)}, not {layer_name(layer)}; give one of {layer_name(layer)}"
         )
     chosen = layer if own is None else own
+    if chosen is None:
+        raise UserError(f"{named} does not say which layer it reads; write hook_name into the metadata of its cfg.json")
     if chosen not in (known := every_layer(language_model.anatomy)):
         rest = " and final_norm" if FINAL_NORM in known else ""
         raise UserError(
-            f"{named} was trained on {layer_name(chosen)}; {language_model.name} has layers 0 to "
+            f"{named} reads {layer_name(chosen)}; {language_model.name} has layers 0 to "
             f"{len(language_model.anatomy.blocks) - 1}, embed{rest}: give the model that it was trained on"
         )
     return chosen
