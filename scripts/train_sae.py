@@ -7,6 +7,7 @@ if __name__ == "__main__":
     listen()  # first, so that Ctrl-C during the imports shows no traceback
 
 import shlex
+import sys
 from pathlib import Path
 
 from utils.base.cli.parser import Parser, quiet_libraries, run
@@ -14,7 +15,6 @@ from utils.base.files import require_writable_folder
 from utils.base.stopwatch import Stopwatch
 from utils.sae.flags import (
     USUAL_MODEL,
-    WIDER,
     add_train_sae_flags,
     check_sae_flags,
     check_targets,
@@ -23,6 +23,7 @@ from utils.sae.flags import (
     layers_of,
     texts_given,
 )
+from utils.sae.goals import usual_latents
 
 VALIDATED = 8192  # held-out states that are looked at during training
 SAMPLED = 2**14  # states from which a training begins
@@ -49,21 +50,25 @@ def main(argv=None):
     with watch("load"):
         language_model = load_model(arguments, cache_dir)
     layers = layers_of(arguments.layers, language_model.anatomy)
-    latents = arguments.d_hidden or WIDER * language_model.anatomy.hidden_size
+    latents = arguments.d_hidden or usual_latents(language_model.anatomy.hidden_size)
     check_targets(arguments.target_l0, latents)
     with watch("texts"):
         texts = find_texts(arguments, language_model, cache_dir, layers)
     how = gathering_of(arguments, layers, cache_dir)
     with watch("pass"):
-        supply = read_states(how, language_model, texts)
+        supply = read_states(how, language_model, texts, not arguments.train_only)
     if arguments.extract_only:
         told = f"--cache_dir {shlex.quote(cache_dir)} --layers {arguments.layers}"
         print(f"next: python scripts/train_sae.py --train_only {told}")
         return 0
     batches = batches_for(arguments, how, language_model, supply)
     terms = terms_of(arguments, how, language_model, texts, batches, latents)
-    runs = train(arguments, terms, batches, supply, goals_of(arguments, layers), watch)
-    print(f"next: python scripts/interpret_sae.py --sae {shlex.quote(str(runs[0]))}")
+    goals = goals_of(arguments, layers)
+    folders = train(arguments, terms, batches, supply, goals, watch)
+    with watch("evaluate"):
+        evaluate(arguments, language_model, texts, supply, goals, folders)
+    write_records(arguments, terms, supply, folders, watch)
+    print(f"next: python scripts/interpret_sae.py --sae {shlex.quote(str(folders[0]))}")
     return 0
 
 
@@ -129,13 +134,13 @@ def gathering_of(arguments, layers, cache_dir):
     return Gathering(layers, arguments.batch_size_extract, cache_dir, arguments.buffer_gb, excluding)
 
 
-def read_states(how, language_model, texts):
-    """Run the pass, and note what --cache_dir then holds: a Supply."""
+def read_states(how, language_model, texts, new):
+    """Run the pass: a Supply. new: whether to note in --cache_dir what it then holds."""
     from utils.sae.supply.cache import write_cache
     from utils.sae.supply.gathered import gather
 
     supply = gather(how, language_model, texts.splits)
-    if how.cache_dir:
+    if new and how.cache_dir:
         write_cache(how.cache_dir, texts)
     return supply
 
@@ -194,11 +199,10 @@ def terms_of(arguments, how, language_model, texts, batches, latents):
 
 def train(arguments, terms, batches, supply, goals, watch):
     """Train all of them side by side. Return their folders."""
-    from utils.sae.training.training import Training
-
     from utils.base.tracking import tracker
     from utils.sae.supply.checkpoints import is_finished, new_run, resumed_run, take_folder
     from utils.sae.supply.runs import Logs, train_all
+    from utils.sae.training.training import Training
 
     root = Path(arguments.save_dir)
     folders = [root if len(goals) == 1 else root / of_run[0].run for of_run in goals]
@@ -221,6 +225,60 @@ def train(arguments, terms, batches, supply, goals, watch):
     with watch("train"):
         train_all(runs, batches, supply.held_out.sample(VALIDATED).to(terms.device), logs)
     return folders
+
+
+def evaluate(arguments, language_model, texts, supply, goals, folders):
+    """Measure the best autoencoder of every run and layer on held-out text; write and print the tables."""
+    from utils.sae.evaluation.reconstruction import PCA_STATES, measure
+    from utils.sae.evaluation.results import Evaluation, evaluation_table, targets_table, write_evaluation
+    from utils.sae.evaluation.seeds import seeds_compared, seeds_table
+    from utils.sae.evaluation.splicing import spliced, why_no_cost
+    from utils.sae.files.loading import load_sae
+    from utils.sae.supply.checkpoints import sae_name
+
+    layers = [goal.layer for goal in goals[0]]
+    best = [[load_sae(folder / f"{sae_name(layer)}_best") for layer in layers] for folder in folders]
+    rebuilt = []
+    for layer, autoencoders in zip(layers, zip(*best, strict=True), strict=True):
+        moved = [autoencoder.to(language_model.device) for autoencoder in autoencoders]
+        rebuilt.append(measure(moved, supply.held_out.of_layer(layer), supply.train.of_layer(layer, PCA_STATES)))
+    why, costs = why_no_cost(language_model, layers), [[None] * len(layers)] * len(folders)
+    if not why:
+        held_out, limits = texts.splits["held_out"], dict(zip(layers, supply.limits.most.tolist(), strict=True))
+        size = arguments.batch_size_extract
+        found = iter(spliced(language_model, held_out, supply.plan, sum(best, []), size, largest_norm=limits))
+        costs = [[next(found) for _ in layers] for _ in folders]
+    evaluations = [
+        [Evaluation(*one, why) for one in zip(own, of_run, of_costs, strict=True)]
+        for own, of_run, of_costs in zip(best, zip(*rebuilt, strict=True), costs, strict=True)
+    ]
+    for folder, of_run in zip(folders, evaluations, strict=True):
+        write_evaluation(folder, of_run)
+    every = sum(evaluations, [])
+    seeds = seeds_compared(every)
+    for text in (evaluation_table(every), targets_table(every), *([seeds_table(seeds)] if seeds else [])):
+        print(f"\n{text}", flush=True)
+    print()
+
+
+def write_records(arguments, terms, supply, folders, watch):
+    """Note beside the autoencoders how they came about."""
+    from utils.base.files import write_json
+
+    record = {
+        "command": sys.argv,
+        "arguments": vars(arguments),
+        **terms.described,
+        "settings": terms.settings,
+        "steps": terms.recipe.steps,
+        "learning_rate": terms.recipe.rate,
+        "streamed": supply.streamed,
+        "states_beside_transformers": supply.comparison,
+        "seconds": watch.seconds,
+    }
+    for folder in folders:
+        write_json(folder / "run_record.json", record)
+        print(f"wrote {folder}: sae_layer_*_best, sae_layer_*_final, sae_layer_*_history.json, sae_evaluation.csv and .json")
 
 
 if __name__ == "__main__":

@@ -11,14 +11,17 @@ from torch.nn.functional import kl_div
 
 import small_architectures
 import tiny_models
+from helpers import ROOT
 from utils.base.errors import UserError
 from utils.data.sequences import unlabelled_sequences
 from utils.data.tokenizer import load_tokenizer
 from utils.model.language_model import LanguageModel, load_language_model, wrap
 from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.evaluation import splicing
+from utils.sae.evaluation.reconstruction import measure
+from utils.sae.evaluation.results import evaluate
 from utils.sae.evaluation.splicing import Cost, spliced, spread, why_no_cost
-from utils.states.forward_pass import inputs_to, watching
+from utils.states.forward_pass import Pass, inputs_to, read_batches, watching
 from utils.states.positions import ReadPlan
 from utils.states.sites import every_layer
 
@@ -122,7 +125,7 @@ def test_one_of_several_streams_is_refused_by_name(sequences, plan):
     language_model = gemma3n()
     assert "layer 1 has several streams" in why_no_cost(language_model, [1])
     with pytest.raises(UserError, match=r"cost model cannot be measured: layer 1 has several streams"):
-        spliced(language_model, sequences, plan, [identity(1)])
+        spliced(Pass(language_model, sequences, plan, 8), [identity(1)])
 
 
 def test_models_without_predictions_say_why(sequences, plan):
@@ -131,9 +134,9 @@ def test_models_without_predictions_say_why(sequences, plan):
     assert why_no_cost(wrap(tiny_models.make("bert")), [0]) == "it has no language-model head"
     assert why_no_cost(wrap(tiny_models.make("llama")), ["embed", 0, "final_norm"]) == ""
     with pytest.raises(UserError, match="no language-model head"):
-        spliced(headless, sequences, plan, [identity(0)])
+        spliced(Pass(headless, sequences, plan, 8), [identity(0)])
     with pytest.raises(UserError, match="layers 0 to 3"):
-        spliced(wrap(tiny_models.make("llama")), sequences, plan, [identity(9)])
+        spliced(Pass(wrap(tiny_models.make("llama")), sequences, plan, 8), [identity(9)])
 
 
 # The figures, by other ways
@@ -174,7 +177,7 @@ def run(model, sequences, plan):
 
 def test_cross_entropy_and_divergence_are_transformers_own_with_hooks_by_hand(llama, sequences, plan):
     model, autoencoder = llama.model, random_autoencoder(LAYER)
-    (cost,) = spliced(llama, sequences, plan, [autoencoder])
+    (cost,) = spliced(Pass(llama, sequences, plan, 8), [autoencoder])
     loss, own = run(model, sequences, plan)
     assert cost.clean == pytest.approx(loss, rel=1e-5) and cost.replaced == len(plan)
     assert cost.tokens == len(own) == len(plan), "the token at the end of each text has one after it"
@@ -201,7 +204,7 @@ def test_what_is_recovered():
 
 @pytest.mark.parametrize("layer", ["embed", 0, 3, "final_norm"])
 def test_the_identity_costs_nothing_and_a_silent_one_what_ablations_cost(llama, sequences, plan, layer):
-    costs = spliced(llama, sequences, plan, [identity(layer), silent(layer, 0.0), random_autoencoder(layer)])
+    costs = spliced(Pass(llama, sequences, plan, 8), [identity(layer), silent(layer, 0.0), random_autoencoder(layer)])
     whole, dead, chance = costs
     assert whole.spliced == whole.clean and whole.kl_spliced == 0 and whole.zeroed != whole.clean
     assert dead.spliced == dead.zeroed and dead.kl_spliced == dead.kl_zeroed > 0
@@ -211,18 +214,28 @@ def test_the_identity_costs_nothing_and_a_silent_one_what_ablations_cost(llama, 
 
 def test_sparse_autoencoders_of_several_layers_come_back_in_their_order(llama, sequences, plan):
     autoencoders = [random_autoencoder(layer, seed=seed) for layer, seed in ((3, 0), ("embed", 1), (3, 2), (0, 3))]
-    together = spliced(llama, sequences, plan, autoencoders)
-    alone = [spliced(llama, sequences, plan, [one])[0] for one in autoencoders]
+    together = spliced(Pass(llama, sequences, plan, 8), autoencoders)
+    alone = [spliced(Pass(llama, sequences, plan, 8), [one])[0] for one in autoencoders]
     assert together == alone and len({cost.spliced for cost in alone}) == 4
 
 
 def test_batches_and_the_size_of_the_vocabulary_change_nothing(llama, sequences, plan, monkeypatch):
     autoencoders = [random_autoencoder(0), random_autoencoder(3)]
-    together = spliced(llama, sequences, plan, autoencoders)
+    together = spliced(Pass(llama, sequences, plan, 8), autoencoders)
     monkeypatch.setattr(splicing, "LOGIT_BYTES", 16 * llama.vocabulary * 3)
-    for one, other in zip(together, spliced(llama, sequences, plan, autoencoders, batch_size=3), strict=True):
+    for one, other in zip(together, spliced(Pass(llama, sequences, plan, 3), autoencoders), strict=True):
         for name, value in vars(one).items():
             assert value == pytest.approx(getattr(other, name), rel=1e-5), name
+
+
+def test_a_token_that_the_head_rules_out_is_no_divergence(llama, sequences, plan):
+    """log 0 - log 0 is no number, though such a token adds nothing."""
+    (before,) = spliced(Pass(llama, sequences, plan, 8), [random_autoencoder(0)])
+    never = torch.tensor([95])
+    hook = llama.model.lm_head.register_forward_hook(lambda _module, _in, output: output.index_fill(-1, never, -torch.inf))
+    (after,) = spliced(Pass(llama, sequences, plan, 8), [random_autoencoder(0)])
+    hook.remove()
+    assert 0 < after.kl_spliced < np.inf and after.kl_spliced != before.kl_spliced and after.clean < before.clean
 
 
 # What is left out
@@ -230,7 +243,7 @@ def test_batches_and_the_size_of_the_vocabulary_change_nothing(llama, sequences,
 
 def test_positions_outside_the_plan_keep_their_states_and_are_not_asked(llama, sequences, plan):
     half = ReadPlan(plan.sequence[::2], plan.position[::2])
-    (cost,) = spliced(llama, sequences, half, [silent(LAYER, 0.0)])
+    (cost,) = spliced(Pass(llama, sequences, half, 8), [silent(LAYER, 0.0)])
     with by_hand(llama.model, half, 0.0):
         loss, logits = run(llama.model, sequences, half)
     assert cost.spliced == pytest.approx(loss, rel=1e-5) and cost.tokens == len(logits) == len(half)
@@ -242,13 +255,13 @@ def test_states_of_a_larger_norm_keep_their_own(llama, sequences, plan):
         states = llama.model(ids, attention_mask=mask, output_hidden_states=True).hidden_states[LAYER + 1]
     norms = states[plan.sequence, plan.position].norm(dim=1)
     limit = float(norms.median())
-    (cost,) = spliced(llama, sequences, plan, [silent(LAYER, 0.0)], largest_norm={LAYER: limit})
+    (cost,) = spliced(Pass(llama, sequences, plan, 8), [silent(LAYER, 0.0)], largest_norm={LAYER: limit})
     small = (norms <= limit).numpy()
     assert cost.replaced == small.sum() and 0 < small.sum() < len(plan)
     with by_hand(llama.model, ReadPlan(plan.sequence[small], plan.position[small]), 0.0):
         loss, _ = run(llama.model, sequences, plan)
     assert cost.spliced == pytest.approx(loss, rel=1e-5) and cost.tokens == len(plan)
-    (none,) = spliced(llama, sequences, plan, [silent(LAYER, 0.0)], largest_norm={LAYER: 0.0})
+    (none,) = spliced(Pass(llama, sequences, plan, 8), [silent(LAYER, 0.0)], largest_norm={LAYER: 0.0})
     assert none.replaced == 0 and none.spliced == none.clean == none.averaged and np.isnan(none.recovered)
 
 
@@ -260,14 +273,14 @@ def test_sequences_are_spread_over_all_of_them():
 
 
 def test_few_tokens_are_those_of_whole_sequences(llama, sequences, plan):
-    (cost,) = spliced(llama, sequences, plan, [identity(0)], most_tokens=20)
+    (cost,) = spliced(Pass(llama, sequences, plan, 8), [identity(0)], most_tokens=20)
     per_sequence = np.bincount(plan.sequence)
     assert cost.tokens == per_sequence[spread(plan, 20)].sum() < len(plan)
 
 
 def test_a_batch_that_does_not_fit_is_halved(sequences, plan, monkeypatch, capsys):
     language_model: LanguageModel = wrap(tiny_models.make("llama"))
-    expected = spliced(language_model, sequences, plan, [random_autoencoder(0)])
+    expected = spliced(Pass(language_model, sequences, plan, 8), [random_autoencoder(0)])
     real = splicing.final_states
 
     def crowded(language_model, batch, *rest):
@@ -276,7 +289,7 @@ def test_a_batch_that_does_not_fit_is_halved(sequences, plan, monkeypatch, capsy
         return real(language_model, batch, *rest)
 
     monkeypatch.setattr(splicing, "final_states", crowded)
-    found = spliced(language_model, sequences, plan, [random_autoencoder(0)], batch_size=4)
+    found = spliced(Pass(language_model, sequences, plan, 4), [random_autoencoder(0)])
     assert found[0].spliced == pytest.approx(expected[0].spliced, rel=1e-5) and found[0].tokens == expected[0].tokens
     assert "going on with 1" in capsys.readouterr().out
 
@@ -295,8 +308,37 @@ def test_in_a_real_model_the_identity_recovers_all_and_chance_little(stories260K
     for layer in (0, 4):
         autoencoders = [make(layer, hidden=hidden) for make in (identity, random_autoencoder)]
         whole, chance, dead = spliced(
-            language_model, sequences, plan, [*autoencoders, silent(layer, 0.0, hidden)], most_tokens=3000
+            Pass(language_model, sequences, plan, 16), [*autoencoders, silent(layer, 0.0, hidden)], most_tokens=3000
         )
         assert whole.recovered == 1 and dead.recovered == 0 and whole.averaged != whole.zeroed
         assert chance.recovered < 0.5 and whole.zeroed - whole.clean > 1
         assert 2800 < whole.tokens < 3200 and whole.replaced > whole.tokens
+
+
+def test_all_that_is_measured_of_a_model_at_once():
+    """With the demo model: each figure beside the same sparse autoencoder asked alone."""
+    language_model = load_language_model(str(ROOT / "demo/model"), device="cpu")
+    hidden = language_model.anatomy.hidden_size
+    sequences = tiny_models.sequences_of([40] * 30, vocabulary=2000)
+    plan = ReadPlan(*np.nonzero(np.broadcast_to(np.arange(40) > 0, (30, 40))), layers=(0, 5))
+    read: dict = {0: [], 5: []}
+    for layer, _, states in read_batches(Pass(language_model, sequences, plan, 8)):
+        read[layer].append(states)
+    held_out, train = ({layer: parts[half::2] for layer, parts in read.items()} for half in (0, 1))
+    autoencoders = [identity(5, hidden), random_autoencoder(0, hidden), random_autoencoder(5, hidden)]
+    run = Pass(language_model, sequences, plan, 8)
+    found = evaluate(
+        run, autoencoders, lambda split, layer: lambda: iter({"train": train, "held_out": held_out}[split][layer])
+    )
+    assert [each.autoencoder for each in found] == autoencoders
+    whole, other, chance = found
+    assert whole.reconstruction.fvu < 1e-9 and whole.cost.spliced == whole.cost.clean
+    for one in (other, chance):
+        layer = one.autoencoder.about["layer"]
+        (alone,) = measure([one.autoencoder], lambda: iter(held_out[layer]), lambda: iter(train[layer]))  # noqa: B023
+        assert alone.fvu == one.reconstruction.fvu > 0.5 and alone.pca_fvu == one.reconstruction.pca_fvu
+        assert spliced(run, [one.autoencoder])[0].spliced == one.cost.spliced
+    (headless,) = evaluate(
+        replace(run, model=wrap(language_model.body)), autoencoders[:1], lambda split, layer: lambda: iter(held_out[layer])
+    )
+    assert headless.cost is None and headless.why_no_cost == "it has no language-model head"

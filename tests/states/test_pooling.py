@@ -10,9 +10,10 @@ import tiny_models
 from tiny_models import BEFORE, LENGTHS, close, every_text_token, framed
 from utils.base.files import fingerprint
 from utils.model.language_model import wrap
-from utils.states import forward_pass
+from utils.states import gathering
 from utils.states.extraction import Reading, States, drop_non_finite, run_pass
-from utils.states.forward_pass import OWN_LOGITS, Pass, forward, pooled, read_batches
+from utils.states.forward_pass import OWN_LOGITS, Pass, forward, read_batches
+from utils.states.gathering import pooled
 from utils.states.positions import Examples, Question, ReadPlan, examples_at, text_before, whole_sequences
 from utils.states.store import collect_in_memory, collect_on_disk, find_folder
 
@@ -83,7 +84,7 @@ def test_long_texts_of_low_precision_keep_their_mean_and_pieces_change_nothing(m
     assert torch.equal(pooled(same, torch.tensor([0]), torch.tensor([1999]), "mean", 0), same[:, 0])
     state, rows = torch.randn(3, 9, 10), (torch.tensor([0, 0, 2]), torch.tensor([2, 8, 5]))
     whole = {pool: pooled(state, *rows, pool, 1) for pool in ("mean", "max")}
-    monkeypatch.setattr(forward_pass, "POOL_BYTES", 12 * 3 * 8 * 4)  # four dimensions at a time
+    monkeypatch.setattr(gathering, "POOL_BYTES", 12 * 3 * 8 * 4)  # four dimensions at a time
     assert all(torch.equal(pooled(state, *rows, pool, 1), values) for pool, values in whole.items())
 
 

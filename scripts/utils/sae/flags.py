@@ -146,7 +146,7 @@ def add_sae_training_flags(parser: argparse.ArgumentParser) -> None:
     sae.add_argument(
         "--epochs",
         type=whole_number(1),
-        help="how often each state is trained on (default: 2 for 1,000,000 tokens; more often the fewer there are, at most 20)",
+        help="how often each state is trained on (default: 2 for 1,000,000 tokens, up to 20 for fewer)",
     )
     sae.add_argument(
         "--learning_rate",

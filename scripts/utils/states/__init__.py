@@ -5,6 +5,7 @@ Each file imports only from those above it:
     sites           which places of a model can be read, by name: embed, every layer, final_norm; their order
     positions       where the lag is applied: examples, questions, the plan of a pass
     attention_rows  where each head looks, as features that do not carry the length of the text
+    gathering       the rows of a batch that are read, and their way to main memory
     forward_pass    the one pass: hooks, batches, the early stop
     comparison      our states beside those that transformers returns, before every pass
     matrices        what probes train on: a matrix [examples, hidden_size] for each layer

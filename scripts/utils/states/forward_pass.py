@@ -15,11 +15,11 @@ from utils.model.language_model import LanguageModel, own_logits
 from utils.model.streams import apart, inputs_of
 from utils.model.unchanged import unchanged
 from utils.states.attention_rows import by_segment, eager_attention, watching_attention
+from utils.states.gathering import pooled, to_main_memory
 from utils.states.positions import ReadPlan
 from utils.states.sites import ATTENTION, EMBED, FINAL_NORM, Layer, layer_depth
 
 LONG_BATCH = 5  # seconds
-POOL_BYTES = 2**28  # of one layer's states pooled together
 OWN_LOGITS = "own_logits"  # the reading that is no layer: the model's own log-odds of the target
 
 Take = Callable[[Layer, torch.Tensor], torch.Tensor | None]  # state [batch, tokens, hidden_size] -> another in its place
@@ -234,24 +234,7 @@ def read_batch(
         of_asked = torch.cat(looked, dim=1).flatten(1)
         found[ATTENTION] = of_asked.new_zeros(len(positions), of_asked.shape[1])
         found[ATTENTION][asked] = of_asked
-    return rows, {layer: state.cpu() for layer, state in found.items()}
-
-
-def pooled(state: torch.Tensor, batch_row: torch.Tensor, position: torch.Tensor, pool: str, text_start: int) -> torch.Tensor:
-    """Take at each (batch_row, position) the state, or the mean or the maximum of the states from text_start up to it.
-
-    state: [batch, tokens, hidden_size]; return [rows, hidden_size] in its dtype. Sums are taken in float32.
-    """
-    if pool == "last":
-        return state[batch_row, position]
-    text, count = state[:, text_start:], position - text_start + 1
-    dimensions = max(1, POOL_BYTES // (12 * text.shape[0] * text.shape[1]))  # 8 bytes an index of cummax, 4 a value
-    parts = []
-    for part in text.split(dimensions, dim=2):
-        running = part.cummax(1).values if pool == "max" else part.cumsum(1, dtype=torch.float32)
-        parts.append(running[batch_row, count - 1])
-    result = torch.cat(parts, dim=1)
-    return result if pool == "max" else (result / count[:, None]).to(state.dtype)
+    return rows, to_main_memory(found)
 
 
 def own_where_asked(language_model: LanguageModel, states: torch.Tensor, targets: np.ndarray) -> torch.Tensor:

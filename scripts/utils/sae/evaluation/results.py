@@ -1,7 +1,7 @@
 """All that was measured of one sparse autoencoder: its files, its tables, and the published targets that it meets."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,10 @@ from typing import Any
 from utils.base.files import WriteTogether, csv_text, json_text
 from utils.base.text_table import table
 from utils.sae.autoencoder import SparseAutoencoder
-from utils.sae.evaluation.reconstruction import ENOUGH_TOKENS, Reconstruction
-from utils.sae.evaluation.splicing import Cost
-from utils.states.sites import layer_name
+from utils.sae.evaluation.reconstruction import ENOUGH_TOKENS, Chunks, Reconstruction, measure
+from utils.sae.evaluation.splicing import MOST_TOKENS, Cost, by_layer, spliced, why_no_cost
+from utils.states.forward_pass import Pass
+from utils.states.sites import Layer, layer_name
 
 FORMAT, VERSION = "sae-evaluation", 1
 EVALUATION_CSV, EVALUATION_JSON = "sae_evaluation.csv", "sae_evaluation.json"
@@ -81,6 +82,29 @@ class Evaluation:
             "why_no_cost": self.why_no_cost,
         }
         return {name: None if value != value else value for name, value in self.row().items()} | more
+
+
+def evaluate(
+    run: Pass,
+    autoencoders: Sequence[SparseAutoencoder],
+    states: Callable[[str, Layer], Chunks],
+    most_tokens: int = MOST_TOKENS,
+    largest_norm: Mapping[Layer, float] | None = None,
+) -> list[Evaluation]:
+    """Measure sparse autoencoders of any layers of one model: what they rebuild, and what they cost it where it can say.
+
+    run: over held-out sequences, with a plan of the positions whose states were trained on
+    states: of "train" and "held_out" and a layer, the states as `measure` takes them
+    most_tokens, largest_norm: see `spliced`
+    """
+    of_layer = by_layer(autoencoders)
+    found: dict[int, Reconstruction] = {}
+    for layer, numbers in of_layer.items():
+        own = [autoencoders[number] for number in numbers]
+        found |= zip(numbers, measure(own, states("held_out", layer), states("train", layer)), strict=True)
+    why = why_no_cost(run.model, of_layer)
+    costs = [None] * len(autoencoders) if why else spliced(run, autoencoders, most_tokens, largest_norm)
+    return [Evaluation(each, found[number], costs[number], why) for number, each in enumerate(autoencoders)]
 
 
 def write_evaluation(folder: str | Path, evaluations: Sequence[Evaluation]) -> None:

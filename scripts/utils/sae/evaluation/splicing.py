@@ -9,17 +9,17 @@ import numpy as np
 import torch
 
 from utils.base.errors import UserError, is_out_of_memory
-from utils.data.sequences import Sequences
 from utils.model.anatomy import Anatomy
 from utils.model.language_model import LOGIT_BYTES, LanguageModel, logits_after
 from utils.model.streams import Place
 from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.evaluation.reconstruction import coded
-from utils.states.forward_pass import forward, halve, inputs_to, kept, run_of_equals, watching
+from utils.states.forward_pass import Pass, forward, halve, inputs_to, kept, run_of_equals, watching
 from utils.states.positions import ReadPlan
 from utils.states.sites import EMBED, FINAL_NORM, Layer, sort_layers
 
-MOST_TOKENS = 10_000  # predictions: seconds for a small model on a CPU, and a few thousandths of a nat of noise
+MOST_TOKENS = 10_000  # a forward of these for each SAE and two for each layer: seconds for a small model on a CPU
+LEAST_LOG = -1e30
 
 Change = Callable[[torch.Tensor], torch.Tensor]  # of states [n, hidden_size]: what stands in their place
 
@@ -77,31 +77,26 @@ def site_of(anatomy: Anatomy, layer: Layer) -> Place:
 
 @torch.inference_mode()
 def spliced(
-    language_model: LanguageModel,
-    sequences: Sequences,
-    plan: ReadPlan,
+    run: Pass,
     autoencoders: Sequence[SparseAutoencoder],
-    batch_size: int = 32,
     most_tokens: int = MOST_TOKENS,
     largest_norm: Mapping[Layer, float] | None = None,
 ) -> list[Cost]:
     """Measure what each sparse autoencoder costs the model, at its own layer (`about["layer"]`).
 
-    The states at the positions of `plan` are replaced. All others keep their own, and so do states whose norm exceeds
+    The states at the positions of the plan are replaced. All others keep their own, and so do states whose norm exceeds
     largest_norm[layer]: what training leaves out is not asked of the result. Whole sequences are read, spread evenly over
     all of them, up to about most_tokens states. The mean that replaces states is that of the same states.
 
     A batch's own predictions serve all layers, and the two ablations of a layer all its SAEs. Raise UserError where
     `why_no_cost` has a reason.
     """
-    of_layer: dict[Layer, list[int]] = {}
-    for number, autoencoder in enumerate(autoencoders):
-        of_layer.setdefault(autoencoder.about["layer"], []).append(number)
+    language_model, of_layer = run.model, by_layer(autoencoders)
     layers = sort_layers(of_layer, language_model.anatomy)
     if why := why_no_cost(language_model, layers):
         raise UserError(f"what sparse autoencoders cost {language_model.name} cannot be measured: {why}")
     limits = {layer: (largest_norm or {}).get(layer, math.inf) for layer in layers}
-    batches = Batches(language_model, sequences, plan, spread(plan, most_tokens), batch_size)
+    batches = Batches(run, spread(run.plan, most_tokens))
     sums = batches.total(lambda batch: state_sums(language_model, batch, limits))
     changes: dict[Layer, list[Change]] = {
         layer: [
@@ -123,6 +118,14 @@ def spliced(
             entropies, divergences = zip(each, zeroed, mean, strict=True)
             costs[number] = Cost(tokens, replaced, clean, *entropies, *divergences)
     return [costs[number] for number in range(len(autoencoders))]
+
+
+def by_layer(autoencoders: Sequence[SparseAutoencoder]) -> dict[Layer, list[int]]:
+    """Number the sparse autoencoders of each layer by their places."""
+    found: dict[Layer, list[int]] = {}
+    for number, autoencoder in enumerate(autoencoders):
+        found.setdefault(autoencoder.about["layer"], []).append(number)
+    return found
 
 
 def averaged(states: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
@@ -161,22 +164,19 @@ class Batch:
 
 @dataclass(frozen=True)
 class Batches:
-    """Chosen sequences, a batch at a time; when memory runs out, the batch is halved."""
+    """Chosen sequences of a pass, a batch at a time; when memory runs out, the batch is halved."""
 
-    language_model: LanguageModel
-    sequences: Sequences
-    plan: ReadPlan
+    run: Pass
     chosen: np.ndarray
-    batch_size: int
 
     def total(self, work: Callable[[Batch], dict[Layer, torch.Tensor]]) -> dict[Layer, torch.Tensor]:
         """Do the work for each batch, and add up what it returns for each layer."""
-        model, start, totals = self.language_model, 0, {}
+        model, start, totals = self.run.model, 0, {}
         while start < len(self.chosen):
-            size = min(self.batch_size, model.largest_batch or self.batch_size)
+            size = min(self.run.batch_size, model.largest_batch or self.run.batch_size)
             chosen = self.chosen[start : start + size]
             if model.anatomy.padding_moves:
-                chosen = chosen[: run_of_equals(self.sequences.lengths[chosen])]
+                chosen = chosen[: run_of_equals(self.run.sequences.lengths[chosen])]
             try:
                 found = work(self.batch(chosen))
             except RuntimeError as error:
@@ -190,12 +190,13 @@ class Batches:
 
     def batch(self, chosen: np.ndarray) -> Batch:
         """Put together the sequences of these numbers."""
-        lengths, device = self.sequences.lengths[chosen], self.language_model.device
+        sequences, plan, device = self.run.sequences, self.run.plan, self.run.model.device
+        lengths = sequences.lengths[chosen]
         width = int(lengths.max())
-        input_ids = torch.from_numpy(self.sequences.input_ids[chosen, :width].astype(np.int64))
-        rows = np.flatnonzero(np.isin(self.plan.sequence, chosen))
+        input_ids = torch.from_numpy(sequences.input_ids[chosen, :width].astype(np.int64))
+        rows = np.flatnonzero(np.isin(plan.sequence, chosen))
         where = torch.zeros(len(chosen), width, dtype=torch.bool)
-        where[np.searchsorted(chosen, self.plan.sequence[rows]), self.plan.position[rows]] = True
+        where[np.searchsorted(chosen, plan.sequence[rows]), plan.position[rows]] = True
         followed = torch.from_numpy(np.arange(width) + 1 < lengths[:, None])
         asked = where & followed
         mask = torch.from_numpy((np.arange(width) < lengths[:, None]).astype(np.int64))
@@ -270,11 +271,17 @@ def losses_beside(
     sums[:, 2] = len(targets)
     rows = max(1, LOGIT_BYTES // (16 * language_model.vocabulary))
     for part in (slice(start, start + rows) for start in range(0, len(targets), rows)):
-        own = logits_after(language_model, clean[part]).log_softmax(1)
+        own = log_probabilities(language_model, clean[part])
         probability = own.exp()
+        own_entropy = torch.linalg.vecdot(probability, own)
         for number, states in enumerate([clean, *changed]):
-            other = logits_after(language_model, states[part]).log_softmax(1) if number else own
-            divergence = torch.where(probability > 0, probability * (own - other), 0.0)  # some heads rule tokens out
+            other = log_probabilities(language_model, states[part]) if number else own
+            divergence = own_entropy - torch.linalg.vecdot(probability, other)
             sums[number, 0] -= other.gather(1, targets[part, None]).double().sum().cpu()
-            sums[number, 1] += divergence.sum(1).double().sum().cpu()
+            sums[number, 1] += divergence.double().sum().cpu()
     return sums
+
+
+def log_probabilities(language_model: LanguageModel, states: torch.Tensor) -> torch.Tensor:
+    """Compute log p of each next token, finite also where the head rules it out, so that 0 log 0 is 0."""
+    return logits_after(language_model, states).log_softmax(1).clamp_(min=LEAST_LOG)

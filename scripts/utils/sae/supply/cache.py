@@ -43,7 +43,7 @@ def write_cache(folder: str | Path, cache: Cache) -> None:
         if name not in NEVER_STORED
     }
     metadata = {split: sequences.metadata for split, sequences in cache.splits.items()}
-    key = fingerprint({name: value for name, value in cache.about.items() if name != "layers"})
+    key = fingerprint(dict(cache.about))
     write_record(
         Path(folder) / f"sae_texts_{key}.safetensors", KIND_OF_CACHE, tensors, {**cache.about, "metadata": metadata}
     )
@@ -84,12 +84,12 @@ def find_cache(folder: str | Path, asked: Mapping[str, Any], layers: Sequence[La
             f"--train_only: the states in {folder} are not those that are asked for: {min(problems, key=len)[0]}; read them "
             "with --extract_only, or name another --cache_dir"
         )
-    if len(fitting) > 1:
+    if len({fingerprint({**cache.about, "layers": 0}) for cache in fitting}) > 1:
         names = ("model_name", "dataset", "dataset_config", "num_tokens", "context_length")
         several = next((name for name in names if len({str(cache.about[name]) for cache in fitting}) > 1), "model_dtype")
         values = ", ".join(sorted({str(cache.about[several]) for cache in fitting}))
         raise UserError(f"--train_only: {folder} holds {len(fitting)} passes; choose one with --{several} ({values})")
-    return fitting[0]
+    return min(fitting, key=lambda cache: len(cache.about["layers"]))
 
 
 def other_than_asked(about: Mapping[str, Any], asked: Mapping[str, Any], layers: Sequence[Layer] | None) -> list[str]:

@@ -246,7 +246,9 @@ def resumed_run(goals: Sequence[Goal], folder: Path, terms: Terms, trains: Train
     if wrong := first_difference(theirs, ours):
         raise UserError(f"--resume: {path} is of another training: {wrong}; give the same flags; {ANEW}")
     if before != now:
-        print(f"note: --learning_rate is {now or 'the usual one'} from step {about['step']:,} on; before: {before or 'usual'}")
+        print(
+            f"note: --learning_rate is {now or 'the usual one'} from step {about['step']:,} on; before: {before or 'usual'}"
+        )
     trainee = trains.resumed(goals, terms.recipe, {**record.tensors, **about["state"]}, terms.device)
     histories = {layer: {name: list(history[name]) for name in NOTED} for layer, history in about["histories"].items()}
     return SaeRun(goals, folder, terms, trainee, about["step"], histories, _saved_step=about["step"])

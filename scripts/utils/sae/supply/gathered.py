@@ -7,10 +7,10 @@ from typing import Any
 from utils.base.errors import UserError
 from utils.data.sequences import Sequences
 from utils.model.language_model import LanguageModel
+from utils.sae.goals import USUAL_EPOCHS, USUAL_TOKENS
 from utils.sae.supply.left_out import MASSIVE, Excluding, Limits, kept_rows, norms_of, plan_of_text
 from utils.sae.supply.order import BlockOrder
 from utils.sae.supply.states import SeededBatches, StateSource, StoredStates, StreamedStates
-from utils.sae.goals import USUAL_EPOCHS, USUAL_TOKENS
 from utils.states.comparison import require_same_states
 from utils.states.extraction import Reading, read_plans
 from utils.states.forward_pass import Pass

@@ -147,7 +147,9 @@ def held_out_groups(groups: Sequence[str], sizes: np.ndarray, corpus: Corpus) ->
             "out; give more texts"
         )
     total = sum(totals.values())
-    wanted = max(corpus.held_out * total, min(corpus.held_out_tokens, MOST_HELD_OUT * total))
+    wanted = corpus.held_out_tokens
+    if total < corpus.num_tokens + wanted:
+        wanted = max(corpus.held_out * total, min(wanted, MOST_HELD_OUT * total))
     held, count, names = set(), 0, sorted(totals)
     random = np.random.default_rng(DEALT_BY)
     for name in (names[index] for index in random.permutation(len(names))):

@@ -1,0 +1,210 @@
+"""train_sae.py from its command line: states kept, streamed or found again; what it leaves; one line for what is wrong."""
+
+import csv
+import json
+import os
+import random
+import shutil
+import time
+
+import pytest
+
+from forked import start
+from helpers import assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, snapshot, write_jsonl
+from utils.sae.files.loading import load_sae
+
+pytestmark = pytest.mark.slow
+FULL = pytest.mark.skipif(not os.environ.get("PROBE_FAULTS"), reason="some minutes: set PROBE_FAULTS=1")
+SMALL = ("--num_tokens", 3000, "--context_length", 31, "--d_hidden", 64, "--target_l0", 4, "--batch_size", 64, "--no_wandb")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_jsonl(tmp_path_factory.mktemp("corpus") / "texts.jsonl", [{"text": prose(seed, 250)} for seed in range(16)])
+
+
+@pytest.fixture(scope="module")
+def common(tiny_model, corpus):
+    return ("--model_name", tiny_model, "--dataset", corpus, *SMALL)
+
+
+@pytest.fixture(scope="module")
+def extracted(common, tmp_path_factory):
+    """The folder of states of two layers."""
+    folder = tmp_path_factory.mktemp("states")
+    told = call("train_sae", *common, "--layers", "0,2", "--extract_only", "--cache_dir", folder, "--epochs", 2)
+    assert f"next: python scripts/train_sae.py --train_only --cache_dir {folder} --layers 0,2" in assert_success(told).stdout
+    return folder
+
+
+def weights_of(folder):
+    return {path.removeprefix(str(folder)): digest for path, digest in snapshot(folder).items() if "run_record" not in path}
+
+
+def test_one_run_leaves_what_the_documents_say(common, tmp_path):
+    told = assert_success(call("train_sae", *common, "--layers", "embed,1", "--save_dir", tmp_path, "--epochs", 2))
+    for end in ("best", "final"):
+        for name in ("embed", "layer_1"):
+            autoencoder = load_sae(tmp_path / f"sae_{name}_{end}")
+            assert (autoencoder.latents, autoencoder.hidden_size) == (64, 32)
+            assert autoencoder.about["context_size"] == 33 and autoencoder.about["target_l0"] == 4
+    with open(tmp_path / "sae_evaluation.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["layer"] for row in rows] == ["embed", "1"] and all(0 < float(row["fvu"]) < 2 for row in rows)
+    assert all(row["recovered"] for row in rows)
+    record = json.loads((tmp_path / "run_record.json").read_text())
+    assert record["states_beside_transformers"] and {"pass", "train", "evaluate"} <= set(record["seconds"])
+    assert "FVU/PCA" in told.stdout and "next: python scripts/interpret_sae.py" in told.stdout
+
+
+def test_several_goals_have_a_folder_each_and_seeds_are_compared(common, tmp_path):
+    options = (
+        "--layers",
+        "1",
+        "--architecture",
+        "jumprelu,batchtopk",
+        "--seeds",
+        "0,1",
+        "--save_dir",
+        tmp_path,
+        "--epochs",
+        1,
+    )
+    told = assert_success(call("train_sae", *common, *options))
+    names = {f"{architecture}_l0_4_seed_{seed}" for architecture in ("jumprelu", "batchtopk") for seed in (0, 1)}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert "chance" in told.stdout
+
+
+def test_states_that_were_kept_give_the_same_autoencoders(common, extracted, tmp_path):
+    flags = ("--layers", "0,2", "--epochs", 2)
+    assert_success(call("train_sae", *common, *flags, "--save_dir", tmp_path / "memory"))
+    before = snapshot(extracted)
+    only = ("--train_only", "--cache_dir", extracted, *SMALL[4:])
+    told = assert_success(call("train_sae", *only, *flags, "--save_dir", tmp_path / "cache"))
+    assert "copies left out" not in told.stdout and snapshot(extracted) == before
+    assert weights_of(tmp_path / "memory") == weights_of(tmp_path / "cache")
+    assert_success(call("train_sae", *only, "--layers", "2", "--save_dir", tmp_path / "one_layer", "--epochs", 2))
+
+
+def test_a_stream_trains_too(common, tmp_path):
+    told = assert_success(
+        call("train_sae", *common, "--buffer_gb", 1e-4, "--save_dir", tmp_path, "--epochs", 2, "--layers", "1")
+    )
+    assert "are not kept: each epoch runs the model once" in told.stdout
+    assert (tmp_path / "sae_layer_1_best/cfg.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (("--num_tokens", 2000), "their num_tokens is 3000 (model"),
+        (("--context_length", 63), "their context_length is 31"),
+        (("--layers", "0,1"), "their layers are 0, 2, without 1"),
+        (("--keep_special",), "their keep_special is False"),
+        (("--dataset", "wikimedia/wikipedia"), "their dataset is "),
+    ],
+)
+def test_a_cache_of_other_states_is_refused(extracted, changes, said, tmp_path):
+    flags = ("--train_only", "--cache_dir", extracted, "--layers", "0", "--save_dir", tmp_path, "--no_wandb", *changes)
+    assert_one_line_error(call("train_sae", *flags), f"the states in {extracted} are not those that are asked for", said)
+
+
+def test_a_cache_of_another_model_is_refused(extracted, tmp_path):
+    make_model(tmp_path / "model", len(make_tokenizer(tmp_path / "model")), hidden_size=48)
+    told = call(
+        "train_sae", "--train_only", "--cache_dir", extracted, "--model_name", tmp_path / "model", "--save_dir", tmp_path
+    )
+    assert_one_line_error(told, "their model_fingerprint is ", "read them with --extract_only")
+
+
+def test_a_cache_of_texts_that_have_changed_is_refused(common, tmp_path, corpus):
+    changed = shutil.copy(corpus, tmp_path / "texts.jsonl")
+    flags = ("--layers", "0", "--cache_dir", tmp_path / "states", "--save_dir", tmp_path / "out", "--no_wandb")
+    assert_success(call("train_sae", *common, *flags, "--dataset", changed, "--extract_only"))
+    with open(changed, "a") as file:
+        file.write(json.dumps({"text": "one more"}) + "\n")
+    assert_one_line_error(call("train_sae", *flags, "--train_only"), "their files is ", "texts.jsonl")
+    assert_one_line_error(
+        call("train_sae", "--train_only", "--cache_dir", tmp_path, "--no_wandb"), "holds no states of texts; read them with"
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "said", "status"),
+    [
+        (("--target_l0", "4,65"), "--target_l0 65: there are only 64 latents", 2),
+        (("--layers", "0,7"), "--layers 0,7: layer 7: this model has layers 0 to 2", 1),
+        (("--layers", "0,x"), "--layers 0,x: 'x' is no layer", 2),
+        (
+            ("--batch_size", 100_000),
+            "--batch_size 100000: the texts give 3,000 states to train on, too few for one batch",
+            1,
+        ),
+        (("--extract_only", "--train_only"), "contradict each other", 2),
+        (("--context_length", 500), "has 256 positions; use at most", 1),
+        (("--dataset_config", "en"), "have no configurations; leave it out", 1),
+    ],
+)
+def test_bad_input(common, tmp_path, flags, said, status):
+    told = call("train_sae", *common, "--save_dir", tmp_path, *flags)
+    assert_one_line_error(told, said, status=status)
+
+
+def test_no_room_on_the_disk(common, tmp_path, monkeypatch):
+    from utils.states import extraction
+
+    monkeypatch.setattr(extraction.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    told = call("train_sae", *common, "--cache_dir", tmp_path / "states", "--save_dir", tmp_path)
+    assert_one_line_error(told, "GB of hidden states do not fit into", "read fewer layers, a smaller --num_tokens, or give")
+
+
+def killed_and_resumed(command, seconds, folder):
+    """Kill the command so many seconds after its start, run it again with --resume; say whether it was running."""
+    folder.mkdir()
+    process = start(*command, cwd=folder)
+    time.sleep(seconds)
+    running = process.running
+    process.kill()
+    process.finish()
+    assert_success(start(*command, "--resume", cwd=folder).finish())
+    return running
+
+
+@pytest.fixture(scope="module")
+def undisturbed(common, tmp_path_factory):
+    """(the command, its files, the seconds that it takes)"""
+    folder, began = tmp_path_factory.mktemp("undisturbed"), time.monotonic()
+    command = (
+        "train_sae",
+        *common,
+        "--layers",
+        "0,2",
+        "--cache_dir",
+        "states",
+        "--save_dir",
+        "out",
+        "--epochs",
+        20,
+        "--seeds",
+        "0,1",
+    )
+    assert_success(start(*command, cwd=folder).finish())
+    return command, weights_of(folder), time.monotonic() - began
+
+
+def test_kill_9_and_resume_give_the_same_bytes(undisturbed, tmp_path):
+    command, files, seconds = undisturbed
+    killed_and_resumed(command, 0.6 * seconds, tmp_path / "run")
+    assert weights_of(tmp_path / "run") == files
+
+
+@FULL
+def test_10_kills(undisturbed, tmp_path):
+    command, files, seconds = undisturbed
+    draw, running = random.Random(0), 0
+    for number in range(10):
+        folder = tmp_path / str(number)
+        running += killed_and_resumed(command, draw.uniform(0.1, 1) * seconds, folder)
+        assert weights_of(folder) == files
+    assert running >= 5, "most kills came after the end"
