@@ -1,13 +1,14 @@
 """interpret_sae.py, whole: its files against what transformers itself gives for every token of the texts."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from helpers import assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, snapshot
+from helpers import ROOT, assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, snapshot
 from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.files.sae_lens import save_sae
 
@@ -151,6 +152,16 @@ def test_own_labels_stand_in_the_file_and_automatic_ones_elsewhere(interpreted):
     first, last = entries_of(interpreted, 0), entries_of(interpreted, "final_norm")
     assert (first["5"]["label"], first["5"]["label_by"]) == ("=1+1", "user")
     assert (last["6"]["label"], last["5"]["label_by"]) == ("words", "automatic")
+
+
+def test_every_key_is_documented(interpreted):
+    section = (ROOT / "docs/tables.md").read_text(encoding="utf-8").partition("## Interpretations")[2].partition("\n## ")[0]
+    documented = set(re.findall(r"`(\w+)`", section))
+    entry = entries_of(interpreted, 0)["5"]
+    keys = {*entry, *entry["histogram"], *entry["interval_examples"][0], *entry["top_examples"][0]}
+    assert keys <= documented and "sequence" in keys
+    rows = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (.*?) \|", section, re.MULTILINE))))
+    assert rows == set(entry)
 
 
 def test_pages_and_a_record_lie_beside_the_files_and_the_last_line_names_a_page(interpreted):
