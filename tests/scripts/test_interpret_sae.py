@@ -207,7 +207,7 @@ def test_what_cannot_be_read_is_one_line(saes, texts, tiny_model, tmp_path):
         (refused(sae=tmp_path / "missing"), "missing"),
         (refused(sae=tmp_path / "empty"), "empty"),
         (refused("--model_name", tmp_path / "other"), "32", "16"),
-        (refused("--layers", "1"), "--layer"),
+        (refused("--layers", "1"), "layer1", "sae_layer_0_best"),
         (refused("--layers", "x", status=2), "--layers x"),
         (refused("--labels", tmp_path / "labels.json"), "labels.json", "'48'", "0 to 47"),
         (refused("--labels", tmp_path / "list.json"), "list.json", "no JSON object"),
