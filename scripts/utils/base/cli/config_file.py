@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from utils.base.cli.sae_sections import SAE_HEADINGS, sae_step
 from utils.base.cli.span_probe_section import HEADING, idle_flags_note, translate
 from utils.base.cli.words import actions_of, as_words, chunks_of, items_of
 from utils.base.cli.yaml_file import Step, YamlNode, fault, flags_of, line_of, nearest, read_mapping, sections_of
@@ -116,13 +117,10 @@ def read_config(place: str, parser: ScriptParser) -> tuple[str, Step]:
         if key.id == "scalar"
     ):
         found = sections_of(path, root)
-        heading = choose_section(path, heading, parser.script, list(found))
-        key, node = found[heading]
-        if heading == HEADING:
-            step = translate(path, key, node, flags)
+        if parser.script == "train_sae" and heading is None and set(SAE_HEADINGS) & set(found) and "train_sae" not in found:
+            step = sae_step(path, found, flags)
         else:
-            refuse_strays(path, root, flags, heading)
-            step = Step(heading, parser.script, *flags_of(path, heading, node), line_of(key))
+            step = section_step(path, root, found, choose_section(path, heading, parser.script, list(found)), parser)
     elif heading is not None:
         raise UsageError(f"--config {place}: {path} has no sections, so there is no {heading!r}; give the file alone")
     else:
@@ -137,6 +135,16 @@ def read_config(place: str, parser: ScriptParser) -> tuple[str, Step]:
     step = check_keys(path, step, flags)
     check_values(path, step, parser)
     return path, step
+
+
+def section_step(path: str, root: YamlNode, found: Mapping[str, Any], heading: str, parser: ScriptParser) -> Step:
+    """The section under this heading. found: as `sections_of` returns."""
+    key, node = found[heading]
+    flags = actions_of(parser)
+    if heading == HEADING:
+        return translate(path, key, node, flags)
+    refuse_strays(path, root, flags, heading)
+    return Step(heading, parser.script, *flags_of(path, heading, node), line_of(key))
 
 
 def split_place(place: str) -> tuple[str, str | None]:
