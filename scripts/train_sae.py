@@ -235,6 +235,7 @@ def evaluate(arguments, language_model, texts, supply, goals, folders):
     from utils.sae.evaluation.splicing import spliced, why_no_cost
     from utils.sae.files.loading import load_sae
     from utils.sae.supply.checkpoints import sae_name
+    from utils.states.forward_pass import Pass
 
     layers = [goal.layer for goal in goals[0]]
     best = [[load_sae(folder / f"{sae_name(layer)}_best") for layer in layers] for folder in folders]
@@ -245,8 +246,8 @@ def evaluate(arguments, language_model, texts, supply, goals, folders):
     why, costs = why_no_cost(language_model, layers), [[None] * len(layers)] * len(folders)
     if not why:
         held_out, limits = texts.splits["held_out"], dict(zip(layers, supply.limits.most.tolist(), strict=True))
-        size = arguments.batch_size_extract
-        found = iter(spliced(language_model, held_out, supply.plan, sum(best, []), size, largest_norm=limits))
+        run_held_out = Pass(language_model, held_out, supply.plan, arguments.batch_size_extract)
+        found = iter(spliced(run_held_out, sum(best, []), largest_norm=limits))
         costs = [[next(found) for _ in layers] for _ in folders]
     evaluations = [
         [Evaluation(*one, why) for one in zip(own, of_run, of_costs, strict=True)]
