@@ -18,7 +18,7 @@ PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist lo
 .PHONY: help demo test quick interop lint counts docs lock clean
 
 help:
-	@echo "make demo    install into $(VENV), train probes on a tiny model and make a page of what they say"
+	@echo "make demo    install into $(VENV), train probes and a sparse autoencoder on a tiny model, make their pages"
 	@echo "make test    install into $(VENV) and run all tests"
 	@echo "make quick   run the tests that take less than a minute together"
 	@echo "make interop compare our files of sparse autoencoders with the tools that read them, each in an environment of its own"

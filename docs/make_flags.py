@@ -20,6 +20,7 @@ SCRIPTS = (  # in the order in which one meets them
     "visualize_results",
     "evaluate_probe",
     "train_sae",
+    "interpret_sae",
     "run_experiment",
     "check_setup",
 )

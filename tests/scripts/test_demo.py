@@ -1,4 +1,4 @@
-"""Test the demo: text that every machine has, a model that has not seen it, four steps, and a page."""
+"""Test the demo: text that every machine has, a model that has not seen it, six steps, and two pages."""
 
 import csv
 import json
@@ -107,11 +107,12 @@ def test_the_model_is_small_and_stock_and_reads_the_corpus_better_than_its_words
     assert loss < unigram - 2, (loss, unigram)
 
 
-def test_the_demo_ends_with_its_page_and_tells_its_steps_as_commands(demo):
+def test_the_demo_ends_with_its_pages_and_tells_its_steps_as_commands(demo):
     folder, result = demo
-    page = folder / "results" / "demo" / "visualization.html"
-    assert page.is_file() and page.resolve().as_uri() in result.stdout.splitlines()[-1]
-    for script in ("prepare_data", "inspect_data", "train_probe", "visualize_probe"):
+    pages = [folder / "results/demo" / name for name in ("visualization.html", "latents/layer_5_interpretations.html")]
+    assert all(page.is_file() and page.resolve().as_uri() in result.stdout for page in pages)
+    assert pages[-1].resolve().as_uri() in result.stdout.splitlines()[-1]
+    for script in ("prepare_data", "inspect_data", "train_probe", "visualize_probe", "train_sae", "interpret_sae"):
         assert f"python scripts/{script}.py --" in result.stdout
     assert "all 11 checks passed" in result.stdout and result.stderr == ""
 
@@ -141,6 +142,23 @@ def test_the_page_shows_the_sweep_in_a_browser(demo, chromium):
     assert page.locator("#sweep .point").count() == 8 and page.locator("#texts .token").count() == 2000
     assert page.inner_text("h1") == "Will the next token be “␣the”?"
     assert errors == []
+    page.close()
+
+
+def test_the_latents_of_the_last_layer_are_alive_and_shown(demo, chromium):
+    folder, _ = demo
+    found = json.loads((folder / "results/demo/latents/layer_5_interpretations.json").read_text(encoding="utf-8"))
+    assert len(found) == 1024 and sum(entry["active"] for entry in found.values()) > 1000
+    assert 14 < sum(entry["density"] for entry in found.values()) < 18  # latents active at a token
+    labelled = sum(bool(entry["label"]) for entry in found.values())
+    assert labelled > 1000
+    page = chromium.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text))
+    page.goto(f"{(folder / 'results/demo/latents/layer_5_interpretations.html').as_uri()}#latent-3")
+    assert page.inner_text("#latent h2 a") == "#3" and page.locator("#latent .example").count() > 5
+    assert page.inner_text("#found").endswith("latents") and errors == []
     page.close()
 
 

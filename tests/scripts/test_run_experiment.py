@@ -462,7 +462,7 @@ def test_the_demo_reads_what_its_own_steps_have_written():
     written = ["data/demo/python_docs.jsonl"]
     for step in read_experiment(ROOT / "configs/demo.yaml"):
         for key, value in step.values.items():
-            if key in ("output_dir", "results_dir", "output"):
+            if key in ("output_dir", "results_dir", "output", "save_dir"):
                 written.append(value)
             elif isinstance(value, str) and value.startswith(("data/", "models/", "results/")):
                 assert any(value == path or value.startswith(f"{path}/") for path in written), f"{step.name}: {key}: {value}"

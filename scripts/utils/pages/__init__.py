@@ -7,4 +7,5 @@ Each file imports only from those above it:
     shown_texts  which texts the page of probes shows, and the truth of each of their tokens
     probe_words  the words on the page of probes: the question, what is counted, notes
     probe_page   what the page of probes on a text shows, as plain data
+    latent_page  what the page of the latents of a layer shows, as plain data
 """

@@ -11,5 +11,6 @@ Each file and room imports only from those above it:
     files        on disk: folders that other tools read too, and whether one fits a model
     chosen       the autoencoder of each layer below a path
     evaluation   how good they are, on held-out text
+    latents      what each latent reads: counts, tokens and examples from a stream of states
     flags        the flags of train_sae.py
 """

@@ -27,14 +27,17 @@ WIKIPEDIA = {"dataset": "wikimedia/wikipedia", "dataset_config": "20231101.en"}
 CORPUS_DEFAULTS = {"num_tokens": USUAL_TOKENS, "context_length": None, "held_out": 0.05}
 
 
-def add_text_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say which texts are read."""
-    texts = parser.add_argument_group("texts; with --train_only, those that --cache_dir has states of")
+def add_text_flags(parser: argparse.ArgumentParser, of_training: bool = True) -> None:
+    """Add the flags that say which texts are read. of_training: to train on them, and to hold some out."""
+    usual, title = "those that it was trained on", "texts"
+    if of_training:
+        usual, title = "wikimedia/wikipedia", "texts; with --train_only, those that --cache_dir has states of"
+    texts = parser.add_argument_group(title)
     texts.add_argument(
         "--dataset",
         type=name_or_path,
         help="as in prepare_data.py: a Hub dataset, a local folder in the same layout, or .txt, .jsonl, .parquet files (a "
-        "file, a folder of them, or a glob pattern) (default: wikimedia/wikipedia)",
+        f"file, a folder of them, or a glob pattern) (default: {usual})",
     )
     texts.add_argument(
         "--dataset_config",
@@ -53,19 +56,26 @@ def add_text_flags(parser: argparse.ArgumentParser) -> None:
     texts.add_argument(
         "--num_tokens",
         type=whole_number(1),
-        help="text tokens to train on; reading ends when there are so many and those held out (default: 1000000)",
+        help=(
+            "text tokens to train on; reading ends when there are so many and those held out"
+            if of_training
+            else "text tokens to read"
+        )
+        + " (default: 1000000)",
     )
     texts.add_argument(
         "--context_length",
         type=whole_number(1),
-        help="text tokens before a window's last one (default: 255, or what the model takes)",
+        help="text tokens before a window's last one (default: "
+        + ("255, or what the model takes)" if of_training else "as in training)"),
     )
-    texts.add_argument(
-        "--held_out",
-        type=number(0, 0.5, exclusive=True),
-        help="share of the tokens that is held out, whole groups of texts; at least 100,000 tokens, or a quarter of all "
-        "where the texts are few (default: 0.05)",
-    )
+    if of_training:
+        texts.add_argument(
+            "--held_out",
+            type=number(0, 0.5, exclusive=True),
+            help="share of the tokens that is held out, whole groups of texts; at least 100,000 tokens, or a quarter of all "
+            "where the texts are few (default: 0.05)",
+        )
 
 
 def add_state_flags(parser: argparse.ArgumentParser) -> None:
@@ -223,7 +233,7 @@ def layers_of(text: str, anatomy: "Anatomy") -> tuple[Layer, ...]:
 def texts_given(arguments: argparse.Namespace) -> dict[str, Any]:
     """Give the flags of the texts that the user gave, by name."""
     names = ("dataset", *TEXT_DEFAULTS, *CORPUS_DEFAULTS)
-    return {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    return {name: getattr(arguments, name) for name in names if getattr(arguments, name, None) is not None}
 
 
 def corpus_of(given: Mapping[str, Any]) -> "Corpus":

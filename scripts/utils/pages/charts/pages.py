@@ -31,7 +31,7 @@ def write_pages(folder, results, charts):
 
     links = [(chart.name, chart.heading) for chart in charts]
     texts = {f"{chart.name}.html": render_chart(chart, links, run_line(results)) for chart in charts}
-    texts["index.html"] = render("results", "charts", WITH_PLOTLY, plotly=PLOTLY, **index_values(results, charts))
+    texts["index.html"] = render("results", ("charts",), WITH_PLOTLY, plotly=PLOTLY, **index_values(results, charts))
     texts[PLOTLY] = get_plotlyjs()
     with locked(folder), WriteTogether() as files:
         for name, text in texts.items():
@@ -42,7 +42,7 @@ def write_pages(folder, results, charts):
 
 def render_chart(chart, links, about) -> str:
     """Render the page of one chart. links: [(name, heading)] of all pages; about: the line below its heading."""
-    return render("charts", "charts", WITH_PLOTLY, plotly=PLOTLY, chart=chart, links=links, about=about)
+    return render("charts", ("charts",), WITH_PLOTLY, plotly=PLOTLY, chart=chart, links=links, about=about)
 
 
 def run_line(results) -> str:

@@ -13,8 +13,8 @@ SELF_CONTAINED = "style-src {style}; script-src {script}"
 WITH_PLOTLY = "style-src 'unsafe-inline'; img-src data: blob:; script-src 'self' file: {script}"
 
 
-def render(template, look, sources, **values) -> str:
-    """Render TEMPLATE.html with LOOK.css, LOOK.js and `values`, which are plain data.
+def render(template, looks, sources, **values) -> str:
+    """Render TEMPLATE.html with the styles LOOK.css and scripts LOOK.js of all `looks`, and `values`, which are plain data.
 
     This is the one boundary between data and HTML: Jinja2 escapes every value in text and attributes, `tojson` those
     inside <script>. The page's policy allows no request and no script but those of `sources`, SELF_CONTAINED or WITH_PLOTLY.
@@ -25,15 +25,17 @@ def render(template, look, sources, **values) -> str:
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}  # a browser's JSON knows no NaN
-    style, script = ((HERE / f"{look}.{ending}").read_text(encoding="utf-8") for ending in ("css", "js"))
+    style, script = (
+        "".join((HERE / f"{look}.{ending}").read_text(encoding="utf-8") for look in looks) for ending in ("css", "js")
+    )
     allowed = sources.format(style=policy_hash(style), script=policy_hash(script))
     policy = f"default-src 'none'; base-uri 'none'; form-action 'none'; {allowed}"
     return environment.get_template(f"{template}.html").render(style=style, script=script, policy=policy, **values)
 
 
 def write_page(path, name, **values):
-    """Write NAME.html with NAME.css, NAME.js and `values` to `path`, whole or not at all; it needs no other file."""
-    text = render(name, name, SELF_CONTAINED, **values)
+    """Write NAME.html with its style and script and `values` to `path`, whole or not at all; it needs no other file."""
+    text = render(name, ("shared", name), SELF_CONTAINED, **values)
     with atomic_write(path) as file:
         file.write(text.encode("utf-8", "replace"))  # a file's name need not be text
 

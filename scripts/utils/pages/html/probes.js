@@ -1,11 +1,8 @@
-"use strict";
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
   const tokens = Array.from(document.querySelectorAll("#texts .token"));
   const logits = new Float32Array(bytes(data.logits));      // [layers, tokens], NaN where nothing was read
   const truth = new Int8Array(bytes(data.truth));           // 1 positive, 0 negative, -1 unknown
   const said = new Uint8Array(tokens.length), blank = new Array(tokens.length).fill(false);
-  const find = id => document.getElementById(id);
   const layerSlider = find("layer"), thresholdSlider = find("threshold"), ownThreshold = find("own-threshold"), card = find("card");
   const points = Array.from(document.querySelectorAll(".point"));
   const ROWS = 30;  // of one column of the card
@@ -13,13 +10,8 @@
   const counted = find("counts") !== null;  // no token's truth is known otherwise
   let layer = -1, hovered = -1, walking = false;
 
-  function bytes(text) {
-    return Uint8Array.from(atob(text), character => character.charCodeAt(0)).buffer;
-  }
-
   const probability = logit => 1 / (1 + Math.exp(-logit));
   const logitOf = (at, token) => logits[at * tokens.length + token];
-  const shade = p => { const other = Math.round(255 * (1 - p)); return `rgb(255, ${other}, ${other})`; };
   const exact = p => p >= 0.001 || p === 0 ? p.toFixed(4) : p.toExponential(2);
   const share = (part, whole) => whole ? (part / whole).toFixed(3) : "–";
 
@@ -70,13 +62,6 @@
     find("recall").textContent = share(tp, tp + fn);
     find("precision").textContent = share(tp, tp + fp);
     find("balanced").textContent = tp + fn && tn + fp ? ((tp / (tp + fn) + tn / (tn + fp)) / 2).toFixed(3) : "–";
-  }
-
-  function element(name, className, text) {
-    const made = document.createElement(name);
-    if (className) made.className = className;
-    if (text !== undefined) made.textContent = text;
-    return made;
   }
 
   function showCard(token) {

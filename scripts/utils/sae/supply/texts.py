@@ -32,7 +32,7 @@ class Corpus:
     texts           where they are read
     num_tokens      text tokens to train on, at most
     context_length  text tokens before a window's last one; None: what the model takes, at most USUAL_CONTEXT
-    held_out        share of all tokens that is held out, and HELD_OUT_TOKENS at least where the texts allow
+    held_out        share of all tokens that is held out, and HELD_OUT_TOKENS at least where the texts allow; 0: none are
     """
 
     texts: PlainTexts
@@ -43,6 +43,8 @@ class Corpus:
     @property
     def held_out_tokens(self) -> int:
         """Count the tokens that are held out of texts enough."""
+        if not self.held_out:
+            return 0
         return max(HELD_OUT_TOKENS, round(self.held_out / (1 - self.held_out) * self.num_tokens))
 
     @property
@@ -66,7 +68,7 @@ class TakenTexts:
 
 
 def read_sequences(corpus: Corpus, model_name: str, trust_remote_code: bool) -> dict[str, Sequences]:
-    """Read the texts and cut them into windows: {"train": Sequences, "held_out": Sequences}.
+    """Read the texts and cut them into windows: {"train": Sequences, "held_out": Sequences, where some are held out}.
 
     A group, with the near copies of its texts, is in one of them. Print what was read. In memory: about 10 bytes a token.
     """
@@ -77,7 +79,7 @@ def read_sequences(corpus: Corpus, model_name: str, trust_remote_code: bool) -> 
     joined = group_near_duplicates(found.groups, found.sketches)
     near = sum(a != b for a, b in zip(joined, found.groups, strict=True))
     sizes = np.array([len(ids) for ids in found.ids])
-    held = held_out_groups(joined, sizes, corpus)
+    held = held_out_groups(joined, sizes, corpus) if corpus.held_out else set()
     is_held = np.array([group in held for group in joined])
     numbers = {group: number for number, group in enumerate(dict.fromkeys(joined))}
     about = {
@@ -89,6 +91,8 @@ def read_sequences(corpus: Corpus, model_name: str, trust_remote_code: bool) -> 
     group_of = np.array([numbers[group] for group in joined], dtype=np.int32)
     splits = {}
     for split, wanted, most in (("train", ~is_held, corpus.num_tokens), ("held_out", is_held, None)):
+        if split == "held_out" and not held:
+            continue
         sequences = windows_of(found.ids, np.flatnonzero(wanted), width, most, frame)
         sequences.groups = group_of[sequences.documents]
         sequences.metadata = {**about, "split": split, "context_length": width - 1}
@@ -179,16 +183,16 @@ def windows_of(ids: Sequence[np.ndarray], documents: np.ndarray, width: int, mos
 
 def tell(splits: dict[str, Sequences], corpus: Corpus, copies: int, near: int) -> None:
     """Print what was read, and say where it is less than was asked for."""
-    train, held = (text_tokens(splits[name]) for name in ("train", "held_out"))
+    counts = {name: text_tokens(sequences) for name, sequences in splits.items()}
     groups = {name: len(np.unique(sequences.groups)) for name, sequences in splits.items()}
-    print(
-        f"texts: {train:,} tokens of {groups['train']:,} groups to train on, {held:,} of {groups['held_out']:,} others held "
-        f"out; {copies:,} copies left out, {near:,} near copies grouped",
-        flush=True,
-    )
+    train, held = counts["train"], counts.get("held_out")
+    told = f"texts: {train:,} tokens of {groups['train']:,} groups"
+    if held is not None:
+        told += f" to train on, {held:,} of {groups['held_out']:,} others held out"
+    print(f"{told}; {copies:,} copies left out, {near:,} near copies grouped", flush=True)
     if train < corpus.num_tokens:
         print(f"note: the texts end before --num_tokens {corpus.num_tokens:,}", flush=True)
-    if held < HELD_OUT_TOKENS:
+    if held is not None and held < HELD_OUT_TOKENS:
         print(
             f"note: fewer than {HELD_OUT_TOKENS:,} tokens are held out: shares of dead latents there are too high",
             flush=True,
