@@ -56,7 +56,7 @@ def merged_bins(histogram: np.ndarray, shift: int) -> np.ndarray:
     merged_bins([[1, 2, 3, 4]], 1) -> [[3, 7, 0, 0]]
     """
     bins = histogram.shape[1]
-    of_old = np.arange(bins) >> min(shift, 62)
+    starts = np.flatnonzero(np.diff(np.arange(bins) >> min(shift, 62), prepend=-1))
     result = np.zeros_like(histogram)
-    np.add.at(result, (slice(None), of_old), histogram)
+    result[:, : len(starts)] = np.add.reduceat(histogram, starts, axis=1)
     return result

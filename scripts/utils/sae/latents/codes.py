@@ -58,6 +58,6 @@ def encode_sparse(autoencoder: SparseAutoencoder, states: torch.Tensor, read: np
             flat, values = index.cpu().numpy(), dense.flatten()[index].cpu().numpy()
         row, latent = np.divmod(flat, autoencoder.latents)
         parts.append(sparse.csr_array((values, (row, latent)), shape=(len(some), autoencoder.latents)))
-    columns = sparse.vstack(parts, format="csc")  # a counting sort
+    columns = sparse.csc_array(sparse.vstack(parts))  # a counting sort
     latent = np.repeat(np.arange(autoencoder.latents), np.diff(columns.indptr))
     return Codes(latent, kept[columns.indices], columns.data, len(states))

@@ -103,7 +103,9 @@ def rows_of_json(value: object) -> list[tuple[str | None, str, str]]:
     if not isinstance(value, dict):
         raise ValueError("it is no JSON object")
     nested = {key: inner if isinstance(inner, dict) else None for key, inner in value.items()}
-    rows = [(None, latent, words) for latent, words in value.items() if nested[latent] is None]
+    rows: list[tuple[str | None, str, str]] = [
+        (None, latent, words) for latent, words in value.items() if nested[latent] is None
+    ]
     rows += [(layer, latent, words) for layer, inner in nested.items() if inner for latent, words in inner.items()]
     for _, latent, words in rows:
         if not isinstance(words, str):
