@@ -212,7 +212,10 @@ WRONG = {
     "another model": (other_model, ("foreign", "other/model", "give the model that it was trained on")),
     "another width": (other_width, ("narrow", "16", "32")),
     "several runs": (several_runs, ("jumprelu_l0_4_seed_0, jumprelu_l0_8_seed_0", "give one of them")),
-    "a layer that is not read": (lambda saes, folder: saes / "sae_layer_2_best", ("layer2", "layer0, layer1", "--layer")),
+    "a layer that is not read": (
+        lambda saes, folder: saes / "sae_layer_2_best",
+        ("layer2", "layer0, layer1", "ask for a layer"),
+    ),
 }
 
 

@@ -59,8 +59,8 @@ def autoencoders_at(path: str | Path, language_model: "LanguageModel", layers: S
         inside = {layer_name(layer): path}
     if not loaded:
         raise UserError(
-            f"{path} holds {', '.join(inside)}, this run reads {', '.join(map(layer_name, layers))}; ask for "
-            "layers that it has"
+            f"{path} holds {', '.join(inside)}, this run reads {', '.join(map(layer_name, layers))}; ask for a layer that "
+            "it has"
         )
     return loaded
 

@@ -1,7 +1,7 @@
 """The latents of many states, of which only the active ones are kept."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -40,12 +40,17 @@ class Encoded:
                 )
         return cls(csr_array(vstack(parts, format="csr")))
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Give how many states and latents there are."""
+        return cast("tuple[int, int]", self.matrix.shape)
+
     def __len__(self):
-        return self.matrix.shape[0]
+        return self.shape[0]
 
     @property
     def hidden_size(self) -> int:
-        return self.matrix.shape[1]
+        return self.shape[1]
 
     def rows(self, index: Any) -> torch.Tensor:
         """Read the latents of some states: float32 [1, len(index), latents]."""
