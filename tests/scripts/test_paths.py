@@ -22,6 +22,7 @@ SCRIPTS = (
     "visualize_results",
     "check_setup",
     "run_experiment",
+    "train_sae",
 )
 NOBODY = 65534
 TAKES = {  # {type of a flag: what it refuses}
@@ -46,7 +47,7 @@ TEXT = (
     "experiment",
     "data",
 )
-NO_PATHS = {"datasets", "memory_gb"}  # names of sets in an index
+NO_PATHS = {"datasets", "dataset_config", "memory_gb"}  # names of sets in an index, of a configuration
 
 
 def path_flags():
