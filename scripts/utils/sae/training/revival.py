@@ -2,6 +2,11 @@
 
 JumpReLU: the thresholds of silent latents fall, step by step, until they fire; one that is silent at threshold 0 gets a
 larger encoder bias. BatchTopK has one threshold for all latents, so its silent latents get a larger encoder bias at once.
+
+Dead on held-out text, stories260K with 512 latents and L0 4. After the embedding, where there are only 271 different states:
+JumpReLU 0.0 %, BatchTopK 1.6 %. Latents that count as silent only after 20,000 states go silent again before their turn
+comes: 0.2 and 7.4 %. An earlier form without the bias: 5.7 % of JumpReLU; BatchTopK without revival: 20.1 %. In the blocks
+none are dead.
 """
 
 from dataclasses import dataclass
