@@ -31,7 +31,7 @@ def found(directions, decoder):
     ("architecture", "least"),
     [
         ("jumprelu", 0.95),
-        pytest.param("batchtopk", 0.85, marks=pytest.mark.xfail(strict=True, reason="it finds 0.8 of them")),
+        pytest.param("batchtopk", 0.85, marks=pytest.mark.xfail(strict=True, reason="it finds 0.82 of them")),
     ],
 )
 def test_known_directions_are_found(made, architecture, least):
@@ -45,4 +45,5 @@ def test_known_directions_are_found(made, architecture, least):
         training.step(states[None, order[start : start + BATCH]])
     (sae,) = training.autoencoders()
     assert found(directions, sae.decoder) >= least
-    assert found(torch.randn(FEATURES, HIDDEN), sae.decoder) < 0.01  # other directions are not
+    others = torch.randn(FEATURES, HIDDEN, generator=torch.Generator().manual_seed(2))
+    assert found(torch.nn.functional.normalize(others), sae.decoder) < 0.01
