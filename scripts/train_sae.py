@@ -68,7 +68,7 @@ def main(argv=None):
     train(arguments, terms, batches, supply, list(zip(goals, folders, strict=True)), watch)
     with watch("evaluate"):
         measure_best(arguments, language_model, texts, supply, goals, folders)
-    write_records(arguments, terms, supply, folders, watch)
+    write_records(arguments, terms, supply, goals, folders, watch)
     print(f"next: python scripts/interpret_sae.py --sae {shlex.quote(str(folders[0]))}")
     return 0
 
@@ -265,10 +265,12 @@ def measure_best(arguments, language_model, texts, supply, goals, folders):
     print()
 
 
-def write_records(arguments, terms, supply, folders, watch):
+def write_records(arguments, terms, supply, goals, folders, watch):
     """Note beside the autoencoders how they came about."""
     from utils.base.files import write_json
+    from utils.sae.steps.choice import fastest_steps
 
+    ways = [fastest_steps(terms.device, terms.recipe.latents, of_run[0].target_l0) for of_run in goals]
     record = {
         "command": sys.argv,
         "arguments": vars(arguments),
@@ -280,8 +282,8 @@ def write_records(arguments, terms, supply, folders, watch):
         "states_beside_transformers": supply.comparison,
         "seconds": watch.seconds,
     }
-    for folder in folders:
-        write_json(folder / "run_record.json", record)
+    for folder, way in zip(folders, ways, strict=True):
+        write_json(folder / "run_record.json", {**record, "gradients": way.name, "products": str(way.products or "float32")})
         print(f"wrote {folder}: sae_layer_*_best, sae_layer_*_final, sae_layer_*_history.json, sae_evaluation.csv and .json")
 
 

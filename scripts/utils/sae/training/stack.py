@@ -7,10 +7,9 @@ import torch
 
 from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.goals import Goal, Recipe
-from utils.sae.steps.dense import DenseSteps
+from utils.sae.steps.choice import fastest_steps
 from utils.sae.steps.optimiser import Optimiser
 from utils.sae.steps.parameters import BatchTopK, JumpReLU, Parameters, TrainingStep
-from utils.sae.steps.sparse import SparseSteps
 from utils.sae.training.beginning import first_parameters
 from utils.sae.training.revival import PUSH, Silence
 from utils.sae.training.scaling import Scaling
@@ -42,8 +41,7 @@ class TrainedStack:
         self.optimiser = Optimiser(self.parameters, rates, [learnt * one for one in first])
         targets = torch.tensor([goal.target_l0 for goal in self.goals], device=device)
         self.silence = Silence.begin(targets, self.recipe.latents)
-        on_gpu = device.type != "cpu"
-        self.compute = DenseSteps(torch.bfloat16 if device.type == "cuda" else None) if on_gpu else SparseSteps()
+        self.compute = fastest_steps(device, self.recipe.latents, max(goal.target_l0 for goal in self.goals))
         self.scale = torch.tensor([one.scale for one in self.scalings], device=device)[:, None, None]
 
     @classmethod
