@@ -14,6 +14,7 @@ from utils.base.tracking import NoTracking
 from utils.sae.files.loading import load_sae
 from utils.sae.files.sae_lens import save_sae
 from utils.sae.goals import Goal, Recipe
+from utils.sae.supply import checkpoints
 from utils.sae.supply.checkpoints import (
     CHECKPOINT,
     Terms,
@@ -144,7 +145,8 @@ def test_a_line_says_where_no_checkpoint_hit_the_target(tmp_path, capsys):
     assert "layer final_norm: no checkpoint had an L0 within 3% of 2; the best is the closest, " in capsys.readouterr().out
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_good_checkpoint(tmp_path, capsys):
+def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_good_checkpoint(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(checkpoints, "MOST_OF_THE_TIME", float("inf"))  # each look saves, however slow the disk
     with pytest.raises(
         UserError, match=r"not finite at step 8; the last good checkpoint: .*safetensors of step 6 \(--resume\)"
     ):

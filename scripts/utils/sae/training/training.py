@@ -28,7 +28,7 @@ class NonFiniteLoss(UserError):
 class Training:
     """Sparse autoencoders of equal width and hidden size, one for each goal, that train on the same batches.
 
-    Each trains as it would alone: on CPU to the last bit, as long as all of an architecture are sparse (see `fastest_steps`).
+    Each trains as it would alone: on CPU to the last bit, where all of an architecture take sparse steps (`fastest_steps`).
     """
 
     def __init__(self, goals: Sequence[Goal], recipe: Recipe, stacks: Mapping[str, TrainedStack], steps_taken: int = 0):
