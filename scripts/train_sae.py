@@ -25,7 +25,7 @@ from utils.sae.flags import (
 )
 from utils.sae.goals import usual_latents
 
-VALIDATED = 8192  # held-out states that are looked at during training
+VALIDATED = 2**14  # states of validation that are looked at during training, and set the thresholds
 SAMPLED = 2**14  # states from which a training begins
 
 
@@ -190,7 +190,7 @@ def terms_of(arguments, language_model, texts, batches, owner):
     train, said = texts.splits["train"], texts.about
     settings = {
         **owner,
-        "held_out": texts.splits["held_out"].content_hash(),
+        **{name: texts.splits[name].content_hash() for name in ("validation", "held_out")},
         **{name: said[name] for name in ("model_dtype", "keep_special")},
         "keep_outliers": arguments.keep_outliers,
         "batch_size": arguments.batch_size,
@@ -234,7 +234,7 @@ def train(arguments, terms, batches, supply, wanted, watch):
     tracking = tracker(not arguments.no_wandb, arguments.wandb_project)
     logs = Logs(tracking, arguments.wandb_group or terms.described["model_name"], terms.settings)
     with watch("train"):
-        train_all(runs, batches, supply.held_out.sample(VALIDATED).to(terms.device), logs)
+        train_all(runs, batches, supply.validation.sample(VALIDATED).to(terms.device), logs)
 
 
 def measure_best(arguments, language_model, texts, supply, goals, folders):

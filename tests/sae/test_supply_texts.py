@@ -8,7 +8,7 @@ from utils.base.errors import UserError
 from utils.data.preparation.settings import PlainTexts
 from utils.data.tokenizer import encode_batch, load_tokenizer
 from utils.sae.supply import texts as supply_texts
-from utils.sae.supply.texts import Corpus, digest_of_files, held_out_groups, read_sequences
+from utils.sae.supply.texts import Corpus, dealt_groups, digest_of_files, even_part, read_sequences
 
 
 def corpus(path, num_tokens=10**6, context_length=15, held_out=0.1):
@@ -35,46 +35,68 @@ def test_windows_tile_every_text_in_one_of_the_splits(written, tiny_tokenizer, t
     splits = read_sequences(corpus(path), str(tiny_model), False)
     tokenizer = load_tokenizer(str(tiny_tokenizer))
     for number, ids in enumerate(encode_batch(tokenizer, [row["text"] for row in rows])):
-        found = [ids_of(sequences, number) for sequences in splits.values()]
-        assert not (found[0] and found[1])
-        windows = found[0] or found[1]
+        (windows,) = [found for sequences in splits.values() if (found := ids_of(sequences, number))]
         assert sum(windows, []) == ids[: len(ids) - (len(ids) % 16 == 1)].tolist()
         assert {len(window) for window in windows[:-1]} == {16}
     groups = [set(sequences.groups.tolist()) for sequences in splits.values()]
-    assert not groups[0] & groups[1]
+    assert list(splits) == ["train", "held_out", "validation"] and all(groups)
+    assert sum(map(len, groups)) == len(set.union(*groups))
     assert all((sequences.labels == -1).all() and sequences.text_start == 1 for sequences in splits.values())
     whole = splits["train"].metadata["documents"]
     of = {whole[document]: split for split, one in splits.items() for document in one.documents}
     assert of["again"] == of["text 0"], "near copies stay together"
 
 
-def test_reading_ends_with_tokens_enough(written, tiny_model, monkeypatch):
+def test_reading_ends_with_tokens_enough(tmp_path, tiny_model, monkeypatch):
     monkeypatch.setattr(supply_texts, "HELD_OUT_TOKENS", 600)
-    path, _ = written
+    path = write_jsonl(tmp_path / "many.jsonl", [{"text": prose(number, 60)} for number in range(200)])
     splits = read_sequences(corpus(path, 2000, held_out=0.05), str(tiny_model), False)
-    train, held_out = (supply_texts.text_tokens(splits[name]) for name in ("train", "held_out"))
-    assert 1900 < train <= 2000 and held_out >= 500
-    assert len(splits["train"].metadata["documents"]) < 12
+    train, validation, held_out = (supply_texts.text_tokens(splits[name]) for name in supply_texts.SPLITS_OF_TEXTS)
+    assert 1900 < train <= 2000 and held_out >= 550 and 250 <= validation < held_out
+    assert len(splits["train"].metadata["documents"]) < 60
 
 
 def test_little_text_leaves_most_of_it_to_train(written, tiny_model, capsys):
     splits = read_sequences(corpus(written[0]), str(tiny_model), False)
-    train, held_out = (supply_texts.text_tokens(sequences) for sequences in splits.values())
-    assert 0.1 < held_out / (train + held_out) < 0.35
+    counts = {name: supply_texts.text_tokens(sequences) for name, sequences in splits.items()}
+    assert 0.1 < counts["held_out"] / sum(counts.values()) < 0.35
     said = capsys.readouterr().out
-    assert "note: the texts end before --num_tokens 1,000,000" in said and "fewer than 100,000 tokens are held out" in said
+    assert (
+        "note: these are fewer tokens than --num_tokens 1,000,000" in said
+        and "fewer than 100,000 tokens are held out" in said
+    )
 
 
-def test_a_group_is_never_cut():
+def test_a_group_is_never_cut_and_every_split_has_one():
     groups = ["a", "b", "c", "d"]
     for sizes in ([100, 100, 100, 100], [1000, 1, 1, 1], [1, 1000, 1000, 1000], [5, 5, 5, 10**6]):
-        held = held_out_groups(groups, np.array(sizes), corpus("x", held_out=0.05))
-        assert 0 < len(held) < 4 and sum(size for group, size in zip(groups, sizes, strict=True) if group in held) > 0
+        split_of = dealt_groups(groups, np.array(sizes), corpus("x", held_out=0.05))
+        assert set(split_of.values()) == {"validation", "held_out"} and len(split_of) < 4
 
 
-def test_one_text_cannot_be_split(tmp_path, tiny_model):
-    path = write_jsonl(tmp_path / "one.jsonl", [{"text": prose(1, 100)}])
-    with pytest.raises(UserError, match="holds 1 independent text, and at least 2 are needed"):
+def test_long_texts_do_not_stand_for_all(tmp_path, tiny_model, monkeypatch):
+    monkeypatch.setattr(supply_texts, "HELD_OUT_TOKENS", 600)
+    rows = [{"text": prose(number, 5000 if number < 3 else 300)} for number in range(40)]
+    splits = read_sequences(corpus(write_jsonl(tmp_path / "long.jsonl", rows), 3000), str(tiny_model), False)
+    documents = np.concatenate([one.documents.repeat(one.lengths - 1) for one in splits.values()])
+    counts = np.bincount(documents)
+    assert len(counts) >= supply_texts.FEWEST_TEXTS and counts.max() <= 1.1 * np.median(counts)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "wanted"), [([10, 2, 10], 12), ([5], 3), ([7, 7, 7], 100), ([1, 9, 40, 3], 30), ([4, 4], 8)]
+)
+def test_texts_give_evenly(sizes, wanted):
+    part, all_of_them = even_part(np.array(sizes), wanted), sum(sizes)
+    given = [min(size, part) for size in sizes]
+    assert min(wanted, all_of_them) <= sum(given) < wanted + len(sizes)
+    assert all(size <= part or taken == part for size, taken in zip(sizes, given, strict=True))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_too_few_texts_cannot_be_split(count, tmp_path, tiny_model):
+    path = write_jsonl(tmp_path / "few.jsonl", [{"text": prose(number, 100)} for number in range(count)])
+    with pytest.raises(UserError, match=f"holds {count} independent text.s., and at least 3 are needed"):
         read_sequences(corpus(path), str(tiny_model), False)
 
 

@@ -41,10 +41,13 @@ class SparseAutoencoder:
     def hidden_size(self) -> int:
         return self.encoder.shape[1]
 
+    def before_thresholds(self, states: torch.Tensor) -> torch.Tensor:
+        """Compute the pre-activations of states [n, hidden_size]: float32 [n, latents]."""
+        return torch.addmm(self.encoder_bias, states.float() - self.decoder_bias, self.encoder.mT)
+
     def encode(self, states: torch.Tensor) -> torch.Tensor:
         """Encode states [n, hidden_size]: float32 [n, latents], 0 where a latent is not active."""
-        centred = states.float() - self.decoder_bias
-        before = torch.addmm(self.encoder_bias, centred, self.encoder.mT)
+        before = self.before_thresholds(states)
         return before * (before > self.threshold)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:

@@ -74,7 +74,7 @@ def add_text_flags(parser: argparse.ArgumentParser, of_training: bool = True) ->
             "--held_out",
             type=number(0, 0.5, exclusive=True),
             help="share of the tokens that is held out, whole groups of texts; at least 100,000 tokens, or a quarter of all "
-            "where the texts are few (default: 0.05)",
+            "where the texts are few; half as many are set aside for validation (default: 0.05)",
         )
 
 

@@ -25,7 +25,7 @@ READ_AGAIN = "delete it, and read the states again with --extract_only"
 
 @dataclass(frozen=True)
 class Cache:
-    """One pass in a folder: {"train", "held_out": Sequences}, and what is said of it, plain values by name.
+    """One pass in a folder: {"train", "validation", "held_out": Sequences}, and what is said of it, plain values by name.
 
     about: model_name, model_fingerprint, tokenizer_fingerprint, layers, the flags of the texts, and more
     """

@@ -19,6 +19,7 @@ from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.goals import Goal, Recipe
 from utils.sae.supply.history import CLOSE, NOTED, Glance, History, best_of, empty_history, is_close, note
 from utils.sae.supply.records import open_record, write_record
+from utils.sae.training.calibration import with_l0
 from utils.states.sites import Layer
 
 KIND_OF_CHECKPOINT = "sae-checkpoint"
@@ -102,11 +103,13 @@ class SaeRun:
             raise UserError(f"{error}; the last good checkpoint: {last}") from error
         self.step += 1
 
-    def look(self, held_out: torch.Tensor) -> None:
-        """Note how well each layer does on held-out states [layers, n, hidden_size]; save those that are the best so far."""
+    def look(self, validation: torch.Tensor) -> None:
+        """Note how well each layer does on states of validation [layers, n, hidden_size]; save those that are the best so
+        far.
+        """
         recipe = self.terms.recipe
         for goal, autoencoder, progress, states in zip(
-            self.goals, self.autoencoders(), self.trainee.progress(), held_out, strict=True
+            self.goals, self.autoencoders(validation), self.trainee.progress(), validation, strict=True
         ):
             history, tokens = self.histories[str(goal.layer)], self.step * recipe.batch_size
             seen = Glance.at(autoencoder.to(states.device), states)
@@ -115,13 +118,15 @@ class SaeRun:
                 self.terms.save(self.folder / f"{sae_name(goal.layer)}_best", autoencoder)
             self._write_history(goal, history, finished=False)
 
-    def autoencoders(self) -> list[SparseAutoencoder]:
-        """Give the autoencoders as they are now, with all that they are to say of themselves."""
+    def autoencoders(self, validation: torch.Tensor) -> list[SparseAutoencoder]:
+        """Give the autoencoders as they are now, with all that they are to say of themselves.
+
+        validation: raw states [layers, n, hidden_size], which set the thresholds.
+        """
         tokens = {"tokens": self.step * self.terms.recipe.batch_size, "step": self.step}
-        return [
-            replace(found, about={**self.terms.described, **asdict(goal), **tokens, **found.about})
-            for goal, found in zip(self.goals, self.trainee.autoencoders(), strict=True)
-        ]
+        each = zip(self.goals, self.trainee.autoencoders(), validation, strict=True)
+        found = [(goal, with_l0(one.to(states.device), states, goal.target_l0).to("cpu")) for goal, one, states in each]
+        return [replace(one, about={**self.terms.described, **asdict(goal), **tokens, **one.about}) for goal, one in found]
 
     def save_state(self, at_least_every: float = 0.0) -> None:
         """Write a checkpoint, unless the last one is younger, in seconds, or writing takes too much of the time."""
@@ -141,9 +146,9 @@ class SaeRun:
         self._saved_at = time.monotonic()
         self._saving_took, self._saved_step = self._saved_at - began, self.step
 
-    def finish(self) -> None:
+    def finish(self, validation: torch.Tensor) -> None:
         """Save the autoencoders as they are at the end; the checkpoint goes last."""
-        for goal, autoencoder in zip(self.goals, self.autoencoders(), strict=True):
+        for goal, autoencoder in zip(self.goals, self.autoencoders(validation), strict=True):
             self.terms.save(self.folder / f"{sae_name(goal.layer)}_final", autoencoder)
             self._write_history(goal, self.histories[str(goal.layer)], finished=True)
         (self.folder / CHECKPOINT).unlink(missing_ok=True)

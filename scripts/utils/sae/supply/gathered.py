@@ -11,6 +11,7 @@ from utils.sae.goals import USUAL_EPOCHS, USUAL_TOKENS
 from utils.sae.supply.left_out import MASSIVE, Excluding, Limits, kept_rows, norms_of, plan_of_text
 from utils.sae.supply.order import BlockOrder
 from utils.sae.supply.states import SeededBatches, StateSource, StoredStates, StreamedStates
+from utils.sae.supply.texts import SPLITS_OF_TEXTS
 from utils.states.comparison import require_same_states
 from utils.states.extraction import Reading, read_plans
 from utils.states.forward_pass import Pass
@@ -43,7 +44,7 @@ class Gathering:
 
 @dataclass(frozen=True)
 class Supply:
-    """The states to train on, and those that are held out, with what is kept of them.
+    """The states to train on, those of validation and those that are held out, with what is kept of them.
 
     plan        which states of the held-out sequences are read
     limits      their largest norms
@@ -53,6 +54,7 @@ class Supply:
     """
 
     train: StateSource
+    validation: StateSource
     held_out: StateSource
     plan: ReadPlan
     limits: Limits
@@ -62,7 +64,7 @@ class Supply:
 
 
 def gather(how: Gathering, language_model: LanguageModel, splits: Mapping[str, Sequences]) -> Supply:
-    """Run the one pass over "train" and "held_out", or make ready to stream."""
+    """Run the one pass over "train", "validation" and "held_out", or make ready to stream."""
     plans = {name: plan_of_text(sequences, how.layers, how.excluding) for name, sequences in splits.items()}
     for name, plan in plans.items():
         if not len(plan):
@@ -74,10 +76,10 @@ def gather(how: Gathering, language_model: LanguageModel, splits: Mapping[str, S
     states = read_plans(reading, language_model, splits, plans, FEWER_TOKENS)
     norms = {name: norms_of(table) for name, table in states.tables.items()}
     limits = Limits.of(how.layers, norms["train"], how.excluding)
-    train, held_out = (
-        stored(name, states.tables[name], norms[name], limits, language_model) for name in ("train", "held_out")
+    train, validation, held_out = (
+        stored(name, states.tables[name], norms[name], limits, language_model) for name in SPLITS_OF_TEXTS
     )
-    return Supply(train, held_out, plans["held_out"], limits, False, states.seconds, states.comparison)
+    return Supply(train, validation, held_out, plans["held_out"], limits, False, states.seconds, states.comparison)
 
 
 def stored(name: str, table: StateTable, norms: Any, limits: Limits, language_model: LanguageModel) -> StoredStates:
@@ -109,16 +111,16 @@ def stream(
             "the median norm; such are left out, and others stand in their place; --keep_outliers keeps them",
             flush=True,
         )
-    if needed["held_out"] > how.buffer_gb * 1e9 / 2:
-        held_out: StateSource = StreamedStates(passes["held_out"])
-        held_out.limits = limits
-        return Supply(train, held_out, plans["held_out"], limits, True, 0.0, comparison)
-    reading = Reading(how.layers, batch_size=how.batch_size, memory_gb=how.buffer_gb)
-    of_held = {"held_out": splits["held_out"]}
-    states = read_plans(reading, language_model, of_held, {"held_out": plans["held_out"]}, FEWER_TOKENS)
-    table = states.tables["held_out"]
-    kept = stored("held_out", table, norms_of(table), limits, language_model)
-    return Supply(train, kept, plans["held_out"], limits, True, states.seconds, comparison)
+    others, seconds = [name for name in SPLITS_OF_TEXTS if name != "train"], 0.0
+    if sum(needed[name] for name in others) > how.buffer_gb * 1e9 / 2:
+        sources: list[StateSource] = [StreamedStates(passes[name], limits) for name in others]
+    else:
+        reading = Reading(how.layers, batch_size=how.batch_size, memory_gb=how.buffer_gb)
+        own = [{name: of_all[name] for name in others} for of_all in (splits, plans)]
+        states = read_plans(reading, language_model, *own, FEWER_TOKENS)
+        tables, seconds = states.tables, states.seconds
+        sources = [stored(name, tables[name], norms_of(tables[name]), limits, language_model) for name in others]
+    return Supply(train, *sources, plans["held_out"], limits, True, seconds, comparison)
 
 
 def batches_of(supply: Supply, how: Gathering, hidden_size: int, batch_size: int, epochs: int | None) -> SeededBatches:

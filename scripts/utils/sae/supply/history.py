@@ -29,7 +29,7 @@ History = dict[str, list[float]]  # a value for each checkpoint, by the names of
 
 @dataclass(frozen=True)
 class Glance:
-    """A look at held-out states: active latents at a token; unexplained share of the variance; squared error per element."""
+    """States of validation: active latents at a token, unexplained share of the variance, squared error per element."""
 
     l0: float
     fvu: float
@@ -62,7 +62,7 @@ def note(
     latents: int,
     target: float,
 ) -> None:
-    """Add a checkpoint. progress: as `Training.progress` gives for the goal; seen: of held-out states.
+    """Add a checkpoint. progress: as `Training.progress` gives for the goal; seen: of states of validation.
 
     `recon_loss` is the squared error per element of raw states; `sparsity_loss` the squared relative distance of L0 from the
     target; `val_loss` the FVU and `sparsity_loss` together; the sparsities are shares of the latents that are active.

@@ -11,13 +11,13 @@ from utils.base.tracking import NoTracking, Wandb
 from utils.sae.supply.checkpoints import SaeRun, sae_name
 from utils.sae.supply.states import SeededBatches
 
-CHECKPOINTS = 10  # of a training, at which held-out states are looked at
+CHECKPOINTS = 10  # of a training, at which states of validation are looked at
 SAVED_EVERY = 600.0  # seconds, between two of them
 SECONDS_A_NOTE = 1.0
 
 
-def train_all(runs: Sequence[SaeRun], batches: SeededBatches, held_out: torch.Tensor, logs: "Logs") -> None:
-    """Train every run to the end of the batches. held_out: raw states [layers, n, hidden_size], looked at on the way.
+def train_all(runs: Sequence[SaeRun], batches: SeededBatches, validation: torch.Tensor, logs: "Logs") -> None:
+    """Train every run to the end of the batches. validation: raw states [layers, n, hidden_size], looked at on the way.
 
     Runs with one seed share each batch.
     """
@@ -32,7 +32,7 @@ def train_all(runs: Sequence[SaeRun], batches: SeededBatches, held_out: torch.Te
                     of_seed[seed] = batches.batch(step, seed).to(run.terms.device)
                 run.train(of_seed[seed])
                 if run.step in looks:
-                    run.look(held_out)
+                    run.look(validation)
                     logs.log(run)
                 run.save_state(0.0 if run.step in looks else SAVED_EVERY)
             now = time.monotonic()
@@ -40,7 +40,7 @@ def train_all(runs: Sequence[SaeRun], batches: SeededBatches, held_out: torch.Te
             progress.update(size, in_short(runs) if due else "")
             noted = now if due else noted
     for run in runs:
-        run.finish()
+        run.finish(validation)
         print("".join(f"{line}\n" for line in run.misses()), end="", flush=True)
     logs.finish(runs)
 

@@ -76,10 +76,10 @@ class StreamedStates:
     left_out, read: how many were in the first epoch, of each layer, and how many states that epoch has read.
     """
 
-    def __init__(self, run: Pass) -> None:
+    def __init__(self, run: Pass, limits: Limits | None = None) -> None:
         self._run, self.rows = run, len(run.plan)
         self._first = np.searchsorted(run.plan.sequence, np.arange(len(run.sequences) + 1)).tolist()
-        self.limits: Limits | None = None
+        self.limits = limits
         self.left_out, self.read = np.zeros(len(run.plan.layers), dtype=int), 0
 
     def group(self, order: BlockOrder, epoch: int, number: int) -> Matrices:

@@ -22,7 +22,11 @@ HELD_OUT_TOKENS = 100_000  # so that a latent of density 1 in 10,000 fires there
 MOST_HELD_OUT = 1 / 4  # of all tokens, where the texts are few
 USUAL_CONTEXT = 255  # text tokens before a window's last one
 FEWEST_TOKENS = 2  # of a window: a single one stands at position 0
-DEALT_BY = 20_231_101  # seeds the choice of held-out groups, which is the same for every training
+WITH_VALIDATION = 1.5  # tokens that are not trained on, for each one held out
+LARGER = 1.25  # groups that are set aside may be so many times as large as wanted
+SPLITS_OF_TEXTS = ("train", "validation", "held_out")
+FEWEST_TEXTS = 20  # no text gives more than such a part of the tokens, while others follow
+DEALT_BY = 20_231_101  # seeds the choice of groups, which is the same for every training
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,11 @@ class Corpus:
         return max(HELD_OUT_TOKENS, round(self.held_out / (1 - self.held_out) * self.num_tokens))
 
     @property
+    def tokens_read(self) -> int:
+        """Count the tokens that are read of texts enough: groups that are set aside may be a quarter larger than wanted."""
+        return self.num_tokens + round(self.held_out_tokens * WITH_VALIDATION * LARGER)
+
+    @property
     def plain(self) -> dict[str, Any]:
         """Give it as plain values by the names of flags."""
         return {**asdict(self.texts), **{name: value for name, value in asdict(self).items() if name != "texts"}}
@@ -68,7 +77,7 @@ class TakenTexts:
 
 
 def read_sequences(corpus: Corpus, model_name: str, trust_remote_code: bool) -> dict[str, Sequences]:
-    """Read the texts and cut them into windows: {"train": Sequences, "held_out": Sequences, where some are held out}.
+    """Read the texts and cut them into windows: Sequences "train", and "validation" and "held_out" where some are held out.
 
     A group, with the near copies of its texts, is in one of them. Print what was read. In memory: about 10 bytes a token.
     """
@@ -79,8 +88,8 @@ def read_sequences(corpus: Corpus, model_name: str, trust_remote_code: bool) -> 
     joined = group_near_duplicates(found.groups, found.sketches)
     near = sum(a != b for a, b in zip(joined, found.groups, strict=True))
     sizes = np.array([len(ids) for ids in found.ids])
-    held = held_out_groups(joined, sizes, corpus) if corpus.held_out else set()
-    is_held = np.array([group in held for group in joined])
+    split_of = dealt_groups(joined, sizes, corpus) if corpus.held_out else {}
+    of_document = np.array([split_of.get(group, "train") for group in joined])
     numbers = {group: number for number, group in enumerate(dict.fromkeys(joined))}
     about = {
         "model_name": model_name,
@@ -90,10 +99,9 @@ def read_sequences(corpus: Corpus, model_name: str, trust_remote_code: bool) -> 
     }
     group_of = np.array([numbers[group] for group in joined], dtype=np.int32)
     splits = {}
-    for split, wanted, most in (("train", ~is_held, corpus.num_tokens), ("held_out", is_held, None)):
-        if split == "held_out" and not held:
-            continue
-        sequences = windows_of(found.ids, np.flatnonzero(wanted), width, most, frame)
+    for split in dict.fromkeys(["train", *split_of.values()]):
+        most = corpus.num_tokens if split == "train" else None
+        sequences = windows_of(found.ids, np.flatnonzero(of_document == split), width, most, frame)
         sequences.groups = group_of[sequences.documents]
         sequences.metadata = {**about, "split": split, "context_length": width - 1}
         splits[split] = sequences
@@ -108,8 +116,13 @@ def window_width(context_length: int | None, model_name: str, frame: Frame, trus
 
 
 def take_texts(corpus: Corpus, tokenizer: Tokenizer, frame: Frame) -> TakenTexts:
-    """Read and tokenize texts until there are tokens enough, or no more texts. Exact copies are left out."""
-    found, seen, wanted, total = TakenTexts([], [], [], []), set(), corpus.num_tokens + corpus.held_out_tokens, 0
+    """Read and tokenize texts until there are tokens enough, or no more texts. Exact copies are left out.
+
+    A text counts with a part of the tokens only, so that a few long ones do not stand for all. Where the texts end before
+    there are enough, the long ones give more of theirs, evenly.
+    """
+    found, seen, total = TakenTexts([], [], [], []), set(), 0
+    wanted, part = corpus.tokens_read, -(-corpus.tokens_read // FEWEST_TEXTS)
     with Progress("read texts", "token") as progress:
         for document, ids in tokenized(corpus.texts, tokenizer):
             if len(found) < PROVED_TEXTS:
@@ -119,47 +132,76 @@ def take_texts(corpus: Corpus, tokenizer: Tokenizer, frame: Frame) -> TakenTexts
                 found.copies += digest in seen
                 continue
             seen.add(digest)
-            ids = ids[: wanted - total]
-            found.ids.append(ids)
+            found.ids.append(ids[:wanted].copy())
             found.names.append(document.name)
             found.groups.append(document.group)
-            found.sketches.append(sketch(ids))
-            total += len(ids)
+            found.sketches.append(sketch(found.ids[-1]))
+            total += min(len(ids), part)
             progress.update(len(ids), f"{len(found):,} texts")
             if total >= wanted:
                 break
     if not found.ids:
         raise UserError(f"--dataset {corpus.texts.dataset} holds no texts of {FEWEST_TOKENS} tokens; choose another")
+    most = even_part(np.array([len(ids) for ids in found.ids]), wanted)
+    found.ids = [ids[:most] for ids in found.ids]
     return found
 
 
-def held_out_groups(groups: Sequence[str], sizes: np.ndarray, corpus: Corpus) -> set[str]:
-    """Draw the groups that are held out, by a seed that is always the same. sizes: int [documents], tokens of each.
+def even_part(sizes: np.ndarray, wanted: int) -> int:
+    """Find how many tokens each text gives, or all that it has, so that together they are `wanted`, or a little more.
 
-    Groups are taken in random order while they fit into the share; where this gives too little, so does the smallest rest.
+    [10, 2, 10], 12 -> 5
+    """
+    ordered, left = np.sort(sizes), len(sizes)
+    before = np.concatenate([[0], np.cumsum(ordered)[:-1]])
+    for size, given in zip(ordered.tolist(), before.tolist(), strict=True):
+        if given + size * left >= wanted:
+            return max(FEWEST_TOKENS, -(-(wanted - given) // left))
+        left -= 1
+    return int(ordered[-1])
+
+
+def dealt_groups(groups: Sequence[str], sizes: np.ndarray, corpus: Corpus) -> dict[str, str]:
+    """Draw the groups that are not trained on, by a seed that is always the same: {group: "validation" or "held_out"}.
+
+    Held-out groups tell how good an autoencoder is. Those of validation, half as many tokens, choose the best checkpoint and
+    set its thresholds. sizes: int [documents], tokens of each.
     """
     totals: dict[str, int] = {}
     for group, size in zip(groups, sizes.tolist(), strict=True):
         totals[group] = totals.get(group, 0) + size
-    if len(totals) < 2:
+    if len(totals) < len(SPLITS_OF_TEXTS):
         raise UserError(
-            f"--dataset {corpus.texts.dataset} holds 1 independent text, and at least 2 are needed, to train on and to hold "
-            "out; give more texts"
+            f"--dataset {corpus.texts.dataset} holds {len(totals)} independent text(s), and at least 3 are needed: to train "
+            "on, to set thresholds by, and to hold out; give more texts"
         )
-    total = sum(totals.values())
-    wanted = corpus.held_out_tokens
-    if total < corpus.num_tokens + wanted:
+    total, wanted = sum(totals.values()), corpus.held_out_tokens
+    if total < corpus.tokens_read:
         wanted = max(corpus.held_out * total, min(wanted, MOST_HELD_OUT * total))
-    held, count, names = set(), 0, sorted(totals)
-    random = np.random.default_rng(DEALT_BY)
-    for name in (names[index] for index in random.permutation(len(names))):
-        if count < wanted and count + totals[name] <= 1.25 * wanted and len(held) < len(names) - 1:
-            held.add(name)
-            count += totals[name]
-    rest = sorted((totals[name], name) for name in names if name not in held)
-    if count < wanted and (not held or count + rest[0][0] <= total / 2) and len(rest) > 1:
-        held.add(rest[0][1])
-    return held
+    names = sorted(totals)
+    drawn = [names[index] for index in np.random.default_rng(DEALT_BY).permutation(len(names))]
+    split_of: dict[str, str] = {}
+    shares = (("held_out", wanted, 2), ("validation", wanted * (WITH_VALIDATION - 1), 1))
+    for split, tokens, others in shares:  # others: splits that need a group as well
+        left = {name: totals[name] for name in drawn if name not in split_of}
+        split_of |= dict.fromkeys(fitting_groups(left, tokens, len(left) - others), split)
+    return split_of
+
+
+def fitting_groups(sizes: dict[str, int], wanted: float, most: int) -> list[str]:
+    """Take groups in their order while they fit into so many tokens; where this gives too little, the smallest one too.
+
+    sizes: tokens of each group; most: how many groups may be taken.
+    """
+    taken, count = [], 0
+    for name, size in sizes.items():
+        if count < wanted and count + size <= LARGER * wanted and len(taken) < most:
+            taken.append(name)
+            count += size
+    rest = sorted((size, name) for name, size in sizes.items() if name not in taken)
+    if count < wanted and len(taken) < most and (not taken or count + rest[0][0] <= sum(sizes.values()) / 2):
+        taken.append(rest[0][1])
+    return taken
 
 
 def windows_of(ids: Sequence[np.ndarray], documents: np.ndarray, width: int, most: int | None, frame: Frame) -> Sequences:
@@ -188,10 +230,11 @@ def tell(splits: dict[str, Sequences], corpus: Corpus, copies: int, near: int) -
     train, held = counts["train"], counts.get("held_out")
     told = f"texts: {train:,} tokens of {groups['train']:,} groups"
     if held is not None:
-        told += f" to train on, {held:,} of {groups['held_out']:,} others held out"
+        told += f" to train on, {counts['validation']:,} of {groups['validation']:,} to set thresholds by, "
+        told += f"{held:,} of {groups['held_out']:,} held out"
     print(f"{told}; {copies:,} copies left out, {near:,} near copies grouped", flush=True)
     if train < corpus.num_tokens:
-        print(f"note: the texts end before --num_tokens {corpus.num_tokens:,}", flush=True)
+        print(f"note: these are fewer tokens than --num_tokens {corpus.num_tokens:,}", flush=True)
     if held is not None and held < HELD_OUT_TOKENS:
         print(
             f"note: fewer than {HELD_OUT_TOKENS:,} tokens are held out: shares of dead latents there are too high",

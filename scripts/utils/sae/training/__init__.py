@@ -9,4 +9,5 @@ Each file imports only from those above it:
     revival    bring silent latents back
     stack      autoencoders of one architecture that take their steps together
     training   the one class that callers need
+    calibration  thresholds by states that were not trained on
 """
