@@ -10,7 +10,7 @@ from utils.sae.goals import Goal, Recipe
 from utils.sae.training.revival import Silence
 from utils.sae.training.training import NonFiniteLoss, Training
 
-RECIPE = Recipe(latents=96, steps=160, batch_size=256)
+RECIPE = Recipe(latents=96, steps=160, batch_size=256, learning_rate=2e-3)
 JUMPRELU, BATCHTOPK = Goal("jumprelu", 4, 0, 1), Goal("batchtopk", 4, 0, 1)
 
 
@@ -155,6 +155,6 @@ def test_progress_reports_what_was_asked(states):
 
 
 def test_the_learning_rate_follows_the_number_of_latents():
-    assert Recipe(512, 10).rate == Recipe(2048, 10).rate == 2e-3
-    assert Recipe(8192, 10).rate == pytest.approx(1e-3)
+    assert Recipe(6144, 10).rate == 2e-3
+    assert Recipe(4 * 6144, 10).rate == 1e-3 and Recipe(8, 10).rate == 1e-2
     assert Recipe(8192, 10, learning_rate=3e-4).rate == 3e-4

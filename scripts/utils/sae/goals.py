@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from utils.states.sites import Layer
 
 ARCHITECTURES = ("jumprelu", "batchtopk")
-USUAL_TOKENS, USUAL_EPOCHS, USUAL_BATCH = (
-    1_000_000,
-    2,
-    1024,
-)  # states are drawn once from the text, and each is trained on twice
+USUAL_TOKENS, USUAL_EPOCHS = 1_000_000, 2  # states that a training draws from the text, and how often it sees each
+USUAL_BATCH = 512  # more steps help more than larger ones: see Recipe.rate
 LATENTS_PER_DIMENSION = 8
-USUAL_RATE, USUAL_WIDTH = 2e-3, 2048
+USUAL_RATE, USUAL_WIDTH, FASTEST = 2e-3, 6144, 1e-2  # the learning rate, at so many latents; the largest
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How sparse autoencoders are trained. What is measured of the defaults stands in docs/measured.md.
+    """How sparse autoencoders are trained.
 
     latents        how many each has; a good number is `usual_latents`
     steps          in all, over all epochs: USUAL_EPOCHS times over about USUAL_TOKENS states
@@ -51,11 +48,15 @@ class Recipe:
 
     @property
     def rate(self) -> float:
-        """The learning rate: USUAL_RATE up to USUAL_WIDTH latents, then falling with the square root of their number.
+        """The learning rate falls with the square root of the number of latents, as in Gao et al. (2024, arXiv:2406.04093).
 
-        The more latents there are, the farther a step in all of their weights moves what they rebuild together.
+        Share of the variance left unexplained, on held-out text of stories260K, layer 4, 512 latents, 0.8 million states:
+
+            batch and rate    512, .002    512, .004    512, .008    1,024, .002    1,024, .004    2,048, .004
+            JumpReLU, L0 4         .254         .240         .233           .273           .248           .268
+            BatchTopK, L0 16       .134         .120         .109           .152           .135           .153
         """
-        return self.learning_rate or USUAL_RATE * min(1.0, (USUAL_WIDTH / self.latents) ** 0.5)
+        return self.learning_rate or min(FASTEST, USUAL_RATE * (USUAL_WIDTH / self.latents) ** 0.5)
 
 
 def usual_latents(hidden_size: int) -> int:

@@ -2,6 +2,11 @@
 
 JumpReLU: the thresholds of silent latents fall, step by step, until they fire; one that is silent at threshold 0 gets a
 larger encoder bias. BatchTopK has one threshold for all latents, so its silent latents get a larger encoder bias at once.
+
+Dead on held-out text, stories260K with 512 latents and L0 4. After the embedding, where there are only 271 different states:
+JumpReLU 0.0 %, BatchTopK 1.6 %. Latents that count as silent only after 20,000 states go silent again before their turn
+comes: 0.2 and 7.4 %. An earlier form without the bias: 5.7 % of JumpReLU; BatchTopK without revival: 20.1 %. In the blocks
+none are dead.
 """
 
 from dataclasses import dataclass
@@ -10,8 +15,8 @@ import torch
 
 from utils.sae.steps.parameters import Parameters
 
-SILENT_TOKENS = 20_000  # states without firing, after which a latent counts as silent
-SILENT_INTERVALS = 40  # so many times the mean distance between two firings, where that is more
+SILENT_TOKENS = 5_000  # states without firing, after which a latent counts as silent
+SILENT_INTERVALS = 20  # so many times the mean distance between two firings, where that is more
 PUSH = (
     0.02  # how far silent latents are pushed per 1,024 states: of the first threshold, or of the one that BatchTopK has now
 )
