@@ -134,7 +134,7 @@ def test_a_cache_of_texts_that_have_changed_is_refused(common, tmp_path, corpus)
 @pytest.mark.parametrize(
     ("flags", "said", "status"),
     [
-        (("--target_l0", "4,65"), "--target_l0 65: there are only 64 latents", 2),
+        (("--target_l0", "4,64"), "--target_l0 64: there are only 64 latents", 2),
         (("--layers", "0,7"), "--layers 0,7: layer 7: this model has layers 0 to 2", 1),
         (("--layers", "0,x"), "--layers 0,x: 'x' is no layer", 2),
         (
