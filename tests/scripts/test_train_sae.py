@@ -1,5 +1,6 @@
 """train_sae.py from its command line: states kept, streamed or found again; what it leaves; one line for what is wrong."""
 
+import contextlib
 import csv
 import json
 import os
@@ -133,7 +134,7 @@ def test_a_cache_of_texts_that_have_changed_is_refused(common, tmp_path, corpus)
 @pytest.mark.parametrize(
     ("flags", "said", "status"),
     [
-        (("--target_l0", "4,65"), "--target_l0 65: there are only 64 latents", 2),
+        (("--target_l0", "4,64"), "--target_l0 64: there are only 64 latents", 2),
         (("--layers", "0,7"), "--layers 0,7: layer 7: this model has layers 0 to 2", 1),
         (("--layers", "0,x"), "--layers 0,x: 'x' is no layer", 2),
         (
@@ -159,11 +160,25 @@ def test_no_room_on_the_disk(common, tmp_path, monkeypatch):
     assert_one_line_error(told, "GB of hidden states do not fit into", "read fewer layers, a smaller --num_tokens, or give")
 
 
-def killed_and_resumed(command, seconds, folder):
-    """Kill the command so many seconds after its start, run it again with --resume; say whether it was running."""
+def changes_seen(process, folder, most=float("inf")):
+    """Count the changes of files in a folder until the process ends, or there are `most`."""
+    count, before = 0, {}
+    while process.running and count < most:
+        time.sleep(0.002)
+        found = {}
+        for path in folder.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                found[path] = path.stat().st_mtime_ns
+        count += found != before
+        before = found
+    return count
+
+
+def killed_and_resumed(command, changes, folder):
+    """Kill the command after so many changes of its files, run it again with --resume; say whether it was running."""
     folder.mkdir()
     process = start(*command, cwd=folder)
-    time.sleep(seconds)
+    changes_seen(process, folder, changes)
     running = process.running
     process.kill()
     process.finish()
@@ -173,38 +188,27 @@ def killed_and_resumed(command, seconds, folder):
 
 @pytest.fixture(scope="module")
 def undisturbed(common, tmp_path_factory):
-    """(the command, its files, the seconds that it takes)"""
-    folder, began = tmp_path_factory.mktemp("undisturbed"), time.monotonic()
-    command = (
-        "train_sae",
-        *common,
-        "--layers",
-        "0,2",
-        "--cache_dir",
-        "states",
-        "--save_dir",
-        "out",
-        "--epochs",
-        20,
-        "--seeds",
-        "0,1",
-    )
-    assert_success(start(*command, cwd=folder).finish())
-    return command, weights_of(folder), time.monotonic() - began
+    """(the command, its files, how many changes of files were seen on the way)"""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    flags = ("--layers", "0,2", "--cache_dir", "states", "--save_dir", "out", "--epochs", 20, "--seeds", "0,1")
+    process = start("train_sae", *common, *flags, cwd=folder)
+    changes = changes_seen(process, folder)
+    assert_success(process.finish())
+    return ("train_sae", *common, *flags), weights_of(folder), changes
 
 
 def test_kill_9_and_resume_give_the_same_bytes(undisturbed, tmp_path):
-    command, files, seconds = undisturbed
-    killed_and_resumed(command, 0.6 * seconds, tmp_path / "run")
+    command, files, changes = undisturbed
+    assert killed_and_resumed(command, changes // 2, tmp_path / "run")
     assert weights_of(tmp_path / "run") == files
 
 
 @FULL
 def test_10_kills(undisturbed, tmp_path):
-    command, files, seconds = undisturbed
+    command, files, changes = undisturbed
     draw, running = random.Random(0), 0
     for number in range(10):
         folder = tmp_path / str(number)
-        running += killed_and_resumed(command, draw.uniform(0.1, 1) * seconds, folder)
+        running += killed_and_resumed(command, draw.randrange(changes), folder)
         assert weights_of(folder) == files
     assert running >= 5, "most kills came after the end"

@@ -203,10 +203,11 @@ def check_sae_flags(arguments: argparse.Namespace) -> argparse.Namespace:
 
 
 def check_targets(targets: Sequence[float], latents: int) -> None:
-    """Refuse a target that no state can reach."""
-    if max(targets) > latents:
+    """Refuse a target that is not below the number of latents."""
+    if max(targets) >= latents:
         raise UsageError(
-            f"--target_l0 {max(targets):g}: there are only {latents} latents; give a smaller target or a larger --d_hidden"
+            f"--target_l0 {max(targets):g}: there are only {latents} latents, and not all can be active; give a "
+            "smaller target or a larger --d_hidden"
         )
 
 
