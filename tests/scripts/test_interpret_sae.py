@@ -1,5 +1,6 @@
 """interpret_sae.py, whole: its files against what transformers itself gives for every token of the texts."""
 
+import itertools
 import json
 import re
 from types import SimpleNamespace
@@ -60,10 +61,14 @@ def truth(saes, texts, tiny_model):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny_model).eval(), AutoTokenizer.from_pretrained(tiny_model)
-    codes, rows, left = {layer: [] for layer in LAYERS}, [], TOKENS
+    codes, rows, read = {layer: [] for layer in LAYERS}, [], {}
     for path in sorted(texts.iterdir()):
-        ids = tokenizer(path.read_text(encoding="utf-8"), add_special_tokens=False)["input_ids"][:left]
-        left -= len(ids)
+        read[path.name] = tokenizer(path.read_text(encoding="utf-8"), add_special_tokens=False)["input_ids"]
+        if sum(min(len(ids), TOKENS // 20) for ids in read.values()) >= TOKENS:
+            break
+    each = next(most for most in itertools.count(2) if sum(min(len(ids), most) for ids in read.values()) >= TOKENS)
+    for name, whole in read.items():
+        ids = whole[:each]
         for start in range(0, len(ids), WIDTH):
             window = ids[start : start + WIDTH]
             if len(window) < 2:
@@ -72,7 +77,7 @@ def truth(saes, texts, tiny_model):
                 found = model(torch.tensor([[tokenizer.bos_token_id, *window]]), output_hidden_states=True).hidden_states
             for layer, states in ((0, found[1][0, 1:]), ("final_norm", found[-1][0, 1:])):
                 codes[layer].append(made_sae(layer, tiny_model).encode(states))
-            rows += [(token, path.name, position + 1) for position, token in enumerate(window)]
+            rows += [(token, name, position + 1) for position, token in enumerate(window)]
     return {layer: torch.cat(parts).numpy() for layer, parts in codes.items()}, rows, tokenizer
 
 

@@ -111,16 +111,15 @@ def stream(
             "the median norm; such are left out, and others stand in their place; --keep_outliers keeps them",
             flush=True,
         )
-    others, seconds = [name for name in SPLITS_OF_TEXTS if name != "train"], 0.0
+    others = [name for name in SPLITS_OF_TEXTS if name != "train"]
     if sum(needed[name] for name in others) > how.buffer_gb * 1e9 / 2:
-        sources: list[StateSource] = [StreamedStates(passes[name], limits) for name in others]
-    else:
-        reading = Reading(how.layers, batch_size=how.batch_size, memory_gb=how.buffer_gb)
-        own = [{name: of_all[name] for name in others} for of_all in (splits, plans)]
-        states = read_plans(reading, language_model, *own, FEWER_TOKENS)
-        tables, seconds = states.tables, states.seconds
-        sources = [stored(name, tables[name], norms_of(tables[name]), limits, language_model) for name in others]
-    return Supply(train, *sources, plans["held_out"], limits, True, seconds, comparison)
+        kept: Mapping[str, StateSource] = {name: StreamedStates(passes[name], limits) for name in others}
+        return Supply(train, kept["validation"], kept["held_out"], plans["held_out"], limits, True, 0.0, comparison)
+    reading = Reading(how.layers, batch_size=how.batch_size, memory_gb=how.buffer_gb)
+    of_others, own = {name: splits[name] for name in others}, {name: plans[name] for name in others}
+    states = read_plans(reading, language_model, of_others, own, FEWER_TOKENS)
+    kept = {name: stored(name, table, norms_of(table), limits, language_model) for name, table in states.tables.items()}
+    return Supply(train, kept["validation"], kept["held_out"], plans["held_out"], limits, True, states.seconds, comparison)
 
 
 def batches_of(supply: Supply, how: Gathering, hidden_size: int, batch_size: int, epochs: int | None) -> SeededBatches:
