@@ -43,7 +43,7 @@ def weights_of(folder):
 
 
 def test_one_run_leaves_what_the_documents_say(common, tmp_path):
-    told = assert_success(call("train_sae", *common, "--layers", "embed,1", "--save_dir", tmp_path, "--epochs", 2))
+    told = assert_success(call("train_sae", *common, "--layers", "embed,1", "--save_dir", tmp_path, "--epochs", 8))
     for end in ("best", "final"):
         for name in ("embed", "layer_1"):
             autoencoder = load_sae(tmp_path / f"sae_{name}_{end}")

@@ -22,8 +22,7 @@ HELD_OUT_TOKENS = 100_000  # so that a latent of density 1 in 10,000 fires there
 MOST_HELD_OUT = 1 / 4  # of all tokens, where the texts are few
 USUAL_CONTEXT = 255  # text tokens before a window's last one
 FEWEST_TOKENS = 2  # of a window: a single one stands at position 0
-WITH_VALIDATION = 1.5  # tokens that are not trained on, for each one held out
-LARGER = 1.25  # groups that are set aside may be so many times as large as wanted
+MANY_GROUPS = 20  # of these, a figure hardly hangs on which they are
 SPLITS_OF_TEXTS = ("train", "validation", "held_out")
 FEWEST_TEXTS = 20  # no text gives more than such a part of the tokens, while others follow
 DEALT_BY = 20_231_101  # seeds the choice of groups, which is the same for every training
@@ -53,8 +52,8 @@ class Corpus:
 
     @property
     def tokens_read(self) -> int:
-        """Count the tokens that are read of texts enough: groups that are set aside may be a quarter larger than wanted."""
-        return self.num_tokens + round(self.held_out_tokens * WITH_VALIDATION * LARGER)
+        """Count the tokens that are read of texts enough, those of validation among them."""
+        return self.num_tokens + self.held_out_tokens + self.held_out_tokens // 2
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -88,7 +87,7 @@ def read_sequences(corpus: Corpus, model_name: str, trust_remote_code: bool) -> 
     joined = group_near_duplicates(found.groups, found.sketches)
     near = sum(a != b for a, b in zip(joined, found.groups, strict=True))
     sizes = np.array([len(ids) for ids in found.ids])
-    split_of = dealt_groups(joined, sizes, corpus) if corpus.held_out else {}
+    split_of, tokens = dealt_groups(joined, sizes, corpus) if corpus.held_out else ({}, {})
     of_document = np.array([split_of.get(group, "train") for group in joined])
     numbers = {group: number for number, group in enumerate(dict.fromkeys(joined))}
     about = {
@@ -99,8 +98,7 @@ def read_sequences(corpus: Corpus, model_name: str, trust_remote_code: bool) -> 
     }
     group_of = np.array([numbers[group] for group in joined], dtype=np.int32)
     splits = {}
-    for split in dict.fromkeys(["train", *split_of.values()]):
-        most = corpus.num_tokens if split == "train" else None
+    for split, most in {"train": corpus.num_tokens, **tokens}.items():
         sequences = windows_of(found.ids, np.flatnonzero(of_document == split), width, most, frame)
         sequences.groups = group_of[sequences.documents]
         sequences.metadata = {**about, "split": split, "context_length": width - 1}
@@ -118,8 +116,7 @@ def window_width(context_length: int | None, model_name: str, frame: Frame, trus
 def take_texts(corpus: Corpus, tokenizer: Tokenizer, frame: Frame) -> TakenTexts:
     """Read and tokenize texts until there are tokens enough, or no more texts. Exact copies are left out.
 
-    A text counts with a part of the tokens only, so that a few long ones do not stand for all. Where the texts end before
-    there are enough, the long ones give more of theirs, evenly.
+    A text counts with a part of the tokens only, so that a few long ones do not stand for all.
     """
     found, seen, total = TakenTexts([], [], [], []), set(), 0
     wanted, part = corpus.tokens_read, -(-corpus.tokens_read // FEWEST_TEXTS)
@@ -138,13 +135,18 @@ def take_texts(corpus: Corpus, tokenizer: Tokenizer, frame: Frame) -> TakenTexts
             found.sketches.append(sketch(found.ids[-1]))
             total += min(len(ids), part)
             progress.update(len(ids), f"{len(found):,} texts")
-            if total >= wanted:
+            if total - set_aside(corpus, len(found), total) >= corpus.num_tokens:
                 break
     if not found.ids:
         raise UserError(f"--dataset {corpus.texts.dataset} holds no texts of {FEWEST_TOKENS} tokens; choose another")
-    most = even_part(np.array([len(ids) for ids in found.ids]), wanted)
-    found.ids = [ids[:most] for ids in found.ids]
     return found
+
+
+def set_aside(corpus: Corpus, texts: int, total: int) -> float:
+    """Bound how many tokens stand in texts that are not trained on: see `dealt_groups`."""
+    if not corpus.held_out:
+        return 0
+    return min(total / 2, max(2 * MANY_GROUPS * total / texts, 1.5 * corpus.held_out_tokens))
 
 
 def even_part(sizes: np.ndarray, wanted: int) -> int:
@@ -161,63 +163,52 @@ def even_part(sizes: np.ndarray, wanted: int) -> int:
     return int(ordered[-1])
 
 
-def dealt_groups(groups: Sequence[str], sizes: np.ndarray, corpus: Corpus) -> dict[str, str]:
-    """Draw the groups that are not trained on, by a seed that is always the same: {group: "validation" or "held_out"}.
+def dealt_groups(groups: Sequence[str], sizes: np.ndarray, corpus: Corpus) -> tuple[dict[str, str], dict[str, int]]:
+    """Draw the groups that are not trained on, by a seed that is always the same.
 
-    Held-out groups tell how good an autoencoder is. Those of validation, half as many tokens, choose the best checkpoint and
-    set its thresholds. sizes: int [documents], tokens of each.
+    Held-out groups tell how good an autoencoder is; those of validation choose the best checkpoint and set its thresholds.
+    A figure of few groups is a figure of these groups, so each split has a quarter of them, or many. The largest group is
+    trained on. sizes: int [documents], tokens of each.
+
+    Return {group: "held_out" or "validation"}, and how many tokens either shall have.
     """
     totals: dict[str, int] = {}
     for group, size in zip(groups, sizes.tolist(), strict=True):
         totals[group] = totals.get(group, 0) + size
-    if len(totals) < len(SPLITS_OF_TEXTS):
+    if len(totals) < 3:
         raise UserError(
             f"--dataset {corpus.texts.dataset} holds {len(totals)} independent text(s), and at least 3 are needed: to train "
             "on, to set thresholds by, and to hold out; give more texts"
         )
     total, wanted = sum(totals.values()), corpus.held_out_tokens
     if total < corpus.tokens_read:
-        wanted = max(corpus.held_out * total, min(wanted, MOST_HELD_OUT * total))
-    names = sorted(totals)
+        wanted = round(max(corpus.held_out * total, min(wanted, MOST_HELD_OUT * total)))
+    tokens, fewest = {"held_out": wanted, "validation": wanted // 2}, max(1, min(MANY_GROUPS, len(totals) // 4))
+    names = sorted(totals, key=lambda name: (totals[name], name))[:-1]
     drawn = [names[index] for index in np.random.default_rng(DEALT_BY).permutation(len(names))]
     split_of: dict[str, str] = {}
-    shares = (("held_out", wanted, 2), ("validation", wanted * (WITH_VALIDATION - 1), 1))
-    for split, tokens, others in shares:  # others: splits that need a group as well
-        left = {name: totals[name] for name in drawn if name not in split_of}
-        split_of |= dict.fromkeys(fitting_groups(left, tokens, len(left) - others), split)
-    return split_of
+    for split, of_split in tokens.items():
+        count = taken = 0
+        while len(drawn) > (split == "held_out") and (count < of_split or taken < fewest):
+            name = drawn.pop()
+            split_of[name], taken = split, taken + 1
+            count += min(totals[name], -(-of_split // fewest))
+    return split_of, tokens
 
 
-def fitting_groups(sizes: dict[str, int], wanted: float, most: int) -> list[str]:
-    """Take groups in their order while they fit into so many tokens; where this gives too little, the smallest one too.
-
-    sizes: tokens of each group; most: how many groups may be taken.
+def windows_of(ids: Sequence[np.ndarray], documents: np.ndarray, width: int, most: int, frame: Frame) -> Sequences:
+    """Tile these documents with windows of `width` tokens; shorter rests are kept too. Together they give `most` tokens,
+    each as many as the others, or all that it has.
     """
-    taken, count = [], 0
-    for name, size in sizes.items():
-        if count < wanted and count + size <= LARGER * wanted and len(taken) < most:
-            taken.append(name)
-            count += size
-    rest = sorted((size, name) for name, size in sizes.items() if name not in taken)
-    if count < wanted and len(taken) < most and (not taken or count + rest[0][0] <= sum(sizes.values()) / 2):
-        taken.append(rest[0][1])
-    return taken
-
-
-def windows_of(ids: Sequence[np.ndarray], documents: np.ndarray, width: int, most: int | None, frame: Frame) -> Sequences:
-    """Tile these documents with windows of `width` tokens, until `most` tokens are reached; shorter rests are kept too."""
+    part = even_part(np.array([len(ids[document]) for document in documents.tolist()]), most)
     windows, of_document, starts, count = [], [], [], 0
     for document in documents.tolist():
-        for start in range(0, len(ids[document]) - FEWEST_TOKENS + 1, width):
-            window = ids[document][start : start + width]
-            if most is not None:
-                window = window[: most - count]
-            if len(window) < FEWEST_TOKENS:
-                continue
-            windows.append(window)
+        given = ids[document][: min(part, most - count)]
+        for start in range(0, len(given) - FEWEST_TOKENS + 1, width):
+            windows.append(given[start : start + width])
             of_document.append(document)
             starts.append(start)
-            count += len(window)
+            count += len(windows[-1])
     if not windows:
         raise UserError("there are too few tokens for a window; give more or longer texts, or a larger --num_tokens")
     return unlabelled_sequences(windows, frame, of_document, starts)
