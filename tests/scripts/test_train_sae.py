@@ -52,7 +52,7 @@ def test_one_run_leaves_what_the_documents_say(common, tmp_path):
     with open(tmp_path / "sae_evaluation.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["layer"] for row in rows] == ["embed", "1"] and all(0 < float(row["fvu"]) < 2 for row in rows)
-    assert all(row["recovered"] for row in rows)
+    assert float(rows[1]["recovered"]) > 0  # to zero the embedding of a random model may cost it nothing
     record = json.loads((tmp_path / "run_record.json").read_text())
     assert record["states_beside_transformers"] and {"pass", "train", "evaluate"} <= set(record["seconds"])
     assert "FVU/PCA" in told.stdout and "next: python scripts/interpret_sae.py" in told.stdout
