@@ -241,7 +241,7 @@ def after_closing(language_model: LanguageModel, states: torch.Tensor) -> torch.
     states = states.to(language_model.device)
     for module in language_model.anatomy.closing:
         states = module(states)
-    return states
+    return states.cpu()
 
 
 def distance(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
