@@ -104,7 +104,7 @@ def drawn(device, stack, latents, hidden_size, batch, target):
     parameters = Parameters(decoder.clone(), zeros[0], decoder, zeros[1], spread)
     kinds = {
         "JumpReLU": JumpReLU(above - below, 3 * each, 0.9 * target * each),
-        "BatchTopK": BatchTopK(target * each, threshold),
+        "BatchTopK": BatchTopK(target * each, threshold, torch.zeros_like(threshold)[:, None]),
     }
     return parameters, states, kinds
 
