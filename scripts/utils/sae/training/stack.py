@@ -74,7 +74,8 @@ class TrainedStack:
         if settling(step, self.recipe.steps):  # one threshold, as in use later; the optimiser holds it
             return JumpReLU(*self._columns([(UNUSED_WIDTH * one.threshold, 0.0, goal.target_l0) for goal, one in each]))
         lift = self.silence.lift * lift_scale(step, self.recipe.steps)
-        return BatchTopK(*self._columns([(goal.target_l0, one.cut) for goal, one in each]), lift)
+        k, guess = self._columns([(goal.target_l0, one.cut) for goal, one in each])
+        return BatchTopK(k, guess, lift)
 
     def _columns(self, rows):
         return torch.tensor(rows, device=self.scale.device, dtype=torch.float32).unbind(1)
