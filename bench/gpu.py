@@ -228,8 +228,8 @@ def autograd_steps(products):
 
     def steps(parameters, states, asked):
         plain = plain_jumprelu if isinstance(asked, JumpReLU) else plain_batchtopk
-        wanted = [value[0] for value in list(asked.tensors.values())[: 3 if isinstance(asked, JumpReLU) else 1]]
-        gradients, _, latents, _ = plain(parameters.members[0], states[0], *wanted)
+        wanted = {name: value[0] for name, value in asked.tensors.items() if name != "guess"}
+        gradients, _, latents, _ = plain(parameters.members[0], states[0], **wanted)
         active = latents != 0
         l0 = active.sum() / len(latents)
         return SimpleNamespace(gradients=[Parameters(**gradients)], l0=l0, fired=active.any(0)[None])

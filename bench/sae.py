@@ -148,7 +148,7 @@ class Ours:
 
         one, wanted = parameters.members[0], asked.members[0]
         if isinstance(asked, BatchTopK):
-            gradients, loss, latents, residual = plain_batchtopk(one, states[0], wanted.k)
+            gradients, loss, latents, residual = plain_batchtopk(one, states[0], wanted.k, wanted.lift)
         else:
             gradients, loss, latents, residual = plain_jumprelu(one, states[0], *wanted.tensors.values())
         active = latents != 0
