@@ -104,7 +104,7 @@ def drawn(device, stack, latents, hidden_size, batch, target):
     parameters = Parameters(decoder.clone(), zeros[0], decoder, zeros[1], spread)
     kinds = {
         "JumpReLU": JumpReLU(above - below, 3 * each, 0.9 * target * each),
-        "BatchTopK": BatchTopK(target * each, threshold),
+        "BatchTopK": BatchTopK(target * each, threshold, torch.zeros_like(threshold)[:, None]),
     }
     return parameters, states, kinds
 
@@ -228,8 +228,8 @@ def autograd_steps(products):
 
     def steps(parameters, states, asked):
         plain = plain_jumprelu if isinstance(asked, JumpReLU) else plain_batchtopk
-        wanted = [value[0] for value in list(asked.tensors.values())[: 3 if isinstance(asked, JumpReLU) else 1]]
-        gradients, _, latents, _ = plain(parameters.members[0], states[0], *wanted)
+        wanted = {name: value[0] for name, value in asked.tensors.items() if name != "guess"}
+        gradients, _, latents, _ = plain(parameters.members[0], states[0], **wanted)
         active = latents != 0
         l0 = active.sum() / len(latents)
         return SimpleNamespace(gradients=[Parameters(**gradients)], l0=l0, fired=active.any(0)[None])

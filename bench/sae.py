@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -116,7 +117,7 @@ class Ours:
         self.parameters, self.batches = Parameters.stacked(parameters.members), batches
         each = torch.ones(1)
         jump = JumpReLU(width * each, PULL * each, TARGET * each)
-        self.asked = jump if architecture == "jumprelu" else BatchTopK(TARGET * each, cut * each)
+        self.asked = jump if architecture == "jumprelu" else BatchTopK(TARGET * each, cut * each, 0 * each[:, None])
         make = {"sparse": SparseSteps, "screened": partial(SparseSteps, screened=True), "dense": DenseSteps}.get(way)
         self.step = make() if make else self.plain
         self.optimiser = Optimiser(self.parameters, [LEARNING_RATE], [LEARNING_RATE])
@@ -134,7 +135,7 @@ class Ours:
         self.optimiser.step(step.gradients)
         self.silent.add_(BATCH).masked_fill_(step.fired, 0)
         if isinstance(self.asked, BatchTopK):
-            self.asked = BatchTopK(self.asked.k, step.cut)
+            self.asked = replace(self.asked, guess=step.cut)
         spent = {"wall": time.perf_counter() - start, "processor": time.process_time() - started}
         return spent | {"l0": float(step.l0), "loss": float(step.loss), "window": float(step.in_window) / BATCH}
 
@@ -147,7 +148,7 @@ class Ours:
 
         one, wanted = parameters.members[0], asked.members[0]
         if isinstance(asked, BatchTopK):
-            gradients, loss, latents, residual = plain_batchtopk(one, states[0], wanted.k)
+            gradients, loss, latents, residual = plain_batchtopk(one, states[0], wanted.k, wanted.lift)
         else:
             gradients, loss, latents, residual = plain_jumprelu(one, states[0], *wanted.tensors.values())
         active = latents != 0

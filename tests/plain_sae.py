@@ -59,11 +59,11 @@ def plain_jumprelu(parameters, states, width, pull, target):
     return plain_step(parameters, states, encode)
 
 
-def plain_batchtopk(parameters, states, k):
+def plain_batchtopk(parameters, states, k, lift):
     def encode(z, threshold):
-        positive = z.relu().flatten()
-        top = torch.topk(positive, round(float(k) * len(states)), sorted=False)
-        kept = torch.zeros_like(positive).scatter(0, top.indices, top.values)
-        return kept.view_as(z), 0.0
+        lifted = torch.where(z > 0, z + lift, 0).flatten()
+        top = torch.topk(lifted, round(float(k) * len(states)), sorted=False)
+        kept = torch.zeros_like(lifted).scatter(0, top.indices, 1.0)
+        return z.relu() * kept.view_as(z), 0.0
 
     return plain_step(parameters, states, encode)

@@ -1,5 +1,6 @@
 """Steps by hand against plain autograd in float64, and what a mutation of either rule does to that."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -43,7 +44,15 @@ def jumprelu(stack, width=0.07):
 
 
 def batchtopk(stack, guess=0.3):
-    return BatchTopK(torch.arange(3.0, 3.0 + stack).double() + 0.3, each(*[guess] * stack))
+    return BatchTopK(torch.arange(3.0, 3.0 + stack).double() + 0.3, each(*[guess] * stack), torch.zeros(stack, 1).double())
+
+
+def lifted(asked, latents):
+    """Every third latent is lifted by little, every ninth above all cuts."""
+    lift = torch.zeros(len(asked.k), latents).double()
+    lift[:, ::3] = 0.2 * torch.rand(lift[:, ::3].shape, generator=torch.Generator().manual_seed(0)).double()
+    lift[:, 1::9] = 50.0
+    return replace(asked, lift=lift)
 
 
 def worst(step, parameters, states, asked) -> float:
@@ -53,7 +62,7 @@ def worst(step, parameters, states, asked) -> float:
         if isinstance(asked, JumpReLU):
             plain = plain_jumprelu(one, states[index], asked.width[index], asked.pull[index], asked.target[index])
         else:
-            plain = plain_batchtopk(one, states[index], asked.k[index])
+            plain = plain_batchtopk(one, states[index], asked.k[index], asked.lift[index])
         expected, loss, latents, residual = plain
         pairs = [(step.gradients[index].tensors[name], gradient) for name, gradient in expected.items()]
         pairs += [(step.loss[index], loss), (step.residual[index], residual)]
@@ -76,6 +85,16 @@ def test_a_step_equals_autograd(way, ask, shape, seed):
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_lifted_latents_are_chosen_and_keep_their_values(way, shape):
+    parameters, states = drawn(shape, 0)
+    asked = lifted(batchtopk(shape[0]), shape[1])
+    step = WAYS[way]()(parameters, states, asked)
+    assert worst(step, parameters, states, asked) < LIMIT
+    assert worst(step, parameters, states, batchtopk(shape[0])) > 1e-2  # without lifts, others are chosen
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("ask", [jumprelu, batchtopk])
 def test_a_batch_without_active_latents_moves_the_decoder_bias_alone(way, ask):
     parameters, states = drawn((2, 20, 8, 16), 0)
@@ -94,12 +113,14 @@ def test_values_that_tie_with_the_cut_are_all_kept(way):
     """Four equal states: each of their latents ties with three others."""
     parameters, states = drawn((1, 30, 8, 4), 1)
     states = states[:, :1].expand(1, 4, 8).contiguous()
-    step = WAYS[way]()(parameters, states, BatchTopK(each(1.5), each(0.1)))  # six of 120; eight tie in two fours
+    step = WAYS[way]()(
+        parameters, states, BatchTopK(each(1.5), each(0.1), each(0.0)[None])
+    )  # six of 120; eight tie in two fours
     assert step.l0.item() == 2.0
     z = (states[0] - parameters.decoder_bias[0]) @ parameters.encoder[0].T + parameters.encoder_bias[0]
     two = z[0].sort(descending=True).values[:2]
     torch.testing.assert_close(step.cut, two[1:], rtol=1e-12, atol=0)
-    same = WAYS[way]()(parameters, states, BatchTopK(each(2.0), each(0.1)))
+    same = WAYS[way]()(parameters, states, BatchTopK(each(2.0), each(0.1), each(0.0)[None]))
     torch.testing.assert_close(step.gradients[0].encoder, same.gradients[0].encoder, rtol=0, atol=0)
 
 
@@ -116,7 +137,7 @@ def test_a_wrong_guess_changes_nothing(way, guess):
 @pytest.mark.parametrize("way", WAYS)
 def test_fewer_positive_values_than_asked_are_all_kept(way):
     parameters, states = drawn((1, 20, 8, 16), 0)
-    asked = BatchTopK(each(19.0), each(0.1))
+    asked = BatchTopK(each(19.0), each(0.1), each(0.0)[None])
     step = WAYS[way]()(parameters, states, asked)
     assert 5 < step.l0.item() < 15
     assert worst(step, parameters, states, asked) < LIMIT

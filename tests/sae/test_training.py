@@ -70,9 +70,17 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(states, tmp_path):
     from safetensors.torch import load_file, save_file
 
     goals = [JUMPRELU, BATCHTOPK]
-    whole = trained(goals, states)
+
+    def begun():
+        training = Training.begin(goals, alike(states[:4096], goals), RECIPE, "cpu")
+        for stack in training.stacks.values():
+            stack.parameters.encoder_bias[0, :5] -= 0.5  # silent, so that the revival has work
+        return training
+
+    whole = trained(goals, states, training=begun())
     for stop in (1, 60, 110):
-        stopped = trained(goals, states, steps=stop)
+        stopped = trained(goals, states, steps=stop, training=begun())
+        assert bool(stopped.state()["batchtopk/lift"].any()) == (stop > 1)
         save_file(stopped.state(), tmp_path / "state.safetensors")
         trained(goals, states, steps=stop + 5, training=stopped)  # what is lost must not reach into the copy
         resumed = Training.resumed(goals, RECIPE, load_file(tmp_path / "state.safetensors"), "cpu")
@@ -97,7 +105,7 @@ def test_folded_weights_give_the_codes_of_training_on_scaled_states(states):
 
 @pytest.mark.parametrize("goal", [JUMPRELU, BATCHTOPK], ids=lambda goal: goal.architecture)
 def test_a_silent_latent_comes_back_and_does_not_by_itself(states, goal, monkeypatch):
-    recipe = replace(RECIPE, steps=240, batch_size=1024)
+    recipe = replace(RECIPE, steps=480, batch_size=1024)
 
     def fires(revive):
         with monkeypatch.context() as patch:

@@ -36,7 +36,7 @@ class DenseSteps:
             low, high = edges(least, asked.width[:, None])
         else:
             cut = _cuts(before, asked)
-            least = torch.nextafter(cut, torch.zeros_like(cut))[:, None].expand_as(parameters.threshold)
+            least = (torch.nextafter(cut, torch.zeros_like(cut))[:, None] - asked.lift).clamp_(min=0)
             low = high = None
         latents = self._code(before, least, kind)
         residual = _product(latents, decoder, full).add_(parameters.decoder_bias[:, None]).sub_(states)
@@ -74,8 +74,11 @@ def _project(gradient, decoder):
 
 
 def _cuts(before, asked):
-    each = zip(before, asked.members, strict=True)
-    return torch.stack([largest(partial(above, one), wanted_of(of.k, len(one)), of.guess)[2] for one, of in each])
+    def cut(one, of):
+        lifted = (one + of.lift).mul_(one > 0)
+        return largest(partial(above, lifted), wanted_of(of.k, len(one)), of.guess)[2]
+
+    return torch.stack([cut(one, of) for one, of in zip(before, asked.members, strict=True)])
 
 
 def _code(before, least, kind):

@@ -76,16 +76,19 @@ def edges(threshold: torch.Tensor, width: torch.Tensor) -> tuple[torch.Tensor, t
 class BatchTopK(Stacked):
     """Ask for a BatchTopK step: the k * batch largest positive pre-activations of a batch (Bussmann et al. 2024).
 
-    Values that equal the smallest one kept are all kept.
+    Values that equal the smallest one kept are all kept. A latent with a lift is chosen as if its pre-activations were
+    larger by so much, if they are positive; its values stay what they are.
 
     k      [stack]: active latents a state, on average; need not be whole
     guess  [stack]: about where the cut lies, as the `cut` of the last step; wrong guesses cost time only
+    lift   [stack, latents], or [stack, 1] for all of them: at least 0; 0 is BatchTopK as published
 
     Thresholds get a gradient of 0.
     """
 
     k: torch.Tensor
     guess: torch.Tensor
+    lift: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class TrainingStep:
     l0         [stack]: mean number of active latents
     fired      bool [stack, latents]: whether a latent was active at any state
     in_window  int64 [stack]: latents of all states that lie in the kernel's window; 0 for BatchTopK
-    cut        [stack]: the smallest active value of BatchTopK, 0 where none is active; NaN for JumpReLU
+    cut        [stack]: the smallest active value of BatchTopK, lifted; 0 where none is active; NaN for JumpReLU
     residual   [stack, batch, hidden_size]: rebuilt - x
     """
 

@@ -92,9 +92,15 @@ def _jumprelu(find, shape, threshold, width) -> Code:
 
 
 def _batchtopk(find, shape, asked) -> Code:
-    places, values, cut = largest(find, wanted_of(asked.k, shape[0]), asked.guess)
+    lift = asked.lift.expand(shape[1])
+
+    def lifted(low):
+        places, values = find((low - lift).clamp_(min=0))
+        return places, values + lift[places % shape[1]]
+
+    places, values, cut = largest(lifted, wanted_of(asked.k, shape[0]), asked.guess)
     entries = Entries(places, shape)
-    return Code(entries, entries.turned(values), cut)
+    return Code(entries, entries.turned(values) - entries.spread(lift), cut)
 
 
 def _gradients(parameters, code, on_latents, error, centred) -> Parameters:

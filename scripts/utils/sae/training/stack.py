@@ -13,7 +13,7 @@ from utils.sae.steps.parameters import BatchTopK, JumpReLU, Parameters, Training
 from utils.sae.training.beginning import first_parameters
 from utils.sae.training.revival import PUSH, Silence
 from utils.sae.training.scaling import Scaling
-from utils.sae.training.schedule import pull_at, rate_scale, settling
+from utils.sae.training.schedule import lift_scale, lifting, pull_at, rate_scale, settling
 from utils.sae.training.steering import Steering
 
 UNUSED_WIDTH = 1e-3  # of the threshold: a window that holds next to nothing
@@ -71,7 +71,9 @@ class TrainedStack:
             return JumpReLU(*self._columns(rows))
         if settling(step, self.recipe.steps):  # one threshold, as in use later; the optimiser holds it
             return JumpReLU(*self._columns([(UNUSED_WIDTH * one.threshold, 0.0, goal.target_l0) for goal, one in each]))
-        return BatchTopK(*self._columns([(goal.target_l0, one.cut) for goal, one in each]))
+        lift = self.silence.lift * lift_scale(step, self.recipe.steps)
+        k, guess = self._columns([(goal.target_l0, one.cut) for goal, one in each])
+        return BatchTopK(k, guess, lift)
 
     def _columns(self, rows):
         return torch.tensor(rows, device=self.scale.device, dtype=torch.float32).unbind(1)
@@ -96,7 +98,8 @@ class TrainedStack:
         unit = [one.first_threshold if self.jumprelu else one.threshold for one in self.steerings]
         if not self.jumprelu:
             self.parameters.threshold.copy_(self._column(unit))
-        self.silence.revive(self.parameters, self._column(unit) * (PUSH * batch / 1024), self.jumprelu)
+        push = self._column(unit) * (PUSH * batch / 1024)
+        self.silence.revive(self.parameters, push, self.jumprelu, not self.jumprelu and lifting(step, steps))
 
     def _column(self, values):
         return torch.tensor(values, device=self.scale.device, dtype=torch.float32)[:, None]
@@ -107,6 +110,7 @@ class TrainedStack:
             **{f"parameters.{name}": tensor.clone() for name, tensor in self.parameters.tensors.items()},
             **{f"optimiser.{name}": tensor for name, tensor in self.optimiser.state().items()},
             "since": self.silence.since.clone(),
+            "lift": self.silence.lift.clone(),
             "steering": torch.tensor([one.numbers for one in self.steerings], dtype=torch.float64),
             "mean": torch.stack([one.mean for one in self.scalings]),
             "scale": torch.tensor([one.scale for one in self.scalings], dtype=torch.float64),
@@ -125,6 +129,7 @@ class TrainedStack:
         stack = cls(goals, recipe, scalings, parameters, steerings)
         stack.optimiser.restore(under("optimiser."))
         stack.silence.since.copy_(state["since"])
+        stack.silence.lift.copy_(state["lift"])
         return stack
 
     def autoencoders(self) -> list[SparseAutoencoder]:
