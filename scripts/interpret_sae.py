@@ -20,7 +20,9 @@ SHOWN = 3  # latents a layer in the output
 
 
 def build_parser() -> Parser:
-    parser = Parser(__file__, __doc__, "next: any browser shows the pages, without a network")
+    parser = Parser(
+        __file__, __doc__, "next: python scripts/train_probe.py --sae, which probes the latents; any browser shows the pages"
+    )
     add_sae_flags(parser)
     add_model_flags(parser, "that the sparse autoencoders are of", "their own", "windows", 16)
     add_text_flags(parser, of_training=False)

@@ -14,6 +14,7 @@ from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.files import require_writable_folder
 from utils.base.stopwatch import Stopwatch
 from utils.sae.flags import (
+    TEXT_DEFAULTS,
     USUAL_MODEL,
     add_train_sae_flags,
     check_sae_flags,
@@ -141,10 +142,10 @@ def claim_folders(arguments, goals, owner) -> list[Path]:
 
     root = Path(arguments.save_dir)
     folders = [root if len(goals) == 1 else root / of_run[0].run for of_run in goals]
-    for folder in folders:
+    for folder, of_run in zip(folders, goals, strict=True):
         if arguments.overwrite:
             clear_folder(folder)
-        require_own_folder(folder, owner, arguments.resume)
+        require_own_folder(folder, of_run, owner, arguments.resume)
     return folders
 
 
@@ -204,8 +205,7 @@ def terms_of(arguments, language_model, texts, batches, owner):
         "model_name": language_model.name,
         "model_fingerprint": language_model.fingerprint,
         "tokenizer_fingerprint": said["tokenizer_fingerprint"],
-        "dataset": said["dataset"],
-        "dataset_config": said["dataset_config"],
+        **{name: said[name] for name in ("dataset", *TEXT_DEFAULTS)},
         "context_size": train.text_start + said["context_length"] + 1,
         "prepend_bos": train.text_start > 0,
         "ignored": [] if arguments.keep_special else ["special tokens", "position 0"],

@@ -217,6 +217,10 @@ def test_rare_tokens_are_forgotten_within_the_bound(monkeypatch):
     assert counts.missed[[1, 3]].tolist() == [0, 0] and 0 < counts.missed[0] <= 6000 / 9
     kept = dict(zip(token[latent == 0].tolist(), count[latent == 0].tolist(), strict=True))
     assert all(truth[one] - counts.missed[0] <= kept.get(one, 0) <= truth[one] for one in range(200))
+    assert counts.active.tolist() == [6000, 0, 6000, 0], "what is forgotten of a token still counts for its latent"
+    common, _ = token_lists(counts, 5)
+    share = common.count[0] / 6000
+    assert np.allclose(common.lift[0], share / (truth[common.token[0]] / 6000)) and (common.lift[0] <= 1).all()
 
 
 def test_states_that_are_not_finite_are_left_out(stream):

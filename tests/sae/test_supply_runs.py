@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,8 +66,8 @@ def train(folder, stop_after=None, resume=False, spoil=None, **changes):
 
     supplied.batch = batch
     folders = [folder / goals[0].run for goals in GOALS]
-    for one in folders:
-        require_own_folder(one, terms(**changes).owner, resume)
+    for goals, one in zip(GOALS, folders, strict=True):
+        require_own_folder(one, goals, terms(**changes).owner, resume)
     sample = STATES[:, :100]
     runs = [
         (resume and resumed_run(goals, one, terms(**changes), StandIn))
@@ -191,9 +192,13 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
 def test_a_folder_of_another_model_is_refused_unless_it_may_go(whole, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(whole / GOALS[0][0].run, folder)
-    require_own_folder(folder, terms(learning_rate=0.1).owner, False)
+    (folder / "sae_layer_mine.md").write_text("a note of the user's")
+    (folder / "sae_thesis").mkdir()
+    require_own_folder(folder, GOALS[0], terms(learning_rate=0.1).owner, False)
     with pytest.raises(UserError, match="is of other sparse autoencoders: their texts is t, not u; --overwrite"):
-        require_own_folder(folder, terms(texts="u").owner, False)
+        require_own_folder(folder, GOALS[0], terms(texts="u").owner, False)
+    with pytest.raises(UserError, match="is of other sparse autoencoders: their seed is 0, not 7"):
+        require_own_folder(folder, [replace(goal, seed=7) for goal in GOALS[0]], terms().owner, True)
     clear_folder(folder)
-    require_own_folder(folder, terms(texts="u").owner, False)
-    assert not list(folder.iterdir())
+    require_own_folder(folder, GOALS[0], terms(texts="u").owner, False)
+    assert sorted(path.name for path in folder.iterdir()) == ["sae_layer_mine.md", "sae_thesis"]

@@ -38,9 +38,11 @@ def test_windows_tile_every_text_in_one_of_the_splits(written, tiny_tokenizer, t
     tokenizer = load_tokenizer(str(tiny_tokenizer))
     for number, ids in enumerate(encode_batch(tokenizer, [row["text"] for row in rows])):
         ((split, windows),) = [(name, found) for name, one in splits.items() if (found := ids_of(one, number))]
-        whole, found = ids[: len(ids) - (len(ids) % 16 == 1)].tolist(), sum(windows, [])
-        assert found == (whole if split == "train" else whole[: len(found)]), "only of train all is needed"
-        assert {len(window) for window in windows[:-1]} == {16}
+        tiles = [ids[start : start + 16].tolist() for start in range(0, len(ids) - 1, 16)]
+        if split == "train":
+            assert windows == tiles
+        else:  # of these not all are needed: whole tiles from all over the text, but for the last window of the split
+            assert all(any(tile[: len(window)] == window for tile in tiles) for window in windows)
     groups = [set(sequences.groups.tolist()) for sequences in splits.values()]
     assert list(splits) == ["train", "held_out", "validation"] and all(groups)
     assert sum(map(len, groups)) == len(set.union(*groups))
@@ -102,6 +104,24 @@ def test_texts_give_evenly(sizes, wanted):
     given = [min(size, part) for size in sizes]
     assert min(wanted, all_of_them) <= sum(given) < wanted + len(sizes)
     assert all(size <= part or taken == part for size, taken in zip(sizes, given, strict=True))
+
+
+def test_a_long_text_gives_windows_from_all_over_it(tmp_path, tiny_model, monkeypatch):
+    monkeypatch.setattr(supply_texts, "HELD_OUT_TOKENS", 600)
+    rows = [{"text": prose(number, 2000)} for number in range(20)]
+    splits = read_sequences(corpus(write_jsonl(tmp_path / "long.jsonl", rows), 3000), str(tiny_model), False)
+    for sequences in splits.values():
+        for document in np.unique(sequences.documents):
+            starts = np.sort(sequences.starts[sequences.documents == document])
+            gaps = np.diff(starts)
+            assert starts[-1] > 1000 and (len(gaps) < 2 or gaps.max() <= 2 * gaps.min())
+
+
+def test_few_tokens_are_of_many_texts(tmp_path, tiny_model, monkeypatch):
+    monkeypatch.setattr(supply_texts, "HELD_OUT_TOKENS", 600)
+    rows = [{"text": prose(number, 1000)} for number in range(30)]
+    splits = read_sequences(corpus(write_jsonl(tmp_path / "long.jsonl", rows), 500), str(tiny_model), False)
+    assert [len(np.unique(splits[name].groups)) for name in ("validation", "held_out")] == [5, 5]
 
 
 @pytest.mark.parametrize("count", [1, 2])

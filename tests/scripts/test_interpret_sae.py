@@ -1,6 +1,5 @@
 """interpret_sae.py, whole: its files against what transformers itself gives for every token of the texts."""
 
-import itertools
 import json
 import re
 from types import SimpleNamespace
@@ -15,7 +14,7 @@ from utils.sae.files.sae_lens import save_sae
 
 pytestmark = pytest.mark.slow
 
-LATENTS, TOKENS, WIDTH = 48, 6000, 64
+LATENTS, TOKENS, WIDTH = 48, 10**6, 64  # more tokens than there are
 LAYERS = (0, "final_norm")
 
 
@@ -61,14 +60,9 @@ def truth(saes, texts, tiny_model):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny_model).eval(), AutoTokenizer.from_pretrained(tiny_model)
-    codes, rows, read = {layer: [] for layer in LAYERS}, [], {}
+    codes, rows = {layer: [] for layer in LAYERS}, []
     for path in sorted(texts.iterdir()):
-        read[path.name] = tokenizer(path.read_text(encoding="utf-8"), add_special_tokens=False)["input_ids"]
-        if sum(min(len(ids), TOKENS // 20) for ids in read.values()) >= TOKENS:
-            break
-    each = next(most for most in itertools.count(2) if sum(min(len(ids), most) for ids in read.values()) >= TOKENS)
-    for name, whole in read.items():
-        ids = whole[:each]
+        name, ids = path.name, tokenizer(path.read_text(encoding="utf-8"), add_special_tokens=False)["input_ids"]
         for start in range(0, len(ids), WIDTH):
             window = ids[start : start + WIDTH]
             if len(window) < 2:
@@ -174,7 +168,7 @@ def test_pages_and_a_record_lie_beside_the_files_and_the_last_line_names_a_page(
     expected = {f"{name}.{ending}" for name in names for ending in ("json", "html")}
     assert {path.name for path in interpreted.folder.iterdir()} == {*expected, "run_record.json"}
     record = json.loads((interpreted.folder / "run_record.json").read_text())
-    assert record["layers"]["0"]["silent"][:2] == [0, 1] and record["layers"]["0"]["read"] == TOKENS
+    assert record["layers"]["0"]["silent"][:2] == [0, 1] and 6e4 < record["layers"]["0"]["read"] < TOKENS
     assert (interpreted.folder / "final_norm_interpretations.html").resolve().as_uri() in interpreted.said.splitlines()[-1]
 
 

@@ -42,6 +42,7 @@ TEXT = (
     "output",
     "export",
     "dataset",
+    "sae",
     "model_name",
     "config",
     "experiment",

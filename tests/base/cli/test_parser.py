@@ -31,6 +31,7 @@ LISTS = [  # (script, flag, words that all say the same, what the script is told
     ("prepare_data", "datasets", ["a", "b"], ["a", "b"]),
     ("prepare_data", "splits", ["train", "dev=val"], ["train", "dev=val"]),
     ("train_sae", "layers", ["all", "embed"], "all,embed"),
+    ("interpret_sae", "layers", ["0", "embed"], "0,embed"),
     ("train_sae", "architecture", ["jumprelu", "batchtopk"], ["jumprelu", "batchtopk"]),
     ("train_sae", "target_l0", ["4", "16"], [4, 16]),
     ("train_sae", "seeds", ["0", "1"], [0, 1]),

@@ -34,8 +34,7 @@ class TokenLists:
 def token_lists(counts: TokenCounts, most: int) -> tuple[TokenLists, TokenLists]:
     """List of each latent the most common tokens, and those that speak most for it (by `score`)."""
     latent, token, count = counts.pairs()
-    active = np.bincount(latent, count, minlength=len(counts.missed)) + counts.missed
-    share = count / active[latent]
+    share = count / counts.active[latent]
     lift = share / (counts.base[token] / max(1, counts.base.sum()))
     score = share * np.log(lift)
     found = []

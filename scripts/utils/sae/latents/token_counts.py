@@ -15,6 +15,7 @@ class TokenCounts:
     al. 2012): a count is then too low by at most `missed`, which is at most 1 / ROOM of the latent's activations.
 
     base    int64 [vocabulary]: how often each token was read
+    active  int64 [latents]: how often each latent was active at a token, never forgotten
     missed  int64 [latents]
     """
 
@@ -23,6 +24,7 @@ class TokenCounts:
         self._pairs, self._counts = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
         self._waiting: list[tuple[np.ndarray, np.ndarray]] = []
         self.base = np.zeros(vocabulary, dtype=np.int64)
+        self.active = np.zeros(latents, dtype=np.int64)
         self.missed = np.zeros(latents, dtype=np.int64)
 
     def add(self, tokens: np.ndarray, latent: np.ndarray, row: np.ndarray) -> None:
@@ -30,6 +32,7 @@ class TokenCounts:
         self.base += np.bincount(tokens[tokens >= 0], minlength=self._vocabulary)
         at = tokens[row]
         there = at >= 0
+        self.active += np.bincount(latent[there], minlength=len(self.active))
         self._waiting.append(np.unique(latent[there] * self._vocabulary + at[there], return_counts=True))
         if sum(len(pairs) for pairs, _ in self._waiting) > max(BUFFER, len(self._pairs)):
             self._merge()

@@ -24,6 +24,17 @@ from utils.states.sites import Layer
 
 KIND_OF_CHECKPOINT = "sae-checkpoint"
 CHECKPOINT = "checkpoint.safetensors"
+OWN_FILES = (  # all that a training leaves in its folder
+    *(
+        f"sae_{layer}_{end}"
+        for layer in ("layer_[0-9]*", "embed", "final_norm")
+        for end in ("best", "final", "history.json")
+    ),
+    "sae_evaluation.*",
+    "sae_seeds.json",
+    "run_record.json",
+    CHECKPOINT,
+)
 MOST_OF_THE_TIME = 1 / 20  # that goes into writing checkpoints
 ANEW = "--overwrite deletes it and begins anew, another --save_dir keeps it"
 
@@ -207,13 +218,17 @@ def is_finished(goals: Sequence[Goal], folder: Path, terms: Terms) -> bool:
     return all(one.get("finished") and one.get("settings") == settings for one in found)
 
 
-def require_own_folder(folder: Path, owner: Mapping[str, Any], resume: bool) -> None:
-    """Raise UserError where a folder holds autoencoders of another model or texts, or, without `resume`, half a training.
+def require_own_folder(folder: Path, goals: Sequence[Goal], owner: Mapping[str, Any], resume: bool) -> None:
+    """Raise UserError where a folder holds autoencoders of another model, texts, architecture, target or seed, or, without
+    `resume`, half a training.
 
-    owner: the settings that all trainings in one folder share
+    goals: what is asked for, one a layer; owner: the settings that all trainings in one folder share
     """
+    asked = {name: value for name, value in asdict(goals[0]).items() if name != "layer"}
     for path in sorted(folder.glob("sae_*_history.json")):
-        if wrong := first_difference(read_history(path).get("owner", {}), owner):
+        history = read_history(path)
+        theirs = {**history.get("owner", {}), **{name: history.get(name) for name in asked}}
+        if wrong := first_difference(theirs, {**owner, **asked}):
             raise UserError(f"{path} is of other sparse autoencoders: {wrong}; {ANEW}")
     if (folder / CHECKPOINT).exists() and not resume:
         raise UserError(f"{folder / CHECKPOINT} is of a training that has not ended: --resume goes on with it; {ANEW}")
@@ -221,7 +236,7 @@ def require_own_folder(folder: Path, owner: Mapping[str, Any], resume: bool) -> 
 
 def clear_folder(folder: Path) -> None:
     """Delete the autoencoders in a folder, and all that belongs to them."""
-    for path in [*folder.glob("sae_*"), *folder.glob(CHECKPOINT)]:
+    for path in (found for pattern in OWN_FILES for found in folder.glob(pattern)):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

@@ -135,7 +135,7 @@ def take_texts(corpus: Corpus, tokenizer: Tokenizer, frame: Frame) -> TakenTexts
             found.sketches.append(sketch(found.ids[-1]))
             total += min(len(ids), part)
             progress.update(len(ids), f"{len(found):,} texts")
-            if total - set_aside(corpus, len(found), total) >= corpus.num_tokens:
+            if len(found) >= FEWEST_TEXTS and total - set_aside(corpus, len(found), total) >= corpus.num_tokens:
                 break
     if not found.ids:
         raise UserError(f"--dataset {corpus.texts.dataset} holds no texts of {FEWEST_TOKENS} tokens; choose another")
@@ -198,20 +198,29 @@ def dealt_groups(groups: Sequence[str], sizes: np.ndarray, corpus: Corpus) -> tu
 
 def windows_of(ids: Sequence[np.ndarray], documents: np.ndarray, width: int, most: int, frame: Frame) -> Sequences:
     """Tile these documents with windows of `width` tokens; shorter rests are kept too. Together they give `most` tokens,
-    each as many as the others, or all that it has.
+    each as many as the others, or all that it has: windows from all over it, since its beginning may be unlike its end.
     """
     part = even_part(np.array([len(ids[document]) for document in documents.tolist()]), most)
     windows, of_document, starts, count = [], [], [], 0
     for document in documents.tolist():
-        given = ids[document][: min(part, most - count)]
-        for start in range(0, len(given) - FEWEST_TOKENS + 1, width):
-            windows.append(given[start : start + width])
+        tiles = range(0, len(ids[document]) - FEWEST_TOKENS + 1, width)
+        given = len(tiles) if part >= len(ids[document]) else -(-part // width)
+        for tile in evenly_spread(len(tiles), given):
+            window = ids[document][tiles[tile] : tiles[tile] + width][: most - count]
+            if len(window) < FEWEST_TOKENS:
+                break
+            windows.append(window)
             of_document.append(document)
-            starts.append(start)
-            count += len(windows[-1])
+            starts.append(tiles[tile])
+            count += len(window)
     if not windows:
         raise UserError("there are too few tokens for a window; give more or longer texts, or a larger --num_tokens")
     return unlabelled_sequences(windows, frame, of_document, starts)
+
+
+def evenly_spread(tiles: int, given: int) -> list[int]:
+    """Choose `given` tiles evenly: 10, 3 -> [1, 5, 8]; 4, 4 -> [0, 1, 2, 3]."""
+    return [(2 * number + 1) * tiles // (2 * given) for number in range(min(given, tiles))]
 
 
 def tell(splits: dict[str, Sequences], corpus: Corpus, copies: int, near: int) -> None:
@@ -224,7 +233,7 @@ def tell(splits: dict[str, Sequences], corpus: Corpus, copies: int, near: int) -
         told += f" to train on, {counts['validation']:,} of {groups['validation']:,} to set thresholds by, "
         told += f"{held:,} of {groups['held_out']:,} held out"
     print(f"{told}; {copies:,} copies left out, {near:,} near copies grouped", flush=True)
-    if train < corpus.num_tokens:
+    if train < 0.99 * corpus.num_tokens:
         print(f"note: these are fewer tokens than --num_tokens {corpus.num_tokens:,}", flush=True)
     if held is not None and held < HELD_OUT_TOKENS:
         print(
