@@ -52,11 +52,17 @@ def test_published_targets(changes, failed):
 
 
 def test_the_table_says_what_it_rests_on():
-    lines = evaluation_table([evaluation(), evaluation(seed=1, target_l0=64.5)]).splitlines()
+    lines = evaluation_table([evaluation(), evaluation(seed=1, target_l0=61.5)]).splitlines()
     assert lines[1].split() == ["layer5", "jumprelu", "0", "60", "60.4", "0.200", "0.50", "5.0%", "0.960"]
-    assert lines[2].split()[2:4] == ["1", "64.5"]
+    assert lines[2].split()[2:4] == ["1", "61.5"]
     assert lines[3] == "dead: silent on all of 120,000 held-out tokens"
     assert "9,000 predictions (the model's own 3.000 nats)" in lines[4] and len(lines) == 5
+
+
+def test_a_missed_target_is_said():
+    lines = evaluation_table([evaluation(target_l0=58.0), evaluation(target_l0=59.0)]).splitlines()
+    assert lines[-1] == "note: layer5, target 58: L0 is 60.40 here, +4.1% off, more than 3%"
+    assert sum("off, more than" in line for line in lines) == 1
 
 
 def test_the_table_says_what_is_missing():

@@ -11,6 +11,7 @@ from utils.base.text_table import table
 from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.evaluation.reconstruction import ENOUGH_TOKENS, Chunks, Reconstruction, measure
 from utils.sae.evaluation.splicing import MOST_TOKENS, Cost, by_layer, spliced, why_no_cost
+from utils.sae.supply.history import CLOSE
 from utils.states.forward_pass import Pass
 from utils.states.sites import Layer, layer_name
 
@@ -158,6 +159,11 @@ def told_below(evaluations: Sequence[Evaluation]) -> list[str]:
             f"recovered: share of the cross-entropy that zeroing the layer costs, over {costs[0].tokens:,} predictions "
             f"(the model's own {costs[0].clean:.3f} nats)"
         )
+    for each in evaluations:
+        found, target = each.reconstruction.l0, each.autoencoder.about.get("target_l0")
+        if target and abs(found / target - 1) > CLOSE:
+            name = f"{layer_name(each.autoencoder.about['layer'])}, target {target:g}"
+            lines.append(f"note: {name}: L0 is {found:.2f} here, {found / target - 1:+.1%} off, more than {CLOSE:.0%}")
     lines += [f"recovered is not measured: {why}" for why in dict.fromkeys(each.why_no_cost for each in evaluations) if why]
     return lines
 
