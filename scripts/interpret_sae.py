@@ -103,14 +103,14 @@ def load(arguments):
     """Load the model, and the sparse autoencoders, which must be of it: (LanguageModel, [LayerAutoencoder])."""
     from utils.base.errors import UserError
     from utils.model.language_model import load_language_model
-    from utils.sae.chosen import BEST, autoencoders_at
+    from utils.sae.chosen import autoencoders_at, best_inside
     from utils.sae.files.loading import load_sae
     from utils.states.sites import every_layer
 
     name = arguments.model_name
+    inside = best_inside(arguments.sae)
     if name is None:
-        inside = sorted(Path(arguments.sae).glob(BEST))
-        name = load_sae(inside[0] if inside else arguments.sae).about.get("model_name")
+        name = load_sae(next(iter(inside.values()), arguments.sae)).about.get("model_name")
         if name is None:
             raise UserError(f"--sae {arguments.sae} does not say which model it is of; give it with --model_name")
     language_model = load_language_model(name, arguments.model_dtype, arguments.device, arguments.trust_remote_code)

@@ -61,7 +61,7 @@ def main(argv=None):
     with watch("pass"):
         supply = read_states(how, language_model, texts, not arguments.train_only)
     if arguments.extract_only:
-        told = f"--cache_dir {shlex.quote(cache_dir)} --layers {arguments.layers}"
+        told = f"--cache_dir {shlex.quote(cache_dir)} --layers {arguments.layers}{how_read(arguments)}"
         print(f"next: python scripts/train_sae.py --train_only {told}")
         return 0
     batches = batches_for(arguments, how, language_model, supply)
@@ -72,6 +72,12 @@ def main(argv=None):
     write_records(arguments, terms, supply, goals, folders, watch)
     print(f"next: python scripts/interpret_sae.py --sae {shlex.quote(str(folders[0]))}")
     return 0
+
+
+def how_read(arguments) -> str:
+    """Repeat the flags that later runs on these states must have too."""
+    dtype = "" if arguments.model_dtype == "auto" else f" --model_dtype {arguments.model_dtype}"
+    return dtype + (" --keep_special" if arguments.keep_special else "")
 
 
 def cache_folder(arguments) -> str | None:
@@ -206,7 +212,7 @@ def terms_of(arguments, language_model, texts, batches, owner):
         "model_fingerprint": language_model.fingerprint,
         "tokenizer_fingerprint": said["tokenizer_fingerprint"],
         **{name: said[name] for name in ("dataset", *TEXT_DEFAULTS)},
-        "context_size": train.text_start + said["context_length"] + 1,
+        "context_size": train.text_start + said["context_length"] + 1 + len(train.metadata["tokenizer"]["after"]),
         "prepend_bos": train.text_start > 0,
         "ignored": [] if arguments.keep_special else ["special tokens", "position 0"],
         "outliers_left_out": not arguments.keep_outliers,

@@ -199,11 +199,14 @@ def test_what_cannot_be_read_is_one_line(saes, texts, tiny_model, tmp_path):
 
     make_model(tmp_path / "other", len(make_tokenizer(tmp_path / "other")), hidden_size=16)
     (tmp_path / "empty").mkdir()
+    for run in ("one", "two"):
+        (tmp_path / "runs" / run / "sae_layer_0_best").mkdir(parents=True)
     (tmp_path / "labels.json").write_text('{"0": {"48": "beyond"}}')
     (tmp_path / "list.json").write_text("[1]")
     (tmp_path / "flat.json").write_text('{"5": "of which layer?"}')
     for (result, status), *needles in (
-        (refused(sae=tmp_path / "missing"), "missing"),
+        (refused(sae=tmp_path / "missing"), "missing does not exist; give the folder of a sparse autoencoder"),
+        (refused(sae=tmp_path / "runs"), "holds several runs, one, two"),
         (refused(sae=tmp_path / "empty"), "empty"),
         (refused("--model_name", tmp_path / "other"), "32", "16"),
         (refused("--layers", "1"), "layer1", "sae_layer_0_best"),

@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import random
+import shlex
 import shutil
 import time
 
@@ -40,6 +41,22 @@ def extracted(common, tmp_path_factory):
 
 def weights_of(folder):
     return {path.removeprefix(str(folder)): digest for path, digest in snapshot(folder).items() if "run_record" not in path}
+
+
+def test_the_next_command_repeats_how_the_states_were_read(common, tmp_path):
+    kept = ("--layers", "2", "--cache_dir", tmp_path / "states", "--model_dtype", "bfloat16", "--keep_special")
+    told = assert_success(call("train_sae", *common, *kept, "--extract_only")).stdout
+    (line,) = [line for line in told.splitlines() if line.startswith("next: ")]
+    again = [
+        *shlex.split(line.partition("train_sae.py ")[2]),
+        "--save_dir",
+        tmp_path / "out",
+        "--epochs",
+        2,
+        "--d_hidden",
+        64,
+    ]
+    assert_success(call("train_sae", *again, "--batch_size", 64, "--target_l0", 4, "--no_wandb"))
 
 
 def test_one_run_leaves_what_the_documents_say(common, tmp_path):

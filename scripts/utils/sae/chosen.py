@@ -34,11 +34,10 @@ class LayerAutoencoder:
         return {"sae": str(self.path), "sae_fingerprint": fingerprint(*weights)}
 
 
-def autoencoders_at(path: str | Path, language_model: "LanguageModel", layers: Sequence[Layer]) -> list[LayerAutoencoder]:
-    """Load the sparse autoencoders of these layers, in their order.
+def best_inside(path: str | Path) -> dict[str, Path]:
+    """Find the best autoencoders of a run of train_sae.py, {name: folder}; {} where the path is an autoencoder itself.
 
-    path: one autoencoder, or a folder of one run of train_sae.py, which holds one for each layer. Those of other layers are
-    left alone. Raise UserError where there is none for any of the layers, or where one is of another model.
+    Raise UserError where nothing is there, and where several runs are.
     """
     path = Path(path)
     if not path.exists():
@@ -47,6 +46,16 @@ def autoencoders_at(path: str | Path, language_model: "LanguageModel", layers: S
     inside = {found.name: found for found in sorted(path.glob(BEST))}
     if not inside and (runs := sorted({found.parent.name for found in path.glob(f"*/{BEST}")})):
         raise UserError(f"{path} holds several runs, {', '.join(runs)}; give one of them, such as {path / runs[0]}")
+    return inside
+
+
+def autoencoders_at(path: str | Path, language_model: "LanguageModel", layers: Sequence[Layer]) -> list[LayerAutoencoder]:
+    """Load the sparse autoencoders of these layers, in their order.
+
+    path: one autoencoder, or a folder of one run of train_sae.py, which holds one for each layer. Those of other layers are
+    left alone. Raise UserError where there is none for any of the layers, or where one is of another model.
+    """
+    path, inside = Path(path), best_inside(path)
     if inside:
         found = [(layer, inside[name]) for layer in layers if (name := best_folder(layer)) in inside]
         loaded = [LayerAutoencoder(layer, where, load_sae(where)) for layer, where in found]

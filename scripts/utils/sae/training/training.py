@@ -88,7 +88,7 @@ class Training:
         else:
             shown = f"{loss:.1e} times the variance" if math.isfinite(loss) else "not finite"
             rate = f"a lower --learning_rate (now {self.recipe.rate:g})"
-            cause = f"the loss is {shown}; go on from the last good checkpoint with {rate}"
+            cause = f"the loss is {shown}; use {rate}"
         raise NonFiniteLoss(goal, self.steps_taken, cause)
 
     def progress(self) -> list[dict[str, float]]:
