@@ -13,13 +13,13 @@ is read, no gradients, no key-value cache, and no logits (TransformerLens runs t
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from worker import Worker
 
 
 def load_transformer_lens(model):
@@ -112,42 +112,13 @@ def main(argv=None) -> int:
     return 0
 
 
-class Library:
+class Library(Worker):
     """Start a worker in another environment, and ask it. Closing `stack` ends it."""
 
     def __init__(self, name, python, folder, threads, stack):
-        self._log = folder / f"{name}.log"
-        self._process = subprocess.Popen(
-            [
-                python,
-                str(Path(__file__).resolve()),
-                name,
-                str(folder / "model"),
-                str(folder / "windows.pth"),
-                "--threads",
-                str(threads),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stack.enter_context(self._log.open("w")),
-            text=True,
-        )
-        stack.callback(self._end)
-        self.title = f"{name} {self._answer()['version']}"
-
-    def ask(self, **command) -> dict:
-        print(json.dumps(command), file=self._process.stdin, flush=True)
-        return self._answer()
-
-    def _answer(self) -> dict:
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("its process ended: " + (self._log.read_text().strip().splitlines() or ["no message"])[-1])
-        return json.loads(line)
-
-    def _end(self):
-        self._process.stdin.close()
-        self._process.wait()
+        command = [python, Path(__file__).resolve(), name, folder / "model", folder / "windows.pth", "--threads", threads]
+        super().__init__(command, folder / f"{name}.log", stack)
+        self.title = f"{name} {self.greeting['version']}"
 
     def time(self, batch_size, windows=None) -> float:
         return self.ask(do="time", batch_size=batch_size, windows=windows)["seconds"]

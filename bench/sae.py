@@ -14,8 +14,6 @@ the processor's time, which other processes change little, on two threads of the
 
 import argparse
 import contextlib
-import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +21,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
+
+from worker import Worker
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
@@ -157,47 +157,20 @@ class Ours:
         return TrainingStep([Parameters(**gradients)], loss[None], l0, active.any(0)[None], none, cut, residual[None])
 
 
-class SaeLens:
+class SaeLens(Worker):
     """Start SAELens in its environment, and ask it. Closing `stack` ends it."""
 
     def __init__(self, python, folder, parameters, batches, width, stack):
         import torch
 
-        self._log = folder / "sae-lens.log"
         given = {name: tensor[0] for name, tensor in parameters.tensors.items()}
         given |= {"batches": batches, "width": width, "pull": PULL, "target": TARGET, "learning_rate": LEARNING_RATE}
         torch.save(given, folder / "given.pth")
-        self._process = subprocess.Popen(
-            [python, str(ROOT / "bench" / "other_sae.py"), str(folder / "given.pth")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stack.enter_context(self._log.open("w")),
-            text=True,
-        )
-        stack.callback(self._end)
-        about = self._answer()
-        self.version = f"{about['version']}, torch {about['torch']} (ours {torch.__version__})"
+        super().__init__([python, ROOT / "bench" / "other_sae.py", folder / "given.pth"], folder / "sae-lens.log", stack)
+        self.version = f"{self.greeting['version']}, torch {self.greeting['torch']} (ours {torch.__version__})"
 
     def of(self, architecture):
-        def step(batch, threads):
-            print(
-                json.dumps({"architecture": architecture, "batch": batch, "threads": threads}),
-                file=self._process.stdin,
-                flush=True,
-            )
-            return self._answer()
-
-        return step
-
-    def _answer(self) -> dict:
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("its process ended: " + (self._log.read_text().strip().splitlines() or ["no message"])[-1])
-        return json.loads(line)
-
-    def _end(self):
-        self._process.stdin.close()
-        self._process.wait()
+        return lambda batch, threads: self.ask(architecture=architecture, batch=batch, threads=threads)
 
 
 def report(latents, threads, found) -> int:

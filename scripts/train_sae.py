@@ -24,7 +24,7 @@ from utils.sae.flags import (
     layers_of,
     texts_given,
 )
-from utils.sae.goals import usual_latents
+from utils.sae.goals import sae_name, usual_latents
 
 VALIDATED = 2**14  # states of validation that are looked at during training, and set the thresholds
 SAMPLED = 2**14  # states from which a training begins
@@ -249,7 +249,6 @@ def measure_best(arguments, language_model, texts, supply, goals, folders):
     from utils.sae.evaluation.results import evaluate, evaluation_table, targets_table, write_evaluation
     from utils.sae.evaluation.seeds import seeds_compared, seeds_table, write_seeds
     from utils.sae.files.loading import load_sae
-    from utils.sae.supply.checkpoints import sae_name
     from utils.states.forward_pass import Pass
 
     def states(split, layer):

@@ -39,7 +39,7 @@ def page_values(probes, tokenizer, texts, logits, window) -> dict:
         "words": words["card"],
     }
     return {
-        "question": question(metadata),
+        "title": question(metadata),
         "about": counts_line(probes, len(truth), known, targets),
         "documents": shown_documents(tokenizer, texts, known > 0),
         "data": data,

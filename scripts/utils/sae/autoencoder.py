@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+ROWS_AT_ONCE = 2**12  # states that are encoded at a time
+
 
 @dataclass(frozen=True)
 class SparseAutoencoder:

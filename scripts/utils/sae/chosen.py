@@ -11,6 +11,7 @@ from utils.base.paths import require_path
 from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.files.fitting import require_fitting
 from utils.sae.files.loading import load_sae
+from utils.sae.goals import sae_name
 from utils.states.sites import Layer, layer_name
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def autoencoders_at(path: str | Path, language_model: "LanguageModel", layers: S
     """
     path, inside = Path(path), best_inside(path)
     if inside:
-        found = [(layer, inside[name]) for layer in layers if (name := best_folder(layer)) in inside]
+        found = [(layer, inside[name]) for layer in layers if (name := f"{sae_name(layer)}_best") in inside]
         loaded = [LayerAutoencoder(layer, where, load_sae(where)) for layer, where in found]
         for one in loaded:
             require_fitting(one.autoencoder, language_model, one.layer, str(one.path))
@@ -72,8 +73,3 @@ def autoencoders_at(path: str | Path, language_model: "LanguageModel", layers: S
             "it has"
         )
     return loaded
-
-
-def best_folder(layer: Layer) -> str:
-    """Name the folder of the best autoencoder of a layer: 'sae_layer_5_best', 'sae_embed_best'."""
-    return f"sae_{f'layer_{layer}' if isinstance(layer, int) else layer}_best"

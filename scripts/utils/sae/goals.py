@@ -62,3 +62,8 @@ class Recipe:
 def usual_latents(hidden_size: int) -> int:
     """Give the number of latents that is trained where none is asked for."""
     return LATENTS_PER_DIMENSION * hidden_size
+
+
+def sae_name(layer: Layer) -> str:
+    """Name a layer as the files do: 5 -> 'sae_layer_5', 'embed' -> 'sae_embed'."""
+    return f"sae_layer_{layer}" if isinstance(layer, int) else f"sae_{layer}"

@@ -2,5 +2,6 @@
 
 Each file imports only from those above it:
 
-    page  one HTML page from a template, its style, its script and plain data
+    shared  the frame, style and script that self-contained pages have in common
+    page    one HTML page from a template, its style, its script and plain data
 """

@@ -35,7 +35,7 @@ def render(template, looks, sources, **values) -> str:
 
 def write_page(path, name, **values):
     """Write NAME.html with its style and script and `values` to `path`, whole or not at all; it needs no other file."""
-    text = render(name, ("shared", name), SELF_CONTAINED, **values)
+    text = render(name, ("shared/page", name), SELF_CONTAINED, **values)
     with atomic_write(path) as file:
         file.write(text.encode("utf-8", "replace"))  # a file's name need not be text
 

@@ -16,7 +16,7 @@ import torch
 from utils.base.errors import UserError
 from utils.base.files import fingerprint, read_checked_json, with_checksum, write_json
 from utils.sae.autoencoder import SparseAutoencoder
-from utils.sae.goals import Goal, Recipe
+from utils.sae.goals import Goal, Recipe, sae_name
 from utils.sae.supply.history import CLOSE, NOTED, Glance, History, best_of, empty_history, is_close, note
 from utils.sae.supply.records import open_record, write_record
 from utils.sae.training.calibration import with_l0
@@ -189,11 +189,6 @@ class SaeRun:
             "settings": fingerprint(dict(self.terms.settings)),
         }
         write_json(history_path(self.folder, goal.layer), with_checksum({**history, **about}))
-
-
-def sae_name(layer: Layer) -> str:
-    """Name a layer as the files do: 5 -> 'sae_layer_5', 'embed' -> 'sae_embed'."""
-    return f"sae_layer_{layer}" if isinstance(layer, int) else f"sae_{layer}"
 
 
 def history_path(folder: Path, layer: Layer) -> Path:

@@ -49,7 +49,6 @@ class Supply:
     plan        which states of the held-out sequences are read
     limits      their largest norms
     streamed    whether each epoch runs the model once more
-    seconds     that the pass took
     comparison  how far states lay from those of transformers
     """
 
@@ -59,7 +58,6 @@ class Supply:
     plan: ReadPlan
     limits: Limits
     streamed: bool
-    seconds: float
     comparison: Mapping[str, Any]
 
 
@@ -79,7 +77,7 @@ def gather(how: Gathering, language_model: LanguageModel, splits: Mapping[str, S
     train, validation, held_out = (
         stored(name, states.tables[name], norms[name], limits, language_model) for name in SPLITS_OF_TEXTS
     )
-    return Supply(train, validation, held_out, plans["held_out"], limits, False, states.seconds, states.comparison)
+    return Supply(train, validation, held_out, plans["held_out"], limits, False, states.comparison)
 
 
 def stored(name: str, table: StateTable, norms: Any, limits: Limits, language_model: LanguageModel) -> StoredStates:
@@ -114,12 +112,12 @@ def stream(
     others = [name for name in SPLITS_OF_TEXTS if name != "train"]
     if sum(needed[name] for name in others) > how.buffer_gb * 1e9 / 2:
         kept: Mapping[str, StateSource] = {name: StreamedStates(passes[name], limits) for name in others}
-        return Supply(train, kept["validation"], kept["held_out"], plans["held_out"], limits, True, 0.0, comparison)
+        return Supply(train, kept["validation"], kept["held_out"], plans["held_out"], limits, True, comparison)
     reading = Reading(how.layers, batch_size=how.batch_size, memory_gb=how.buffer_gb)
     of_others, own = {name: splits[name] for name in others}, {name: plans[name] for name in others}
     states = read_plans(reading, language_model, of_others, own, FEWER_TOKENS)
     kept = {name: stored(name, table, norms_of(table), limits, language_model) for name, table in states.tables.items()}
-    return Supply(train, kept["validation"], kept["held_out"], plans["held_out"], limits, True, states.seconds, comparison)
+    return Supply(train, kept["validation"], kept["held_out"], plans["held_out"], limits, True, comparison)
 
 
 def batches_of(supply: Supply, how: Gathering, hidden_size: int, batch_size: int, epochs: int | None) -> SeededBatches:

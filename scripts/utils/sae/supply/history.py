@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 
-from utils.sae.autoencoder import SparseAutoencoder
+from utils.sae.autoencoder import ROWS_AT_ONCE, SparseAutoencoder
 
 CLOSE = 0.03  # an L0 this close to its target counts as hit
-ROWS_TOGETHER = 2**12  # states that are encoded at once
 NOTED = (  # the names of the source, and what is asked of a run beside them
     "step",
     "tokens",
@@ -39,7 +38,7 @@ class Glance:
     def at(cls, autoencoder: SparseAutoencoder, states: torch.Tensor) -> "Glance":
         """Encode and rebuild states [n, hidden_size]. The variance is about their own mean."""
         active, error = 0, torch.zeros((), dtype=torch.float64, device=states.device)
-        for some in states.split(ROWS_TOGETHER):
+        for some in states.split(ROWS_AT_ONCE):
             latents = autoencoder.encode(some)
             active += int((latents != 0).sum())
             error += (autoencoder.decode(latents) - some).square().sum(dtype=torch.float64)

@@ -8,7 +8,8 @@ import torch
 
 from utils.base.progress import Progress
 from utils.base.tracking import NoTracking, Wandb
-from utils.sae.supply.checkpoints import SaeRun, sae_name
+from utils.sae.goals import sae_name
+from utils.sae.supply.checkpoints import SaeRun
 from utils.sae.supply.states import SeededBatches
 
 CHECKPOINTS = 10  # of a training, at which states of validation are looked at

@@ -73,14 +73,12 @@ class StreamedStates:
     """The states of a plan, read group by group in random order of the sequences.
 
     A state that the limits leave out is replaced by another one of its group, so that every group has the same size.
-    left_out, read: how many were in the first epoch, of each layer, and how many states that epoch has read.
     """
 
     def __init__(self, run: Pass, limits: Limits | None = None) -> None:
         self._run, self.rows = run, len(run.plan)
         self._first = np.searchsorted(run.plan.sequence, np.arange(len(run.sequences) + 1)).tolist()
         self.limits = limits
-        self.left_out, self.read = np.zeros(len(run.plan.layers), dtype=int), 0
 
     def group(self, order: BlockOrder, epoch: int, number: int) -> Matrices:
         """Run the model on the windows of this group."""
@@ -90,8 +88,6 @@ class StreamedStates:
         if self.limits is not None:
             norms = norms_of(table)
             require_few_non_finite("train", ~norms.isfinite(), table.layers, self._run.model)
-            if epoch == 0:
-                self.left_out, self.read = self.left_out + self.limits.massive(norms).sum(1).numpy(), self.read + len(table)
             fine = self.limits.allow(norms).numpy()
             random = np.random.default_rng([4, epoch, number])
             index[~fine] = random.choice(np.flatnonzero(fine), int((~fine).sum()))

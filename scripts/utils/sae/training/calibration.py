@@ -8,10 +8,9 @@ from dataclasses import replace
 
 import torch
 
-from utils.sae.autoencoder import SparseAutoencoder
+from utils.sae.autoencoder import ROWS_AT_ONCE, SparseAutoencoder
 
 FARTHEST = 1.25  # times a threshold: what needs more is not settled yet
-ROWS_AT_ONCE = 2**12  # states that are encoded at a time
 
 
 def with_l0(autoencoder: SparseAutoencoder, states: torch.Tensor, target_l0: float) -> SparseAutoencoder:
