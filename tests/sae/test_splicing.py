@@ -315,6 +315,7 @@ def test_in_a_real_model_the_identity_recovers_all_and_chance_little(stories260K
         assert 2800 < whole.tokens < 3200 and whole.replaced > whole.tokens
 
 
+@pytest.mark.slow
 def test_all_that_is_measured_of_a_model_at_once():
     """With the demo model: each figure beside the same sparse autoencoder asked alone."""
     language_model = load_language_model(str(ROOT / "demo/model"), device="cpu")

@@ -51,6 +51,7 @@ def test_p_values_are_those_of_every_deal(strength):
     assert (best < 0.05) == (strength > 0) and best >= wanted.min() - 1e-9, "not both are here, noise and signal"
 
 
+@pytest.mark.slow
 def test_the_band_and_the_p_of_the_maximum_hold_on_noise_where_single_ones_do_not():
     single, band, naive, best, chosen, times = 0, 0, 0, 0, 0, 60
     for seed in range(times):

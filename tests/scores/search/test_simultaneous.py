@@ -36,6 +36,7 @@ def test_copies_of_one_probe_are_one_comparison_and_independent_ones_count_each(
     assert joint_level(many) < joint_level(many[:10]) < joint_level(many[:2]) < 0.05
 
 
+@pytest.mark.slow
 def test_the_level_is_that_of_plain_resamples_of_the_scores_themselves():
     random = np.random.default_rng(1)
     groups = np.repeat(np.arange(60), 8)

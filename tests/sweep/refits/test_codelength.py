@@ -138,6 +138,7 @@ def test_labels_whose_second_class_comes_late_have_no_bits_and_leave_others_thei
     assert not in_parts(groups, np.zeros((1, 600))).sizes
 
 
+@pytest.mark.slow
 def test_a_saving_that_chance_gives_says_nothing():
     assert not says_something(36.0, 36.2, 1) and not says_something(53.0, 51.7, 1) and says_something(400.0, 590.0, 7)
     assert says_something(90.0, 95.0, 1) and not says_something(90.0, 95.0, 7), (

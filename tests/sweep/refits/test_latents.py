@@ -160,6 +160,7 @@ def test_differences_are_paired_and_the_search_counts_these_probes_too(planted):
     assert with_sweep.best.probe.metrics["test"]["probes_together"] == 3
 
 
+@pytest.mark.slow
 def test_shuffled_labels_are_never_sold_as_found():
     aurocs, sold = [], 0
     for seed in range(6):
