@@ -32,6 +32,8 @@ from utils.sae.supply.runs import Logs, train_all
 from utils.sae.supply.states import SeededBatches, StoredStates
 from utils.states.store import StateTable
 
+pytestmark = pytest.mark.slow
+
 STATES = torch.randn(2, 700, 8, generator=torch.Generator().manual_seed(0))
 GOALS = [[Goal("jumprelu", target, seed, layer) for layer in (0, "final_norm")] for target, seed in ((2, 0), (2, 1), (4, 0))]
 

@@ -13,6 +13,8 @@ from utils.sae.supply.gathered import Gathering, batches_of, gather
 from utils.sae.supply.left_out import Excluding
 from utils.sae.supply.texts import Corpus, read_sequences
 
+pytestmark = pytest.mark.slow
+
 LAYERS = (0, 2)
 
 

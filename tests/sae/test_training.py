@@ -10,6 +10,8 @@ from utils.sae.goals import Goal, Recipe
 from utils.sae.training.revival import Silence
 from utils.sae.training.training import NonFiniteLoss, Training
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(latents=96, steps=160, batch_size=256, learning_rate=2e-3)
 JUMPRELU, BATCHTOPK = Goal("jumprelu", 4, 0, 1), Goal("batchtopk", 4, 0, 1)
 
@@ -57,7 +59,6 @@ def test_l0_is_hit_at_any_scale_of_the_states(states, goal):
         assert active(sae, states * scale * 2) > 1.2 * goal.target_l0  # not a count that any states would give
 
 
-@pytest.mark.slow
 def test_each_trains_alone_as_it_does_in_company(states):
     goals = [BATCHTOPK, JUMPRELU, replace(JUMPRELU, seed=1), replace(JUMPRELU, target_l0=8)]
     together = trained(goals, states).autoencoders()
@@ -67,7 +68,6 @@ def test_each_trains_alone_as_it_does_in_company(states):
     assert not same(together[1], together[2])  # a seed makes a difference
 
 
-@pytest.mark.slow
 def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(states, tmp_path):
     from safetensors.torch import load_file, save_file
 
@@ -105,7 +105,6 @@ def test_folded_weights_give_the_codes_of_training_on_scaled_states(states):
         assert abs(scale - 1) > 0.1  # else nothing was folded
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("goal", [JUMPRELU, BATCHTOPK], ids=lambda goal: goal.architecture)
 def test_a_silent_latent_comes_back_and_does_not_by_itself(states, goal, monkeypatch):
     recipe = replace(RECIPE, steps=480, batch_size=1024)

@@ -21,6 +21,8 @@ from utils.sweep.refits.latents.screening import screen_dimensions, screen_laten
 from utils.sweep.refits.latents.sparse import solve_sparse
 from utils.sweep.report.latents import latents_report, verdict
 
+pytestmark = pytest.mark.slow
+
 PENALTIES = (0.1, 0.01, 0.001)
 FITTING = Fitting(("logistic",), 1, 1e-3, 0, None, PENALTIES, "weighted", None, (0,), 0)
 LATENTS, HIDDEN_SIZE, PLANTED, DEAD = 40, 24, 17, 30
@@ -160,7 +162,6 @@ def test_differences_are_paired_and_the_search_counts_these_probes_too(planted):
     assert with_sweep.best.probe.metrics["test"]["probes_together"] == 3
 
 
-@pytest.mark.slow
 def test_shuffled_labels_are_never_sold_as_found():
     aurocs, sold = [], 0
     for seed in range(6):
