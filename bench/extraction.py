@@ -106,7 +106,7 @@ class Ours:
 
         self.train_probe, self.folder = train_probe, folder
         model = make_model(arguments.small)
-        self.language_model = wrap(model, "gemma-3-270m's shape")
+        self.language_model = wrap(model, str(write_tokenizer(folder / "tokenizer", model.config.vocab_size)))
         write_windows(folder, arguments.windows, 32 if arguments.small else 256, model.config.vocab_size)
         self.targets = files_of(self.parse("all", 1)).load_targets()
         self.splits = self.targets[0]
@@ -224,6 +224,17 @@ def make_model(small):
 
     torch.manual_seed(0)
     return Gemma3ForCausalLM(Gemma3TextConfig(**(GEMMA | SMALL if small else GEMMA))).float().eval()
+
+
+def write_tokenizer(folder, vocabulary) -> Path:
+    """Write a tokenizer of as many words, by which the context baseline tells where sentences end. Return its folder."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    words = {f"word{number}": number for number in range(vocabulary)}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="word0"))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    return folder
 
 
 def write_windows(folder, count, context_length, vocabulary):

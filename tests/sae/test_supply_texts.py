@@ -10,7 +10,8 @@ from utils.base.errors import UserError
 from utils.data.preparation.settings import PlainTexts
 from utils.data.tokenizer import encode_batch, load_tokenizer
 from utils.sae.supply import texts as supply_texts
-from utils.sae.supply.texts import Corpus, dealt_groups, digest_of_files, even_part, read_sequences
+from utils.sae.supply.texts import Corpus, dealt_groups, digest_of_files, read_sequences
+from utils.sae.supply.windows import ONE_IN, even_part
 
 
 def corpus(path, num_tokens=10**6, context_length=15, held_out=0.1):
@@ -25,31 +26,54 @@ def written(tmp_path):
     return write_jsonl(tmp_path / "texts.jsonl", rows), rows
 
 
-def ids_of(sequences, document):
-    """The text tokens of a document, from its windows."""
+def windows_by_start(sequences, document):
+    """{where it starts: its text tokens} of the windows of a document."""
     rows = np.flatnonzero(sequences.documents == document)
-    assert sequences.starts[rows].tolist() == sorted(sequences.starts[rows])
-    return [sequences.input_ids[row, 1 : sequences.lengths[row]].tolist() for row in rows]
+    starts = sequences.starts[rows].tolist()
+    assert starts == sorted(set(starts))
+    return {
+        start: sequences.input_ids[row, 1 : sequences.lengths[row]].tolist() for start, row in zip(starts, rows, strict=True)
+    }
 
 
-def test_windows_tile_every_text_in_one_of_the_splits(written, tiny_tokenizer, tiny_model):
+def test_windows_tile_every_text(written, tiny_tokenizer, tiny_model):
     path, rows = written
     splits = read_sequences(corpus(path), str(tiny_model), False)
     tokenizer = load_tokenizer(str(tiny_tokenizer))
     for number, ids in enumerate(encode_batch(tokenizer, [row["text"] for row in rows])):
-        ((split, windows),) = [(name, found) for name, one in splits.items() if (found := ids_of(one, number))]
-        tiles = [ids[start : start + 16].tolist() for start in range(0, len(ids) - 1, 16)]
-        if split == "train":
-            assert windows == tiles
-        else:  # of these not all are needed: whole tiles from all over the text, but for the last window of the split
-            assert all(any(tile[: len(window)] == window for tile in tiles) for window in windows)
-    groups = [set(sequences.groups.tolist()) for sequences in splits.values()]
-    assert list(splits) == ["train", "held_out", "validation"] and all(groups)
-    assert sum(map(len, groups)) == len(set.union(*groups))
+        found = {name: windows for name, one in splits.items() if (windows := windows_by_start(one, number))}
+        tiles = {start: ids[start : start + 16].tolist() for start in range(0, len(ids) - 1, 16)}
+        for windows in found.values():  # the last window of a split is cut short where there are tokens enough
+            assert all(tiles[start][: len(window)] == window for start, window in windows.items())
+        if "train" in found:  # all that does not validate is trained on
+            assert "held_out" not in found
+            assert found["train"].keys() ^ found.get("validation", {}).keys() == tiles.keys()
+    assert list(splits) == ["held_out", "validation", "train"] and all(map(len, splits.values()))
     assert all((sequences.labels == -1).all() and sequences.text_start == 1 for sequences in splits.values())
     whole = splits["train"].metadata["documents"]
-    of = {whole[document]: split for split, one in splits.items() for document in one.documents}
-    assert of["again"] == of["text 0"], "near copies stay together"
+    of = {name: {whole[document] for document in one.documents} for name, one in splits.items()}
+    assert not of["held_out"] & (of["train"] | of["validation"])
+    assert all(("again" in names) == ("text 0" in names) for names in of.values()), "near copies stay together"
+
+
+def groups_of_validation(path, model, num_tokens):
+    """(groups that validation has of its own, groups that it shares with training, its windows, theirs)."""
+    splits = read_sequences(corpus(path, num_tokens), str(model), False)
+    train, validation = (set(splits[name].groups.tolist()) for name in ("train", "validation"))
+    windows = [list(zip(one.documents, one.starts, strict=True)) for one in (splits["train"], splits["validation"])]
+    return len(validation - train), len(validation & train), *windows
+
+
+def test_windows_of_the_texts_trained_on_validate_where_groups_are_few(tmp_path, tiny_model, monkeypatch):
+    monkeypatch.setattr(supply_texts, "HELD_OUT_TOKENS", 600)
+    rows = [{"text": prose(number, 300)} for number in range(120)]
+    own, shared, train, validation = groups_of_validation(write_jsonl(tmp_path / "few.jsonl", rows[:12]), tiny_model, 10**6)
+    assert (own, shared) == (3, 5) and not set(train) & set(validation)
+    for document in {document for document, _ in train}:
+        seen, unseen = (sum(found == document for found, _ in windows) for windows in (train, validation))
+        assert 1 <= unseen <= (seen + unseen) / ONE_IN + 1
+    own, shared, *_ = groups_of_validation(write_jsonl(tmp_path / "many.jsonl", rows), tiny_model, 10**6)
+    assert own >= supply_texts.MANY_GROUPS and shared == 0
 
 
 def test_reading_ends_with_tokens_enough(tmp_path, tiny_model, monkeypatch):
@@ -114,14 +138,15 @@ def test_a_long_text_gives_windows_from_all_over_it(tmp_path, tiny_model, monkey
         for document in np.unique(sequences.documents):
             starts = np.sort(sequences.starts[sequences.documents == document])
             gaps = np.diff(starts)
-            assert starts[-1] > 1000 and (len(gaps) < 2 or gaps.max() <= 2 * gaps.min())
+            assert starts[-1] > 900 and (len(gaps) < 2 or gaps.max() <= 2.1 * gaps.min())
 
 
 def test_few_tokens_are_of_many_texts(tmp_path, tiny_model, monkeypatch):
     monkeypatch.setattr(supply_texts, "HELD_OUT_TOKENS", 600)
     rows = [{"text": prose(number, 1000)} for number in range(30)]
     splits = read_sequences(corpus(write_jsonl(tmp_path / "long.jsonl", rows), 500), str(tiny_model), False)
-    assert [len(np.unique(splits[name].groups)) for name in ("validation", "held_out")] == [5, 5]
+    assert len(np.unique(splits["held_out"].groups)) == 5
+    assert len(np.setdiff1d(splits["validation"].groups, splits["train"].groups)) == 5
 
 
 @pytest.mark.parametrize("count", [1, 2])

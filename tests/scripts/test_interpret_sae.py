@@ -32,7 +32,6 @@ def made_sae(layer, model_name, hidden_size=32, seed=0):
         "model_name": str(model_name),
         "context_size": WIDTH + 1,
         "prepend_bos": True,
-        "hook_name": "blocks.0.hook_resid_post" if layer == 0 else "ln_final.hook_normalized",
     }
     return SparseAutoencoder(rows, torch.zeros(LATENTS), rows.clone(), torch.zeros(hidden_size), threshold, about)
 

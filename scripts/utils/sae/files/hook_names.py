@@ -8,14 +8,14 @@ from utils.states.sites import EMBED, FINAL_NORM, Layer
 RESIDUAL = re.compile(r"blocks\.(\d{1,6})\.hook_resid_(pre|post)", re.ASCII)
 
 
-def hook_of_layer(layer: Layer) -> str:
-    """Name the hook that reads a layer: 6 -> 'blocks.6.hook_resid_post'.
+def hook_of_layer(layer: Layer) -> str | None:
+    """Name the hook that reads a layer: 6 -> 'blocks.6.hook_resid_post'; None for `final_norm`.
 
-    The normalised stream of TransformerLens equals `final_norm` where the norm is a LayerNorm; an RMSNorm's weight is
-    applied behind its hook.
+    TransformerLens' hook at the last norm gives the state before an RMSNorm's weight, and no other hook gives it after.
     """
-    named = {EMBED: "blocks.0.hook_resid_pre", FINAL_NORM: "ln_final.hook_normalized"}
-    return named[layer] if isinstance(layer, str) else f"blocks.{layer}.hook_resid_post"
+    if layer == FINAL_NORM:
+        return None
+    return "blocks.0.hook_resid_pre" if layer == EMBED else f"blocks.{layer}.hook_resid_post"
 
 
 def layer_of_hook(name: str) -> Layer:

@@ -53,8 +53,7 @@ def save_sae(folder: str | Path, autoencoder: SparseAutoencoder) -> None:
         "b_dec": tensors["decoder_bias"].contiguous(),
         "threshold": tensors["threshold"].contiguous(),
     }
-    layer = about.get("layer")
-    hook = {"hook_name": about.get("hook_name") or hook_of_layer(layer)} if layer is not None else {}
+    hook = about.get("hook_name") or (hook_of_layer(about["layer"]) if about.get("layer") is not None else None)
     config = {
         "architecture": "jumprelu",
         "d_in": autoencoder.hidden_size,
@@ -67,7 +66,7 @@ def save_sae(folder: str | Path, autoencoder: SparseAutoencoder) -> None:
         "metadata": {
             "sae_lens_version": LAYOUT,
             **{theirs: about[name] for name, theirs in WORDS.items() if name in about},
-            **hook,
+            **({"hook_name": hook} if hook else {}),
             **ours_of(about),
         },
     }

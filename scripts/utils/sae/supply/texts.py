@@ -1,6 +1,7 @@
 """Texts -> sequences to train on, and held-out ones of other groups, without labels."""
 
 import glob
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,18 +11,17 @@ import numpy as np
 
 from utils.base.errors import UserError
 from utils.base.progress import Progress
-from utils.data.preparation.dataset_files import about_tokenizer, fitting_length
+from utils.data.preparation.dataset_files import about_tokenizer
 from utils.data.preparation.settings import PlainTexts
 from utils.data.preparation.token_task import tokenized
 from utils.data.readers.plain import local_files
-from utils.data.sequences import Sequences, unlabelled_sequences
+from utils.data.sequences import Sequences
 from utils.data.splits import group_near_duplicates, sketch
 from utils.data.tokenizer import PROVED_TEXTS, Frame, Tokenizer, load_tokenizer, require_own_ids, special_frame
+from utils.sae.supply.windows import FEWEST_TOKENS, some_of_each, tiles_of, window_width, windows_of, without_windows
 
 HELD_OUT_TOKENS = 100_000  # so that a latent of density 1 in 10,000 fires there
 MOST_HELD_OUT = 1 / 4  # of all tokens, where the texts are few
-USUAL_CONTEXT = 255  # text tokens before a window's last one
-FEWEST_TOKENS = 2  # of a window: a single one stands at position 0
 MANY_GROUPS = 20  # of these, a figure hardly hangs on which they are
 SPLITS_OF_TEXTS = ("train", "validation", "held_out")
 FEWEST_TEXTS = 20  # no text gives more than such a part of the tokens, while others follow
@@ -78,7 +78,8 @@ class TakenTexts:
 def read_sequences(corpus: Corpus, model_name: str, trust_remote_code: bool) -> dict[str, Sequences]:
     """Read the texts and cut them into windows: Sequences "train", and "validation" and "held_out" where some are held out.
 
-    A group, with the near copies of its texts, is in one of them. Print what was read. In memory: about 10 bytes a token.
+    A group, with the near copies of its texts, is in one of them; where validation has fewer than MANY_GROUPS, windows that
+    are not trained on join it (`some_of_each`). Print what was read. In memory: about 10 bytes a token.
     """
     tokenizer = load_tokenizer(model_name, corpus.texts.special_tokens, trust_remote_code)
     frame = special_frame(tokenizer)
@@ -97,20 +98,21 @@ def read_sequences(corpus: Corpus, model_name: str, trust_remote_code: bool) -> 
         "groups": list(numbers),
     }
     group_of = np.array([numbers[group] for group in joined], dtype=np.int32)
+    tiles = {split: tiles_of(found.ids, np.flatnonzero(of_document == split), width) for split in (*tokens, "train")}
+    if tokens and len({joined[document] for document in tiles["validation"]}) < MANY_GROUPS:
+        texts_of = Counter(joined)
+        alone = {document for document, group in enumerate(joined) if texts_of[group] == 1}
+        tiles["validation"] |= some_of_each(tiles["train"], alone)
     splits = {}
-    for split, most in {"train": corpus.num_tokens, **tokens}.items():
-        sequences = windows_of(found.ids, np.flatnonzero(of_document == split), width, most, frame)
+    for split, most in {**tokens, "train": corpus.num_tokens}.items():
+        if split == "train" and tokens:
+            tiles[split] = without_windows(tiles[split], splits["validation"])
+        sequences = windows_of(found.ids, tiles[split], width, most, frame)
         sequences.groups = group_of[sequences.documents]
         sequences.metadata = {**about, "split": split, "context_length": width - 1}
         splits[split] = sequences
     tell(splits, corpus, found.copies, near)
     return splits
-
-
-def window_width(context_length: int | None, model_name: str, frame: Frame, trust_remote_code: bool) -> int:
-    """Give the text tokens of a full window. Raise UserError for more than the model takes."""
-    fitting = fitting_length(context_length, model_name, frame, trust_remote_code)
-    return (fitting if context_length is not None else min(fitting, USUAL_CONTEXT)) + 1
 
 
 def take_texts(corpus: Corpus, tokenizer: Tokenizer, frame: Frame) -> TakenTexts:
@@ -149,22 +151,8 @@ def set_aside(corpus: Corpus, texts: int, total: int) -> float:
     return min(total / 2, max(2 * MANY_GROUPS * total / texts, 1.5 * corpus.held_out_tokens))
 
 
-def even_part(sizes: np.ndarray, wanted: int) -> int:
-    """Find how many tokens each text gives, or all that it has, so that together they are `wanted`, or a little more.
-
-    [10, 2, 10], 12 -> 5
-    """
-    ordered, left = np.sort(sizes), len(sizes)
-    before = np.concatenate([[0], np.cumsum(ordered)[:-1]])
-    for size, given in zip(ordered.tolist(), before.tolist(), strict=True):
-        if given + size * left >= wanted:
-            return max(FEWEST_TOKENS, -(-(wanted - given) // left))
-        left -= 1
-    return int(ordered[-1])
-
-
 def dealt_groups(groups: Sequence[str], sizes: np.ndarray, corpus: Corpus) -> tuple[dict[str, str], dict[str, int]]:
-    """Draw the groups that are not trained on, by a seed that is always the same.
+    """Draw the groups that are not trained on at all, by a seed that is always the same.
 
     Held-out groups tell how good an autoencoder is; those of validation choose the best checkpoint and set its thresholds.
     A figure of few groups is a figure of these groups, so each split has a quarter of them, or many. The largest group is
@@ -196,33 +184,6 @@ def dealt_groups(groups: Sequence[str], sizes: np.ndarray, corpus: Corpus) -> tu
     return split_of, tokens
 
 
-def windows_of(ids: Sequence[np.ndarray], documents: np.ndarray, width: int, most: int, frame: Frame) -> Sequences:
-    """Tile these documents with windows of `width` tokens; shorter rests are kept too. Together they give `most` tokens,
-    each as many as the others, or all that it has: windows from all over it, since its beginning may be unlike its end.
-    """
-    part = even_part(np.array([len(ids[document]) for document in documents.tolist()]), most)
-    windows, of_document, starts, count = [], [], [], 0
-    for document in documents.tolist():
-        tiles = range(0, len(ids[document]) - FEWEST_TOKENS + 1, width)
-        given = len(tiles) if part >= len(ids[document]) else -(-part // width)
-        for tile in evenly_spread(len(tiles), given):
-            window = ids[document][tiles[tile] : tiles[tile] + width][: most - count]
-            if len(window) < FEWEST_TOKENS:
-                break
-            windows.append(window)
-            of_document.append(document)
-            starts.append(tiles[tile])
-            count += len(window)
-    if not windows:
-        raise UserError("there are too few tokens for a window; give more or longer texts, or a larger --num_tokens")
-    return unlabelled_sequences(windows, frame, of_document, starts)
-
-
-def evenly_spread(tiles: int, given: int) -> list[int]:
-    """Choose `given` tiles evenly: 10, 3 -> [1, 5, 8]; 4, 4 -> [0, 1, 2, 3]."""
-    return [(2 * number + 1) * tiles // (2 * given) for number in range(min(given, tiles))]
-
-
 def tell(splits: dict[str, Sequences], corpus: Corpus, copies: int, near: int) -> None:
     """Print what was read, and say where it is less than was asked for."""
     counts = {name: text_tokens(sequences) for name, sequences in splits.items()}
@@ -230,7 +191,9 @@ def tell(splits: dict[str, Sequences], corpus: Corpus, copies: int, near: int) -
     train, held = counts["train"], counts.get("held_out")
     told = f"texts: {train:,} tokens of {groups['train']:,} groups"
     if held is not None:
-        told += f" to train on, {counts['validation']:,} of {groups['validation']:,} to set thresholds by, "
+        both = np.intersect1d(splits["train"].groups, splits["validation"].groups)
+        joined = f" (other windows of {len(both)} of those trained on)" if len(both) else ""
+        told += f" to train on, {counts['validation']:,} of {groups['validation']:,} to set thresholds by{joined}, "
         told += f"{held:,} of {groups['held_out']:,} held out"
     print(f"{told}; {copies:,} copies left out, {near:,} near copies grouped", flush=True)
     if train < 0.99 * corpus.num_tokens:
