@@ -70,6 +70,7 @@ def make_texts(arguments):
     splits = {}
     for split, tokens in (
         ("train", arguments.tokens),
+        ("validation", 2 * arguments.context_length),
         ("held_out", max(2 * arguments.context_length, arguments.tokens // 50)),
     ):
         ids = random.integers(1000, 50_000, (tokens // arguments.context_length, arguments.context_length))

@@ -214,6 +214,7 @@ def in_short(study, labels):
 def write_record(arguments, language_model, chosen, studies, corpus):
     """Write down what was read, and which latents were silent."""
     from utils.base.files import write_json
+    from utils.data.preparation.dataset_files import versions
 
     layers = {
         str(one.layer): {
@@ -233,6 +234,7 @@ def write_record(arguments, language_model, chosen, studies, corpus):
         "model_dtype": str(language_model.dtype).removeprefix("torch."),
         "texts": corpus.plain,
         "layers": layers,
+        "versions": versions(),
     }
     write_json(Path(arguments.output_dir) / "run_record.json", record)
 

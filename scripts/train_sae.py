@@ -56,8 +56,8 @@ def main(argv=None):
     with watch("texts"):
         texts = find_texts(arguments, language_model, cache_dir, layers)
     goals, owner = goals_of(arguments, layers), owner_of(language_model, texts, latents)
-    folders = [] if arguments.extract_only else claim_folders(arguments, goals, owner)
     how = gathering_of(arguments, layers, cache_dir)
+    folders = [] if arguments.extract_only else ready_to_train(arguments, goals, owner, texts, how)
     with watch("pass"):
         supply = read_states(how, language_model, texts, not arguments.train_only)
     if arguments.extract_only:
@@ -142,10 +142,13 @@ def owner_of(language_model, texts, latents) -> dict:
     }
 
 
-def claim_folders(arguments, goals, owner) -> list[Path]:
-    """Find the folder of each training; stop before the pass where it holds what must not be mixed with it."""
+def ready_to_train(arguments, goals, owner, texts, how) -> list[Path]:
+    """Find the folder of each training. Stop before the pass where it is another training's, or the texts fill no batch."""
     from utils.sae.supply.checkpoints import clear_folder, require_own_folder
+    from utils.sae.supply.gathered import require_batch
+    from utils.sae.supply.left_out import plan_of_text
 
+    require_batch(len(plan_of_text(texts.splits["train"], how.layers, how.excluding)), arguments.batch_size)
     root = Path(arguments.save_dir)
     folders = [root if len(goals) == 1 else root / of_run[0].run for of_run in goals]
     for folder, of_run in zip(folders, goals, strict=True):
@@ -178,8 +181,7 @@ def read_states(how, language_model, texts, new):
 def batches_for(arguments, how, language_model, supply):
     from utils.sae.supply.gathered import batches_of
 
-    hidden_size = language_model.anatomy.hidden_size
-    batches = batches_of(supply, how, hidden_size, arguments.batch_size, arguments.epochs)
+    batches = batches_of(supply, how, language_model.anatomy.hidden_size, arguments.batch_size, arguments.epochs)
     print(
         f"{supply.train.rows:,} states of each layer to train on, {supply.held_out.rows:,} held out; {batches.steps:,} "
         f"steps of {arguments.batch_size}, {batches.epochs} epochs",
@@ -273,6 +275,7 @@ def measure_best(arguments, language_model, texts, supply, goals, folders):
 def write_records(arguments, terms, supply, goals, folders, watch):
     """Note beside the autoencoders how they came about."""
     from utils.base.files import write_json
+    from utils.data.preparation.dataset_files import versions
     from utils.sae.steps.choice import fastest_steps
 
     ways = [fastest_steps(terms.device, terms.recipe.latents, of_run[0].target_l0) for of_run in goals]
@@ -286,6 +289,7 @@ def write_records(arguments, terms, supply, goals, folders, watch):
         "streamed": supply.streamed,
         "states_beside_transformers": supply.comparison,
         "seconds": watch.seconds,
+        "versions": versions(),
     }
     for folder, way in zip(folders, ways, strict=True):
         write_json(folder / "run_record.json", {**record, "gradients": way.name, "products": str(way.products or "float32")})

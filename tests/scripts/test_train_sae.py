@@ -71,7 +71,11 @@ def test_one_run_leaves_what_the_documents_say(common, tmp_path):
     assert [row["layer"] for row in rows] == ["embed", "1"] and all(0 < float(row["fvu"]) < 2 for row in rows)
     assert float(rows[1]["recovered"]) > 0  # to zero the embedding of a random model may cost it nothing
     record = json.loads((tmp_path / "run_record.json").read_text())
-    assert record["states_beside_transformers"] and {"pass", "train", "evaluate"} <= set(record["seconds"])
+    assert (
+        record["versions"]["torch"]
+        and record["states_beside_transformers"]
+        and {"pass", "train", "evaluate"} <= set(record["seconds"])
+    )
     assert "FVU/PCA" in told.stdout and "next: python scripts/interpret_sae.py" in told.stdout
 
 
@@ -167,6 +171,7 @@ def test_a_cache_of_texts_that_have_changed_is_refused(common, tmp_path, corpus)
 def test_bad_input(common, tmp_path, flags, said, status):
     told = call("train_sae", *common, "--save_dir", tmp_path, *flags)
     assert_one_line_error(told, said, status=status)
+    assert "pass: " not in told.stdout  # before the long work
 
 
 def test_no_room_on_the_disk(common, tmp_path, monkeypatch):

@@ -126,11 +126,16 @@ def batches_of(supply: Supply, how: Gathering, hidden_size: int, batch_size: int
     epochs: None: as many as see USUAL_EPOCHS times USUAL_TOKENS states, at most MOST_USUAL_EPOCHS
     """
     rows = supply.train.rows
+    require_batch(rows, batch_size)
+    order = BlockOrder.within(rows, batch_size, 4 * len(how.layers) * hidden_size, how.buffer_gb * 1e9)
+    usual = min(max(1, round(USUAL_EPOCHS * USUAL_TOKENS / rows)), MOST_USUAL_EPOCHS)
+    return SeededBatches(supply.train, order, epochs or usual)
+
+
+def require_batch(rows: int, batch_size: int) -> None:
+    """Raise UserError where the states fill no batch."""
     if rows < batch_size:
         raise UserError(
             f"--batch_size {batch_size}: the texts give {rows:,} states to train on, too few for one batch; give more "
             "texts, a larger --num_tokens or a smaller --batch_size"
         )
-    order = BlockOrder.within(rows, batch_size, 4 * len(how.layers) * hidden_size, how.buffer_gb * 1e9)
-    usual = min(max(1, round(USUAL_EPOCHS * USUAL_TOKENS / rows)), MOST_USUAL_EPOCHS)
-    return SeededBatches(supply.train, order, epochs or usual)
