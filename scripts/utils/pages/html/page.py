@@ -5,6 +5,7 @@ import hashlib
 from pathlib import Path
 
 from utils.base.files import atomic_write
+from utils.pages.html.modules import bundled
 
 HERE = Path(__file__).resolve().parent
 # what a page may load: its own style and script, by their hashes, ...
@@ -13,8 +14,8 @@ SELF_CONTAINED = "style-src {style}; script-src {script}"
 WITH_PLOTLY = "style-src 'unsafe-inline'; img-src data: blob:; script-src 'self' file: {script}"
 
 
-def render(template, looks, sources, **values) -> str:
-    """Render TEMPLATE.html with the styles LOOK.css and scripts LOOK.js of all `looks`, and `values`, which are plain data.
+def render(template, sources, **values) -> str:
+    """Render FOLDER/NAME.html, a template, with FOLDER's style and script and `values`, which are plain data.
 
     This is the one boundary between data and HTML: Jinja2 escapes every value in text and attributes, `tojson` those
     inside <script>. The page's policy allows no request and no script but those of `sources`, SELF_CONTAINED or WITH_PLOTLY.
@@ -25,17 +26,17 @@ def render(template, looks, sources, **values) -> str:
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}  # a browser's JSON knows no NaN
-    style, script = (
-        "".join((HERE / f"{look}.{ending}").read_text(encoding="utf-8") for look in looks) for ending in ("css", "js")
-    )
+    folder = (HERE / template).parent
+    looks = (HERE / "frame" / "frame.css", folder / f"{folder.name}.css")
+    style, script = "".join(look.read_text(encoding="utf-8") for look in looks), bundled(folder / f"{folder.name}.js")
     allowed = sources.format(style=policy_hash(style), script=policy_hash(script))
     policy = f"default-src 'none'; base-uri 'none'; form-action 'none'; {allowed}"
     return environment.get_template(f"{template}.html").render(style=style, script=script, policy=policy, **values)
 
 
 def write_page(path, name, **values):
-    """Write NAME.html with its style and script and `values` to `path`, whole or not at all; it needs no other file."""
-    text = render(name, ("shared/page", name), SELF_CONTAINED, **values)
+    """Write NAME/NAME.html with its style and script and `values` to `path`, whole or not at all; it needs no other file."""
+    text = render(f"{name}/{name}", SELF_CONTAINED, **values)
     with atomic_write(path) as file:
         file.write(text.encode("utf-8", "replace"))  # a file's name need not be text
 
