@@ -9,7 +9,7 @@ if __name__ == "__main__":
 import os
 from pathlib import Path
 
-from utils.base.cli.parser import Parser, lag_number, quiet_libraries, run, whole_number
+from utils.base.cli.parser import Parser, lag_number, number, quiet_libraries, run, whole_number
 from utils.base.errors import UsageError, UserError
 from utils.base.files import require_writable_folder
 from utils.base.paths import file_path, folder_path, name_or_path
@@ -33,6 +33,12 @@ def build_parser() -> Parser:
     add_text_flags(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--output", type=file_path, default="visualization.html", help="HTML file to write")
+    output.add_argument(
+        "--max_page_mb",
+        type=number(0, exclusive=True),
+        default=20.0,
+        help="MB that the values of all probes may take; probes that do not fit are left out and named",
+    )
     return parser
 
 
@@ -42,21 +48,21 @@ def add_probe_flags(parser):
     probes.add_argument(
         "--lag",
         type=lag_number,
-        help="lag of the probes to show, where the folder has several (default: -1, the next token, if it is there; 0 for "
-        "spans and chains)",
+        help="show the probes of this lag only (default: of all lags)",
     )
     probes.add_argument(
         "--target_token",
         "--target",
-        help="target of the probes to show: a token, or the name of a label (default: the one that most probes have)",
+        help="show the probes of this target only, a token or the name of a label (default: of all)",
     )
-    probes.add_argument("--seed", type=whole_number(0), help="seed of the probes to show (default: 0 if it is there)")
-    probes.add_argument("--probe", choices=PAGE_KINDS, help="kind of the probes to show (default: linear if it is there)")
+    probes.add_argument("--seed", type=whole_number(0), help="show this seed only (default: all)")
+    probes.add_argument("--probe", choices=PAGE_KINDS, help="show this kind only (default: all)")
 
 
 def add_text_flags(parser):
     text = parser.add_argument_group("text")
     text.add_argument("--num_tokens", type=whole_number(1), default=4000, help="tokens of text to show")
+    text.add_argument("--num_texts", type=whole_number(1), default=8, help="texts to show, as many tokens of each")
     text.add_argument(
         "--text_source",
         choices=("gutenberg", "file"),
@@ -122,16 +128,19 @@ def main(argv=None):
         from utils.data.readers.plain import require_text_file
 
         require_text_file(arguments.text_file)
-    probes, language_model, tokenizer = load(arguments)
-    from utils.pages.shown_texts import TextRequest, choose_source, frame_of, read_shown
+    sets, language_model, tokenizer = load(arguments)
+    from utils.pages.shown_texts import Amount, TextRequest, choose_source, frame_of, read_shown
 
+    first = sets[0]
     asked = TextRequest(arguments.text_file, arguments.dataset, arguments.text_column, arguments.language)
-    source = choose_source(asked, probes)
+    source = choose_source(asked, first)
     refuse_output(arguments.output, source.place)  # the probes' own texts are known only now
-    texts = read_shown(source, arguments.num_tokens, probes, tokenizer)
-    windows = choose_windows(arguments, language_model, tokenizer, frame_of(source, probes, tokenizer))
-    logits = apply(arguments, probes, language_model, [text.ids for text in texts], windows)
-    write(arguments.output, probes, tokenizer, texts, logits, windows.width)
+    targets = {one.common["target"]: one.common["token"] for one in sets}
+    texts = read_shown(source, Amount(arguments.num_tokens, arguments.num_texts, targets), first, tokenizer)
+    sets = those_that_fit(sets, sum(len(text.ids) for text in texts), arguments.max_page_mb)
+    windows = choose_windows(arguments, language_model, tokenizer, frame_of(source, first, tokenizer))
+    logits = apply(arguments, sets, language_model, [text.ids for text in texts], windows)
+    write(arguments.output, sets, tokenizer, texts, logits, windows.width)
     return 0
 
 
@@ -139,7 +148,7 @@ def load(arguments):
     """Load the probes, their model and its tokenizer, and prove that they belong together. Print what is left out."""
     from utils.data.tokenizer import load_tokenizer, read_special_tokens_as
     from utils.model.belonging import check_tokenizer_of_probe, require
-    from utils.saved.probe_sets import choose_set, load_folder, most_common, require_value
+    from utils.saved.probe_sets import choose_sets, load_folder, most_common, require_value
 
     found = load_folder(arguments.probe_dir)
     for key, wanted, flag in (
@@ -153,38 +162,57 @@ def load(arguments):
     tokenizer = load_tokenizer(name, trust_remote_code=arguments.trust_remote_code)
     from utils.model.language_model import load_language_model
     from utils.saved.saved_probes import precision_to_load
-    from utils.states.sites import sort_layers
+    from utils.states.sites import layer_name, sort_layers
 
     dtype = precision_to_load(arguments.model_dtype, (probe["metadata"] for probe in found.values()))
     language_model = load_language_model(name, dtype, arguments.device, arguments.trust_remote_code)
     for note in language_model.notes:
         print(note, flush=True)
-    probes, left_out = choose_set(
-        found,
-        language_model.named_in(probe["metadata"]["model_fingerprint"] for probe in found.values()),
-        arguments.lag,
-        arguments.target_token,
-        arguments.seed,
-        arguments.probe,
-    )
-    if probes is None:
+    asked = {
+        "target": arguments.target_token,
+        "lag": arguments.lag,
+        "kind": arguments.probe,
+        "seed": arguments.seed,
+    }
+    fingerprint = language_model.named_in(probe["metadata"]["model_fingerprint"] for probe in found.values())
+    sets, left_out = choose_sets(found, fingerprint, asked)
+    if not sets:
         why = "; ".join(f"{len(paths)} are {reason}" for reason, paths in left_out.items())
         raise UserError(
             f"--probe_dir {arguments.probe_dir} has no probe of --model_name {name} "
             f"({language_model.fingerprint}, {str(language_model.dtype).removeprefix('torch.')}): {why}; give "
             "the model that they were trained on, in its precision"
         )
-    sort_layers(probes.layers, language_model.anatomy)
-    read_special_tokens_as(tokenizer, (probes.common.get("source") or {}).get("special_tokens", "text"))
+    for one in sets:
+        sort_layers(one.layers, language_model.anatomy)
+    first = sets[0]
+    read_special_tokens_as(tokenizer, (first.common.get("source") or {}).get("special_tokens", "text"))
     for reason, paths in left_out.items():
         print(f"left out: {paths[0]}" + (f" ... {paths[-1].name}" if len(paths) > 1 else "") + f", {reason}", flush=True)
-    require(check_tokenizer_of_probe(str(probes.paths[0]), probes.common, name, tokenizer))
-    print(
-        f"{len(probes.layers)} probes of {probes.common['target']!r}, lag {probes.common['lag']}: {probes.paths[0]}"
-        + (f" ... {probes.paths[-1].name}" if len(probes.paths) > 1 else ""),
-        flush=True,
-    )
-    return probes, language_model, tokenizer
+    require(check_tokenizer_of_probe(str(first.paths[0]), first.common, name, tokenizer))
+    for one in sets:
+        print(
+            f"{name_of(one)}: {len(one.layers)} probes, {one.paths[0]}" + (" ..." if len(one.paths) > 1 else ""), flush=True
+        )
+    chosen = layer_name(first.layers[first.chosen])
+    print(f"the page opens on what validation chose: {chosen}, {name_of(first)}", flush=True)
+    return sets, language_model, tokenizer
+
+
+def name_of(probes) -> str:
+    """Name a set of probes by what tells it from the others."""
+    common = probes.common
+    return f"{common['target']!r}, lag {common['lag']}, {common['kind']}, seed {common['seed']}"
+
+
+def those_that_fit(sets, tokens, most_mb):
+    """Leave out the sets whose values make the page too large, and name them."""
+    from utils.pages.probe_page import fitting
+
+    count = fitting(sets, tokens, most_mb)
+    for one in sets[count:]:
+        print(f"left out: {name_of(one)}, for which --max_page_mb {most_mb:g} has no room", flush=True)
+    return sets[:count]
 
 
 def choose_windows(arguments, language_model, tokenizer, frame):
@@ -206,24 +234,25 @@ def choose_windows(arguments, language_model, tokenizer, frame):
     return Windowing(width, overlap, frame)
 
 
-def apply(arguments, probes, language_model, texts, windows):
-    """Compute the logits of each text, [probes, tokens]."""
+def apply(arguments, sets, language_model, texts, windows):
+    """Compute the logits of each set, [probes, tokens of all texts]."""
     import numpy as np
 
     from utils.saved.running_text import probe_logits
 
     with Progress("read the text", "token", sum(map(len, texts))) as progress:
-        logits = probe_logits(language_model, texts, probes, windows, arguments.batch_size, progress.update)
-    read = sum(max(0, len(text) - abs(probes.common["lag"])) for text in texts)
-    lost = int(sum(np.isnan(part).sum() for part in logits)) - len(probes.layers) * (sum(map(len, texts)) - read)
-    if not read:
+        logits = probe_logits(language_model, texts, sets, windows, arguments.batch_size, progress.update)
+    shortest = min(abs(one.common["lag"]) for one in sets)
+    if max(map(len, texts)) <= shortest:
         raise UserError(
-            f"the text is too short: with lag {probes.common['lag']} it needs more than "
-            f"{abs(probes.common['lag'])} tokens; give a longer one"
+            f"the text is too short: with lag {shortest} it needs more than {shortest} tokens; give a longer one"
         )
-    if lost > MOST_NON_FINITE * read * len(probes.layers):
+    read = [sum(max(0, len(text) - abs(one.common["lag"])) for text in texts) * len(one.layers) for one in sets]
+    lost = sum(int(np.isfinite(part).sum()) for part in logits)
+    lost = sum(read) - lost
+    if lost > MOST_NON_FINITE * sum(read):
         raise UserError(
-            f"{lost / read / len(probes.layers):.1%} of the states are not finite in "
+            f"{lost / sum(read):.1%} of the states are not finite in "
             f"{str(language_model.dtype).removeprefix('torch.')}; {language_model.against_overflow}"
         )
     if lost:
@@ -231,14 +260,15 @@ def apply(arguments, probes, language_model, texts, windows):
     return logits
 
 
-def write(output, probes, tokenizer, texts, logits, width):
+def write(output, sets, tokenizer, texts, logits, width):
     from utils.pages.html.page import write_page
     from utils.pages.probe_page import page_values
 
-    write_page(output, "probes", **page_values(probes, tokenizer, texts, logits, width))
+    write_page(output, "probes", **page_values(sets, tokenizer, texts, logits, width))
     path = Path(output).resolve()
     print(
-        f"wrote {output}: {sum(len(text.ids) for text in texts):,} tokens, {len(probes.layers)} layers\n"
+        f"wrote {output}: {sum(len(text.ids) for text in texts):,} tokens of {len(texts)} texts, "
+        f"{sum(len(one.layers) for one in sets)} probes, {path.stat().st_size / 1e6:.1f} MB\n"
         f"next: open {path.as_uri()} and move through the layers with the arrow keys"
     )
 

@@ -1,79 +1,73 @@
-"""Gather what the page of probes on a text shows, as plain data: tokens, layers, the chart of the sweep, notes."""
+"""Gather what the page of probes on a text shows, as plain data: tokens, layers, scores, notes."""
 
 import math
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
 from utils.data.tokenizer import shown_text, token_text
 from utils.pages.html.page import packed
-from utils.pages.probe_words import class_words, counts_line, notes, question
-from utils.scores.intervals import FEWEST, FEWEST_EFFECTIVE
+from utils.pages.probe_words import class_words, counts_line, notes, provenance, question
+from utils.saved.probe_sets import ProbeSet
 from utils.states.sites import layer_name
 
-CHART = {"width": 320, "height": 190, "left": 30, "right": 314, "top": 8, "bottom": 168}
-SHOWN_SCORES = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "auc", "n", "groups")
-MOST_NAMED = 8  # layers named below the chart: more would touch each other
-LOWEST = 0.5  # balanced accuracy of a coin: the chart's floor, unless something is below it
+SHOWN_SCORES = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "auc")
+BLANK = 65535  # the level of what was not read
+BASE64 = 4 / 3  # characters a byte
 
 
-def page_values(probes, tokenizer, texts, logits, window) -> dict:
+def page_values(sets: Sequence[ProbeSet], tokenizer, texts, logits, window) -> dict:
     """Gather the values of probes.html.
 
-    probes: the ProbeSet that is shown
-    tokenizer: of its model
-    texts: ShownText of each text, as `read_shown` gives them
-    logits: of each text, float32 [probes, tokens], as `probe_logits` gives them
+    sets: the probes that are shown, what validation chose first
+    tokenizer: of their model
+    texts: ShownText of each text, as `read_shown` gives them for the targets of `sets`, in their order
+    logits: of each set, float32 [probes, tokens of all texts], as `probe_logits` gives them
     window: the most tokens that the model read together
     """
-    metadata, words = probes.common, class_words(probes.common)
-    truth = np.concatenate([text.truth for text in texts])
-    known, targets = int((truth >= 0).sum()), int((truth == 1).sum())
+    truths = np.concatenate([text.truth for text in texts], axis=1)
+    targets = list(dict.fromkeys(one.common["target"] for one in sets))
+    first, known = sets[0], truths[0] >= 0
     data = {
-        "layers": [
-            {"name": layer_name(layer), "threshold": threshold}
-            for layer, threshold in zip(probes.layers, probes.thresholds, strict=True)
+        **shown_tokens(tokenizer, texts),
+        "truths": [packed(truth.astype(np.int8)) for truth in truths],
+        "views": [
+            view_of(one, targets.index(one.common["target"]), of_set, window, truths)
+            for one, of_set in zip(sets, logits, strict=True)
         ],
-        "logits": packed(np.concatenate(logits, axis=1).astype(np.float32)),
-        "truth": packed(truth.astype(np.int8)),
-        "words": words["card"],
     }
     return {
-        "title": question(metadata),
-        "about": counts_line(probes, len(truth), known, targets),
-        "documents": shown_documents(tokenizer, texts, known > 0),
+        "title": f"What probes see in {model_name(first.common)}",
+        "about": counts_line(sets, truths.shape[1], int(known.sum()), int((truths[0] == 1).sum())),
         "data": data,
-        "chart": sweep_chart(probes),
-        "notes": notes(metadata, window, known > 0),
-        "words": words,
-        "known": known > 0,
-        "partly": 0 < known < len(truth),
+        "mark": class_words(first.common)["mark"],
+        "known": bool((truths >= 0).any()),
+        "provenance": provenance(sets),
     }
 
 
-def shown_documents(tokenizer, texts, known) -> list[dict]:
-    """Gather the tokens of each text. known: whether the truth of any token is known; then others are shown as unknown."""
-    shown = {}  # a text has few different tokens
-    for text in texts:
-        for token in np.unique(text.ids):
-            shown.setdefault(int(token), token_text(tokenizer, token).replace("↵", "↵\n"))
-    return [
-        {
-            "name": shown_text(text.name),
-            "note": text.note,
-            "tokens": [
-                {
-                    "before": between(gap),
-                    "text": shown[int(token)],
-                    "target": truth == 1,
-                    "unknown": known and truth < 0,
-                    "blank": not shown[int(token)].strip(" ↵\n⇥"),
-                }
-                for token, gap, truth in zip(text.ids, text.gaps, text.truth.tolist(), strict=True)
-            ],
-        }
-        for text in texts
-    ]
+def model_name(metadata) -> str:
+    """Name the model without the folder it lies in: a page is mailed around."""
+    return shown_text(re.split(r"[/\\]", str(metadata["model"]).rstrip("/"))[-1])
+
+
+def shown_tokens(tokenizer, texts) -> dict:
+    """Gather the tokens of all texts: each different one once, and of each token which of these it is."""
+    ids = np.concatenate([text.ids for text in texts])
+    vocabulary, places = np.unique(ids, return_inverse=True)
+    gaps = [gap for text in texts for gap in text.gaps]
+    starts = np.cumsum([0, *(len(text.ids) for text in texts)]).tolist()
+    return {
+        "vocabulary": vocabulary.tolist(),
+        "words": [token_text(tokenizer, int(token)).replace("↵", "↵\n") for token in vocabulary],
+        "ids": packed(places.astype(np.uint16 if len(vocabulary) <= BLANK else np.uint32)),
+        "gaps": {str(place): between(gap) for place, gap in enumerate(gaps) if gap},
+        "texts": [
+            {"name": shown_text(text.name), "note": text.note, "from": start, "to": start + len(text.ids)}
+            for text, start in zip(texts, starts, strict=False)
+        ],
+    }
 
 
 def between(gap) -> str:
@@ -81,62 +75,83 @@ def between(gap) -> str:
     return re.sub("\n{3,}", "\n\n", shown_text(gap).replace("↵", "\n"))
 
 
-def sweep_chart(probes) -> dict | None:
-    """Chart the balanced accuracy of each layer with its interval, and the baselines; None where the files lack scores."""
+def view_of(probes: ProbeSet, truth: int, logits: np.ndarray, window: int, truths: np.ndarray) -> dict:
+    """Gather the probes of one target, lag, kind and seed. truth: which of `truths` is theirs."""
+    metadata = probes.common
+    split = split_of_chart(probes)
+    levels, low, step = quantised(logits)
+    return {
+        "question": question(metadata),
+        "target": shown_text(metadata["target"]).replace(" ", "␣"),
+        "lag": metadata["lag"],
+        "kind": metadata["kind"].replace("_", "-"),
+        "seed": metadata["seed"],
+        "truth": truth,
+        "chosen": probes.chosen,
+        "chosenBy": {"auc": "AUROC", "balanced_accuracy": "balanced accuracy"}.get(metadata.get("chosen_by"), "its score"),
+        "prevalence": metadata["prevalence"],
+        "split": split,
+        "layers": [
+            {
+                "name": layer_name(layer),
+                "threshold": threshold,
+                "scores": {split: scores_of(one["metrics"][split])} if split else {},
+                "curve": curve_of(one),
+            }
+            for layer, threshold, one in zip(probes.layers, probes.thresholds, probes.metadata, strict=True)
+        ],
+        "baselines": baselines_of(probes, split),
+        "notes": notes(metadata, window, bool((truths[truth] >= 0).any())),
+        "words": class_words(metadata),
+        "low": low,
+        "step": step,
+        "logits": packed(levels),
+    }
+
+
+def quantised(logits: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Round logits to 65,535 levels: (uint16 of the same shape, the logit of level 0, the width of a level).
+
+    A logit is at most half a width off; NaN is BLANK.
+    """
+    known = logits[np.isfinite(logits)].astype(np.float64)
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    step = (high - low) / (BLANK - 1) or 1.0
+    levels = np.full(logits.shape, BLANK, dtype=np.uint16)
+    levels[np.isfinite(logits)] = np.rint((known - low) / step).astype(np.uint16)
+    return levels, low, step
+
+
+def split_of_chart(probes: ProbeSet) -> str | None:
+    """Choose whose scores are charted: test, else validation; None where a file lacks some."""
     metrics = [metadata.get("metrics") or {} for metadata in probes.metadata]
-    split = next(
+    return next(
         (name for name in ("test", "val") if all(set(SHOWN_SCORES) <= set(one.get(name) or ()) for one in metrics)), None
     )
-    if split is None:
-        return None
-    scores = [one[split] for one in metrics]
-    baselines = {
+
+
+def scores_of(scores) -> dict:
+    """Give what the chart shows of a split's scores, an unknown one as None."""
+    return {name: None if math.isnan(scores[name]) else round(scores[name], 6) for name in SHOWN_SCORES}
+
+
+def curve_of(metadata) -> dict | None:
+    """Give the curve of validation that a probe file has, if it has one."""
+    return metadata.get("validation_curve")
+
+
+def baselines_of(probes: ProbeSet, split: str | None) -> list[dict]:
+    """List what a probe must beat, the best first."""
+    found = {
         name: by_split[split]["balanced_accuracy"]
         for name, by_split in (probes.common.get("baselines") or {}).items()
-        if by_split and name != "majority"
+        if split and by_split and by_split.get(split) and name != "majority"
     }
-    known = [value for one in scores for value in (one["balanced_accuracy"], one["balanced_accuracy_low"])]
-    floor = min([LOWEST, *(math.floor(10 * value) / 10 for value in (*known, *baselines.values()) if not math.isnan(value))])
-
-    def y(value):
-        return round(CHART["bottom"] - (value - floor) / (1 - floor) * (CHART["bottom"] - CHART["top"]), 2)
-
-    step = (CHART["right"] - CHART["left"]) / len(scores)
-    every = math.ceil(len(scores) / MOST_NAMED)
-    points = [
-        point_of(one, layer, index, CHART["left"] + step * (index + 0.5), y, index % every == 0)
-        for index, (one, layer) in enumerate(zip(scores, probes.layers, strict=True))
-    ]
-    grid = [{"y": y(value / 10), "label": f"{value / 10:.1f}"} for value in range(round(10 * floor), 11)]
-    groups, bars = scores[0]["groups"], "bars: 95 % intervals over groups"
-    if all(math.isnan(one["balanced_accuracy_low"]) for one in scores):
-        bars = f"no intervals, which need {FEWEST} groups that hold each class, as many as {FEWEST_EFFECTIVE} equal ones"
-    dashed = "Dashed: what a probe must beat. " if baselines else ""
-    return {
-        **CHART,
-        "split": split,
-        "step": round(step, 2),
-        "points": points,
-        "grid": grid,
-        "baselines": [
-            {"y": y(value), "name": name, "value": f"{value:.3f}"}
-            for name, value in sorted(baselines.items(), key=lambda pair: -pair[1])
-        ],
-        "note": f"{scores[0]['n']:,} examples, {groups} group{'' if groups == 1 else 's'}; {bars}. {dashed}"
-        "Click a layer to see it on the text.",
-    }
+    ordered = sorted(found.items(), key=lambda pair: -pair[1])
+    return [{"name": name, "value": value} for name, value in ordered if not math.isnan(value)]
 
 
-def point_of(scores, layer, index, x, y, labelled) -> dict:
-    """Place one layer on the chart. y: function from a score to its place; labelled: whether its name stands below it."""
-    low, high = (scores[f"balanced_accuracy_{side}"] for side in ("low", "high"))
-    interval = "" if math.isnan(low) else f" ({low:.3f} to {high:.3f})"
-    return {
-        "x": round(x, 2),
-        "y": y(scores["balanced_accuracy"]),
-        "low": None if math.isnan(low) else y(max(low, 0)),
-        "high": None if math.isnan(high) else y(min(high, 1)),
-        "label": str(layer).replace("final_norm", "norm") if labelled else "",
-        "title": f"{layer_name(layer)}: balanced accuracy {scores['balanced_accuracy']:.3f}{interval}, "
-        f"AUROC {scores['auc']:.3f}",
-    }
+def fitting(sets: Sequence[ProbeSet], tokens: int, most_mb: float) -> int:
+    """Count the sets, from the first on, whose logits fit into a page; at least one."""
+    sizes = np.cumsum([2 * BASE64 * len(one.layers) * tokens for one in sets])
+    return max(1, int((sizes <= most_mb * 1e6).sum()))

@@ -68,19 +68,36 @@ def question_of_stretch(quoted, lag, count) -> str:
     )
 
 
-def counts_line(probes, tokens, known, targets) -> str:
+def counts_line(sets, tokens, known, targets) -> str:
     """Say which probes are shown, and on how much text.
 
-    tokens, known, targets: how many tokens are shown, how many of them are of known truth, and how many are positive
+    tokens, known, targets: how many tokens are shown, how many of them are of known truth, and how many are positive for the
+    first set
     """
-    metadata, name = probes.common, probes.common["kind"].replace("_", "-")
+    metadata, probes = sets[0].common, sum(len(one.layers) for one in sets)
     count = f"{targets:,} of them " + ("the target" if rule_of(metadata) == "target" else "positive")
     if known < tokens:
         count = f"{known:,} of known truth, {count}" if known else "their truth unknown"
-    return (
-        f"{len(probes.layers)} {name} probe{'s' if len(probes.layers) > 1 else ''} on the hidden states of "
-        f"{metadata['model']}; {tokens:,} tokens, {count}"
-    )
+    kinds = " and ".join(dict.fromkeys(one.common["kind"].replace("_", "-") for one in sets))
+    return f"{probes} {kinds} probe{'s' if probes > 1 else ''} on the hidden states of {metadata['model']}; {tokens:,} tokens, {count}"
+
+
+def provenance(sets) -> list[tuple[str, str]]:
+    """Say where the probes come from: (name, value) of each fact that their files know."""
+    metadata = sets[0].common
+    source = metadata.get("source") if isinstance(metadata.get("source"), dict) else {}
+    found = {
+        "model": metadata["model"],
+        "weights": metadata.get("model_fingerprint"),
+        "precision": metadata.get("model_dtype"),
+        "data": source.get("dataset") or source.get("input"),
+        "data’s fingerprint": metadata.get("dataset_fingerprint"),
+        "label rule": rule_of(metadata),
+        "context": f"at most {metadata['context_length']:,} tokens before the labelled one"
+        if metadata.get("context_length")
+        else None,
+    }
+    return [(name, shown_text(str(value))) for name, value in found.items() if value]
 
 
 def notes(metadata, window, known) -> list[str]:

@@ -4,7 +4,7 @@ They are plain texts, or the annotated texts that the probes were made from.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from utils.data.tokenizer import CHARACTERS_A_TOKEN, Frame, batches_by_size, fir
 from utils.saved.probe_sets import rule_of, task_of
 
 GUTENBERG = "manu/project_gutenberg"
+PROSE, MOST_BREAKS, MOST_SKIPPED = 60, 3, 2000  # tokens with so few line breaks are prose; tokens that may stand before it
 KNOWN = {
     "test": "of the test split",
     "val": "seen when epochs and thresholds were chosen",
@@ -40,6 +41,18 @@ class TextRequest:
 
 
 @dataclass(frozen=True)
+class Amount:
+    """How much is shown: at most `tokens` tokens of at most `texts` texts, and which targets' truth is asked for.
+
+    targets: {name: token id}, None for a label
+    """
+
+    tokens: int
+    texts: int
+    targets: Mapping[str, int | None]
+
+
+@dataclass(frozen=True)
 class TextSource:
     """Where the shown texts come from.
 
@@ -60,13 +73,13 @@ class TextSource:
 
 @dataclass(frozen=True)
 class ShownText:
-    """The first tokens of one text.
+    """Some tokens of one text, side by side.
 
     name: of the text
     note: what the probes know of the text
     ids: int32 [tokens]
     gaps: what of the text lies before each token and in none
-    truth: int8 [tokens], 1 for the target (or a positive label), 0 for others, -1 where it is unknown
+    truth: int8 [targets, tokens], 1 for the target (or a positive label), 0 for others, -1 where it is unknown
     """
 
     name: str
@@ -133,10 +146,13 @@ def has_test_texts(probes) -> bool:
 # What is shown of them
 
 
-def read_shown(source: TextSource, tokens: int, probes, tokenizer) -> list[ShownText]:
-    """Read the first `tokens` tokens of the texts, of at least one text. Print what the probes know of them."""
+def read_shown(source: TextSource, amount: Amount, probes, tokenizer) -> list[ShownText]:
+    """Read the texts that are shown, of at least one text, those with positives first. Print what the probes know of them.
+
+    probes: any set of those that are shown: of their data, model and rule of the labels
+    """
     read = annotated_texts if source.kind == "annotated" else plain_texts
-    texts = read(source, tokens, probes, tokenizer)
+    texts = read(source, amount, probes, tokenizer)
     if not texts:
         raise UserError(
             f"{source.place} holds "
@@ -147,39 +163,55 @@ def read_shown(source: TextSource, tokens: int, probes, tokenizer) -> list[Shown
             )
         )
     count = sum(len(text.ids) for text in texts)
-    if count < tokens:
-        print(f"note: {source.place} has {count:,} tokens to show, fewer than --num_tokens {tokens:,}", flush=True)
+    if count < amount.tokens:
+        print(f"note: {source.place} has {count:,} tokens to show, fewer than --num_tokens {amount.tokens:,}", flush=True)
     for note in dict.fromkeys(text.note for text in texts if text.note != KNOWN["test"]):
         print(f"note: {sum(note == text.note for text in texts)} of {len(texts)} texts: {note}", flush=True)
-    if source.kind == "annotated" and not any((text.truth == 1).any() for text in texts):
-        print(f"note: {probes.common['target']!r} is nowhere in what is shown; show more with --num_tokens", flush=True)
-    return texts
+    for number, target in enumerate(amount.targets):
+        if source.kind == "annotated" and not any((text.truth[number] == 1).any() for text in texts):
+            print(f"note: {target!r} is nowhere in what is shown; show more with --num_tokens", flush=True)
+    return sorted(texts, key=lambda text: not (text.truth == 1).any())
 
 
 def what_is_known(split: str | None, split_of: dict[str, str]) -> str:
     return KNOWN[split] if split_of else KNOWN["?"]
 
 
-def plain_texts(source: TextSource, tokens: int, probes, tokenizer) -> list[ShownText]:
+def plain_texts(source: TextSource, amount: Amount, probes, tokenizer) -> list[ShownText]:
     """Read plain texts.
 
     For next-token probes the truth is whether a token is the target; whether a label of spans or chains fits a plain text is
-    unknown.
+    unknown. Each text gives as much as the others; what stands before its prose is left out.
     """
     split_of = split_by_text(probes)
-    texts, missing = [], tokens
+    texts, missing = [], amount.tokens
     for document in read_documents(source):
         split = split_of.get(text_hash(document.text))
         if source.only_test and split != "test":
             continue
-        ids, gaps = first_tokens(tokenizer, document.text, missing)
+        part = -(-missing // (amount.texts - len(texts)))
+        ids, gaps = first_tokens(tokenizer, document.text, part + MOST_SKIPPED)
+        start = min(prose_begins(tokenizer, ids, gaps), max(0, len(ids) - part))
+        ids, gaps = ids[start : start + part], gaps[start : start + part]
         if len(ids):
-            truth = np.full(len(ids), -1) if probes.annotated else ids == probes.common["token"]
-            texts.append(ShownText(document.name, what_is_known(split, split_of), ids, gaps, truth.astype(np.int8)))
+            tokens = np.array([[-1 if token is None else token] for token in amount.targets.values()])
+            truth = np.where(tokens < 0, -1, ids == tokens).astype(np.int8)
+            texts.append(ShownText(document.name, what_is_known(split, split_of), ids, gaps, truth))
             missing -= len(ids)
-        if missing == 0:
+        if missing == 0 or len(texts) == amount.texts:
             break
     return texts
+
+
+def prose_begins(tokenizer, ids: np.ndarray, gaps: list[str]) -> int:
+    """Find the first token behind which lines are long: a title page is short lines and empty ones."""
+    breaks = {int(token): "\n" in str(tokenizer.decode([int(token)])) for token in np.unique(ids)}
+    ends = np.array([breaks[int(token)] for token in ids]) | np.array(["\n" in gap for gap in gaps])
+    if len(ids) < PROSE:
+        return 0
+    lines = np.convolve(ends, np.ones(PROSE), "valid")  # breaks in the PROSE tokens from each one on
+    starts = np.flatnonzero((lines <= MOST_BREAKS) & np.concatenate([[True], ends[: len(lines) - 1]]))
+    return int(starts[0]) if len(starts) else 0
 
 
 def read_documents(source: TextSource) -> Iterator:
@@ -190,30 +222,24 @@ def read_documents(source: TextSource) -> Iterator:
     return read_texts(source.place, source.column, source.language, source.max_texts, config=source.config)
 
 
-def annotated_texts(source: TextSource, tokens: int, probes, tokenizer) -> list[ShownText]:
+def annotated_texts(source: TextSource, amount: Amount, probes, tokenizer) -> list[ShownText]:
     """Read the texts of the annotated file; tokens and their truth are made as scripts/prepare_data.py makes them."""
-    split_of = split_by_text(probes)
+    split_of, targets = split_by_text(probes), list(amount.targets)
     wanted = [
         document
-        for document in read_annotated(probes, tokenizer).documents
+        for document in read_annotated(probes, targets, tokenizer).documents
         if not source.only_test or split_of.get(own_hash(document)) == "test"
     ]
-    texts, missing = [], tokens
-    for item in labelled(wanted, probes, tokenizer, CHARACTERS_A_TOKEN * tokens, frame_of(source, probes, tokenizer)[0]):
+    texts, missing = [], amount.tokens
+    before = frame_of(source, probes, tokenizer)[0]
+    for item in labelled(wanted, targets, probes, tokenizer, CHARACTERS_A_TOKEN * amount.tokens, before):
         count = min(len(item.tokens), missing)
         if count:
             note = what_is_known(split_of.get(own_hash(item.document)), split_of)
-            texts.append(
-                ShownText(
-                    item.document.name,
-                    note,
-                    item.tokens.ids[:count],
-                    gaps_of(item, tokenizer)[:count],
-                    item.labels[0, :count],
-                )
-            )
+            ids, gaps = item.tokens.ids[:count], gaps_of(item, tokenizer)[:count]
+            texts.append(ShownText(item.document.name, note, ids, gaps, item.labels[:, :count]))
             missing -= count
-        if missing == 0:
+        if missing == 0 or len(texts) == amount.texts:
             break
     return texts
 
@@ -223,7 +249,7 @@ def own_hash(document) -> str:
     return text_hash(document.own_text)
 
 
-def read_annotated(probes, tokenizer):
+def read_annotated(probes, targets, tokenizer):
     """Read the Collection of the file that the probes are of, by its reader and with the same flags."""
     from utils.data.preparation.annotated_task import read_file
     from utils.data.preparation.annotated_tokens import prompt_kind
@@ -243,8 +269,8 @@ def read_annotated(probes, tokenizer):
         collection, _ = read_file(AnnotatedFile.from_metadata(task_of(metadata), source), tokenizer)
     except UserError as error:
         raise UserError(f"{path}, which the probes were made from, cannot be read as it was ({error}); {remedy}") from error
-    if metadata["target"] not in collection.targets:
-        raise UserError(f"{path}, which the probes were made from, has no label {metadata['target']!r} any more; {remedy}")
+    if gone := [target for target in targets if target not in collection.targets]:
+        raise UserError(f"{path}, which the probes were made from, has no label {gone[0]!r} any more; {remedy}")
     return collection
 
 
@@ -254,13 +280,13 @@ def frame_of(source: TextSource, probes, tokenizer) -> Frame:
     return before, after
 
 
-def labelled(documents, probes, tokenizer, characters, before) -> Iterator:
-    """Yield each document with its tokens and their labels. A batch that is tokenized has about `characters`."""
+def labelled(documents, targets, probes, tokenizer, characters, before) -> Iterator:
+    """Yield each document with its tokens and their labels for all targets. A batch that is tokenized has about `characters`."""
     from utils.data.preparation.annotated_task import label_documents
 
     task, rule = task_of(probes.common), LabelRule.parse(rule_of(probes.common))
     for batch in batches_by_size(documents, characters, lambda document: len(document.text)):
-        yield from label_documents(batch, [probes.common["target"]], task, rule, tokenizer, before=before)
+        yield from label_documents(batch, targets, task, rule, tokenizer, before=before)
 
 
 def gaps_of(item, tokenizer) -> list[str]:

@@ -1,8 +1,9 @@
-"""Choose the probes of a folder that belong together: one model, target, kind, lag and seed, a probe for each layer."""
+"""Choose the probes of a folder that belong together: those of one model and dataset, a set for each target, lag, kind, seed."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,10 @@ from utils.data.label_rule import LabelRule
 from utils.probes.kinds import PAGE_KINDS
 from utils.saved.probe_files import load_probe
 from utils.saved.seen_texts import give_texts
+from utils.scores.search.choice import score_to_choose_by
 from utils.states.sites import Layer, layer_depth, layer_name
 
 ANNOTATED_TASKS = ("spans", "chains")  # tasks whose tokens are labelled by the characters that they cover
-PREFERRED = {"kind": "linear", "seed": 0}  # what is shown first where a folder has several; see preferred_lag
-
 FLAGS = {"target": "target_token", "lag": "lag", "seed": "seed", "kind": "probe"}
 
 
@@ -43,6 +43,12 @@ class ProbeSet:
     def annotated(self) -> bool:
         """Say whether they are of spans or chains, so that a text's truth is known from its annotations only?"""
         return task_of(self.common) in ANNOTATED_TASKS
+
+    @property
+    def chosen(self) -> int:
+        """Give the place of the layer that validation chose: the first of the best; the last one where no scores are known."""
+        found = [score_on_validation(metadata) for metadata in self.metadata]
+        return found.index(max(found)) if max(found) > -inf else len(found) - 1
 
     @property
     def thresholds(self) -> list[float]:
@@ -91,44 +97,53 @@ def require_value(probes: Mapping[Path, dict], key: str, wanted: Any, flag: str)
         )
 
 
-def choose_set(
-    probes: Mapping[Path, dict],
-    model_fingerprint: str,
-    lag: int | None = None,
-    target: str | None = None,
-    seed: int | None = None,
-    kind: str | None = None,
-) -> tuple[ProbeSet | None, dict[str, list[Path]]]:
-    """Choose the probes of this model, and of one target, kind, lag, seed and dataset.
+def choose_sets(
+    probes: Mapping[Path, dict], model_fingerprint: str, asked: Mapping[str, Any]
+) -> tuple[list[ProbeSet], dict[str, list[Path]]]:
+    """Choose the probes that are shown together: of this model, of one dataset and one kind of labels.
 
-    They are those asked for, else linear ones, of the next token (of spans and chains: the token itself), seed 0 and else
-    what most files are of. Return them and the others, {why they are left out: their paths}.
+    asked: the "target", "lag", "kind" and "seed" that alone are shown; None: all of them. Return a set for each target, lag,
+    kind and seed, the one that did best on validation first; and the others, {why they are left out: their paths}.
     """
     left_out: dict[str, list[Path]] = {}
     kept = dict(probes)
+
+    def leave(path: Path, why: str) -> None:
+        left_out.setdefault(why, []).append(path)
+        del kept[path]
+
     for path, probe in probes.items():
         if why := without_page(probe["metadata"]):
-            left_out.setdefault(f"{why}, which has no page yet", []).append(path)
-            del kept[path]
-    for key, wanted, why in (
-        ("model_fingerprint", model_fingerprint, "of another model, {model} ({model_fingerprint})"),
-        ("kind", kind, "of kind {kind}; show them with --probe {kind}"),
-        ("target", target, "of target {target!r}; show them with --target_token {target!r}"),
-        ("lag", lag, "of lag {lag}; show them with --lag {lag}"),
-        ("seed", seed, "of seed {seed}; show them with --seed {seed}"),
-        ("dataset_fingerprint", None, "of another dataset ({dataset_fingerprint})"),
-    ):
-        if kept and wanted is None:
-            first = preferred_lag(kept) if key == "lag" else PREFERRED.get(key)
-            there = {probe["metadata"][key] for probe in kept.values()}
-            wanted = first if first in there else most_common(kept, key)
-        elif kept and key in FLAGS:
-            require_value(kept, key, wanted, FLAGS[key])
+            leave(path, f"{why}, which has no page yet")
+        elif probe["metadata"]["model_fingerprint"] != model_fingerprint:
+            leave(path, "of another model, {model} ({model_fingerprint})".format(**probe["metadata"]))
+    for key, wanted in asked.items():
+        if wanted is None or not kept:
+            continue
+        require_value(kept, key, wanted, FLAGS[key])
+        for path in [path for path, probe in kept.items() if probe["metadata"][key] != wanted]:
+            leave(path, f"of another {key} than was asked for")
+    if kept:
+        first = max(kept.values(), key=lambda probe: score_on_validation(probe["metadata"]))["metadata"]
         for path, probe in list(kept.items()):
-            if probe["metadata"][key] != wanted:
-                left_out.setdefault(why.format(**probe["metadata"]), []).append(path)
-                del kept[path]
-    return as_set(kept) if kept else None, left_out
+            theirs = probe["metadata"]
+            if theirs["dataset_fingerprint"] != first["dataset_fingerprint"]:
+                leave(path, f"of another dataset ({theirs['dataset_fingerprint']})")
+            elif (task_of(theirs), rule_of(theirs)) != (task_of(first), rule_of(first)):
+                leave(path, f"of other labels ({task_of(theirs)}, {rule_of(theirs)})")
+    parts: dict[tuple, dict[Path, dict]] = {}
+    for path, probe in kept.items():
+        parts.setdefault(tuple(probe["metadata"][key] for key in FLAGS), {})[path] = probe
+    sets = [as_set(part) for part in parts.values()]
+    sets.sort(key=lambda one: (-score_on_validation(one.metadata[one.chosen]), one.common["lag"] != preferred_lag(kept)))
+    return sets, left_out
+
+
+def score_on_validation(metadata: Mapping) -> float:
+    """Give the score by which a sweep chooses its probe; -inf where the file has none, or it is not a number."""
+    by = metadata.get("chosen_by") or score_to_choose_by(task_of(metadata))
+    score = ((metadata.get("metrics") or {}).get("val") or {}).get(by, nan)
+    return -inf if score != score else score
 
 
 def without_page(metadata: Mapping) -> str | None:

@@ -1,6 +1,6 @@
 """Compute the logits of saved probes for every token of whole texts; each state is read with context before it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from utils.saved.probe_sets import ProbeSet
 from utils.states.comparison import require_same_states
 from utils.states.forward_pass import Pass, read_batches
 from utils.states.positions import ReadPlan, at_labelled
+from utils.states.sites import sort_layers
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,13 @@ class Windowing:
 def probe_logits(
     language_model: LanguageModel,
     texts: list[np.ndarray],
-    probes: ProbeSet,
+    sets: Sequence[ProbeSet],
     windows: Windowing,
     batch_size: int,
     tick: Callable[[int], object],
 ) -> list[np.ndarray]:
-    """Compute the logits of each text, float32 [probes, tokens]; column p is the answer about token p, from the state at
-    p + lag.
+    """Compute the logits of each set of probes in one pass, float32 [probes, tokens of all texts]; column p is the answer
+    about token p, from the state at p + lag.
 
     texts: token ids without special tokens, int32 [tokens] each
     windows: how the texts are cut for the model
@@ -55,19 +56,28 @@ def probe_logits(
         starts=[stretch.start for _, stretch in stretches],
     )
     plan = plan_of(stretches, len(windows.frame[0]))
-    row_of = {layer: index for index, layer in enumerate(probes.layers)}
-    at_state = np.full((len(probes.layers), len(plan)), np.nan, dtype=np.float32)
+    layers = sort_layers({layer for one in sets for layer in one.layers}, language_model.anatomy)
+    readers = {
+        layer: [(number, one.layers.index(layer)) for number, one in enumerate(sets) if layer in one.layers]
+        for layer in layers
+    }
+    at_state = [np.full((len(one.layers), len(plan)), np.nan, dtype=np.float32) for one in sets]
     if len(sequences):
-        require_same_states(language_model, [sequences], probes.layers)
-    run = Pass(language_model, sequences, replace(plan, layers=tuple(probes.layers)), batch_size)
+        require_same_states(language_model, [sequences], layers)
+    run = Pass(language_model, sequences, replace(plan, layers=tuple(layers)), batch_size)
     for layer, rows, states in read_batches(run):
-        index = row_of[layer]
-        at_state[index, rows] = (states.float() @ probes.weight[index] + probes.bias[index]).numpy()
-        if layer == probes.layers[-1]:
+        of_batch = states.float()
+        for number, index in readers[layer]:
+            at_state[number][index, rows] = (of_batch @ sets[number].weight[index] + sets[number].bias[index]).numpy()
+        if layer == layers[-1]:
             tick(rows.stop - rows.start)
-    at_state[~np.isfinite(at_state)] = np.nan
-    ends = np.cumsum([len(text) for text in texts])
-    return [at_labelled(part, probes.common["lag"]) for part in np.split(at_state, ends[:-1], axis=1)]
+    ends = np.cumsum([len(text) for text in texts])[:-1]
+    for logits in at_state:
+        logits[~np.isfinite(logits)] = np.nan
+    return [
+        np.concatenate([at_labelled(part, one.common["lag"]) for part in np.split(logits, ends, axis=1)], axis=1)
+        for one, logits in zip(sets, at_state, strict=True)
+    ]
 
 
 def plan_of(stretches: list[tuple[int, Stretch]], before: int) -> ReadPlan:

@@ -1,0 +1,137 @@
+import {drawing, element, find} from "../frame/dom.js";
+import {BLANK, count, ids, levelsOf, logitOf, probability, views, vocabulary} from "./data.js";
+import {colourOf} from "./paint.js";
+import {shownThreshold, shownTruth, shownView} from "./scores.js";
+import {change, state} from "./state.js";
+import {spanOf, wordOf} from "./text.js";
+
+const NARROW = 820;  // pixels, as in the style
+const WIDTH = 250, HEIGHT = 84, EDGE = 6;  // of the curve
+const MOST_ROWS = 32;  // layers whose values stand beside the curve
+let hovered = -1;
+
+/** @param {number} p */
+const exact = p => p >= 0.001 || p === 0 ? p.toFixed(4) : p.toExponential(2);
+/** @param {number} logit */
+const signed = logit => (logit < 0 ? "−" : "+") + Math.abs(logit).toFixed(2);
+
+/** Show what there is to know of a token; -1: of the pinned one, or nothing. @param {number} token */
+export function hover(token) {
+  if (token === hovered) return;
+  mark(hovered, "under", false);
+  hovered = token;
+  mark(token, "under", true);
+  showCard();
+}
+
+/** Pin a token, or let it go. @param {number} token */
+export function pin(token) {
+  change({token: state.token === token ? -1 : token});
+}
+
+/** Show the card anew: the layer or the pinned token has changed. */
+export function showCard() {
+  for (const span of document.querySelectorAll(".token.pinned")) span.classList.remove("pinned");
+  mark(state.token, "pinned", true);
+  const card = find("card"), token = hovered >= 0 ? hovered : state.token;
+  card.hidden = token < 0;
+  if (token < 0) return;
+  const name = element("div", "name", `“${wordOf(token).replace("↵\n", "↵")}”`), title = element("bdi");
+  title.append(name);
+  const facts = element("p", "fact", `token ${(token + 1).toLocaleString("en")}, id ${vocabulary[ids[token]]}, ` +
+    shownView().words.card[String(shownTruth()[token])] + (token === state.token ? ", pinned" : ""));
+  card.replaceChildren(title, facts, reading(token), curveOf(token));
+  const lags = heatmapOf(token);
+  if (lags) card.append(lags);
+  const span = spanOf(token);
+  if (span) place(card, span.getBoundingClientRect());
+}
+
+/** @param {number} token */
+function reading(token) {
+  const view = shownView(), logit = logitOf(view, levelsOf(view)[state.layer * count + token]);
+  const line = element("p", "reading");
+  line.append(element("b", "", view.layers[state.layer].name), " ");
+  if (Number.isNaN(logit)) line.append("nothing was read here");
+  else {
+    line.append(element("span", "value", exact(probability(logit))), ` (logit ${signed(logit)}), threshold ` +
+      exact(probability(shownThreshold())));
+  }
+  return line;
+}
+
+/** The token's probability in every layer. @param {number} token */
+function curveOf(token) {
+  const view = shownView(), all = view.layers.length, levels = levelsOf(view);
+  const svg = drawing("svg", {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "curve", role: "img"});
+  const x = (/** @type {number} */ at) => EDGE + (WIDTH - 2 * EDGE) * (all === 1 ? 0.5 : at / (all - 1));
+  const y = (/** @type {number} */ p) => EDGE + (HEIGHT - 20) * (1 - p);
+  const values = view.layers.map((_, at) => logitOf(view, levels[at * count + token])).map(logit => probability(logit));
+  svg.append(drawing("line", {class: "grid", x1: 0, x2: WIDTH, y1: y(0), y2: y(0)}), drawing("line", {class: "grid", x1: 0, x2: WIDTH, y1: y(1), y2: y(1)}));
+  const known = values.map((p, at) => ({p, at})).filter(({p}) => !Number.isNaN(p));
+  svg.append(drawing("polyline", {class: "path", points: known.map(({p, at}) => `${x(at).toFixed(1)},${y(p).toFixed(1)}`).join(" ")}));
+  for (const {p, at} of known) {
+    const point = drawing("circle", {class: at === state.layer ? "dot now" : "dot", cx: x(at).toFixed(1), cy: y(p).toFixed(1), r: at === state.layer ? 4 : 2.5,
+      "data-layer": at, "data-p": exact(p)});
+    point.append(drawing("title", {}, `${view.layers[at].name}: ${exact(p)}`));
+    svg.append(point);
+  }
+  svg.append(drawing("text", {class: "tick", x: 0, y: HEIGHT - 2}, view.layers[0].name),
+             drawing("text", {class: "tick", x: WIDTH, y: HEIGHT - 2, "text-anchor": "end"}, view.layers[all - 1].name));
+  svg.setAttribute("aria-label", known.slice(0, MOST_ROWS).map(({p, at}) => `${view.layers[at].name} ${exact(p)}`).join(", "));
+  return svg;
+}
+
+/** Layers by lags, where the same question was asked at several of them. @param {number} token */
+function heatmapOf(token) {
+  const view = shownView();
+  const alike = views.filter(one => one.target === view.target && one.kind === view.kind && one.seed === view.seed);
+  if (alike.length < 2) return null;
+  const table = element("table", "lags"), head = element("tr");
+  const ordered = alike.sort((one, other) => one.lag - other.lag), names = [...new Set(ordered.flatMap(one => one.layers.map(layer => layer.name)))];
+  head.append(element("th", "", "lag"), ...ordered.map(one => element("th", "", String(one.lag).replace("-", "−"))));
+  table.append(head);
+  for (const name of names) {
+    const row = element("tr");
+    row.append(element("th", "", name));
+    for (const one of ordered) {
+      const at = one.layers.findIndex(layer => layer.name === name);
+      const level = at < 0 ? BLANK : levelsOf(one)[at * count + token], cell = element("td");
+      if (level !== BLANK) {
+        cell.style.backgroundColor = colourOf(probability(logitOf(one, level)));
+        cell.title = `${name}, lag ${one.lag}: ${exact(probability(logitOf(one, level)))}`;
+      }
+      if (one === view && at === state.layer) cell.className = "now";
+      row.append(cell);
+    }
+    table.append(row);
+  }
+  return table;
+}
+
+/** @param {number} token @param {string} name @param {boolean} on */
+function mark(token, name, on) {
+  if (token >= 0 && token < count) spanOf(token)?.classList.toggle(name, on);
+}
+
+/**
+ * Below the token or above it; where neither has room, beside it, on the side with more. On a narrow screen the style gives
+ * the card a place of its own.
+ * @param {HTMLElement} card
+ * @param {DOMRect} box
+ */
+function place(card, box) {
+  card.style.top = card.style.left = "";
+  if (window.innerWidth <= NARROW) return;
+  const {offsetWidth: width, offsetHeight: height} = card, below = box.bottom + 8, above = box.top - height - 8;
+  let left = box.left, top = below;
+  if (below + height > window.innerHeight - 8) {
+    top = above;
+    if (above < 8) {
+      left = window.innerWidth - box.right > box.left ? box.right + 8 : box.left - width - 8;
+      top = Math.min(box.top, window.innerHeight - height - 8);
+    }
+  }
+  card.style.top = `${Math.max(8, top)}px`;
+  card.style.left = `${Math.max(8, Math.min(left, window.innerWidth - width - 8))}px`;
+}

@@ -1,0 +1,108 @@
+import {bytes, data} from "../frame/dom.js";
+
+/**
+ * What a layer's probe scored on a split.
+ * @typedef {object} Scores
+ * @property {number} balanced_accuracy
+ * @property {number | null} balanced_accuracy_low
+ * @property {number | null} balanced_accuracy_high
+ * @property {number} auc
+ * @property {number | null} auc_low
+ * @property {number | null} auc_high
+ *
+ * @typedef {object} LayerOfProbes
+ * @property {string} name
+ * @property {number} threshold   the logit above which the probe says "positive"
+ * @property {Record<string, Scores>} scores   by split
+ * @property {{thresholds: number[], false_alarms: number[], found: number[]} | null} curve   of validation
+ *
+ * The probes of one target, lag, kind and seed, one for each layer.
+ * @typedef {object} View
+ * @property {string} question
+ * @property {string} target
+ * @property {number} lag
+ * @property {string} kind
+ * @property {number} seed
+ * @property {number} truth   which of `truths` is its
+ * @property {number} chosen   the layer that validation chose
+ * @property {string} chosenBy   the score on validation by which it was
+ * @property {number} prevalence   share of positives in natural text
+ * @property {string | null} split   whose scores the chart shows
+ * @property {LayerOfProbes[]} layers
+ * @property {{name: string, value: number}[]} baselines
+ * @property {string[]} notes
+ * @property {{positive: string, negative: string, mark: string, card: Record<string, string>}} words
+ * @property {number} low   the logit of 0; each step more is `step` more
+ * @property {number} step
+ * @property {string} logits   uint16 [layers, tokens], BLANK where nothing was read
+ *
+ * @typedef {object} ShownText
+ * @property {string} name
+ * @property {string} note
+ * @property {number} from   its first token
+ * @property {number} to     behind its last one
+ */
+
+export const BLANK = 65535;
+
+/** @type {View[]} */
+export const views = data.views;
+/** @type {ShownText[]} */
+export const texts = data.texts;
+/** @type {string[]} each different token, as it is shown */
+export const words = data.words;
+/** @type {number[]} and its id in the model's vocabulary */
+export const vocabulary = data.vocabulary;
+/** Of each token, which of `words` it is. */
+export const ids = words.length < 65536 ? new Uint16Array(bytes(data.ids)) : new Uint32Array(bytes(data.ids));
+/** @type {Record<number, string>} what of the text lies before a token and in none */
+export const gaps = data.gaps;
+/** 1 positive, 0 negative, -1 unknown, of each token; a view says which is its own. */
+export const truths = data.truths.map((/** @type {string} */ packed) => new Int8Array(bytes(packed)));
+export const count = ids.length;
+
+/** @type {Map<View, Uint16Array>} */
+const decoded = new Map();
+
+/**
+ * Give the levels of all layers, decoded once: uint16 [layers, tokens].
+ * @param {View} view
+ */
+export function levelsOf(view) {
+  let levels = decoded.get(view);
+  if (!levels) decoded.set(view, levels = new Uint16Array(bytes(view.logits)));
+  return levels;
+}
+
+/**
+ * Give the levels of one layer: uint16 [tokens].
+ * @param {View} view
+ * @param {number} layer
+ */
+export function levelsAt(view, layer) {
+  return levelsOf(view).subarray(layer * count, (layer + 1) * count);
+}
+
+/**
+ * Give the logit of a level; NaN for BLANK.
+ * @param {View} view
+ * @param {number} level
+ */
+export function logitOf(view, level) {
+  return level === BLANK ? NaN : view.low + view.step * level;
+}
+
+/**
+ * Give the highest level that is not above a logit, -1 where all are: a token is predicted positive if its level is higher.
+ * @param {View} view
+ * @param {number} logit
+ */
+export function levelBelow(view, logit) {
+  return Math.max(-1, Math.min(BLANK - 1, Math.floor((logit - view.low) / view.step)));
+}
+
+/** @param {number} logit */
+export const probability = logit => 1 / (1 + Math.exp(-logit));
+
+/** @param {number} p */
+export const logOdds = p => Math.log(p / (1 - p));

@@ -1,0 +1,142 @@
+import {BLANK, count, levelBelow, levelsAt, probability, truths, views} from "./data.js";
+import {shownRange, state} from "./state.js";
+
+/** How many tokens of a class have which level, in the shown text, for the shown layer. */
+const positives = new Uint32Array(BLANK), negatives = new Uint32Array(BLANK);
+let counted = "";
+
+export const shownView = () => views[state.view];
+export const shownLayer = () => shownView().layers[state.layer];
+/** The truth of each token, of the shown probes. @returns {Int8Array} */
+export const shownTruth = () => truths[shownView().truth];
+export const shownLevels = () => levelsAt(shownView(), state.layer);
+
+/** The logit above which a token of the shown layer counts as positive. */
+export function shownThreshold() {
+  return thresholdOf(state.view, state.layer);
+}
+
+/**
+ * The same for any layer: what is promised on validation, what the slider says, or the probe's own.
+ * @param {number} view
+ * @param {number} layer
+ */
+export function thresholdOf(view, layer) {
+  const one = views[view].layers[layer];
+  if (state.promise && one.curve) return promised(one.curve, state.promise);
+  return state.at === null ? one.threshold : state.at;
+}
+
+/**
+ * The threshold that keeps a promise on validation: the lowest with no more false alarms, or the highest that finds as many.
+ * @param {{thresholds: number[], false_alarms: number[], found: number[]}} curve   thresholds rise
+ * @param {{kind: "false" | "found", share: number}} promise
+ */
+export function promised(curve, promise) {
+  const {thresholds, false_alarms: alarms, found} = curve, last = thresholds.length - 1;
+  if (promise.kind === "false") {
+    const at = alarms.findIndex(share => share <= promise.share + 1e-12);
+    return thresholds[at < 0 ? last : at];
+  }
+  const at = found.findLastIndex(share => share >= promise.share - 1e-12);
+  return thresholds[Math.max(0, at)];
+}
+
+/** Count levels by class, once for each layer and text. */
+function countLevels() {
+  const [from, to] = shownRange(), key = `${state.view} ${state.layer} ${from} ${to}`;
+  if (key === counted) return;
+  counted = key;
+  positives.fill(0);
+  negatives.fill(0);
+  const levels = shownLevels(), truth = shownTruth();
+  for (let i = from; i < to; i++) {
+    if (truth[i] < 0 || levels[i] === BLANK) continue;
+    (truth[i] ? positives : negatives)[levels[i]]++;
+  }
+}
+
+/** @typedef {{tp: number, fp: number, tn: number, fn: number}} Counts */
+
+/** Count hits, false alarms, misses and the rest in the shown text. @returns {Counts} */
+export function countsAt(threshold = shownThreshold()) {
+  countLevels();
+  const limit = levelBelow(shownView(), threshold), found = {tp: 0, fp: 0, tn: 0, fn: 0};
+  for (let level = 0; level < BLANK; level++) {
+    const yes = level > limit;
+    found[yes ? "tp" : "fn"] += positives[level];
+    found[yes ? "fp" : "tn"] += negatives[level];
+  }
+  return found;
+}
+
+/**
+ * The points of the ROC curve of the shown text, from the highest threshold down: false alarms and found, as counts.
+ * @returns {{level: number, fp: number, tp: number}[]}
+ */
+export function rocPoints() {
+  countLevels();
+  const points = [{level: BLANK, fp: 0, tp: 0}];
+  let fp = 0, tp = 0;
+  for (let level = BLANK - 1; level >= 0; level--) {
+    if (!positives[level] && !negatives[level]) continue;
+    fp += negatives[level];
+    tp += positives[level];
+    points.push({level, fp, tp});
+  }
+  return points;
+}
+
+/**
+ * Count tokens of either class in bins of equal width of the logit, and the mean probability there.
+ * @param {number} bins
+ */
+export function histogramOf(bins) {
+  countLevels();
+  const found = {positive: new Array(bins).fill(0), negative: new Array(bins).fill(0)};
+  for (let level = 0; level < BLANK; level++) {
+    if (!positives[level] && !negatives[level]) continue;
+    const bin = Math.min(bins - 1, Math.floor(level / BLANK * bins));
+    found.positive[bin] += positives[level];
+    found.negative[bin] += negatives[level];
+  }
+  return found;
+}
+
+/**
+ * Of tokens in bins of the probability: how many, the mean probability, and the share that is positive.
+ * @param {number} bins
+ */
+export function reliabilityOf(bins) {
+  countLevels();
+  const view = shownView(), found = Array.from({length: bins}, () => ({n: 0, sum: 0, positive: 0}));
+  for (let level = 0; level < BLANK; level++) {
+    const n = positives[level] + negatives[level];
+    if (!n) continue;
+    const p = probability(view.low + view.step * level), bin = found[Math.min(bins - 1, Math.floor(p * bins))];
+    bin.n += n;
+    bin.sum += n * p;
+    bin.positive += positives[level];
+  }
+  return found.map(bin => ({n: bin.n, mean: bin.n ? bin.sum / bin.n : NaN, share: bin.n ? bin.positive / bin.n : NaN}));
+}
+
+/** The shares of the shown layer's levels that lie below each level: uint8 [levels], 255 is 1. Ties share their middle. */
+export function ranks() {
+  const [from, to] = shownRange(), levels = shownLevels(), all = new Uint32Array(BLANK), found = new Uint8Array(BLANK + 1);
+  let total = 0, below = 0;
+  for (let i = from; i < to; i++) if (levels[i] !== BLANK) { all[levels[i]]++; total++; }
+  for (let level = 0; level < BLANK; level++) {
+    found[level] = Math.round(255 * (below + all[level] / 2) / (total || 1));
+    below += all[level];
+  }
+  return found;
+}
+
+/** Which tokens are wrong, of those whose truth is known: 1 a false alarm, -1 a miss, 0 right or not known. @param {number} token */
+export function errorOf(token) {
+  const truth = shownTruth()[token], level = shownLevels()[token];
+  if (token < 0 || token >= count || truth < 0 || level === BLANK) return 0;
+  const yes = level > levelBelow(shownView(), shownThreshold());
+  return yes === (truth === 1) ? 0 : yes ? 1 : -1;
+}

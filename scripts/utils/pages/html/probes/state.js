@@ -1,0 +1,159 @@
+import {find} from "../frame/dom.js";
+import {count, logOdds, probability, texts, views} from "./data.js";
+
+export const MODES = ["probability", "threshold", "errors", "difference"];
+export const SCALES = ["probability", "log-odds", "rank"];
+export const PALETTES = ["red", "blue"];
+export const TABS = ["text", "errors", "curves", "about"];
+
+/**
+ * What is shown. `at` is a logit in the place of each layer's own threshold, or null.
+ * `promise` is what the threshold promises on validation: at most so many false alarms, or at least so many found.
+ * @typedef {object} State
+ * @property {number} view
+ * @property {number} layer
+ * @property {number} text   -1: all of them
+ * @property {number} token   that is pinned, or -1
+ * @property {string} mode
+ * @property {string} scale
+ * @property {string} palette
+ * @property {number | null} at
+ * @property {{kind: "false" | "found", share: number} | null} promise
+ * @property {number} otherView   with which the difference mode compares
+ * @property {number} otherLayer
+ * @property {string} wanted   what is searched for
+ * @property {string} tab
+ */
+
+const first = views[0];
+
+/** @type {State} */
+export const state = {
+  view: 0, layer: first.chosen, text: 0, token: -1, mode: "probability", scale: "probability", palette: "red", at: null,
+  promise: null, otherView: 0, otherLayer: first.chosen === 0 ? first.layers.length - 1 : 0, wanted: "",
+  tab: "text",
+};
+
+/** @type {((changed: Set<string>) => void)[]} */
+const followers = [];
+let written = "", waiting = 0;
+
+/**
+ * Call a function with the names of what has changed, now with all of them.
+ * @param {(changed: Set<string>) => void} follower
+ */
+export function follow(follower) {
+  followers.push(follower);
+}
+
+/**
+ * Change what is shown.
+ * @param {Partial<State>} changes
+ */
+export function change(changes) {
+  const sound = sounded({...state, ...changes}), changed = new Set();
+  for (const name of /** @type {(keyof State)[]} */ (Object.keys(state))) if (state[name] !== sound[name]) changed.add(name);
+  if (!changed.size) return;
+  Object.assign(state, sound);
+  for (const follower of followers) follower(changed);
+  clearTimeout(waiting);
+  waiting = setTimeout(writeFragment, 150);  // a slider that is drawn fills no history
+}
+
+/**
+ * Bring every value within what there is.
+ * @param {State} asked
+ * @returns {State}
+ */
+function sounded(asked) {
+  const within = (/** @type {number} */ value, /** @type {number} */ length) => Math.max(0, Math.min(length - 1, value || 0));
+  const view = within(asked.view, views.length), otherView = within(asked.otherView, views.length);
+  return {
+    ...asked, view, otherView, layer: within(asked.layer, views[view].layers.length),
+    otherLayer: within(asked.otherLayer, views[otherView].layers.length),
+    text: Math.max(-1, Math.min(texts.length - 1, asked.text)), token: asked.token < count ? asked.token : -1,
+  };
+}
+
+/** The first token that is shown, and the one behind the last. */
+export function shownRange() {
+  return state.text < 0 ? [0, count] : [texts[state.text].from, texts[state.text].to];
+}
+
+/** @param {number} index */
+const nameOfView = index => [views[index].target, views[index].lag, views[index].kind, views[index].seed].join("|");
+
+/** What of the state stands in the address: a link opens the page on it. */
+export function fragment() {
+  const view = views[state.view], parts = new URLSearchParams();
+  if (views.length > 1) parts.set("probes", nameOfView(state.view));
+  parts.set("layer", view.layers[state.layer].name);
+  if (texts.length > 1) parts.set("text", state.text < 0 ? "all" : String(state.text + 1));
+  if (state.token >= 0) parts.set("token", String(state.token + 1));
+  if (state.mode !== "probability") parts.set("mode", state.mode);
+  if (state.scale !== "probability") parts.set("scale", state.scale);
+  if (state.palette !== "red") parts.set("colours", state.palette);
+  if (state.promise) parts.set(state.promise.kind, String(state.promise.share));
+  else if (state.at !== null) parts.set("threshold", String(Number(probability(state.at).toPrecision(6))));
+  if (state.mode === "difference") {
+    if (views.length > 1) parts.set("with", nameOfView(state.otherView));
+    parts.set("with_layer", views[state.otherView].layers[state.otherLayer].name);
+  }
+  if (state.wanted) parts.set("find", state.wanted);
+  if (state.tab !== "text") parts.set("tab", state.tab);
+  return `#${parts}`;
+}
+
+function writeFragment() {
+  written = fragment();
+  try {
+    history.replaceState(null, "", written);
+  } catch (error) {  // a page inside a frame of another origin may not; the view then has no address
+    console.info(String(error));
+  }
+}
+
+/**
+ * Read an address. What it names and is not there is left as it is.
+ * @param {string} hash
+ */
+export function readFragment(hash) {
+  if (hash === written) return;
+  const parts = new URLSearchParams(hash.replace(/^#/, "")), named = views.map((_, index) => nameOfView(index));
+  /** @type {Partial<State>} */
+  const found = {};
+  const view = named.indexOf(parts.get("probes") ?? "");
+  if (view >= 0) Object.assign(found, {view, layer: views[view].chosen});
+  const other = named.indexOf(parts.get("with") ?? "");
+  if (other >= 0) found.otherView = other;
+  const layersOf = (/** @type {number | undefined} */ index) => views[index ?? 0].layers.map(layer => layer.name);
+  const layer = layersOf(found.view ?? state.view).indexOf(parts.get("layer") ?? "");
+  if (layer >= 0) found.layer = layer;
+  const otherLayer = layersOf(found.otherView ?? state.otherView).indexOf(parts.get("with_layer") ?? "");
+  if (otherLayer >= 0) found.otherLayer = otherLayer;
+  const text = parts.get("text");
+  if (text === "all") found.text = -1;
+  else if (text !== null && Number(text) >= 1) found.text = Math.floor(Number(text)) - 1;
+  const token = Number(parts.get("token"));
+  found.token = token >= 1 ? Math.floor(token) - 1 : -1;
+  /** @type {[string, "mode" | "scale" | "palette" | "tab", string[]][]} */
+  const lists = [["mode", "mode", MODES], ["scale", "scale", SCALES], ["colours", "palette", PALETTES], ["tab", "tab", TABS]];
+  for (const [key, name, list] of lists) {
+    const value = parts.get(key);
+    if (value !== null && list.includes(value)) found[name] = value;
+  }
+  const p = Number(parts.get("threshold"));
+  found.at = p > 0 && p < 1 ? logOdds(p) : null;
+  found.promise = null;
+  for (const kind of /** @type {("false" | "found")[]} */ (["false", "found"])) {
+    const share = Number(parts.get(kind));
+    if (parts.has(kind) && share >= 0 && share <= 1) found.promise = {kind, share};
+  }
+  found.wanted = parts.get("find") ?? "";
+  change(found);
+}
+
+/** Say it to those who do not see it. @param {string} text */
+export function announce(text) {
+  find("announced").textContent = text;
+}
