@@ -1,4 +1,4 @@
-"""Choose the probes of a folder that belong together: those of one model and dataset, a set for each target, lag, kind, seed."""
+"""Choose the probes of a folder that belong together: of one model and dataset, a set a target, lag, kind and seed."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ class ProbeSet:
 
     @property
     def chosen(self) -> int:
-        """Give the place of the layer that validation chose: the first of the best; the last one where no scores are known."""
+        """Give the place of the layer that validation chose; the last one where no scores are known."""
         found = [score_on_validation(metadata) for metadata in self.metadata]
         return found.index(max(found)) if max(found) > -inf else len(found) - 1
 

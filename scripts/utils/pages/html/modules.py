@@ -4,28 +4,30 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-IMPORTED = re.compile(r'^import (?:\{[^}]*\} from )?"([^"]+)";\n', re.MULTILINE)
-EXPORTED = re.compile(r"^export (?=(?:async function|function|class|const|let) )", re.MULTILINE)
-TOP_LEVEL = re.compile(r"^(?:async function|function|class|const|let) (\w+)", re.MULTILINE)
+IMPORTED = re.compile(r'^import (?:(\{[^}]*\}) from )?"([^"]+)";\n', re.MULTILINE)
+EXPORTED = re.compile(r"^export (?=(?:async function\*?|function\*?|class|const|let) (\w+))", re.MULTILINE)
 
 
 def bundled(entry: Path) -> str:
     """Put a module and all that it imports into one script, each once, after what it imports itself.
 
-    Modules share one scope then, so no two may have a top-level name in common: ValueError, as for imports in a circle.
+    Each becomes a function of its own that returns what it exports, so names within it are its own. Raise ValueError for an
+    import or export that is not understood, and for imports in a circle.
     """
-    owner: dict[str, Path] = {}
+    number: dict[Path, int] = {}
     parts = []
     for path, source in ordered(entry.resolve(), (), set()):
-        text = EXPORTED.sub("", IMPORTED.sub("", source))
+        exports = ", ".join(EXPORTED.findall(source))
+
+        def bound(found: re.Match, folder: Path = path.parent) -> str:
+            return f"const {found[1]} = module{number[(folder / found[2]).resolve()]};\n" if found[1] else ""
+
+        text = EXPORTED.sub("", IMPORTED.sub(bound, source))
         if left := re.search(r"^(?:import|export)\b.*", text, re.MULTILINE):
             raise ValueError(f"{path}: {left[0]!r} is an import or export that is not understood")
-        for name in TOP_LEVEL.findall(text):
-            if name in owner:
-                raise ValueError(f"{path} and {owner[name]} both define {name}")
-            owner[name] = path
-        parts.append(text.strip("\n"))
-    return '"use strict";\n(() => {\n' + "\n\n".join(parts) + "\n})();\n"
+        number[path] = len(number)
+        parts.append(f"const module{number[path]} = (() => {{\n{text.strip()}\nreturn {{{exports}}};\n}})();\n")
+    return '"use strict";\n(() => {\n' + "\n".join(parts) + "})();\n"
 
 
 def ordered(path: Path, above: tuple[Path, ...], done: set[Path]) -> Iterator[tuple[Path, str]]:
@@ -35,7 +37,7 @@ def ordered(path: Path, above: tuple[Path, ...], done: set[Path]) -> Iterator[tu
     if path in done:
         return
     source = path.read_text(encoding="utf-8")
-    for name in IMPORTED.findall(source):
+    for _, name in IMPORTED.findall(source):
         yield from ordered((path.parent / name).resolve(), (*above, path), done)
     done.add(path)
     yield path, source
