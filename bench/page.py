@@ -79,8 +79,8 @@ def make_page(folder, tokens, layers):
     the = tokenizer.convert_tokens_to_ids("Ġthe")
     logits = 3 * np.random.default_rng(0).standard_normal((layers, tokens)).astype(np.float32)
     path = folder / "page.html"
-    text = ShownText("random", "", ids, [""] * len(ids), (ids == the).astype(np.int8))
-    write_page(path, "probes", **page_values(probe_set(range(layers), token=the), tokenizer, [text], [logits], 1024))
+    text = ShownText("random", "", ids, [""] * len(ids), (ids == the).astype(np.int8)[None])
+    write_page(path, "probes", **page_values([probe_set(range(layers), token=the)], tokenizer, [text], [logits], 1024))
     return path
 
 

@@ -148,7 +148,7 @@ def load(arguments):
     """Load the probes, their model and its tokenizer, and prove that they belong together. Print what is left out."""
     from utils.data.tokenizer import load_tokenizer, read_special_tokens_as
     from utils.model.belonging import check_tokenizer_of_probe, require
-    from utils.saved.probe_sets import choose_sets, load_folder, most_common, require_value
+    from utils.saved.probe_sets import load_folder, most_common, require_value, sets_to_show
 
     found = load_folder(arguments.probe_dir)
     for key, wanted, flag in (
@@ -162,7 +162,7 @@ def load(arguments):
     tokenizer = load_tokenizer(name, trust_remote_code=arguments.trust_remote_code)
     from utils.model.language_model import load_language_model
     from utils.saved.saved_probes import precision_to_load
-    from utils.states.sites import layer_name, sort_layers
+    from utils.states.sites import sort_layers
 
     dtype = precision_to_load(arguments.model_dtype, (probe["metadata"] for probe in found.values()))
     language_model = load_language_model(name, dtype, arguments.device, arguments.trust_remote_code)
@@ -175,7 +175,7 @@ def load(arguments):
         "seed": arguments.seed,
     }
     fingerprint = language_model.named_in(probe["metadata"]["model_fingerprint"] for probe in found.values())
-    sets, left_out = choose_sets(found, fingerprint, asked)
+    sets, left_out = sets_to_show(found, fingerprint, asked)
     if not sets:
         why = "; ".join(f"{len(paths)} are {reason}" for reason, paths in left_out.items())
         raise UserError(
@@ -183,20 +183,26 @@ def load(arguments):
             f"({language_model.fingerprint}, {str(language_model.dtype).removeprefix('torch.')}): {why}; give "
             "the model that they were trained on, in its precision"
         )
+    require(check_tokenizer_of_probe(str(sets[0].paths[0]), sets[0].common, name, tokenizer))
     for one in sets:
         sort_layers(one.layers, language_model.anatomy)
-    first = sets[0]
-    read_special_tokens_as(tokenizer, (first.common.get("source") or {}).get("special_tokens", "text"))
+    read_special_tokens_as(tokenizer, (sets[0].common.get("source") or {}).get("special_tokens", "text"))
+    tell(sets, left_out)
+    return sets, language_model, tokenizer
+
+
+def tell(sets, left_out):
+    """Print which probes are shown, which are not and why, and on which the page opens."""
+    from utils.states.sites import layer_name
+
     for reason, paths in left_out.items():
         print(f"left out: {paths[0]}" + (f" ... {paths[-1].name}" if len(paths) > 1 else "") + f", {reason}", flush=True)
-    require(check_tokenizer_of_probe(str(first.paths[0]), first.common, name, tokenizer))
     for one in sets:
         print(
             f"{name_of(one)}: {len(one.layers)} probes, {one.paths[0]}" + (" ..." if len(one.paths) > 1 else ""), flush=True
         )
-    chosen = layer_name(first.layers[first.chosen])
-    print(f"the page opens on what validation chose: {chosen}, {name_of(first)}", flush=True)
-    return sets, language_model, tokenizer
+    chosen = layer_name(sets[0].layers[sets[0].chosen])
+    print(f"the page opens on what validation chose: {chosen}, {name_of(sets[0])}", flush=True)
 
 
 def name_of(probes) -> str:

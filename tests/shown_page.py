@@ -5,40 +5,41 @@ from html.parser import HTMLParser
 
 import numpy as np
 
+from utils.pages.probe_page import BLANK
+
 
 class Page(HTMLParser):
-    """The tokens of a page, as a browser would read them, and its data."""
+    """What a page of probes holds, as its script reads it. Of the first view: names, logits, truth, targets."""
 
     def __init__(self, path):
         super().__init__()
-        self.tokens, self.targets, self.tags, self._inside, self._script = [], [], [], None, None
+        self.tags, self._script = [], None
         self.source = path.read_text(encoding="utf-8")
         self.feed(self.source)
-        layers = self.data["layers"]
-        self.names = [layer["name"] for layer in layers]
-        self.logits = unpack(self.data["logits"], "<f4").reshape(len(layers), -1)
-        self.truth = unpack(self.data["truth"], "<i1")
+        self.views = self.data["views"]
+        places = unpack(self.data["ids"], "<u2")
+        self.tokens = [self.data["words"][place] for place in places]
+        self.ids = [self.data["vocabulary"][place] for place in places]
+        self.truth = unpack(self.data["truths"][self.views[0]["truth"]], "<i1")
+        self.targets = (self.truth == 1).tolist()
+        self.names = [layer["name"] for layer in self.views[0]["layers"]]
+        self.logits = self.logits_of(self.views[0])
+
+    def logits_of(self, view):
+        """float [layers, tokens], to half a step of what was computed; NaN where nothing was read."""
+        levels = unpack(view["logits"], "<u2").reshape(len(view["layers"]), -1).astype(float)
+        return np.where(levels == BLANK, np.nan, view["low"] + view["step"] * levels)
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)
-        attributes = dict(attributes)
-        self._script = attributes.get("id") if tag == "script" else None
-        classes = attributes.get("class", "").split()
-        if tag == "span" and classes[:1] == ["token"]:
-            self._inside = ""
-            self.targets.append("target" in classes)
+        self._script = dict(attributes).get("id") if tag == "script" else None
 
     def handle_data(self, text):
         if self._script == "data":
             self.data = json.loads(text)
-        if self._inside is not None:
-            self._inside += text
 
     def handle_endtag(self, tag):
         self._script = None
-        if tag == "span" and self._inside is not None:
-            self.tokens.append(self._inside)
-            self._inside = None
 
 
 def unpack(text, kind):
@@ -59,6 +60,7 @@ def probe_set(layers, **metadata):
         "lag": -1,
         "model": "a/model",
         "kind": "linear",
+        "seed": 0,
         "prevalence": 0.03,
         "causal": True,
         "threshold": 0.0,

@@ -57,7 +57,7 @@ def test_what_is_positive_is_said_where_the_truth_is_known(rule, said):
 @pytest.mark.parametrize("rule, positives", [("target", "3 of them the target"), ("tokens", "3 of them positive")])
 def test_the_line_of_counts_speaks_of_the_known_truth(rule, positives):
     probes = probe_set([0], label_rule=rule)
-    assert counts_line(probes, 10, 10, 3).endswith(f"10 tokens, {positives}")
-    assert counts_line(probes, 10, 4, 3).endswith(f"10 tokens, 4 of known truth, {positives}")
-    assert counts_line(probes, 10, 0, 0).endswith("10 tokens, their truth unknown")
+    assert counts_line([probes], 10, 10, 3).endswith(f"10 tokens, {positives}")
+    assert counts_line([probes], 10, 4, 3).endswith(f"10 tokens, 4 of known truth, {positives}")
+    assert counts_line([probes], 10, 0, 0).endswith("10 tokens, their truth unknown")
     assert class_words({"label_rule": rule})["card"]["1"] == {"target": "the target", "tokens": "positive"}[rule]

@@ -38,18 +38,13 @@ def page_values(sets: Sequence[ProbeSet], tokenizer, texts, logits, window) -> d
         ],
     }
     return {
-        "title": f"What probes see in {model_name(first.common)}",
+        "title": question(first.common),
         "about": counts_line(sets, truths.shape[1], int(known.sum()), int((truths[0] == 1).sum())),
         "data": data,
         "mark": class_words(first.common)["mark"],
         "known": bool((truths >= 0).any()),
         "provenance": provenance(sets),
     }
-
-
-def model_name(metadata) -> str:
-    """Name the model without the folder it lies in: a page is mailed around."""
-    return shown_text(re.split(r"[/\\]", str(metadata["model"]).rstrip("/"))[-1])
 
 
 def shown_tokens(tokenizer, texts) -> dict:
@@ -95,7 +90,7 @@ def view_of(probes: ProbeSet, truth: int, logits: np.ndarray, window: int, truth
             {
                 "name": layer_name(layer),
                 "threshold": threshold,
-                "scores": {split: scores_of(one["metrics"][split])} if split else {},
+                "scores": {split: shown_scores(one["metrics"][split])} if split else {},
                 "curve": curve_of(one),
             }
             for layer, threshold, one in zip(probes.layers, probes.thresholds, probes.metadata, strict=True)
@@ -130,7 +125,7 @@ def split_of_chart(probes: ProbeSet) -> str | None:
     )
 
 
-def scores_of(scores) -> dict:
+def shown_scores(scores) -> dict:
     """Give what the chart shows of a split's scores, an unknown one as None."""
     return {name: None if math.isnan(scores[name]) else round(scores[name], 6) for name in SHOWN_SCORES}
 

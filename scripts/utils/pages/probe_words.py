@@ -1,5 +1,7 @@
 """Write the words on the page of probes, by the rule of the labels: the question, what is counted, notes."""
 
+from pathlib import PurePath
+
 from utils.data.label_rule import LabelRule
 from utils.data.tokenizer import isolated, shown_text
 from utils.saved.probe_sets import rule_of
@@ -79,7 +81,13 @@ def counts_line(sets, tokens, known, targets) -> str:
     if known < tokens:
         count = f"{known:,} of known truth, {count}" if known else "their truth unknown"
     kinds = " and ".join(dict.fromkeys(one.common["kind"].replace("_", "-") for one in sets))
-    return f"{probes} {kinds} probe{'s' if probes > 1 else ''} on the hidden states of {metadata['model']}; {tokens:,} tokens, {count}"
+    shown = f"{probes} {kinds} probe{'s' if probes > 1 else ''} on the hidden states of {model_name(metadata)}"
+    return f"{shown}; {tokens:,} tokens, {count}"
+
+
+def model_name(metadata) -> str:
+    """Name the model by the last two parts of its path: a page is mailed around, and tells nobody where a folder lies."""
+    return shown_text("/".join(PurePath(str(metadata["model"])).parts[-2:]))
 
 
 def provenance(sets) -> list[tuple[str, str]]:
@@ -87,10 +95,10 @@ def provenance(sets) -> list[tuple[str, str]]:
     metadata = sets[0].common
     source = metadata.get("source") if isinstance(metadata.get("source"), dict) else {}
     found = {
-        "model": metadata["model"],
+        "model": model_name(metadata),
         "weights": metadata.get("model_fingerprint"),
         "precision": metadata.get("model_dtype"),
-        "data": source.get("dataset") or source.get("input"),
+        "data": PurePath(str(source.get("dataset") or source.get("input") or "")).name,
         "data’s fingerprint": metadata.get("dataset_fingerprint"),
         "label rule": rule_of(metadata),
         "context": f"at most {metadata['context_length']:,} tokens before the labelled one"

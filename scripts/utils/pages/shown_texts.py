@@ -281,7 +281,7 @@ def frame_of(source: TextSource, probes, tokenizer) -> Frame:
 
 
 def labelled(documents, targets, probes, tokenizer, characters, before) -> Iterator:
-    """Yield each document with its tokens and their labels for all targets. A batch that is tokenized has about `characters`."""
+    """Yield each document with its tokens and their labels for all targets. A batch to tokenize has about `characters`."""
     from utils.data.preparation.annotated_task import label_documents
 
     task, rule = task_of(probes.common), LabelRule.parse(rule_of(probes.common))

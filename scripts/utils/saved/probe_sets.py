@@ -97,7 +97,7 @@ def require_value(probes: Mapping[Path, dict], key: str, wanted: Any, flag: str)
         )
 
 
-def choose_sets(
+def sets_to_show(
     probes: Mapping[Path, dict], model_fingerprint: str, asked: Mapping[str, Any]
 ) -> tuple[list[ProbeSet], dict[str, list[Path]]]:
     """Choose the probes that are shown together: of this model, of one dataset and one kind of labels.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from utils.data.sequences import unlabelled_sequences
+from utils.data.sequences import Sequences, unlabelled_sequences
 from utils.data.windows import Stretch, overlapping_windows
 from utils.model.language_model import LanguageModel
 from utils.saved.probe_sets import ProbeSet
@@ -43,18 +43,7 @@ def probe_logits(
 
     NaN where p + lag is outside the text, or where the state overflowed.
     """
-    causal = language_model.anatomy.causal
-    stretches = [
-        (index, stretch)
-        for index, text in enumerate(texts)
-        for stretch in overlapping_windows(len(text), windows.width, windows.overlap, causal)
-    ]
-    sequences = unlabelled_sequences(
-        [texts[index][stretch.start : stretch.end] for index, stretch in stretches],
-        windows.frame,
-        documents=[index for index, _ in stretches],
-        starts=[stretch.start for _, stretch in stretches],
-    )
+    stretches, sequences = overlapping_sequences(texts, windows, language_model.anatomy.causal)
     plan = plan_of(stretches, len(windows.frame[0]))
     layers = sort_layers({layer for one in sets for layer in one.layers}, language_model.anatomy)
     readers = {
@@ -78,6 +67,24 @@ def probe_logits(
         np.concatenate([at_labelled(part, one.common["lag"]) for part in np.split(logits, ends, axis=1)], axis=1)
         for one, logits in zip(sets, at_state, strict=True)
     ]
+
+
+def overlapping_sequences(
+    texts: list[np.ndarray], windows: Windowing, causal: bool
+) -> tuple[list[tuple[int, Stretch]], Sequences]:
+    """Cut texts into windows that overlap: (of each, which text and stretch it is; the sequences)."""
+    stretches = [
+        (index, stretch)
+        for index, text in enumerate(texts)
+        for stretch in overlapping_windows(len(text), windows.width, windows.overlap, causal)
+    ]
+    sequences = unlabelled_sequences(
+        [texts[index][stretch.start : stretch.end] for index, stretch in stretches],
+        windows.frame,
+        documents=[index for index, _ in stretches],
+        starts=[stretch.start for _, stretch in stretches],
+    )
+    return stretches, sequences
 
 
 def plan_of(stretches: list[tuple[int, Stretch]], before: int) -> ReadPlan:

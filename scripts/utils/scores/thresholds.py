@@ -1,6 +1,7 @@
 """Choose the logit above which a probe says "positive".
 
-`choose_threshold` does it on validation; `fitted_thresholds` fits it to the scored examples, at 1 % false positives.
+`choose_threshold` does it on validation; `operating_points` lists what others would do there; `fitted_thresholds` fits it to
+the scored examples, at 1 % false positives.
 """
 
 import numpy as np
@@ -8,6 +9,8 @@ from numpy.typing import ArrayLike
 
 from utils.scores.ranking import LOW_FPR, Ranked
 from utils.scores.rows import as_rows, divide, probe_chunks
+
+MOST_POINTS = 40  # of a curve that is stored: enough to keep any promise nearly
 
 
 def choose_threshold(logits: ArrayLike, labels: ArrayLike) -> float:
@@ -41,6 +44,42 @@ def choose_thresholds(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
         found = np.isfinite(np.take_along_axis(balanced, nearest, axis=1))
         result[start:stop] = np.where(found, np.take_along_axis(middle, nearest, axis=1), 0.0)[:, 0]
     return result
+
+
+def operating_points(logits: ArrayLike, labels: ArrayLike, most: int = MOST_POINTS) -> dict[str, list[float]] | None:
+    """List thresholds with the shares of negatives and positives above them; None where a class is absent.
+
+    Thresholds rise, each midway between two logits, the last above all. Of many examples some thresholds are left out:
+    those that stay are evenly spaced in the logarithm of the false alarms, and in the positives found, some `most` of each.
+
+        operating_points([-1., 2., 3.], [0, 0, 1])
+            -> thresholds [-2, .5, 2.5, 4], false_alarms [1, .5, 0, 0], found [1, 1, 1, 0]
+    """
+    values, positive = np.asarray(logits, dtype=np.float64), np.asarray(labels) == 1
+    kept = np.isfinite(values) & (np.asarray(labels) >= 0)
+    values, positive = values[kept], positive[kept]
+    if positive.all() or not positive.any():
+        return None
+    order = np.argsort(values, kind="stable")
+    values, positive = values[order], positive[order]
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(values)) + 1, [len(values)]])  # examples below each threshold
+    middle = np.concatenate([[values[0] - 1], (values[edges[1:-1] - 1] + values[edges[1:-1]]) / 2, [values[-1] + 1]])
+    below = np.concatenate([[0], np.cumsum(positive)])[edges]
+    found, alarms = positive.sum() - below, (~positive).sum() - (edges - below)
+    wanted = np.unique(
+        np.concatenate(
+            [
+                np.searchsorted(-alarms, -np.concatenate([[0], np.geomspace(1, alarms[0], most).round()])),
+                np.searchsorted(-found, -np.linspace(0, found[0], most).round(), side="right") - 1,
+                [0, len(edges) - 1],
+            ]
+        )
+    )
+    return {
+        "thresholds": [float(f"{value:.7g}") for value in middle[wanted]],
+        "false_alarms": [round(float(share), 7) for share in alarms[wanted] / alarms[0]],
+        "found": [round(float(share), 7) for share in found[wanted] / found[0]],
+    }
 
 
 def fitted_thresholds(logits: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

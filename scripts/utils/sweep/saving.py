@@ -14,6 +14,7 @@ from utils.saved.owners import Owner, refuse_to_mix
 from utils.saved.probe_files import probe_metadata, probe_path, save_probe
 from utils.saved.seen_texts import write_texts
 from utils.saved.tables import write_tables
+from utils.scores.thresholds import operating_points
 from utils.states.extraction import Reading
 from utils.states.sites import layer_name
 from utils.sweep.fits import Fitting
@@ -103,6 +104,7 @@ def metadata_of(run: Run, sweep: Sweep, probe: Probe) -> dict:
         "attention_segments": run.reading.segments,
         **probe.notes,
         "metrics": probe.metrics,
+        "validation_curve": operating_points(probe.logits["val"], sweep.task.labels["val"][0]),
         "baselines": sweep.baselines,
         **as_document_score(sweep, probe),
     }

@@ -3,7 +3,7 @@ import {levelBelow, logitOf, probability} from "./data.js";
 import {areaUnderRoc, shownCount} from "./controls.js";
 import {countsAt, histogramOf, reliabilityOf, rocPoints, shownThreshold, shownView} from "./scores.js";
 
-const SIZE = 220, EDGE = 26, BINS = 40, GROUPS = 10;
+const SIZE = 220, EDGE = 34, BINS = 40, GROUPS = 10;
 const MOST_POINTS = 400;  // of a curve: more than its pixels
 
 /** Draw the four charts of the shown text. */
@@ -42,7 +42,7 @@ function square(id, across, up) {
                drawing("text", {class: "tick", x: EDGE - 5, y: up0(share) + 3, "text-anchor": "end"}, String(share)));
   }
   svg.append(drawing("text", {class: "tick", x: SIZE / 2, y: SIZE - 2, "text-anchor": "middle"}, across),
-             drawing("text", {class: "tick", transform: `rotate(-90) translate(${-SIZE / 2} 8)`, "text-anchor": "middle"}, up));
+             drawing("text", {class: "tick", transform: `rotate(-90) translate(${-SIZE / 2} 9)`, "text-anchor": "middle"}, up));
   return svg;
 }
 
@@ -108,7 +108,7 @@ function drawHistogram() {
              drawing("line", {class: "limit", x1: limit, x2: limit, y1: 4, y2: base}));
   for (const share of [0, 0.5, 1]) {
     const logit = logitOf(view, Math.round(share * 65534));
-    svg.append(drawing("text", {class: "tick", x: EDGE + share * inner, y: SIZE - 13, "text-anchor": "middle"},
+    svg.append(drawing("text", {class: "tick", x: EDGE + share * inner, y: SIZE - 13, "text-anchor": ["start", "middle", "end"][2 * share]},
       `${logit.toFixed(1).replace("-", "−")} (p ${probability(logit).toPrecision(2)})`));
   }
 }

@@ -7,8 +7,6 @@ import {bytes, data} from "../frame/dom.js";
  * @property {number | null} balanced_accuracy_low
  * @property {number | null} balanced_accuracy_high
  * @property {number} auc
- * @property {number | null} auc_low
- * @property {number | null} auc_high
  *
  * @typedef {object} LayerOfProbes
  * @property {string} name

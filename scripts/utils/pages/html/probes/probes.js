@@ -11,6 +11,7 @@ import {showSweep} from "./sweep.js";
 import {buildText, paint, remeasure} from "./text.js";
 
 const RESTS = 120;  // milliseconds after which the reader's hand rests: what is slow is drawn then
+const NARROW = 820;  // pixels, as in the style: there the controls begin folded away
 let waiting = 0;
 
 /** Draw what the open tab shows besides the text. */
@@ -31,7 +32,7 @@ function openTab() {
 
 function showQuestion() {
   const view = shownView();
-  find("question").textContent = view.question;
+  find("heading").textContent = view.question;
   document.title = view.question;
   find("notes").replaceChildren(...view.notes.map(note => Object.assign(document.createElement("p"), {className: "hint", textContent: note})));
 }
@@ -68,6 +69,7 @@ function start() {
     });
   });
   follow(show);
+  find("controls").open = window.innerWidth > NARROW;
   showQuestion();
   buildText();
   showTexts();
