@@ -1,7 +1,10 @@
 """The page in a real browser, from file://: what a reader sees and does."""
 
+import csv
+import io
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ from utils.pages.probe_page import page_values
 from utils.pages.shown_texts import ShownText
 from utils.saved.probe_sets import ProbeSet
 from utils.scores.metrics import at_threshold
+from utils.scores.ranking import auroc
+from utils.scores.thresholds import operating_points
 
 TURNING = "</script><img src=x onerror=alert(1)>\u202e שלום 7"  # with a control character, and letters from right to left
 ATTACK = "</script><img src=x onerror=alert(1)>"
@@ -42,6 +47,7 @@ def made(folder, truth=None, **changes):
     logits[2, 5], logits[2, 6] = 60, -60  # a probability that rounds to 1, and to 0
     logits[3, 7] = np.nan  # a state that overflowed in one layer only
     the = tokenizer.convert_tokens_to_ids("Ġthe")
+    truth_known = np.isfinite(logits[5])
     scores = {
         "balanced_accuracy": 0.8,
         "balanced_accuracy_low": 0.7,
@@ -58,22 +64,27 @@ def made(folder, truth=None, **changes):
         "prevalence": 0.03,
         "causal": True,
         "kind": "linear",
+        "seed": 0,
         **changes,
         "baselines": {"read token": {"test": {**scores, "balanced_accuracy": 0.75}}, "own probability": None},
     }
+    curve = operating_points(logits[5, truth_known], ids[truth_known] == the)
     metadata = [
-        {**common, "threshold": threshold, "metrics": {"test": scores}} for threshold in (-0.5, 0.0, 0.25, 1.0, -2.0, 0.7)
+        {**common, "threshold": threshold, "metrics": {"test": scores}, "validation_curve": curve}
+        for threshold in (-0.5, 0.0, 0.25, 1.0, -2.0, 0.7)
     ]
+    metadata[3]["metrics"] = {"test": scores, "val": {**scores, "balanced_accuracy": 0.85}}  # what validation chose
     probes = ProbeSet([], LAYERS, torch.zeros(6, 4), torch.zeros(6), metadata)
+    other = replace(probes, layers=LAYERS[:2], metadata=[{**one, "lag": 1, "kind": "mass_mean"} for one in metadata[:2]])
     gaps = [""] * len(ids)
     gaps[50], gaps[101] = " ", f" {ATTACK}\n\n\n\n"
     truth = ids == the if truth is None else truth(ids == the)
     texts = [
-        ShownText("one", "", ids[:200], gaps[:200], truth[:200].astype(np.int8)),
-        ShownText(TURNING, "note", ids[200:], gaps[200:], truth[200:].astype(np.int8)),
+        ShownText("one", "", ids[:200], gaps[:200], truth[None, :200].astype(np.int8)),
+        ShownText(TURNING, "note", ids[200:], gaps[200:], truth[None, 200:].astype(np.int8)),
     ]
     path = folder / "page.html"
-    write_page(path, "probes", **page_values(probes, tokenizer, texts, [logits[:, :200], logits[:, 200:]], 256))
+    write_page(path, "probes", **page_values([probes, other], tokenizer, texts, [logits, -logits[:2]], 256))
     return path, logits, truth, [one["threshold"] for one in metadata]
 
 
@@ -100,23 +111,55 @@ def watched(chromium, path):
 
 @pytest.fixture(autouse=True)
 def fresh(opened):
-    opened[0].reload()
-    opened[0].events.clear()
+    page = opened[0]
+    page.goto(f"{page.url.partition('#')[0]}#text=all")
+    page.reload()
+    page.events.clear()
 
 
 def probability(logit):
     return 1 / (1 + math.exp(-float(logit)))
 
 
-def colours(page):
-    return page.eval_on_selector_all("#texts .token", "all => all.map(one => getComputedStyle(one).backgroundColor)")
+PIXELS = """() => {
+  const found = [];
+  for (const block of document.querySelectorAll(".block")) {
+    const context = block.querySelector("canvas")?.getContext("2d"), ratio = window.devicePixelRatio;
+    const place = block.getBoundingClientRect();
+    for (const token of block.querySelectorAll(".token")) {
+      const box = token.getClientRects()[0];
+      const at = (x, y) => [Math.floor((x - place.left) * ratio), Math.floor((y - place.top) * ratio)];
+      const pixel = (x, y) => Array.from(context.getImageData(...at(x, y), 1, 1).data), across = box.left + box.width / 2;
+      found.push(context && box.width >= 4 ? {middle: pixel(across, box.top + 5), below: pixel(across, box.bottom)} : null);
+    }
+  }
+  return found;
+}"""
+BLUE = [11, 87, 208, 255]  # of the line below positives
+
+
+def pixels(page):
+    """What the canvases hold at each token that is wide enough: colours in its middle, on its edge and below it."""
+    page.wait_for_timeout(50)
+    found = page.evaluate(PIXELS)
+    assert sum(one is not None for one in found) > 0.9 * len(found) > 100
+    return found
 
 
 def expected_colour(logit):
-    if np.isnan(logit):
-        return "rgba(0, 0, 0, 0)"
-    other = math.floor(255 * (1 - probability(logit)) + 0.5)
-    return f"rgb(255, {other}, {other})"
+    other = 255 - math.floor(255 * probability(logit) + 0.5)
+    return [255, other, other, 255]
+
+
+def assert_colours(page, logits):
+    """Each token has the colour of its probability, to what rounding of the logit may do; none where nothing was read."""
+    for pixel, logit in zip(pixels(page), logits, strict=True):
+        if pixel is None:
+            continue
+        if np.isnan(logit):
+            assert pixel["middle"] != expected_colour(0), "hatched"
+        else:
+            assert np.abs(np.subtract(pixel["middle"], expected_colour(logit))).max() <= 1
 
 
 def shown_counts(page):
@@ -135,86 +178,94 @@ def exact(logit):
     return f"{p:.4f}" if p >= 0.001 else re.sub(r"e-0*", "e-", f"{p:.2e}")
 
 
+def close(text, logit):
+    """Whether a probability that is shown is that of a logit, to half a level."""
+    return abs(math.log(float(text) / (1 - min(float(text), 0.99999)) + 1e-30) - float(logit)) < 0.01 or text == exact(logit)
+
+
 def assert_layer(page, logits, index):
-    assert page.inner_text("#layer-name") == NAMES[index]
+    assert page.inner_text("#layer-name").split()[0] == NAMES[index]
     assert page.input_value("#layer") == str(index)
-    assert colours(page) == [expected_colour(value) for value in logits[index]]
-    unread = page.eval_on_selector_all("#texts .token", "all => all.map(one => one.classList.contains('unread'))")
-    assert unread == np.isnan(logits[index]).tolist()
+    assert_colours(page, logits[index])
 
 
-def test_the_page_opens_without_an_error_or_a_request(opened):
-    page, *_ = opened
+def own_events(page):
+    """What the page did, but for loading itself, and for the browser's advice on how these tests read its canvases."""
+    own = f"request: {page.url.partition('#')[0]}"
+    return [event for event in page.events if not event.startswith(own) and "willReadFrequently" not in event]
+
+
+def test_the_page_opens_without_an_error_or_a_request_on_what_validation_chose(opened):
+    page, logits, *_ = opened
     page.reload()
     page.mouse.wheel(0, 500)
-    assert [event for event in page.events if not event.startswith(f"request: {page.url}")] == []
-    assert page.locator("#texts .token").count() == opened[1].shape[1]
+    assert_layer(page, logits, 3)
+    assert (
+        page.inner_text("#layer-name") == "layer2 ★"
+        and page.locator("#sweep .point.chosen").get_attribute("data-layer") == "3"
+    )
+    assert page.locator("#text .token").count() == logits.shape[1]
+    assert own_events(page) == []
 
 
 def test_shades_are_the_probabilities_of_every_layer_and_the_slider_and_keys_move_through_them(opened):
     page, logits, *_ = opened
+    page.keyboard.press("End")
     assert_layer(page, logits, 5)
     page.keyboard.press("ArrowRight")  # there is no layer beyond
     assert_layer(page, logits, 5)
-    for index in (4, 3):
-        page.keyboard.press("ArrowLeft")
-        assert_layer(page, logits, index)
+    page.keyboard.press("ArrowLeft")
+    assert_layer(page, logits, 4)
     page.focus("#layer")  # the slider's own keys: one step each, not two
     page.keyboard.press("ArrowLeft")
-    assert_layer(page, logits, 2)
+    assert_layer(page, logits, 3)
     page.fill("#layer", "0")
     assert_layer(page, logits, 0)
-    page.locator(".point").nth(1).click()
+    page.locator("#sweep .point").nth(1).click()
     assert_layer(page, logits, 1)
     page.locator("h1").click()
-    page.keyboard.press("ArrowRight")
-    assert_layer(page, logits, 2)
-
-
-def test_white_is_0_and_red_is_1(opened):
-    page, *_ = opened
-    page.fill("#layer", "2")
-    found = colours(page)
-    assert found[5] == "rgb(255, 0, 0)" and found[6] == "rgb(255, 255, 255)"
+    page.keyboard.press("Home")
+    assert_layer(page, logits, 0)
 
 
 def test_hovering_shows_the_exact_values_of_every_layer(opened):
     page, logits, truth, _ = opened
     for token in (5, 6, 40, 104, 300):
-        page.locator("#texts .token").nth(token).hover()
+        page.locator("#text .token").nth(token).hover()
         assert page.locator("#card").is_visible()
-        found = page.locator("#card td.probability").all_inner_texts()
-        assert found == [exact(value) for value in logits[:, token]]
-        assert [float(text.replace("−", "-")) for text in page.locator("#card td.logit").all_inner_texts()] == pytest.approx(
-            logits[:, token].tolist(), abs=0.00501
-        )
+        dots = page.locator("#card .dot")
+        shown = {int(dot.get_attribute("data-layer")): dot.get_attribute("data-p") for dot in dots.all()}
+        assert list(shown) == list(range(6)) and all(close(text, logits[at, token]) for at, text in shown.items())
         fact = page.inner_text("#card .fact")
         assert f"token {token + 1}," in fact and (("not the target" in fact) != truth[token])
+        assert close(page.inner_text("#card .value"), logits[3, token])
         box = page.locator("#card").bounding_box()
         assert box["x"] >= 0 and box["y"] >= 0 and box["x"] + box["width"] <= 1280 and box["y"] + box["height"] <= 900
-    page.locator("#texts .token").nth(0).hover()
-    assert page.locator("#card td.probability").count() == 0
+    page.locator("#text .token").nth(0).hover()
+    assert page.locator("#card .dot").count() == 0 and "nothing was read" in page.inner_text("#card")
     page.locator("h1").hover()
     assert page.locator("#card").is_hidden()
 
 
-def test_the_truth_is_marked_and_nothing_else(opened):
+def test_the_truth_is_underlined_and_nothing_else(opened):
     page, _, truth, _ = opened
-    marked = page.eval_on_selector_all("#texts .token", "all => all.map(one => one.classList.contains('target'))")
-    assert marked == truth.tolist() and 3 < sum(marked) < len(marked) / 2
-    assert page.eval_on_selector("#texts .token.target", "one => getComputedStyle(one).borderBottomStyle") == "solid"
+    for pixel, positive in zip(pixels(page), truth, strict=True):
+        if pixel:
+            assert (pixel["below"] == BLUE) == positive
+    assert 3 < truth.sum() < len(truth) / 2
 
 
-def test_the_keys_walk_from_token_to_token_and_escape_closes_the_card(opened):
-    page, logits, *_ = opened
-    page.locator("#texts .token").nth(40).hover()
+def test_a_click_pins_a_token_and_the_keys_walk_from_it(opened):
+    page, *_ = opened
+    page.locator("#text .token").nth(40).click()
+    page.locator("h1").hover()
+    assert "token 41," in page.inner_text("#card .fact") and "pinned" in page.inner_text("#card .fact")
     page.keyboard.press("Shift+ArrowRight")
     assert "token 42," in page.inner_text("#card .fact")
-    assert page.locator("#card td.probability").all_inner_texts() == [exact(value) for value in logits[:, 41]]
     page.keyboard.press("Shift+ArrowLeft")
     page.keyboard.press("Shift+ArrowLeft")
     assert "token 40," in page.inner_text("#card .fact")
-    assert page.input_value("#layer") == "5"
+    assert page.input_value("#layer") == "3"
     page.keyboard.press("Escape")
     assert page.locator("#card").is_hidden()
 
@@ -230,48 +281,178 @@ def test_the_threshold_is_each_layers_own_until_it_is_moved(opened):
     assert len({tuple(one.values()) for one in seen}) == 6
 
 
-@pytest.mark.parametrize("value", ["0", "0.1", "0.5", "0.9", "1"])
-def test_a_moved_threshold_counts_anew_and_marks_what_is_above(value, opened):
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_a_moved_threshold_counts_anew_and_frames_what_is_above(p, opened):
     page, logits, truth, _ = opened
-    page.fill("#threshold", value)
-    assert not page.is_checked("#own-threshold")
-    p = float(value)
-    limit = {0: -math.inf, 1: math.inf}.get(p, math.log(p / (1 - p)) if 0 < p < 1 else None)
+    page.fill("#threshold", str(p))
+    assert page.get_attribute("#own", "aria-pressed") == "false"
+    limit = math.log(p / (1 - p))
     for index in (5, 1):
         page.fill("#layer", str(index))
         expected = true_counts(logits[index], truth, limit)
         assert shown_counts(page) == expected
-        marked = page.eval_on_selector_all("#texts .token", "all => all.map(one => one.classList.contains('said'))")
-        assert marked == [bool(logit > limit) for logit in logits[index]]
-        recall = expected["tp"] / (expected["tp"] + expected["fn"])
-        assert page.inner_text("#recall") == f"{recall:.3f}"
-    page.check("#own-threshold")
+        assert page.inner_text("#recall") == f"{expected['tp'] / (expected['tp'] + expected['fn']):.3f}"
+        page.select_option("#mode", "threshold")
+        for pixel, logit in zip(pixels(page), logits[index], strict=True):
+            if pixel and not np.isnan(logit):
+                assert (pixel["middle"][3] > 0) == (logit > limit)
+        page.select_option("#mode", "probability")
+    page.click("#own")
     assert page.inner_text("#threshold-value") == f"{probability(0.0):.3f}"
 
 
-def test_the_keys_of_the_threshold_slider_leave_the_layer_alone(opened):
+def test_a_threshold_keeps_what_it_promises_on_validation(opened):
+    page, *_ = opened
+    page.fill("#layer", "5")
+    for control, share in (("#false", 10), ("#false", 0), ("#found", 80), ("#found", 100)):
+        page.fill(control, str(share))
+        page.keyboard.press("Enter")
+        counts = shown_counts(page)  # the curve is of these very tokens
+        alarms, found = counts["fp"] / (counts["fp"] + counts["tn"]), counts["tp"] / (counts["tp"] + counts["fn"])
+        assert alarms <= share / 100 if control == "#false" else found >= share / 100
+        assert (alarms > 0.05 or share == 0) if control == "#false" else found < share / 100 + 0.1  # and no more than that
+        assert page.input_value("#found" if control == "#false" else "#false") == ""
+
+
+def test_errors_are_marked_listed_and_led_to(opened):
+    page, logits, truth, thresholds = opened
+    page.select_option("#mode", "errors")
+    read = ~np.isnan(logits[3])
+    said = logits[3] > thresholds[3]
+    wrong = read & (said != truth)
+    fills = {(True, True): (183, 228, 192), (True, False): (255, 217, 160), (False, True): (185, 212, 255)}
+    for token, pixel in enumerate(pixels(page)):
+        if pixel and read[token]:
+            assert tuple(pixel["middle"][:3]) == fills.get((bool(said[token]), bool(truth[token])), (0, 0, 0))
+    page.click("#tab-errors")
+    assert f"{(wrong & said).sum()} false alarms and {(wrong & ~said).sum()} misses" in page.inner_text("#errors-found")
+    size = np.where(wrong, np.abs(logits[3] - thresholds[3]), -1)
+    listed = [int(text) - 1 for text in page.locator("#errors-rows .place").all_inner_texts()]
+    assert sorted(size[listed], reverse=True) == pytest.approx(size[listed].tolist(), abs=0.01)
+    assert min(size[listed]) >= np.sort(size)[-len(listed)] - 0.01 and len(listed) == min(100, wrong.sum())
+    page.locator("#errors-rows tr").nth(2).click()
+    assert page.locator("#panel-text").is_visible() and f"token {listed[2] + 1}," in page.inner_text("#card .fact")
+    page.keyboard.press("n")
+    after = [token for token in np.flatnonzero(wrong) if token > listed[2]] or np.flatnonzero(wrong).tolist()
+    assert f"token {after[0] + 1}," in page.inner_text("#card .fact")
+
+
+def test_the_saved_scores_are_a_table_that_no_spreadsheet_computes(opened):
+    page, logits, truth, _ = opened
+    page.click("#tab-errors")
+    with page.expect_download() as download:
+        page.click("#csv")
+    with open(download.value.path(), encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(io.StringIO(file.read())))
+    assert len(rows) == logits.shape[1]
+    for row, logit, positive in zip(rows, logits[3], truth, strict=True):
+        assert (row["logit"] == "") == np.isnan(logit) and row["truth"] == str(int(positive))
+        assert row["logit"] == "" or abs(float(row["logit"]) - logit) < 0.002
+        assert row["word"][:1] not in "=+-@\t" or not row["word"]
+    assert rows[100]["word"] == ATTACK
+
+
+def test_the_difference_of_two_layers_shows_which_tokens_flip(opened):
+    page, logits, _, thresholds = opened
+    page.select_option("#mode", "difference")
+    page.select_option("#with-layer", "1")
+    both = ~np.isnan(logits[3]) & ~np.isnan(logits[1])
+    flips = (logits[3] > thresholds[3]) != (logits[1] > thresholds[1])
+    page.keyboard.press("Escape")
+    page.locator("h1").click()
+    page.keyboard.press("n")
+    first = np.flatnonzero(both & flips)[0]
+    assert f"token {first + 1}," in page.inner_text("#card .fact")
+    for token, pixel in enumerate(pixels(page)):
+        if pixel and both[token]:
+            more = probability(logits[3, token]) - probability(logits[1, token])
+            red, _, blue = pixel["middle"][:3]
+            assert abs(more) < 0.02 or (red > blue) == (more > 0)
+
+
+def test_curves_are_those_of_the_shown_text(opened):
+    page, logits, truth, thresholds = opened
+    page.click("#tab-curves")
+    read = ~np.isnan(logits[3])
+    assert float(page.inner_text("#auroc")) == pytest.approx(auroc(logits[3, read], truth[read]), abs=0.0011)
+    dot = page.locator("#roc .dot title").text_content()
+    counts = true_counts(logits[3], truth, thresholds[3])
+    assert f"{100 * counts['fp'] / (counts['fp'] + counts['tn']):.2f} % false alarms" in dot
+    bars = page.locator("#histogram rect title").all_text_contents()
+    assert sum(int(text.split()[0].replace(",", "")) for text in bars) == read.sum()
+
+
+def test_other_probes_of_the_folder_are_a_choice_away(opened):
     page, logits, *_ = opened
-    page.focus("#threshold")
-    before = page.inner_text("#threshold-value")
-    page.keyboard.press("ArrowLeft")
-    assert page.inner_text("#threshold-value") != before
-    assert_layer(page, logits, 5)
+    page.select_option("#lag", "1")
+    assert page.input_value("#kind") == "mass-mean" and page.get_attribute("#layer", "max") == "1"
+    assert page.inner_text("h1") == "Was the token 1 token back “␣the”?"
+    page.fill("#layer", "1")
+    assert_colours(page, -logits[1])
+    page.locator("#text .token").nth(40).hover()
+    assert page.locator("#card .lags").count() == 0  # of another kind: no heatmap of one question
+
+
+def test_the_address_of_a_view_opens_it_again_and_a_hostile_one_does_nothing(opened):
+    page, logits, *_ = opened
+    page.fill("#layer", "1")
+    page.select_option("#mode", "errors")
+    page.fill("#threshold", "0.3")
+    page.select_option("#palette", "blue")
+    page.locator("#text .token").nth(40).click()
+    page.wait_for_timeout(300)
+    address = page.evaluate("location.href")
+    before = (shown_counts(page), page.inner_text("#card .fact"))
+    page.goto("about:blank")
+    page.goto(address)
+    page.wait_for_timeout(100)
+    assert (shown_counts(page), page.inner_text("#card .fact")) == before
+    assert page.input_value("#mode") == "errors" and page.input_value("#palette") == "blue"
+    for hostile in (
+        f"#layer={ATTACK}&find={ATTACK}",
+        "#layer=__proto__&mode=constructor&token=-1&text=9e9",
+        "#%E0%A4%A",
+        "#threshold=NaN",
+    ):
+        page.goto("about:blank")
+        page.goto(address.partition("#")[0] + hostile)
+        page.wait_for_timeout(50)
+        assert page.locator("img").count() == 0 and page.inner_text("#layer-name") == "layer2 ★"
+    assert [event for event in own_events(page) if not event.startswith("request: about")] == []
+
+
+def test_what_is_searched_for_is_found(opened):
+    page, *_ = opened
+    tokens = [text.strip() for text in page.locator("#text .token").all_inner_texts()]
+    word = next(text for text in tokens[150:] if len(text) > 4 and text.isalpha())
+    page.keyboard.press("/")
+    page.keyboard.type(word)
+    page.keyboard.press("Enter")
+    at = int(re.search(r"token ([\d,]+),", page.inner_text("#card .fact"))[1]) - 1
+    assert tokens[at].startswith(word)
+    page.fill("#find", "no such words at all")
+    page.keyboard.press("Enter")
+    assert "is not in the shown text" in page.inner_text("#announced")
 
 
 def test_tokens_are_text_whatever_they_hold(opened):
     page, *_ = opened
-    texts = page.eval_on_selector_all("#texts .token", "all => all.map(one => one.textContent)")
+    texts = page.eval_on_selector_all("#text .token", "all => all.map(one => one.textContent)")
     assert texts[100:111] == [*NASTY[:7], "↵\n", "↵\n↵\n", "⇥", "⟨U+202E⟩"]
     assert all(re.fullmatch(r"⟨[0-9A-F ]+⟩", text) for text in texts[-5:])
-    between = page.eval_on_selector(
-        "#texts p", "one => Array.from(one.childNodes).filter(node => node.nodeType === 3).map(node => node.data)"
+    between = page.evaluate(
+        "Array.from(document.querySelectorAll('#text .block')).flatMap(one => Array.from(one.childNodes))"
+        ".filter(node => node.nodeType === 3).map(node => node.data)"
     )
     assert [text for text in between if text.strip()] == [f" {ATTACK}\n\n"] and between.count(" ") == 1
-    assert page.locator("img").count() == page.locator("#texts b").count() == 0
-    page.locator("#texts .token").nth(100).hover()
+    assert page.locator("img").count() == page.locator("#text b").count() == 0
+    page.locator("#text .token").nth(100).hover()
     assert ATTACK in page.inner_text("#card .name") and page.locator("#card img").count() == 0
-    assert ATTACK in page.inner_text("#texts h2 >> nth=1") and ATTACK in page.inner_text(".about")
-    assert [event for event in page.events if not event.startswith("request: file:")] == []
+    assert (
+        page.locator("#text h2").nth(1).inner_text().startswith("⟨U+202E⟩")
+        or ATTACK in page.locator("#text h2").nth(1).inner_text()
+    )
+    assert own_events(page) == []
 
 
 def test_what_a_policy_of_the_page_forbids_does_not_happen(opened):
@@ -283,15 +464,18 @@ def test_what_a_policy_of_the_page_forbids_does_not_happen(opened):
     assert [event for event in page.events if "Content Security Policy" in event]
 
 
-def test_a_narrow_window_has_no_sideways_scrolling(opened):
+def test_a_narrow_window_has_folded_controls_and_no_sideways_scrolling(opened):
     page, *_ = opened
     page.set_viewport_size({"width": 390, "height": 800})
+    page.reload()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    page.locator("#texts .token").nth(250).scroll_into_view_if_needed()
-    page.locator("#texts .token").nth(250).hover()
-    assert page.locator("#card td.probability").count() == 6
-    slider = page.locator("#layer").bounding_box()
-    assert 0 <= slider["y"] < 200  # the controls stay in sight
+    assert page.locator("#layer").is_hidden()
+    page.locator("#controls summary").click()
+    assert page.locator("#layer").is_visible()
+    page.locator("#controls summary").click()
+    page.locator("#text .token").nth(150).click()
+    assert page.locator("#card .dot").count() == 6
+    assert page.locator("#controls summary").bounding_box()["y"] < 200  # stays in sight
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
@@ -300,49 +484,61 @@ def test_a_narrow_window_has_no_sideways_scrolling(opened):
 LABEL = {"target": f"a {ATTACK}", "token": None, "lag": 0, "task": "chains", "label_rule": "within 8"}
 
 
-def test_tokens_of_unknown_truth_are_subdued_and_not_counted(chromium, tmp_path):
+def test_tokens_of_unknown_truth_are_not_counted(chromium, tmp_path):
     path, logits, truth, thresholds = made(tmp_path, lambda the: np.where(np.arange(len(the)) % 3 == 1, -1, the), **LABEL)
     page = watched(chromium, path)
+    page.goto(f"{path.as_uri()}#text=all")
+    page.reload()
     known = truth >= 0
     assert 0 < (truth == 1).sum() < known.sum() < len(truth)
-    for name, value in (("target", 1), ("unknown", -1)):
-        marked = page.eval_on_selector_all("#texts .token", f"all => all.map(one => one.classList.contains('{name}'))")
-        assert marked == (truth == value).tolist()
     for index in (5, 1):
         page.fill("#layer", str(index))
         assert shown_counts(page) == true_counts(logits[index, known], truth[known], thresholds[index])
         assert shown_counts(page) != true_counts(logits[index], truth == 1, thresholds[index])
     for token, said in ((np.flatnonzero(truth == 1)[1], "positive"), (4, "truth unknown"), (5, "negative")):
-        page.locator("#texts .token").nth(int(token)).hover()
-        assert f"token {token + 1}, {said};" in page.inner_text("#card .fact")
+        page.locator("#text .token").nth(int(token)).hover()
+        assert re.search(rf"token {token + 1}, id \d+, {said}$", page.inner_text("#card .fact"))
     assert f"Will “a {ATTACK}” begin within the next 8 tokens?" == page.inner_text("h1")
-    assert page.locator("img").count() == 0
-    assert [event for event in page.events if not event.startswith(f"request: {page.url}")] == []
+    assert page.locator("img").count() == 0 and own_events(page) == []
     page.close()
 
 
 def test_a_text_of_unknown_truth_has_no_counts_and_the_rest_works(chromium, tmp_path):
     path, logits, truth, _ = made(tmp_path, lambda the: np.full(len(the), -1), **LABEL)
     page = watched(chromium, path)
-    assert page.locator("#counts").count() == page.locator(".token.unknown").count() == 0
-    assert page.locator(".token.target").count() == 0
+    page.goto(f"{path.as_uri()}#text=all")
+    page.reload()
+    assert page.locator("#counted").is_hidden()
     for index in (3, 5):
         page.fill("#layer", str(index))
         assert_layer(page, logits, index)
-    page.fill("#threshold", "0.5")
-    marked = page.eval_on_selector_all("#texts .token", "all => all.map(one => one.classList.contains('said'))")
-    assert marked == [bool(logit > 0) for logit in logits[5]]
-    page.locator("#texts .token").nth(7).hover()
-    assert "token 8, truth unknown;" in page.inner_text("#card .fact")
-    assert [event for event in page.events if not event.startswith(f"request: {page.url}")] == []
+    page.click("#tab-errors")
+    assert "not known" in page.inner_text("#errors-found")
+    page.click("#tab-curves")
+    assert page.locator("#no-curves").is_visible() and page.locator("#curves").is_hidden()
+    assert own_events(page) == []
     page.close()
+
+
+def test_light_and_dark_follow_the_system_and_the_switch(opened):
+    page, logits, *_ = opened
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_timeout(100)
+    strongest = int(np.nanargmax(logits[3]))
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(23, 24, 28)"
+    assert pixels(page)[strongest]["middle"][0] < 200
+    page.click("#theme")
+    page.click("#theme")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    assert pixels(page)[strongest]["middle"][0] == 255
+    page.emulate_media(color_scheme="light")
 
 
 def test_a_name_that_runs_from_right_to_left_turns_nothing_round(opened):
     page, *_ = opened
     ends = page.evaluate(
         """() => {
-          const heading = document.querySelectorAll("section.text h2")[1], box = node => node.getBoundingClientRect();
+          const heading = document.querySelectorAll("#text section h2")[1], box = node => node.getBoundingClientRect();
           const note = heading.querySelector("small"), range = document.createRange();
           const letter = number => { range.setStart(note.firstChild, number); range.setEnd(note.firstChild, number + 1);
                                      return box(range).left; };
@@ -350,4 +546,4 @@ def test_a_name_that_runs_from_right_to_left_turns_nothing_round(opened):
           return [box(range).right, letter(0), letter(1), letter(2), letter(3)];
         }"""
     )
-    assert ends == sorted(ends) and "⟨U+202E⟩ שלום 7" in page.locator("section.text h2").nth(1).inner_text()
+    assert ends == sorted(ends) and "⟨U+202E⟩ שלום 7" in page.locator("#text section h2").nth(1).inner_text()
