@@ -21,6 +21,7 @@ ATTACK = "</script><img src=x onerror=alert(1)>"
 NASTY = [ATTACK, "<b>bold</b>", "&lt;", "שלום", "👩‍👩‍👧", "\n", "\u202e", "]]>", "<!--"]
 LATENTS, SILENT = 4096, 40
 OWN = {7: f"mine {ATTACK}", 4095: "zebra words"}
+UNSHADED = "rgba(0, 0, 0, 0)"
 WORST = 100  # milliseconds that a search may take
 
 
@@ -155,14 +156,16 @@ def test_examples_are_shaded_by_activation(page, made):
     colours = (
         page.locator("#latent .examples >> nth=0")
         .locator(".example p")
-        .evaluate_all("all => all.map(one => Array.from(one.children).map(token => token.style.backgroundColor))")
+        .evaluate_all(
+            "all => all.map(one => Array.from(one.children).map(token => getComputedStyle(token).backgroundColor))"
+        )
     )
     peaks = 0
     for example, of_tokens in zip(entry["top_examples"], colours, strict=True):
         for activation, colour in zip(example["activations"], of_tokens, strict=True):
             share = (activation or 0) / entry["top_activation"]
-            other = 255 - int(colour.split(",")[1]) if colour else 0
-            assert abs(other - 255 * share) <= 1.5 and (colour == "") == (not activation)
+            other = 255 - int(colour.split(",")[1]) if colour != UNSHADED else 0
+            assert abs(other - 255 * share) <= 1.5 and (colour == UNSHADED) == (not activation)
             peaks += colour == "rgb(255, 0, 0)"
     assert peaks >= 1  # the strongest of all is red, not white again
     assert page.locator("#latent .examples >> nth=0").locator(".peak").count() == len(entry["top_examples"])
