@@ -4,7 +4,7 @@ import {isDark} from "../frame/theme.js";
 
 const LIGHT = {paper: "#ffffff", ink: "#1c1c1e", grid: "#ececf0", line: "#b5b5bb", zero: "#dcdce0", blank: "#dedee3"};
 const DARK = {paper: "#17181c", ink: "#ececf0", grid: "#2c2e35", line: "#75767f", zero: "#3a3c44", blank: "#33353c"};
-const LEAST = 3.5;  // contrast of lines and marks on dark paper
+const LEAST = 3;  // contrast of lines and marks on dark paper
 
 /** Give the colours of the page as it is now. */
 export function pageColours() {
