@@ -4,7 +4,7 @@ import {isDark} from "../frame/theme.js";
 
 const LIGHT = {paper: "#ffffff", ink: "#1c1c1e", grid: "#ececf0", line: "#b5b5bb", zero: "#dcdce0", blank: "#dedee3"};
 const DARK = {paper: "#17181c", ink: "#ececf0", grid: "#2c2e35", line: "#75767f", zero: "#3a3c44", blank: "#33353c"};
-const LEAST = 3;  // contrast of lines and marks on dark paper
+const LEAST = 4;  // contrast of lines and marks on dark paper
 
 /** Give the colours of the page as it is now. */
 export function pageColours() {
@@ -52,16 +52,20 @@ function contrast(one, other) {
 }
 
 /**
- * On a dark page, mix the ink into a colour until it is seen on the paper; the light page's ink becomes the dark one's.
+ * On a dark page, brighten a colour until it is seen on the paper, its hue as it was; the light page's ink becomes the dark one's.
  * @param {string} text
  */
 export function seen(text) {
   if (!isDark()) return text;
   if (text === LIGHT.ink) return DARK.ink;
-  const paper = parsed(DARK.paper), ink = parsed(DARK.ink), colour = parsed(text);
-  let share = 0;
-  while (contrast(mixed(colour, ink, share), paper) < LEAST) share += 0.05;
-  return written(mixed(colour, ink, share));
+  const paper = parsed(DARK.paper), ink = parsed(DARK.ink), colour = parsed(text), most = 255 / Math.max(1, ...colour);
+  /** @type {Colour} */
+  const bright = [colour[0] * most, colour[1] * most, colour[2] * most];
+  for (let share = 0; share < 2; share += 0.05) {
+    const found = share < 1 ? mixed(colour, bright, share) : mixed(bright, ink, share - 1);
+    if (contrast(found, paper) >= LEAST) return written(found);
+  }
+  return DARK.ink;
 }
 
 /**

@@ -13,6 +13,8 @@ import {inkOn, pageColours, seen} from "./colours.js";
  *
  * @typedef {object} HeatmapParts
  * @property {"heatmap"} type
+ * @property {string[]} x
+ * @property {string[]} y
  * @property {(number | null)[][]} z
  * @property {number} zmin
  * @property {number} zmax
@@ -37,6 +39,8 @@ import {inkOn, pageColours, seen} from "./colours.js";
 
 export const NARROW = 700;  // pixels, as in the style
 const ENTRY = 20;  // pixels of a line of the legend
+const LETTERS = 13;  // of a line of a name beside a heatmap, where there is little room
+const BESIDE = 190, LETTER = 7;  // pixels beside a heatmap, and of a letter below it
 const FONT = 'system-ui, -apple-system, "Segoe UI", sans-serif';
 
 /**
@@ -57,6 +61,12 @@ export function isHeatmap(trace) {
 export function dressed(figure, width, small) {
   const narrow = width < NARROW, traces = figure.data.map(trace => dressedTrace(trace, narrow, small));
   const layout = {...coloured(figure.layout), ...looks(figure.layout, small || narrow ? 11 : 13)};
+  const heatmap = traces.find(isHeatmap);
+  if (heatmap && narrow) {
+    const room = Math.floor((width - BESIDE) / heatmap.x.length / LETTER);
+    Object.assign(layout.xaxis, room < LETTERS / 2 ? shortened(heatmap.x, LETTERS, -90) : shortened(heatmap.x, room, 0));
+    Object.assign(layout.yaxis, shortened(heatmap.y, LETTERS, 0));
+  }
   const named = traces.filter(trace => !isHeatmap(trace) && trace.showlegend !== false).length;
   if (small) {
     layout.showlegend = false;
@@ -99,6 +109,20 @@ function dressedTrace(trace, narrow, small) {
   if (isHeatmap(made) && (small || narrow) && made.x.length > 6) delete made.texttemplate;
   if (isHeatmap(made) && narrow) delete made.colorbar.title;
   return made;
+}
+
+/**
+ * Where names are long, name the ticks of an axis by the beginning of each of their lines; what is hovered over says the whole.
+ * @param {string[]} names
+ * @param {number} most  letters of a line
+ * @param {number} tickangle
+ */
+function shortened(names, most, tickangle) {
+  if (names.every(name => name.length <= LETTERS)) return {};
+  const lines = names.map(name => name.split("<br>").map(line => line.match(/&\w+;|./gu) ?? []));
+  const ticktext = lines.map(parts => parts.map(letters =>
+    letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : letters.join("")).join("<br>"));
+  return {tickmode: "array", tickvals: names, ticktext, tickangle};
 }
 
 /**
