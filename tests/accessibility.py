@@ -3,9 +3,10 @@
 import re
 
 SCHEMES = ("light", "dark")
+WIDE, NARROW = (1280, 800), (390, 844)  # of a window, in pixels
 
 
-def opened(chromium, path, scheme, size=(1280, 800)):
+def opened(chromium, path, scheme, size=WIDE):
     """Open a page, light or dark, past its own policy: what tests look with must run in it."""
     context = chromium.new_context(
         bypass_csp=True, color_scheme=scheme, viewport={"width": size[0], "height": size[1]}, reduced_motion="reduce"

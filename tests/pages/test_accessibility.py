@@ -1,10 +1,10 @@
-"""Every page in light and dark: axe-core finds nothing serious; letters, cells and lines stand out from what is behind."""
+"""Every page in light and dark, wide and narrow: axe-core finds nothing serious; letters, cells and lines stand out."""
 
 from itertools import pairwise
 
 import pytest
 
-from accessibility import SCHEMES, contrast, findings, opened, rgb
+from accessibility import NARROW, SCHEMES, WIDE, contrast, findings, opened, rgb
 from helpers import assert_success, call
 from made_latents import interpreted
 from made_tables import ATTACK, LAGS, make_results
@@ -73,8 +73,8 @@ def page_of(chromium, path_of):
     """Open a page by its name and colours."""
     pages = []
 
-    def page(name, scheme):
-        pages.append(opened(chromium, path_of(name), scheme))
+    def page(name, scheme, size=WIDE):
+        pages.append(opened(chromium, path_of(name), scheme, size))
         return pages[-1]
 
     yield page
@@ -144,6 +144,18 @@ def test_lines_and_bars_stand_out_on_dark_paper(name, page_of):
         "document.getElementById('chart').data.flatMap(one => [one.line?.color, one.marker?.color]).filter(Boolean)"
     )
     assert len(colours) >= 2 and min(contrast(rgb(colour), paper) for colour in colours) >= 3
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_narrow_window_shows_all_and_leaves_a_chart_room(name, page_of):
+    page = page_of(name, "light", NARROW)
+    for _ in range(50):  # a chart follows the window a moment later
+        if page.evaluate("document.documentElement.scrollWidth") > NARROW[0]:
+            page.wait_for_timeout(100)
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW[0]
+    if page.locator("#chart").count():
+        room = page.locator("#chart").bounding_box()["width"]
+        assert page.locator("#chart .nsewdrag").first.bounding_box()["width"] > 0.45 * room
 
 
 def test_the_button_goes_round_and_what_is_drawn_follows(page_of):

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-NAMES = r"\{\s*\w+(?:,\s*\w+)*\s*\}"  # no `as`: the one scope has the names as they are
-IMPORTED = re.compile(rf'^import (?:{NAMES} from )?"([^"]+)";\n', re.MULTILINE)
+IMPORTED_NAMES = r"\{\s*\w+(?:,\s*\w+)*\s*\}"  # no `as`: the one scope has the names as they are
+IMPORTED = re.compile(rf'^import (?:{IMPORTED_NAMES} from )?"([^"]+)";\n', re.MULTILINE)
 EXPORTED = re.compile(r"^export (?=(?:async function|function|class|const|let) )", re.MULTILINE)
 TOP_LEVEL = re.compile(r"^(?:async function|function|class|const|let) (\w+)", re.MULTILINE)
 

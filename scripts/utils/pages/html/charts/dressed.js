@@ -91,7 +91,7 @@ function looks(layout, size) {
   const axes = ["xaxis", "yaxis", "xaxis2", "yaxis2"].filter(name => layout[name]);
   return {
     ...Object.fromEntries(axes.map(name => [name, {...axis, ...layout[name]}])),
-    autosize: true, margin: {l: 56, r: 16, t: 16, b: 64}, paper_bgcolor: paper, plot_bgcolor: layout.plot_bgcolor ? blank : paper,
+    autosize: true, margin: {l: 56, r: 16, t: 32, b: 64}, paper_bgcolor: paper, plot_bgcolor: layout.plot_bgcolor ? blank : paper,
     font: {family: FONT, size, color: ink}, modebar: {bgcolor: "rgba(0, 0, 0, 0)", color: line, activecolor: ink},
     hoverlabel: {align: "left", bgcolor: paper, bordercolor: line, font: {size: 12, color: ink}, namelength: -1},
   };
