@@ -24,7 +24,7 @@ help:
 	@echo "make quick   run the tests that take less than a minute together"
 	@echo "make interop compare our files of sparse autoencoders with the tools that read them, each in an environment of its own"
 	@echo "make lint    check style, format and types"
-	@echo "make javascript check types and style of the pages' scripts; needs node and npm, and lets make test look for barriers"
+	@echo "make javascript  check types and style of the pages' scripts with node and npm; make test then also runs axe-core"
 	@echo "make counts  count rooms, parameters, missing types, lengths and shared names"
 	@echo "make docs    renew docs/flags.md, the flags of all scripts"
 	@echo "make lock    renew requirements.lock, the versions that are tested"
