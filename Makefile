@@ -10,12 +10,13 @@ WORKERS ?= 2
 UPGRADE ?=
 VENV := .venv
 INTEROP := .interop
+JAVASCRIPT := tests/pages/javascript
 PIP_OF := python -m pip install --quiet --disable-pip-version-check
 PIP := $(VENV)/bin/$(PIP_OF)
 # Tests of one file stay together, so that what they share is made once. One thread each: two processes do not wait in turns.
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: help demo test quick interop lint counts docs lock clean
+.PHONY: help demo test quick interop lint javascript counts docs lock clean
 
 help:
 	@echo "make demo    install into $(VENV), train probes and a sparse autoencoder on a tiny model, make their pages"
@@ -23,10 +24,11 @@ help:
 	@echo "make quick   run the tests that take less than a minute together"
 	@echo "make interop compare our files of sparse autoencoders with the tools that read them, each in an environment of its own"
 	@echo "make lint    check style, format and types"
+	@echo "make javascript  check types and style of the pages' scripts with node and npm; make test then also runs axe-core"
 	@echo "make counts  count rooms, parameters, missing types, lengths and shared names"
 	@echo "make docs    renew docs/flags.md, the flags of all scripts"
 	@echo "make lock    renew requirements.lock, the versions that are tested"
-	@echo "make clean   delete $(VENV) and $(INTEROP)"
+	@echo "make clean   delete $(VENV), $(INTEROP) and the npm modules"
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python demo/make_corpus.py --output data/demo/python_docs.jsonl
@@ -45,6 +47,9 @@ lint: $(VENV)/installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/pyright
+
+javascript: $(JAVASCRIPT)/node_modules/installed
+	npm --prefix $(JAVASCRIPT) run --silent check
 
 counts:
 	@$(PYTHON) tests/counts.py
@@ -86,5 +91,11 @@ $(INTEROP)/installed: $(VENV)/installed requirements-interop.txt
 	$(INTEROP)/dictionary-learning/bin/$(PIP_OF) --no-deps -c requirements-interop.txt dictionary-learning einops
 	touch $(INTEROP)/installed
 
+# Only checks need these modules: the pages, and the tests of what they do, need no node.
+$(JAVASCRIPT)/node_modules/installed: $(JAVASCRIPT)/package.json $(JAVASCRIPT)/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing; install it (Debian: apt-get install nodejs npm)" >&2; exit 1; }
+	npm --prefix $(JAVASCRIPT) ci --silent --no-audit --no-fund
+	touch $(JAVASCRIPT)/node_modules/installed
+
 clean:
-	rm -rf $(VENV) $(INTEROP)
+	rm -rf $(VENV) $(INTEROP) $(JAVASCRIPT)/node_modules

@@ -101,6 +101,28 @@ def prepared(tmp_path_factory, tiny_model, texts):
     return folder
 
 
+def missing(reason, required):
+    """Skip a test, or let it fail where the environment requires what is missing."""
+    if os.environ.get(required):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def javascript():
+    """The folder of npm modules that check the pages' scripts."""
+    folder = helpers.ROOT / "tests" / "pages" / "javascript" / "node_modules"
+    if not folder.is_dir():
+        missing(f"no {folder.relative_to(helpers.ROOT)}: make javascript installs them", "PROBE_REQUIRE_JAVASCRIPT")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def axe(javascript):
+    """The script that finds what keeps people from using a page."""
+    return (javascript / "axe-core" / "axe.min.js").read_text(encoding="utf-8")
+
+
 @pytest.fixture(scope="session")
 def chromium():
     """A real browser, driven by Playwright."""
@@ -109,10 +131,7 @@ def chromium():
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     path = os.environ.get("PROBE_CHROMIUM") or next((found for name in names if (found := shutil.which(name))), None)
     if path is None:
-        missing = "no Chromium: install it, or name its program in PROBE_CHROMIUM"
-        if os.environ.get("PROBE_REQUIRE_BROWSER"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+        missing("no Chromium: install it, or name its program in PROBE_CHROMIUM", "PROBE_REQUIRE_BROWSER")
     from playwright.sync_api import sync_playwright
 
     options = (

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-IMPORTED = re.compile(r'^import (?:(\{[^}]*\}) from )?"([^"]+)";\n', re.MULTILINE)
+NAMES = r"\{\s*\w+(?:,\s*\w+)*\s*\}"  # under their own names only
+IMPORTED = re.compile(rf'^import (?:({NAMES}) from )?"([^"]+)";\n', re.MULTILINE)
 EXPORTED = re.compile(r"^export (?=(?:async function\*?|function\*?|class|const|let) (\w+))", re.MULTILINE)
 
 

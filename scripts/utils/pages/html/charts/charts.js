@@ -1,127 +1,129 @@
-import {data, find} from "../frame/dom.js";
-import {isDark, onTheme} from "../frame/theme.js";
+import {data, element, find} from "../frame/dom.js";
+import {onTheme} from "../frame/theme.js";
+import {NARROW, dressed, isHeatmap, writeClearly} from "./dressed.js";
 
-const chart = find("chart"), readout = find("readout");
-const selects = Array.from(document.querySelectorAll(".choices select"));
-const NARROW = 700;  // pixels, as in the style
-const ENTRY = 20;  // pixels of a line of the legend
-const LIGHT = {paper: "#fff", ink: "#1c1c1e", grid: "#ececf0", line: "#b5b5bb", zero: "#dcdce0", blank: "#dedee3"};
-const DARK = {paper: "#17181c", ink: "#ececf0", grid: "#2c2e35", line: "#75767f", zero: "#3a3c44", blank: "#33353c"};
-let at = null;  // where the arrow keys are: [trace, point], of a heatmap the point is [row, column]
+const chart = /** @type {PlotlyElement | null} */ (find("chart"));  // none on the overview
+const selects = Array.from(document.querySelectorAll("select"));
+/**
+ * Where the arrow keys are: a trace, and a point of it, which is [row, column] of a heatmap.
+ * @type {{trace: number, point: number | [number, number]} | null}
+ */
+let at = null;
 
-const isHeatmap = trace => trace.type === "heatmap";
-const walkable = trace => trace.hoverinfo !== "skip";
+/** @type {Record<string, [number, number]>} */
+const STEPS = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1]};
 
-// The page's looks on a figure of the data, for the width there is.
-function dressed(figure, width, small) {
-  const colours = isDark() ? DARK : LIGHT;
-  const axis = {gridcolor: colours.grid, linecolor: colours.line, zerolinecolor: colours.zero, automargin: true};
-  const {data: traces, layout} = JSON.parse(JSON.stringify(figure).replaceAll(`"${LIGHT.ink}"`, `"${colours.ink}"`));
-  const narrow = width < NARROW;
-  const named = traces.filter(trace => !isHeatmap(trace) && trace.showlegend !== false).length;
-  const rows = Math.ceil(named / Math.max(1, Math.floor(width / 190)));
-  Object.assign(layout, {autosize: true, paper_bgcolor: colours.paper, plot_bgcolor: layout.plot_bgcolor ? colours.blank : colours.paper, margin: {l: 56, r: 16, t: 16, b: 64},
-    font: {family: 'system-ui, -apple-system, "Segoe UI", sans-serif', size: small || narrow ? 11 : 13, color: colours.ink},
-    hoverlabel: {align: "left", bgcolor: colours.paper, bordercolor: colours.line, font: {size: 12, color: colours.ink}, namelength: -1}});
-  for (const name of ["xaxis", "yaxis", "xaxis2", "yaxis2"]) if (layout[name]) layout[name] = {...axis, ...layout[name]};
-  if (narrow && named && !small) {
-    layout.height += rows * ENTRY;
-    layout.legend = {orientation: "h", y: -70 / (layout.height - 90 - rows * ENTRY), yanchor: "top"};
-  }
-  for (const trace of traces) {
-    if (trace.meta in (data.hover || {})) trace.hovertext = data.hover[trace.meta];
-    if (isHeatmap(trace) && (small || narrow) && trace.x.length > 6) delete trace.texttemplate;
-    if (isHeatmap(trace) && narrow) delete trace.colorbar.title;
-  }
-  if (small) {
-    layout.showlegend = false;
-    delete layout.height;
-    layout.margin = {l: 40, r: 6, t: 6, b: 36};
-  }
-  return [traces, layout];
-}
-
-function choose() {
-  at = null;
-  readout.hidden = true;
-  show();
-}
-
-function show() {
-  const view = data.views[selects.map(select => select.value).join("/")];
-  document.getElementById("title").textContent = view ? view.title : "";
+/** @param {PlotlyElement} chart */
+function draw(chart) {
+  const view = /** @type {import("./dressed.js").ChartData} */ (data).views[selects.map(select => select.value).join("/")];
+  find("title").textContent = view ? view.title : "";
   if (!view) {
     Plotly.purge(chart);
-    const nothing = document.createElement("p");
-    nothing.className = "nothing";
-    nothing.textContent = "Nothing was computed for this choice.";
-    chart.replaceChildren(nothing);
+    chart.replaceChildren(element("p", "nothing", "Nothing was computed for this choice."));
     return;
   }
   if (chart.querySelector(".nothing")) chart.replaceChildren();
-  Plotly.react(chart, ...dressed(view.figure, chart.clientWidth, false), {responsive: true, displaylogo: false,
+  plot(chart, view.figure, {responsive: true, displaylogo: false,
     modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"], toImageButtonOptions: {filename: data.name}});
 }
 
-// The text of a point, without Plotly's escapes.
-function words(text) {
+/**
+ * @param {PlotlyElement} place
+ * @param {import("./dressed.js").Figure} figure
+ * @param {{staticPlot?: boolean, [option: string]: unknown}} config  a static plot is a picture without words
+ */
+function plot(place, figure, config) {
+  const fresh = !place.data;
+  Plotly.react(place, ...dressed(figure, place.clientWidth, config.staticPlot === true), config);
+  if (fresh) place.on("plotly_afterplot", () => writeClearly(place));
+  writeClearly(place);
+}
+
+/**
+ * Take Plotly's escapes out of the text of a point.
+ * @param {string} text
+ */
+function plain(text) {
   return text.replaceAll("<br>", "\n").replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 }
 
-const clamp = (value, count) => Math.max(0, Math.min(count - 1, value));
+/**
+ * @param {number} value
+ * @param {number} count
+ */
+function clamp(value, count) {
+  return Math.max(0, Math.min(count - 1, value));
+}
 
-// One step from where the keys are; the first key press goes to the first point.
-function walk(across, up) {
-  const traces = chart.data, can = traces.map((_, index) => index).filter(index => walkable(traces[index]));
+/**
+ * Go one step from where the keys are; the first key press goes to the first point.
+ * @param {PlotlyElement} chart
+ * @param {[number, number]} step
+ */
+function walk(chart, [across, up]) {
+  const traces = chart.data, can = traces.flatMap((trace, index) => trace.hoverinfo === "skip" ? [] : [index]);
   if (!can.length) return;
+  const trace = at ? traces[at.trace] : traces[can[0]];
   if (!at) {
-    at = [can[0], isHeatmap(traces[can[0]]) ? [0, 0] : 0];
-  } else if (isHeatmap(traces[at[0]])) {
-    const z = traces[at[0]].z;
-    at[1] = [clamp(at[1][0] + up, z.length), clamp(at[1][1] + across, z[0].length)];
+    at = {trace: can[0], point: isHeatmap(trace) ? [0, 0] : 0};
+  } else if (isHeatmap(trace) && Array.isArray(at.point)) {
+    at.point = [clamp(at.point[0] + up, trace.z.length), clamp(at.point[1] + across, trace.z[0].length)];
   } else {
-    const trace = can[clamp(can.indexOf(at[0]) - up, can.length)];
-    at = [trace, clamp(at[1] + across, traces[trace].x.length)];
+    const next = can[clamp(can.indexOf(at.trace) - up, can.length)];
+    at = {trace: next, point: clamp(Number(at.point) + across, traces[next].x.length)};
   }
-  const [trace, point] = at, texts = traces[trace].hovertext;
-  Plotly.Fx.hover(chart, [isHeatmap(traces[trace]) ? {curveNumber: trace, xval: point[1], yval: point[0]}
-    : {curveNumber: trace, pointNumber: point}]);
-  readout.textContent = words(typeof texts === "string" ? texts : Array.isArray(point) ? texts[point[0]][point[1]] : texts[point]);
+  const {trace: number, point} = at;
+  Plotly.Fx.hover(chart, [Array.isArray(point) ? {curveNumber: number, xval: point[1], yval: point[0]} : {curveNumber: number, pointNumber: point}]);
+  const readout = find("readout", HTMLElement);
+  readout.textContent = plain(textAt(traces[number].hovertext, point));
   readout.hidden = false;
 }
 
+/**
+ * @param {import("./dressed.js").Trace["hovertext"]} texts
+ * @param {number | [number, number]} point
+ * @returns {string}
+ */
+function textAt(texts = "", point) {
+  if (typeof texts === "string") return texts;
+  const [first, ...rest] = [point].flat(), found = texts[first];
+  return typeof found === "string" ? found : found[rest[0]];
+}
+
 function drawPreviews() {
+  const {previews} = /** @type {import("./dressed.js").Overview} */ (data);
   document.querySelectorAll(".picture").forEach((picture, index) => {
-    Plotly.newPlot(picture, ...dressed(data.previews[index].figure, picture.clientWidth, true), {staticPlot: true, responsive: true});
+    plot(/** @type {PlotlyElement} */ (picture), previews[index].figure, {staticPlot: true, responsive: true});
   });
 }
 
-function start() {
-  drawPreviews();
-  onTheme(drawPreviews);
-  if (!chart) return;
-  data.first.split("/").forEach((value, index) => { selects[index].value = value; });
-  selects.forEach(select => select.addEventListener("change", choose));
+/** @param {PlotlyElement} chart */
+function startChart(chart) {
+  data.first.split("/").forEach((/** @type {string} */ value, /** @type {number} */ index) => { selects[index].value = value; });
+  selects.forEach(select => select.addEventListener("change", () => {
+    at = null;
+    find("readout", HTMLElement).hidden = true;
+    draw(chart);
+  }));
   chart.addEventListener("keydown", event => {
-    const step = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1]}[event.key];
+    const step = STEPS[event.key];
     if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    walk(...step);
+    walk(chart, step);
   });
   let narrow = chart.clientWidth < NARROW;
   window.addEventListener("resize", () => {
-    if (narrow !== (chart.clientWidth < NARROW)) show();
+    if (narrow !== (chart.clientWidth < NARROW)) draw(chart);
     narrow = chart.clientWidth < NARROW;
   });
-  show();
-  onTheme(show);
+  draw(chart);
+  onTheme(() => draw(chart));
 }
 
-if (window.Plotly) {
-  start();
+if (typeof Plotly === "undefined") {
+  document.querySelector("main")?.prepend(element("p", "error", "plotly.min.js is not beside this page: nothing can be drawn."));
 } else {
-  const missing = document.createElement("p");
-  missing.className = "error";
-  missing.textContent = "plotly.min.js is not beside this page: nothing can be drawn.";
-  document.querySelector("main").prepend(missing);
+  drawPreviews();
+  onTheme(drawPreviews);
+  if (chart) startChart(chart);
 }

@@ -1,6 +1,10 @@
 import {find} from "./dom.js";
 
+/** @typedef {"system" | "dark" | "light"} Theme */
+/** @type {Theme[]} */
 const THEMES = ["system", "dark", "light"];
+const THEME_SIGNS = {system: "◐", dark: "●", light: "○"};
+const THEME_NAMES = {system: "colours of the system", dark: "dark", light: "light"};
 const SYSTEM = window.matchMedia("(prefers-color-scheme: dark)");
 /** @type {(() => void)[]} */
 const followers = [];
@@ -19,18 +23,25 @@ export function onTheme(follower) {
   followers.push(follower);
 }
 
-/** @param {string} theme */
-function showTheme(theme) {
-  const button = find("theme");
-  if (theme === "system") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
-  button.title = {system: "colours of the system", dark: "dark", light: "light"}[theme];
-  button.setAttribute("aria-label", `colours: ${theme}`);
-  button.textContent = {system: "◐", dark: "●", light: "○"}[theme];
-  button.value = theme;
+const themeButton = find("theme", HTMLButtonElement);
+let chosenTheme = THEMES[0];
+
+function showTheme() {
+  if (chosenTheme === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = chosenTheme;
+  themeButton.title = THEME_NAMES[chosenTheme];
+  themeButton.setAttribute("aria-label", `colours: ${chosenTheme}`);
+  themeButton.textContent = THEME_SIGNS[chosenTheme];
+  tellFollowers();
+}
+
+function tellFollowers() {
   for (const follower of followers) follower();
 }
 
-find("theme").addEventListener("click", () => showTheme(THEMES[(THEMES.indexOf(find("theme").value) + 1) % THEMES.length]));
-SYSTEM.addEventListener("change", () => { for (const follower of followers) follower(); });
-showTheme("system");
+themeButton.addEventListener("click", () => {
+  chosenTheme = THEMES[(THEMES.indexOf(chosenTheme) + 1) % THEMES.length];
+  showTheme();
+});
+SYSTEM.addEventListener("change", tellFollowers);
+showTheme();
