@@ -62,6 +62,10 @@ REFUSED = {
         {"main": 'import {a} from "./a.js";\n', "a": 'import "./b.js";\n', "b": 'import "./a.js";\n'},
         r"a\.js imports itself through .*b\.js",
     ),
+    "a name that is not exported": (
+        {"main": 'import {b, d} from "./b.js";\n', "b": "export const b = 1, d = 2;\n"},
+        r"main\.js imports d, which no line of .*b\.js exports first",
+    ),
     "another name for what is imported": (
         {"main": 'import {b as c} from "./b.js";\n', "b": "export const b = 1;\n"},
         r"'import \{b as c\} from \"\./b\.js\";' is an import or export that is not understood",

@@ -12,22 +12,27 @@ EXPORTED = re.compile(r"^export (?=(?:async function\*?|function\*?|class|const|
 def bundled(entry: Path) -> str:
     """Put a module and all that it imports into one script, each once, after what it imports itself.
 
-    Each becomes a function of its own that returns what it exports, so names within it are its own. Raise ValueError for an
-    import or export that is not understood, and for imports in a circle.
+    Each becomes a function of its own that returns what it exports, so names within it are its own. An export names one
+    thing. Raise ValueError for an import or export that is not understood, and for imports in a circle.
     """
-    number: dict[Path, int] = {}
+    exports: dict[Path, list[str]] = {}
     parts = []
     for path, source in ordered(entry.resolve(), (), set()):
-        exports = ", ".join(EXPORTED.findall(source))
 
-        def bound(found: re.Match, folder: Path = path.parent) -> str:
-            return f"const {found[1]} = module{number[(folder / found[2]).resolve()]};\n" if found[1] else ""
+        def bound(found: re.Match, path: Path = path) -> str:
+            if not found[1]:
+                return ""
+            other = (path.parent / found[2]).resolve()
+            if missing := set(re.findall(r"\w+", found[1])) - set(exports[other]):
+                raise ValueError(f"{path} imports {', '.join(sorted(missing))}, which no line of {other} exports first")
+            return f"const {found[1]} = module{list(exports).index(other)};\n"
 
         text = EXPORTED.sub("", IMPORTED.sub(bound, source))
         if left := re.search(r"^(?:import|export)\b.*", text, re.MULTILINE):
             raise ValueError(f"{path}: {left[0]!r} is an import or export that is not understood")
-        number[path] = len(number)
-        parts.append(f"const module{number[path]} = (() => {{\n{text.strip()}\nreturn {{{exports}}};\n}})();\n")
+        exports[path] = EXPORTED.findall(source)
+        returned = ", ".join(exports[path])
+        parts.append(f"const module{len(parts)} = (() => {{\n{text.strip()}\nreturn {{{returned}}};\n}})();\n")
     return '"use strict";\n(() => {\n' + "\n".join(parts) + "})();\n"
 
 

@@ -38,17 +38,26 @@ import {bytes, data} from "../frame/dom.js";
 
 /** @type {LatentData} */
 export const facts = data;
-export const words = facts.tokens, latents = facts.latents, width = facts.width;
+export const words = facts.tokens;
+export const latents = facts.latents;
+export const width = facts.width;
 const TokenNumbers = words.length < 2 ** 16 ? Uint16Array : Uint32Array;
-export const numbers = new Int32Array(bytes(facts.numbers)), largest = new Float32Array(bytes(facts.largest));
-export const means = new Float32Array(bytes(facts.means)), thresholds = new Float32Array(bytes(facts.thresholds));
-export const exponents = new Int16Array(bytes(facts.exponents)), bins = new Int32Array(bytes(facts.histograms));
-export const near = new Int32Array(bytes(facts.near)), cosines = new Float32Array(bytes(facts.cosines));
+export const numbers = new Int32Array(bytes(facts.numbers));
+export const largest = new Float32Array(bytes(facts.largest));
+export const means = new Float32Array(bytes(facts.means));
+export const thresholds = new Float32Array(bytes(facts.thresholds));
+export const exponents = new Int16Array(bytes(facts.exponents));
+export const bins = new Int32Array(bytes(facts.histograms));
+export const near = new Int32Array(bytes(facts.near));
+export const cosines = new Float32Array(bytes(facts.cosines));
 export const lists = Object.fromEntries(Object.entries(facts.lists).map(([name, {token, value, count}]) =>
   [name, {token: new TokenNumbers(bytes(token)), value: new Float32Array(bytes(value)), count: count && new Int32Array(bytes(count))}]));
-export const slots = new Uint8Array(bytes(facts.slots)), shown = new TokenNumbers(bytes(facts.shown));
-export const shades = new Uint8Array(bytes(facts.shades)), peaks = new Float32Array(bytes(facts.peaks));
-export const places = new Int32Array(bytes(facts.places)), own = new Set(facts.own);
+export const slots = new Uint8Array(bytes(facts.slots));
+export const shown = new TokenNumbers(bytes(facts.shown));
+export const shades = new Uint8Array(bytes(facts.shades));
+export const peaks = new Float32Array(bytes(facts.peaks));
+export const places = new Int32Array(bytes(facts.places));
+export const own = new Set(facts.own);
 export const perSlot = facts.intervals + 1;
 export const first = new Int32Array(latents + 1);  // where each one's examples begin
 for (let latent = 0; latent < latents; latent++) {

@@ -5,9 +5,12 @@ import {holds, index, indexed} from "./search.js";
 
 const ROW = 46;  // pixels of a row, as in the style
 const MORE = 6;  // rows beyond the edges of the list that are there already
-export const search = find("search", HTMLInputElement), where = find("where", HTMLSelectElement);
-export const order = find("order", HTMLSelectElement), which = find("which", HTMLSelectElement);
-export const turn = find("turn", HTMLButtonElement), list = find("list", HTMLElement);
+export const search = find("search", HTMLInputElement);
+export const where = find("where", HTMLSelectElement);
+export const order = find("order", HTMLSelectElement);
+export const which = find("which", HTMLSelectElement);
+export const turn = find("turn", HTMLButtonElement);
+export const list = find("list", HTMLElement);
 const rows = find("rows", HTMLElement);
 /** @type {number[]} */
 export let sorted = [];
