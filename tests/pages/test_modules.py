@@ -25,7 +25,7 @@ def test_each_module_stands_once_after_what_it_imports(tmp_path, chromium):
             main='import {b} from "./b.js";\nimport {\n  c,\n  d\n} from "./c.js";\nimport "./a.js";\n'
             "log.push(`main ${b} ${c} ${d}`);\n",
             b='import {a} from "./a.js";\nexport const b = `b of ${a()}`;\nlog.push("b");\n',
-            c='import {b} from "./b.js";\nexport let c = `c of ${b}`;\nexport class d {}\nlog.push("c");\n',
+            c='import {b} from "./b.js";\nexport const c = `c of ${b}`;\nexport class d {}\nlog.push("c");\n',
             a='log.push("a");\nexport function a() {\n  return "a";\n}\n',
         )
     )
@@ -74,6 +74,7 @@ REFUSED = {
         {"main": 'import * as b from "./b.js";\n', "b": "export const b = 1;\n"},
         r"'import \* as b .* is not understood",
     ),
+    "what changes later": ({"main": "export let a = 1;\n"}, "'export let a = 1;' is an import or export"),
     "a default": ({"main": "export default 1;\n"}, "'export default 1;' is an import or export that is not understood"),
     "a list of exports": ({"main": "const a = 1;\nexport {a};\n"}, r"'export \{a\};' is an import or export"),
     "an import with a comment behind it": (

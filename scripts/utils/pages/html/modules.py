@@ -6,14 +6,15 @@ from pathlib import Path
 
 NAMES = r"\{\s*\w+(?:,\s*\w+)*\s*\}"  # under their own names only
 IMPORTED = re.compile(rf'^import (?:({NAMES}) from )?"([^"]+)";\n', re.MULTILINE)
-EXPORTED = re.compile(r"^export (?=(?:async function\*?|function\*?|class|const|let) (\w+))", re.MULTILINE)
+EXPORTED = re.compile(r"^export (?=(?:async function\*?|function\*?|class|const) (\w+))", re.MULTILINE)
 
 
 def bundled(entry: Path) -> str:
     """Put a module and all that it imports into one script, each once, after what it imports itself.
 
     Each becomes a function of its own that returns what it exports, so names within it are its own. An export names one
-    thing. Raise ValueError for an import or export that is not understood, and for imports in a circle.
+    thing that stays what it is: a constant, a function or a class. Raise ValueError for an import or export that is not
+    understood, and for imports in a circle.
     """
     exports: dict[Path, list[str]] = {}
     parts = []

@@ -2,8 +2,7 @@ import {find} from "../frame/dom.js";
 import "../frame/theme.js";
 import {card, fillCard} from "./card.js";
 import {latents} from "./facts.js";
-import {chosen, drawMissing, drawRows, filter, keepInSight, list, listed, mark, order, search, sort, sorted, turn, where,
-        which} from "./list.js";
+import {drawMissing, drawRows, filter, keepInSight, list, mark, order, search, shelf, sort, turn, where, which} from "./list.js";
 import {buildIndex} from "./search.js";
 
 const NARROW = 820;  // pixels, as in the style
@@ -33,8 +32,8 @@ function go(latent, keep) {
 
 /** @param {number} step */
 function walk(step) {
-  const at = listed.indexOf(chosen), next = at < 0 ? 0 : Math.max(0, Math.min(listed.length - 1, at + step));
-  if (listed.length) go(listed[next], true);
+  const at = shelf.listed.indexOf(shelf.chosen), next = at < 0 ? 0 : Math.max(0, Math.min(shelf.listed.length - 1, at + step));
+  if (shelf.listed.length) go(shelf.listed[next], true);
 }
 
 search.addEventListener("input", filter);
@@ -56,7 +55,7 @@ list.addEventListener("click", event => {
 });
 window.addEventListener("hashchange", () => {
   const latent = linked();
-  if (latent >= 0 && latent !== chosen) { show(latent); keepInSight(); window.scrollTo(0, 0); }
+  if (latent >= 0 && latent !== shelf.chosen) { show(latent); keepInSight(); window.scrollTo(0, 0); }
 });
 window.addEventListener("resize", drawRows);
 document.addEventListener("keydown", event => {
@@ -64,7 +63,7 @@ document.addEventListener("keydown", event => {
   const typing = event.target === search;
   if (event.key === "/" && !typing) { event.preventDefault(); search.focus(); search.select(); return; }
   if (event.key === "Escape" && typing) { search.value = ""; filter(); search.blur(); return; }
-  if (event.key === "Enter" && typing) { event.preventDefault(); if (listed.length) go(listed[0]); return; }
+  if (event.key === "Enter" && typing) { event.preventDefault(); if (shelf.listed.length) go(shelf.listed[0]); return; }
   const step = {ArrowDown: 1, ArrowUp: -1}[event.key];
   if (!step || event.target instanceof HTMLSelectElement) return;
   event.preventDefault();
@@ -73,6 +72,6 @@ document.addEventListener("keydown", event => {
 
 sort();
 const asked = linked();
-if (asked >= 0 || sorted.length) show(asked >= 0 ? asked : listed.length ? listed[0] : sorted[0]);
+if (asked >= 0 || shelf.sorted.length) show(asked >= 0 ? asked : shelf.listed.length ? shelf.listed[0] : shelf.sorted[0]);
 keepInSight();
 setTimeout(() => buildIndex(() => { if (search.value) filter(); }));

@@ -12,11 +12,8 @@ export const which = find("which", HTMLSelectElement);
 export const turn = find("turn", HTMLButtonElement);
 export const list = find("list", HTMLElement);
 const rows = find("rows", HTMLElement);
-/** @type {number[]} */
-export let sorted = [];
-/** @type {number[]} */
-export let listed = [];  // of `sorted`, what is searched for
-export let chosen = -1;
+/** The latents in their order, those of them that are searched for, and which one has its card. */
+export const shelf = {sorted: /** @type {number[]} */ ([]), listed: /** @type {number[]} */ ([]), chosen: -1};
 let drawn = [0, 0];  // from which row to which there are elements
 
 /** @type {Record<string, (a: number, b: number) => number>} */
@@ -37,8 +34,8 @@ function compared(a, b) {
 
 /** Put the latents in the order that is asked for. */
 export function sort() {
-  sorted = Array.from({length: latents}, (_, latent) => latent).sort((a, b) => ORDERS[order.value](a, b) || a - b);
-  if (turn.getAttribute("aria-pressed") === "true") sorted.reverse();
+  shelf.sorted = Array.from({length: latents}, (_, latent) => latent).sort((a, b) => ORDERS[order.value](a, b) || a - b);
+  if (turn.getAttribute("aria-pressed") === "true") shelf.sorted.reverse();
   filter();
 }
 
@@ -46,11 +43,11 @@ export function sort() {
 export function filter() {
   const wanted = search.value.toLowerCase(), number = /^\s*#?(\d+)\s*$/.exec(wanted), state = which.value;
   const exact = number && Number(number[1]) < latents ? Number(number[1]) : -1;
-  listed = sorted.filter(latent => latent !== exact && (state === "all" || (numbers[latent] > 0) === (state === "active")) &&
+  shelf.listed = shelf.sorted.filter(latent => latent !== exact && (state === "all" || (numbers[latent] > 0) === (state === "active")) &&
     (!wanted || holds(latent, wanted, where.value)));
-  if (exact >= 0) listed.unshift(exact);  // a number finds its latent, whatever is shown
-  find("found").textContent = `${plural(listed.length, "latent")}${indexed() || !wanted ? "" : ", still reading the examples"}`;
-  rows.style.height = `${Math.max(1, listed.length) * ROW}px`;
+  if (exact >= 0) shelf.listed.unshift(exact);  // a number finds its latent, whatever is shown
+  find("found").textContent = `${plural(shelf.listed.length, "latent")}${indexed() || !wanted ? "" : ", still reading the examples"}`;
+  rows.style.height = `${Math.max(1, shelf.listed.length) * ROW}px`;
   list.scrollTop = 0;
   drawRows();
 }
@@ -58,17 +55,17 @@ export function filter() {
 /** Draw the rows in sight, and no other. */
 export function drawRows() {
   const from = Math.max(0, Math.floor(list.scrollTop / ROW) - MORE);
-  const to = Math.min(listed.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW) + MORE);
+  const to = Math.min(shelf.listed.length, Math.ceil((list.scrollTop + list.clientHeight) / ROW) + MORE);
   drawn = [from, to];
-  rows.replaceChildren(...listed.slice(from, to).map((latent, at) => rowOf(latent, from + at)));
-  if (listed.slice(from, to).includes(chosen)) list.setAttribute("aria-activedescendant", `row-${chosen}`);
+  rows.replaceChildren(...shelf.listed.slice(from, to).map((latent, at) => rowOf(latent, from + at)));
+  if (shelf.listed.slice(from, to).includes(shelf.chosen)) list.setAttribute("aria-activedescendant", `row-${shelf.chosen}`);
   else list.removeAttribute("aria-activedescendant");
 }
 
 /** Draw the rows in sight where some are not there yet. */
 export function drawMissing() {
   const from = Math.floor(list.scrollTop / ROW), to = Math.ceil((list.scrollTop + list.clientHeight) / ROW);
-  if (from < drawn[0] || Math.min(to, listed.length) > drawn[1]) drawRows();
+  if (from < drawn[0] || Math.min(to, shelf.listed.length) > drawn[1]) drawRows();
 }
 
 /**
@@ -76,11 +73,11 @@ export function drawMissing() {
  * @param {number} at  its place in the list
  */
 function rowOf(latent, at) {
-  const row = element("div", latent === chosen ? "row chosen" : "row");
+  const row = element("div", latent === shelf.chosen ? "row chosen" : "row");
   row.id = `row-${latent}`;
   row.setAttribute("role", "option");
-  row.setAttribute("aria-selected", String(latent === chosen));
-  row.setAttribute("aria-setsize", String(listed.length));
+  row.setAttribute("aria-selected", String(latent === shelf.chosen));
+  row.setAttribute("aria-setsize", String(shelf.listed.length));
   row.setAttribute("aria-posinset", String(at + 1));
   row.style.top = `${at * ROW}px`;
   row.dataset.latent = String(latent);
@@ -106,13 +103,13 @@ export function labelOf(latent, name) {
  * @param {number} latent
  */
 export function mark(latent) {
-  chosen = latent;
+  shelf.chosen = latent;
   drawRows();
 }
 
 /** Scroll the list to the chosen latent. */
 export function keepInSight() {
-  const at = listed.indexOf(chosen);
+  const at = shelf.listed.indexOf(shelf.chosen);
   if (at < 0) return;
   if (at * ROW < list.scrollTop) list.scrollTop = at * ROW;
   else if ((at + 1) * ROW > list.scrollTop + list.clientHeight) list.scrollTop = (at + 1) * ROW - list.clientHeight;
