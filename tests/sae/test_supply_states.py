@@ -9,9 +9,10 @@ import torch
 from utils.base.errors import UserError
 from utils.data.preparation.settings import PlainTexts
 from utils.model.language_model import load_language_model
+from utils.sae.supply.dealing import Corpus
 from utils.sae.supply.gathered import Gathering, batches_of, gather
 from utils.sae.supply.left_out import Excluding
-from utils.sae.supply.texts import Corpus, read_sequences
+from utils.sae.supply.texts import read_sequences
 
 pytestmark = pytest.mark.slow
 

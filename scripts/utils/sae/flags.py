@@ -13,7 +13,7 @@ from utils.states.sites import Layer, is_number
 
 if TYPE_CHECKING:  # flags are checked before torch is imported
     from utils.model.anatomy import Anatomy
-    from utils.sae.supply.texts import Corpus
+    from utils.sae.supply.dealing import Corpus
 
 USUAL_MODEL = "openai-community/gpt2"
 TEXT_DEFAULTS = {  # of the flags of the texts; with --train_only those that the cache is of
@@ -241,7 +241,7 @@ def corpus_of(given: Mapping[str, Any]) -> "Corpus":
     """Say which texts are read. given: as `texts_given` returns."""
     from utils.data.preparation.settings import PlainTexts
     from utils.data.readers.published import IGNORED
-    from utils.sae.supply.texts import Corpus
+    from utils.sae.supply.dealing import Corpus
 
     usual = {**TEXT_DEFAULTS, **({} if "dataset" in given else WIKIPEDIA), **CORPUS_DEFAULTS}
     values = {**usual, **given}

@@ -4,6 +4,7 @@ Each file imports only from those above it:
 
     records      tensors and plain values in one checked file
     windows      token ids of texts -> windows from all over each text
+    dealing      which texts are asked for, and which of their groups are held out
     texts        texts -> sequences to train on, and held-out ones of other groups
     left_out     which states are left out: special tokens, position 0, massive norms, what is not finite
     order        a permutation by blocks that is known from the seed and the step alone
