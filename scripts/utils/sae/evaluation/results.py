@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.base.files import WriteTogether, csv_text, json_text
+from utils.base.progress import Progress
 from utils.base.text_table import table
 from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.evaluation.reconstruction import ENOUGH_TOKENS, Chunks, Reconstruction, measure
@@ -100,9 +101,11 @@ def evaluate(
     """
     of_layer = by_layer(autoencoders)
     found: dict[int, Reconstruction] = {}
-    for layer, numbers in of_layer.items():
-        own = [autoencoders[number] for number in numbers]
-        found |= zip(numbers, measure(own, states("held_out", layer), states("train", layer)), strict=True)
+    with Progress("measure", "autoencoder", len(autoencoders)) as progress:
+        for layer, numbers in of_layer.items():
+            own = [autoencoders[number] for number in numbers]
+            found |= zip(numbers, measure(own, states("held_out", layer), states("train", layer)), strict=True)
+            progress.update(len(numbers))
     why = why_no_cost(run.model, of_layer)
     costs = [None] * len(autoencoders) if why else spliced(run, autoencoders, most_tokens, largest_norm)
     return [Evaluation(each, found[number], costs[number], why) for number, each in enumerate(autoencoders)]
