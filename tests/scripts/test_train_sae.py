@@ -120,11 +120,11 @@ def test_a_stream_trains_too(common, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (("--num_tokens", 2000), "their num_tokens is 3000 (model"),
-        (("--context_length", 63), "their context_length is 31"),
+        (("--num_tokens", 2000), "num_tokens was 3000 (model"),
+        (("--context_length", 63), "context_length was 31"),
         (("--layers", "0,1"), "their layers are 0, 2, without 1"),
-        (("--keep_special",), "their keep_special is False"),
-        (("--dataset", "wikimedia/wikipedia"), "their dataset is "),
+        (("--keep_special",), "keep_special was False"),
+        (("--dataset", "wikimedia/wikipedia"), "dataset was "),
     ],
 )
 def test_a_cache_of_other_states_is_refused(extracted, changes, said, tmp_path):
@@ -137,7 +137,7 @@ def test_a_cache_of_another_model_is_refused(extracted, tmp_path):
     told = call(
         "train_sae", "--train_only", "--cache_dir", extracted, "--model_name", tmp_path / "model", "--save_dir", tmp_path
     )
-    assert_one_line_error(told, "their model_fingerprint is ", "read them with --extract_only")
+    assert_one_line_error(told, "model_fingerprint was ", "read them with --extract_only")
 
 
 def test_a_cache_of_texts_that_have_changed_is_refused(common, tmp_path, corpus):
@@ -146,7 +146,7 @@ def test_a_cache_of_texts_that_have_changed_is_refused(common, tmp_path, corpus)
     assert_success(call("train_sae", *common, *flags, "--dataset", changed, "--extract_only"))
     with open(changed, "a") as file:
         file.write(json.dumps({"text": "one more"}) + "\n")
-    assert_one_line_error(call("train_sae", *flags, "--train_only"), "their files is ", "texts.jsonl")
+    assert_one_line_error(call("train_sae", *flags, "--train_only"), "texts.jsonl has changed since")
     assert_one_line_error(
         call("train_sae", "--train_only", "--cache_dir", tmp_path, "--no_wandb"), "holds no states of texts; read them with"
     )

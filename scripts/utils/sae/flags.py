@@ -1,6 +1,7 @@
 """The flags of train_sae.py, and what they ask for."""
 
 import argparse
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,7 @@ CORPUS_DEFAULTS = {"num_tokens": USUAL_TOKENS, "context_length": None, "held_out
 
 def add_text_flags(parser: argparse.ArgumentParser, of_training: bool = True) -> None:
     """Add the flags that say which texts are read. of_training: to train on them, and to hold some out."""
-    usual, title = "those that it was trained on", "texts"
+    usual, title = "the dataset that it was trained on", "texts"
     if of_training:
         usual, title = "wikimedia/wikipedia", "texts; with --train_only, those that --cache_dir has states of"
     texts = parser.add_argument_group(title)
@@ -112,7 +113,8 @@ def add_state_flags(parser: argparse.ArgumentParser) -> None:
     states.add_argument(
         "--train_only",
         action="store_true",
-        help="train on the states in --cache_dir; no text is read. Refused where they are not what the other flags ask for",
+        help="train on the states in --cache_dir; no text is read. Refused where they are not what the other flags ask for; "
+        "states that are missing there are read again",
     )
 
 
@@ -167,7 +169,9 @@ def add_sae_output_flags(parser: argparse.ArgumentParser) -> None:
     )
     output.add_argument("--resume", action="store_true", help="go on where a run with the same flags was killed")
     output.add_argument(
-        "--overwrite", action="store_true", help="delete sparse autoencoders of another model or other texts from --save_dir"
+        "--overwrite",
+        action="store_true",
+        help="delete the sparse autoencoders that the folders of these trainings hold, once states are read, and begin anew",
     )
     output.add_argument("--wandb_project", default="sae-training", help="Weights & Biases project")
     output.add_argument("--wandb_group", help="name that the runs of this command share (default: the model's)")
@@ -197,6 +201,9 @@ def check_sae_flags(arguments: argparse.Namespace) -> argparse.Namespace:
     if arguments.resume and arguments.overwrite:
         raise UsageError("--resume goes on with what --overwrite deletes; give one of them")
     check_sae_layers(arguments.layers)
+    shown = [f"{target:g}" for target in arguments.target_l0]  # as folders are named
+    if twice := [target for target in shown if shown.count(target) > 1]:
+        raise UsageError(f"--target_l0 names {twice[0]} twice; name each target once")
     if arguments.d_hidden is not None:
         check_targets(arguments.target_l0, arguments.d_hidden)
     return arguments
@@ -235,6 +242,15 @@ def texts_given(arguments: argparse.Namespace) -> dict[str, Any]:
     """Give the flags of the texts that the user gave, by name."""
     names = ("dataset", *TEXT_DEFAULTS, *CORPUS_DEFAULTS)
     return {name: getattr(arguments, name) for name in names if getattr(arguments, name, None) is not None}
+
+
+def flags_of_states(arguments: argparse.Namespace, cache_dir: str) -> str:
+    """Repeat the flags that tell the states that were read from others in --cache_dir."""
+    dtype = None if arguments.model_dtype == "auto" else arguments.model_dtype
+    given = {"cache_dir": cache_dir, "layers": arguments.layers, "model_name": arguments.model_name, "model_dtype": dtype}
+    named = {name: value for name, value in {**given, **texts_given(arguments)}.items() if value is not None}
+    told = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in named.items())
+    return told + (" --keep_special" if arguments.keep_special else "")
 
 
 def corpus_of(given: Mapping[str, Any]) -> "Corpus":

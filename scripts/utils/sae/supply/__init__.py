@@ -12,6 +12,7 @@ Each file imports only from those above it:
     gathered     the pass over all texts, and its states in batches
     cache        which texts and states a folder holds, and whether they are those that are asked for
     history      what is noted of a training at its checkpoints, and which of them is the best
+    folders      the folders of trainings: what lies in them, whose it is, who writes there
     checkpoints  the training of one architecture, target and seed: its folder, its files, its last good state
     runs         all trainings side by side on the same batches
 """
