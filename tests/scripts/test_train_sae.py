@@ -147,14 +147,27 @@ def test_a_cache_of_texts_that_have_changed_is_refused(common, tmp_path, corpus)
     with open(changed, "a") as file:
         file.write(json.dumps({"text": "one more"}) + "\n")
     assert_one_line_error(call("train_sae", *flags, "--train_only"), "texts.jsonl has changed since")
+    again = assert_success(call("train_sae", *common, *flags, "--dataset", changed, "--extract_only"))  # as the line says
+    follow = shlex.split(again.stdout.splitlines()[-1].partition("train_sae.py ")[2])
+    assert_success(call("train_sae", *follow, *flags[4:], "--d_hidden", 64, "--target_l0", 4, "--batch_size", 128))
     assert_one_line_error(
         call("train_sae", "--train_only", "--cache_dir", tmp_path, "--no_wandb"), "holds no states of texts; read them with"
     )
 
 
+def test_one_of_several_passes_is_chosen_by_the_flag_that_tells_them_apart(common, tmp_path):
+    flags = ("--layers", "0", "--cache_dir", tmp_path / "states", "--no_wandb")
+    for most in (3, 5):
+        told = assert_success(call("train_sae", *common, *flags, "--extract_only", "--max_texts", most)).stdout
+        assert f"--max_texts {most}" in told.splitlines()[-1]
+    refused = call("train_sae", *flags, "--train_only", "--save_dir", tmp_path)
+    assert_one_line_error(refused, "holds 2 passes; choose one with --max_texts (3, 5)")
+
+
 @pytest.mark.parametrize(
     ("flags", "said", "status"),
     [
+        (("--target_l0", "4,4.0000001"), "--target_l0 names 4 twice", 2),
         (("--target_l0", "4,64"), "--target_l0 64: there are only 64 latents", 2),
         (("--layers", "0,7"), "--layers 0,7: layer 7: this model has layers 0 to 2", 1),
         (("--layers", "0,x"), "--layers 0,x: 'x' is no layer", 2),
@@ -178,7 +191,10 @@ def test_no_room_on_the_disk(common, tmp_path, monkeypatch):
     from utils.states import extraction
 
     monkeypatch.setattr(extraction.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
-    told = call("train_sae", *common, "--cache_dir", tmp_path / "states", "--save_dir", tmp_path)
+    kept = tmp_path / "sae_layer_0_best"
+    kept.mkdir()
+    told = call("train_sae", *common, "--cache_dir", tmp_path / "states", "--save_dir", tmp_path, "--overwrite")
+    assert kept.is_dir()  # nothing is deleted before there is something to put in its place
     assert_one_line_error(told, "GB of hidden states do not fit into", "read fewer layers, a smaller --num_tokens, or give")
 
 
