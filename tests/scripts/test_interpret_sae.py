@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from helpers import ROOT, assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, snapshot
+from utils.base.files import with_checksum, write_json
 from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.files.sae_lens import save_sae
 
@@ -225,3 +227,12 @@ def test_a_single_text_is_enough(saes, tmp_path):
     (tmp_path / "one.txt").write_text(prose(9, 300), encoding="utf-8")
     arguments = ("--sae", saes / "sae_layer_0_best", "--dataset", tmp_path / "one.txt", "--output_dir", tmp_path)
     assert "these are fewer tokens than" in assert_success(call("interpret_sae", *arguments)).stdout
+
+
+def test_a_training_that_has_not_ended_is_told_apart(saes, texts, tmp_path):
+    half = shutil.copytree(saes, tmp_path / "half")
+    arguments = ("--sae", half, "--dataset", texts, "--num_tokens", 300, "--layers", 0, "--output_dir", tmp_path / "out")
+    for finished in (True, False):
+        write_json(half / "sae_layer_0_history.json", with_checksum({"finished": finished}))
+        said = assert_success(call("interpret_sae", *arguments)).stdout
+        assert ("sae_layer_0_best: its training has not ended; train_sae.py --resume" in said) != finished

@@ -12,6 +12,7 @@ from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.files.fitting import require_fitting
 from utils.sae.files.loading import load_sae
 from utils.sae.goals import sae_name
+from utils.sae.supply.folders import history_path, read_history
 from utils.states.sites import Layer, layer_name
 
 if TYPE_CHECKING:
@@ -62,6 +63,12 @@ def autoencoders_at(path: str | Path, language_model: "LanguageModel", layers: S
         loaded = [LayerAutoencoder(layer, where, load_sae(where)) for layer, where in found]
         for one in loaded:
             require_fitting(one.autoencoder, language_model, one.layer, str(one.path))
+            history = history_path(path, one.layer)
+            if history.exists() and not read_history(history).get("finished"):
+                print(
+                    f"note: {one.path} is of a training that has not ended; train_sae.py --resume goes on with it",
+                    flush=True,
+                )
     else:
         autoencoder = load_sae(path)
         layer = require_fitting(autoencoder, language_model, None, str(path))
