@@ -235,4 +235,4 @@ def test_a_training_that_has_not_ended_is_told_apart(saes, texts, tmp_path):
     for finished in (True, False):
         write_json(half / "sae_layer_0_history.json", with_checksum({"finished": finished}))
         said = assert_success(call("interpret_sae", *arguments)).stdout
-        assert ("sae_layer_0_best: its training has not ended; train_sae.py --resume" in said) != finished
+        assert ("is of a training that has not ended; train_sae.py --resume goes on" in said) != finished
