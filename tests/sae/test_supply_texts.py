@@ -11,9 +11,9 @@ from utils.data.preparation.settings import PlainTexts
 from utils.data.tokenizer import encode_batch, load_tokenizer
 from utils.sae.supply import dealing
 from utils.sae.supply import texts as supply_texts
-from utils.sae.supply.dealing import MANY_GROUPS, Corpus, dealt_groups, drawing_order, main_axis
+from utils.sae.supply.dealing import Corpus, dealt_groups, drawing_order, main_axis
 from utils.sae.supply.texts import digest_of_files, read_sequences
-from utils.sae.supply.windows import ONE_IN, even_part
+from utils.sae.supply.windows import even_part
 
 
 def corpus(path, num_tokens=10**6, context_length=15, held_out=0.1):
@@ -45,37 +45,15 @@ def test_windows_tile_every_text(written, tiny_tokenizer, tiny_model):
     for number, ids in enumerate(encode_batch(tokenizer, [row["text"] for row in rows])):
         found = {name: windows for name, one in splits.items() if (windows := windows_by_start(one, number))}
         tiles = {start: ids[start : start + 16].tolist() for start in range(0, len(ids) - 1, 16)}
-        for windows in found.values():  # the last window of a split is cut short where there are tokens enough
-            assert all(tiles[start][: len(window)] == window for start, window in windows.items())
-        if "train" in found:  # all that does not validate is trained on
-            assert "held_out" not in found
-            assert found["train"].keys() ^ found.get("validation", {}).keys() == tiles.keys()
-    assert list(splits) == ["held_out", "validation", "train"] and all(map(len, splits.values()))
+        ((split, windows),) = found.items()  # the last window of a split is cut short where there are tokens enough
+        assert all(tiles[start][: len(window)] == window for start, window in windows.items())
+        assert split != "train" or windows == tiles
+    assert list(splits) == ["train", "held_out", "validation"] and all(map(len, splits.values()))
     assert all((sequences.labels == -1).all() and sequences.text_start == 1 for sequences in splits.values())
     whole = splits["train"].metadata["documents"]
     of = {name: {whole[document] for document in one.documents} for name, one in splits.items()}
-    assert not of["held_out"] & (of["train"] | of["validation"])
+    assert not of["held_out"] & (of["train"] | of["validation"]) and not of["train"] & of["validation"]
     assert all(("again" in names) == ("text 0" in names) for names in of.values()), "near copies stay together"
-
-
-def groups_of_validation(path, model, num_tokens):
-    """(groups that validation has of its own, groups that it shares with training, its windows, theirs)."""
-    splits = read_sequences(corpus(path, num_tokens), str(model), False)
-    train, validation = (set(splits[name].groups.tolist()) for name in ("train", "validation"))
-    windows = [list(zip(one.documents, one.starts, strict=True)) for one in (splits["train"], splits["validation"])]
-    return len(validation - train), len(validation & train), *windows
-
-
-def test_windows_of_the_texts_trained_on_validate_where_groups_are_few(tmp_path, tiny_model, monkeypatch):
-    monkeypatch.setattr(dealing, "HELD_OUT_TOKENS", 600)
-    rows = [{"text": prose(number, 300)} for number in range(120)]
-    own, shared, train, validation = groups_of_validation(write_jsonl(tmp_path / "few.jsonl", rows[:12]), tiny_model, 10**6)
-    assert (own, shared) == (3, 5) and not set(train) & set(validation)
-    for document in {document for document, _ in train}:
-        seen, unseen = (sum(found == document for found, _ in windows) for windows in (train, validation))
-        assert 1 <= unseen <= (seen + unseen) / ONE_IN + 1
-    own, shared, *_ = groups_of_validation(write_jsonl(tmp_path / "many.jsonl", rows), tiny_model, 10**6)
-    assert own >= MANY_GROUPS and shared == 0
 
 
 def test_reading_ends_with_tokens_enough(tmp_path, tiny_model, monkeypatch):

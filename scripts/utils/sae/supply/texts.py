@@ -1,7 +1,6 @@
 """Texts -> sequences to train on, and held-out ones of other groups, without labels."""
 
 import glob
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from utils.data.readers.plain import local_files
 from utils.data.sequences import Sequences
 from utils.data.splits import group_near_duplicates, sketch
 from utils.data.tokenizer import PROVED_TEXTS, Frame, Tokenizer, load_tokenizer, require_own_ids, special_frame
-from utils.sae.supply.dealing import HELD_OUT_TOKENS, MANY_GROUPS, Corpus, dealt_groups, set_aside
-from utils.sae.supply.windows import FEWEST_TOKENS, some_of_each, tiles_of, window_width, windows_of, without_windows
+from utils.sae.supply.dealing import HELD_OUT_TOKENS, Corpus, dealt_groups, set_aside
+from utils.sae.supply.windows import FEWEST_TOKENS, tiles_of, window_width, windows_of
 
 SPLITS_OF_TEXTS = ("train", "validation", "held_out")
 FEWEST_TEXTS = 20  # no text gives more than such a part of the tokens, while others follow
@@ -39,8 +38,7 @@ class TakenTexts:
 def read_sequences(corpus: Corpus, model_name: str, trust_remote_code: bool) -> dict[str, Sequences]:
     """Read the texts and cut them into windows: Sequences "train", and "validation" and "held_out" where some are held out.
 
-    A group, with the near copies of its texts, is in one of them; where validation has fewer than MANY_GROUPS, windows that
-    are not trained on join it (`some_of_each`). Print what was read. In memory: about 10 bytes a token.
+    A group, with the near copies of its texts, is in one of them. Print what was read. In memory: about 10 bytes a token.
     """
     tokenizer = load_tokenizer(model_name, corpus.texts.special_tokens, trust_remote_code)
     frame = special_frame(tokenizer)
@@ -58,16 +56,10 @@ def read_sequences(corpus: Corpus, model_name: str, trust_remote_code: bool) -> 
         "groups": list(numbers),
     }
     group_of = np.array([numbers[group] for group in joined], dtype=np.int32)
-    tiles = {split: tiles_of(found.ids, np.flatnonzero(of_document == split), width) for split in (*tokens, "train")}
-    if tokens and len({joined[document] for document in tiles["validation"]}) < MANY_GROUPS:
-        texts_of = Counter(joined)
-        alone = {document for document, group in enumerate(joined) if texts_of[group] == 1}
-        tiles["validation"] |= some_of_each(tiles["train"], alone)
     splits = {}
-    for split, most in {**tokens, "train": corpus.num_tokens}.items():
-        if split == "train" and tokens:
-            tiles[split] = without_windows(tiles[split], splits["validation"])
-        sequences = windows_of(found.ids, tiles[split], width, most, frame)
+    for split, most in {"train": corpus.num_tokens, **tokens}.items():
+        tiles = tiles_of(found.ids, np.flatnonzero(of_document == split), width)
+        sequences = windows_of(found.ids, tiles, width, most, frame)
         sequences.groups = group_of[sequences.documents]
         sequences.metadata = {**about, "split": split, "context_length": width - 1}
         splits[split] = sequences
@@ -111,9 +103,7 @@ def tell(splits: dict[str, Sequences], corpus: Corpus, copies: int, near: int) -
     train, held = counts["train"], counts.get("held_out")
     told = f"texts: {train:,} tokens of {groups['train']:,} groups"
     if held is not None:
-        both = np.intersect1d(splits["train"].groups, splits["validation"].groups)
-        joined = f" (other windows of {len(both)} of those trained on)" if len(both) else ""
-        told += f" to train on, {counts['validation']:,} of {groups['validation']:,} to set thresholds by{joined}, "
+        told += f" to train on, {counts['validation']:,} of {groups['validation']:,} to set thresholds by, "
         told += f"{held:,} of {groups['held_out']:,} held out"
     print(f"{told}; {copies:,} copies left out, {near:,} near copies grouped", flush=True)
     if train < 0.99 * corpus.num_tokens:
