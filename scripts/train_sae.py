@@ -97,8 +97,8 @@ def load_model(arguments, cache_dir):
         name = find_cache(cache_dir, texts_given(arguments)).about["model_name"]
     language_model = load_language_model(name, arguments.model_dtype, arguments.device, arguments.trust_remote_code)
     print(
-        f"{name}: {how_many(len(language_model.anatomy.blocks), 'layer')}, hidden size "
-        f"{language_model.anatomy.hidden_size}, {str(language_model.dtype).removeprefix('torch.')} on {language_model.device}",
+        f"{name}: {how_many(len(language_model.anatomy.blocks), 'layer')}, hidden size {language_model.anatomy.hidden_size}"
+        f", {str(language_model.dtype).removeprefix('torch.')} on {language_model.device}",
         flush=True,
     )
     for line in language_model.notes:

@@ -10,6 +10,7 @@ import torch
 
 from helpers import ROOT, assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, snapshot
 from utils.sae.autoencoder import SparseAutoencoder
+from utils.sae.files.dictionary_learning import save_dictionary
 from utils.sae.files.sae_lens import save_sae
 
 pytestmark = pytest.mark.slow
@@ -201,7 +202,6 @@ def test_what_cannot_be_read_is_one_line(saes, texts, tiny_model, tmp_path):
     for run in ("one", "two"):
         (tmp_path / "runs" / run / "sae_layer_0_best").mkdir(parents=True)
     (tmp_path / "labels.json").write_text('{"0": {"48": "beyond"}}')
-    (tmp_path / "list.json").write_text("[1]")
     (tmp_path / "flat.json").write_text('{"5": "of which layer?"}')
     for (result, status), *needles in (
         (refused(sae=tmp_path / "missing"), "missing does not exist; give the folder of a sparse autoencoder"),
@@ -211,7 +211,6 @@ def test_what_cannot_be_read_is_one_line(saes, texts, tiny_model, tmp_path):
         (refused("--layers", "1"), "layer1", "sae_layer_0_best"),
         (refused("--layers", "x", status=2), "--layers x"),
         (refused("--labels", tmp_path / "labels.json"), "labels.json", "'48'", "0 to 47"),
-        (refused("--labels", tmp_path / "list.json"), "list.json", "no JSON object"),
         (refused("--labels", tmp_path / "flat.json"), "which layer", "2 layers"),
         (refused("--labels", tmp_path / "nowhere.csv"), "nowhere.csv"),
         (refused("--top_examples", "300", status=2), "255"),
@@ -219,6 +218,31 @@ def test_what_cannot_be_read_is_one_line(saes, texts, tiny_model, tmp_path):
     ):
         assert_one_line_error(result, *needles, status=status)
     assert snapshot(tmp_path / "out") == {}
+
+
+def test_a_file_alone_is_of_the_layer_that_is_asked_for_and_shows_no_more_than_a_window(tiny_model, tmp_path):
+    (tmp_path / "one.txt").write_text(prose(9, 300), encoding="utf-8")
+    save_dictionary(tmp_path / "theirs", made_sae(0, tiny_model))
+    (tmp_path / "theirs/config.json").unlink()
+    flags = ("--sae", tmp_path / "theirs/ae.pt", "--dataset", tmp_path / "one.txt", "--context_length", WIDTH - 1)
+    flags = (*flags, "--output_dir", tmp_path / "out", "--context", 2**63 - 1)
+    assert_one_line_error(
+        call("interpret_sae", *flags), "ae.pt does not say which model it is of; give it with --model_name"
+    )
+    flags = (*flags, "--model_name", tiny_model)
+    assert_one_line_error(call("interpret_sae", *flags), "does not say which layer it reads", "such as --layers 6")
+    assert_success(call("interpret_sae", *flags, "--layers", 0))
+    examples = [
+        one for entry in entries_of(SimpleNamespace(folder=tmp_path / "out"), 0).values() for one in entry["top_examples"]
+    ]
+    assert WIDTH // 2 < max(len(one["tokens"]) for one in examples) <= WIDTH + 1
+
+
+def test_a_file_in_a_folder_stands_for_it(saes, texts, tmp_path):
+    file = saes / "sae_layer_0_best/sae_weights.safetensors"
+    flags = ("--dataset", texts, "--num_tokens", 2000, "--output_dir", tmp_path, "--top_examples", 1)
+    assert_success(call("interpret_sae", "--sae", file, *flags))
+    assert len(entries_of(SimpleNamespace(folder=tmp_path), 0)) == LATENTS
 
 
 def test_a_single_text_is_enough(saes, tmp_path):

@@ -44,10 +44,15 @@ def path_problem(path: str | Path, wanted: str | None = None) -> str | None:
     return None
 
 
+def shortened(path: str | Path) -> str:
+    """Cut a long path in its middle."""
+    text = str(path)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 20]}...{text[-16:]}"
+
+
 def in_quotes(path: str | Path) -> str:
     """Quote a path for a message of one line; a long one is cut."""
-    text = str(path)
-    return repr(text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 20]}...{text[-16:]}")
+    return repr(shortened(path))
 
 
 def require_path(path: str | Path, wanted: str, remedy: str) -> None:

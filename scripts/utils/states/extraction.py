@@ -151,9 +151,10 @@ def read_plans(
     needed = sum(table_bytes(language_model, plan) for plan in plans.values())
     budget, folder = reading.place(needed)
     tokens = sum(int(sequences.lengths.sum()) for sequences in splits.values())
+    states, layers = sum(map(len, plans.values())), how_many(len(reading.layers), "layer")
     print(
-        f"one pass over {tokens:,} tokens reads {sum(map(len, plans.values())):,} states in "
-        f"{how_many(len(reading.layers), 'layer')}: {needed / 1e9:.2f} GB {f'on disk in {folder}' if folder else 'in memory'}",
+        f"one pass over {tokens:,} tokens reads {states:,} states in {layers}: {needed / 1e9:.2f} GB "
+        f"{f'on disk in {folder}' if folder else 'in memory'}",
         flush=True,
     )
     if folder:
