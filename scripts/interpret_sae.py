@@ -11,7 +11,7 @@ from pathlib import Path
 from utils.base.cli.parser import Parser, quiet_libraries, run, whole_number
 from utils.base.errors import UsageError
 from utils.base.files import require_writable_folder
-from utils.base.paths import file_path, folder_path, name_or_path
+from utils.base.paths import file_path, folder_path, name_or_path, require_name_or_path
 from utils.base.progress import Progress
 from utils.sae.flags import add_text_flags, check_sae_layers, corpus_of, layers_of, texts_given
 from utils.states.flags import add_model_flags
@@ -117,8 +117,9 @@ def load(arguments):
     inside = best_inside(arguments.sae)
     if name is None:
         name = load_sae(next(iter(inside.values()), arguments.sae)).about.get("model_name")
-        if name is None:
+        if not name:
             raise UserError(f"--sae {arguments.sae} does not say which model it is of; give it with --model_name")
+        require_name_or_path(name, "--model_name")
     language_model = load_language_model(name, arguments.model_dtype, arguments.device, arguments.trust_remote_code)
     for note in language_model.notes:
         print(note, flush=True)
@@ -143,7 +144,7 @@ def read_texts(arguments, language_model, about):
 
     given = texts_given(arguments)
     if "dataset" not in given:
-        given = {**{name: about[name] for name in ("dataset", *TEXT_DEFAULTS) if about.get(name) is not None}, **given}
+        given = {**{name: about[name] for name in ("dataset", *TEXT_DEFAULTS) if about.get(name) not in (None, "")}, **given}
     tokenizer = load_tokenizer(language_model.name, given.get("special_tokens", "text"), arguments.trust_remote_code)
     if about.get("context_size") and "context_length" not in given:
         before, after = special_frame(tokenizer)

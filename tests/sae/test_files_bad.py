@@ -143,7 +143,6 @@ CHANGES = {  # what is changed in a sound cfg.json -> what the line says
         {"metadata": {"probe_sae": {"version": 1, "about": {"text_column": ["a"]}}}},
         "its text_column is ['a']",
     ),
-    "an empty text of ours": ({"metadata": {"probe_sae": {"version": 1, "about": {"dataset": ""}}}}, "its dataset is ''"),
     "centred states": (
         {"metadata": {"model_from_pretrained_kwargs": {"center_writing_weights": True}}},
         "center_writing_weights",

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -236,6 +237,15 @@ def test_a_file_alone_is_of_the_layer_that_is_asked_for_and_shows_no_more_than_a
         one for entry in entries_of(SimpleNamespace(folder=tmp_path / "out"), 0).values() for one in entry["top_examples"]
     ]
     assert WIDTH // 2 < max(len(one["tokens"]) for one in examples) <= WIDTH + 1
+
+
+@pytest.mark.parametrize(("key", "flag"), [("dataset", "--dataset"), ("model_name", "--model_name")])
+def test_a_name_that_no_file_can_have_is_refused_with_the_flag_that_replaces_it(tiny_model, tmp_path, key, flag):
+    sae = made_sae(0, tiny_model)
+    save_sae(tmp_path, replace(sae, about={**sae.about, key: "a" * 4000}))
+    told = call("interpret_sae", "--sae", tmp_path, "--output_dir", tmp_path / "out")
+    assert_one_line_error(told, "File name too long", f"give another name or path with {flag}")
+    assert len(told.stderr) < 600
 
 
 def test_a_file_in_a_folder_stands_for_it(saes, texts, tmp_path):

@@ -61,6 +61,14 @@ def require_path(path: str | Path, wanted: str, remedy: str) -> None:
         raise UserError(f"{in_quotes(path)} {problem}; {remedy}")
 
 
+def require_name_or_path(text: str, flag: str) -> None:
+    """Raise UserError for what a file gives, and the user did not, in the place of a flag, if it can be neither a name nor a
+    path.
+    """
+    if problem := path_problem(text):
+        raise UserError(f"{in_quotes(text)} {problem}; give another name or path with {flag}")
+
+
 def checked(text: str, wanted: str | None) -> str:
     path = expanduser(text)
     if problem := path_problem(path, wanted):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from utils.base.cli.parser import name_list, number, number_list, whole_number
 from utils.base.errors import UsageError, UserError
-from utils.base.paths import folder_path, name_or_path
+from utils.base.paths import folder_path, name_or_path, require_name_or_path
 from utils.sae.goals import ARCHITECTURES, USUAL_BATCH, USUAL_TOKENS, Goal, usual_latents
 from utils.states.flags import add_model_flags
 from utils.states.sites import Layer, is_number
@@ -263,6 +263,7 @@ def corpus_of(given: Mapping[str, Any]) -> "Corpus":
 
     usual = {**TEXT_DEFAULTS, **({} if "dataset" in given else WIKIPEDIA), **CORPUS_DEFAULTS}
     values = {**usual, **given}
+    require_name_or_path(values["dataset"], "--dataset")
     of_corpus = {name: values.pop(name) for name in CORPUS_DEFAULTS}
     return Corpus(PlainTexts(**values, split_column=IGNORED), **of_corpus)
 

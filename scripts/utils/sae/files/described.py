@@ -4,26 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from utils.base.cli.parser import LARGEST_INTEGER
 from utils.base.errors import UserError
 from utils.sae.files.checked import SAE_REMEDY, value_shown
 from utils.states.sites import ATTENTION, is_layer
 
 OURS, ABOUT_VERSION = "probe_sae", 1
-LARGEST_AMOUNT = 2**31 - 1  # of tokens or texts
 LONGEST_TEXT = 4096  # characters, as of a path
-TEXTS = (
-    "architecture",
-    "model_name",
-    "model_fingerprint",
-    "tokenizer_fingerprint",
-    "hook_name",
-    "dataset",
-    "dataset_config",
-    "text_column",
-    "language",
-    "special_tokens",
-)
-AMOUNTS = ("context_size", "max_texts")  # whole numbers above 0
+IDENTIFIERS = ("architecture", "model_name", "model_fingerprint", "tokenizer_fingerprint", "hook_name")
+OF_TEXTS = ("dataset", "dataset_config", "text_column", "language", "special_tokens")  # as the flags were given
+AMOUNTS = ("context_size", "max_texts")
 
 
 def ours_of(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,19 +39,19 @@ def sound_about(path: Path, about: dict[str, Any]) -> dict[str, Any]:
     layer = about.get("layer")
     if layer is not None and (not is_layer(layer) or layer == ATTENTION):
         raise UserError(f"{path}: its layer is {value_shown(layer)}; {SAE_REMEDY}")
-    for names, is_sound in ((TEXTS, is_text), (AMOUNTS, is_count)):
-        for name in names:
-            value = about.get(name)
-            if value is not None and not is_sound(value):
-                raise UserError(f"{path}: its {name} is {value_shown(value)}; {SAE_REMEDY}")
+    sound = {
+        **dict.fromkeys(
+            IDENTIFIERS, lambda value: is_text(value) and value.isprintable()
+        ),  # a line break would split an error
+        **dict.fromkeys(OF_TEXTS, is_text),
+        **dict.fromkeys(AMOUNTS, lambda value: type(value) is int and 0 < value <= LARGEST_INTEGER),
+    }
+    for name, is_sound in sound.items():
+        value = about.get(name)
+        if value is not None and not is_sound(value):
+            raise UserError(f"{path}: its {name} is {value_shown(value)}; {SAE_REMEDY}")
     return about
 
 
 def is_text(value: object) -> bool:
-    """Say whether this is a name or a path; a line break would split an error."""
-    return isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT and value.isprintable()
-
-
-def is_count(value: object) -> bool:
-    """Say whether this is a whole number above 0 that a count can be."""
-    return type(value) is int and 0 < value <= LARGEST_AMOUNT
+    return isinstance(value, str) and len(value) <= LONGEST_TEXT
