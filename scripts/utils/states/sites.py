@@ -17,7 +17,6 @@ Layer = int | str  # a block's number, "embed", "final_norm", or ATTENTION
 EMBED, FINAL_NORM = "embed", "final_norm"  # the stream before block 0; the state after the last norm
 ATTENTION = "attention"  # no layer: the attention rows of all layers together
 NAMED = (EMBED, FINAL_NORM)
-MOST_DIGITS = 6  # of a block's number
 
 
 def every_layer(anatomy: Anatomy) -> list[Layer]:
@@ -85,7 +84,7 @@ def layer_of(text: str) -> Layer:
 
 def is_number(text: str) -> bool:
     """Say whether the text is the number of a block."""
-    return text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
+    return text.isascii() and text.isdigit() and len(text) <= 6  # a million blocks
 
 
 def layer_name(layer: Layer) -> str:
