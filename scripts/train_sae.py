@@ -13,19 +13,20 @@ from pathlib import Path
 from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.files import require_writable_folder
 from utils.base.stopwatch import Stopwatch
+from utils.base.text_table import how_many
 from utils.sae.flags import (
     TEXT_DEFAULTS,
     USUAL_MODEL,
     add_train_sae_flags,
     check_sae_flags,
-    check_targets,
     corpus_of,
     flags_of_states,
     goals_of,
+    latents_of,
     layers_of,
     texts_given,
 )
-from utils.sae.goals import sae_name, usual_latents
+from utils.sae.goals import sae_name
 
 VALIDATED = 2**14  # states of validation that are looked at during training, and set the thresholds
 SAMPLED = 2**14  # states from which a training begins
@@ -52,8 +53,7 @@ def main(argv=None):
     with watch("load"):
         language_model = load_model(arguments, cache_dir)
     layers = layers_of(arguments.layers, language_model.anatomy)
-    latents = arguments.d_hidden or usual_latents(language_model.anatomy.hidden_size)
-    check_targets(arguments.target_l0, latents)
+    latents = latents_of(arguments, layers, language_model)
     with watch("texts"):
         texts = find_texts(arguments, language_model, cache_dir, layers)
     goals, owner = goals_of(arguments, layers), owner_of(language_model, texts, latents)
@@ -95,8 +95,8 @@ def load_model(arguments, cache_dir):
         name = model_of_cache(cache_dir, texts_given(arguments))
     language_model = load_language_model(name, arguments.model_dtype, arguments.device, arguments.trust_remote_code)
     print(
-        f"{name}: {len(language_model.anatomy.blocks)} layers, hidden size {language_model.anatomy.hidden_size}, "
-        f"{str(language_model.dtype).removeprefix('torch.')} on {language_model.device}",
+        f"{name}: {how_many(len(language_model.anatomy.blocks), 'layer')}, hidden size {language_model.anatomy.hidden_size}"
+        f", {str(language_model.dtype).removeprefix('torch.')} on {language_model.device}",
         flush=True,
     )
     for line in language_model.notes:
@@ -178,8 +178,8 @@ def batches_for(arguments, how, language_model, supply):
 
     batches = batches_of(supply, how, language_model.anatomy.hidden_size, arguments.batch_size, arguments.epochs)
     print(
-        f"{supply.train.rows:,} states of each layer to train on, {supply.held_out.rows:,} held out; {batches.steps:,} "
-        f"steps of {arguments.batch_size}, {batches.epochs} epochs",
+        f"{supply.train.rows:,} states of each layer to train on, {supply.held_out.rows:,} held out; "
+        f"{how_many(batches.steps, 'step')} of {arguments.batch_size}, {how_many(batches.epochs, 'epoch')}",
         flush=True,
     )
     return batches

@@ -14,6 +14,7 @@ from utils.base.errors import UsageError, UserError
 from utils.base.files import require_writable_folder
 from utils.base.paths import file_path, folder_path, name_or_path
 from utils.base.progress import Progress
+from utils.base.text_table import how_many
 from utils.probes.kinds import PAGE_KINDS
 from utils.states.flags import add_model_flags
 
@@ -238,7 +239,7 @@ def write(output, probes, tokenizer, texts, logits, width):
     write_page(output, "probes", **page_values(probes, tokenizer, texts, logits, width))
     path = Path(output).resolve()
     print(
-        f"wrote {output}: {sum(len(text.ids) for text in texts):,} tokens, {len(probes.layers)} layers\n"
+        f"wrote {output}: {sum(len(text.ids) for text in texts):,} tokens, {how_many(len(probes.layers), 'layer')}\n"
         f"next: open {path.as_uri()} and move through the layers with the arrow keys"
     )
 

@@ -115,6 +115,13 @@ def test_a_stream_trains_too(common, tmp_path):
     )
     assert "are not kept: each epoch runs the model once" in told.stdout
     assert (tmp_path / "sae_layer_1_best/cfg.json").exists()
+    assert "0.0 GB" not in told.stdout
+
+
+def test_a_buffer_larger_than_any_number_of_bytes_and_one_layer_and_epoch(common, tmp_path):
+    flags = ("--buffer_gb", 1e300, "--layers", "all,0", "--epochs", 1)
+    told = assert_success(call("train_sae", *common, *flags, "--save_dir", tmp_path)).stdout
+    assert " steps of 64, 1 epoch\n" in told and len(list(tmp_path.glob("sae_layer_*_best"))) == 3
 
 
 @pytest.mark.parametrize(
@@ -171,6 +178,10 @@ def test_one_of_several_passes_is_chosen_by_the_flag_that_tells_them_apart(commo
         (("--target_l0", "4,64"), "--target_l0 64: there are only 64 latents", 2),
         (("--layers", "0,7"), "--layers 0,7: layer 7: this model has layers 0 to 2", 1),
         (("--layers", "0,x"), "--layers 0,x: 'x' is no layer", 2),
+        (("--layers", "1,0,01"), "--layers 1,0,01 names a layer twice", 2),
+        (("--target_l0", "0"), "'0' is not a list such as 10,1: '0' is not a number of at least 1", 2),
+        (("--d_hidden", 2**63 - 1), f"--d_hidden {2**63 - 1}: weights and Adam's moments of 3 autoencoders take", 1),
+        (("--d_hidden", 10**11, "--seeds", "0,1", "--layers", "0"), "of 2 autoencoders take 158,400.0 GB", 1),
         (
             ("--batch_size", 100_000),
             "--batch_size 100000: the texts give 3,000 states to train on, too few for one batch",

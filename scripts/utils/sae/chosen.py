@@ -55,7 +55,8 @@ def autoencoders_at(path: str | Path, language_model: "LanguageModel", layers: S
     """Load the sparse autoencoders of these layers, in their order.
 
     path: one autoencoder, or a folder of one run of train_sae.py, which holds one for each layer. Those of other layers are
-    left alone. Raise UserError where there is none for any of the layers, or where one is of another model.
+    left alone; one that names no layer is of the one that is asked for. Raise UserError where there is none for any of the
+    layers, or where one is of another model.
     """
     path, inside = Path(path), best_inside(path)
     if inside:
@@ -71,7 +72,8 @@ def autoencoders_at(path: str | Path, language_model: "LanguageModel", layers: S
                 )
     else:
         autoencoder = load_sae(path)
-        layer = require_fitting(autoencoder, language_model, None, str(path))
+        unnamed = autoencoder.about.get("layer") is None and len(layers) == 1
+        layer = require_fitting(autoencoder, language_model, layers[0] if unnamed else None, str(path))
         loaded = [LayerAutoencoder(layer, path, autoencoder)] if layer in layers else []
         inside = {layer_name(layer): path}
     if not loaded:

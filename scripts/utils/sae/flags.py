@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from utils.base.cli.parser import name_list, number, number_list, whole_number
 from utils.base.errors import UsageError, UserError
-from utils.base.paths import folder_path, name_or_path
-from utils.sae.goals import ARCHITECTURES, USUAL_BATCH, USUAL_TOKENS, Goal
+from utils.base.paths import folder_path, name_or_path, require_name_or_path
+from utils.sae.goals import ARCHITECTURES, USUAL_BATCH, USUAL_TOKENS, Goal, usual_latents
 from utils.states.flags import add_model_flags
 from utils.states.sites import Layer, is_number
 
 if TYPE_CHECKING:  # flags are checked before torch is imported
     from utils.model.anatomy import Anatomy
+    from utils.model.language_model import LanguageModel
     from utils.sae.supply.dealing import Corpus
 
 USUAL_MODEL = "openai-community/gpt2"
@@ -52,7 +53,8 @@ def add_text_flags(parser: argparse.ArgumentParser, of_training: bool = True) ->
     texts.add_argument(
         "--special_tokens",
         choices=("text", "encode"),
-        help="what a special token is that a text spells out, such as <s>: text, or the token (encode) (default: text)",
+        help="how to read a special token that a text spells out, such as <s>: as plain text, or (encode) as the token "
+        "itself (default: text)",
     )
     texts.add_argument(
         "--num_tokens",
@@ -67,7 +69,7 @@ def add_text_flags(parser: argparse.ArgumentParser, of_training: bool = True) ->
     texts.add_argument(
         "--context_length",
         type=whole_number(1),
-        help="text tokens before a window's last one (default: "
+        help="text tokens in a window, not counting its last one: 255 give windows of 256 (default: "
         + ("255, or what the model takes)" if of_training else "as in training)"),
     )
     if of_training:
@@ -125,14 +127,14 @@ def add_sae_training_flags(parser: argparse.ArgumentParser) -> None:
         "--architecture",
         action="list",
         type=name_list(ARCHITECTURES),
-        default=["jumprelu"],
+        default="jumprelu",
         help="jumprelu, batchtopk or both",
     )
     sae.add_argument(
         "--target_l0",
         action="list",
         type=number_list(1),
-        default=[32.0],
+        default="32",
         help="how many latents shall be active at a token, on average; a list trains one for each",
     )
     sae.add_argument(
@@ -142,7 +144,7 @@ def add_sae_training_flags(parser: argparse.ArgumentParser) -> None:
         "--seeds",
         action="list",
         type=number_list(0, whole=True),
-        default=[0],
+        default="0",
         help="seeds of the first weights and of the order of the states; a list trains one for each",
     )
     sae.add_argument(
@@ -218,9 +220,25 @@ def check_targets(targets: Sequence[float], latents: int) -> None:
         )
 
 
+def latents_of(arguments: argparse.Namespace, layers: Sequence[Layer], language_model: "LanguageModel") -> int:
+    """Say how many latents each has. Refuse, before the pass, a number that targets or memory do not allow."""
+    from utils.sae.training.memory import require_memory
+
+    hidden_size = language_model.anatomy.hidden_size
+    latents = arguments.d_hidden or usual_latents(hidden_size)
+    check_targets(arguments.target_l0, latents)
+    if not arguments.extract_only:  # with --resume all runs but one may have ended
+        runs = 1 if arguments.resume else len(arguments.architecture) * len(arguments.target_l0) * len(arguments.seeds)
+        require_memory(latents, hidden_size, len(layers) * runs, language_model.device)
+    return latents
+
+
 def check_sae_layers(text: str) -> None:
-    """Refuse what can be no list of layers, before a model is loaded."""
-    for part in text.split(","):
+    """Refuse what can be no list of layers, or names one twice, before a model is loaded."""
+    parts = text.split(",")
+    if len({int(part) if is_number(part) else part for part in parts}) < len(parts):
+        raise UsageError(f"--layers {text} names a layer twice; name each once")
+    for part in parts:
         if not is_number(part) and part not in ("all", "embed", "final_norm"):
             raise UsageError(
                 f"--layers {text}: {part!r} is no layer; give all, or a list such as 0,6,11 with embed, final_norm by name"
@@ -261,6 +279,7 @@ def corpus_of(given: Mapping[str, Any]) -> "Corpus":
 
     usual = {**TEXT_DEFAULTS, **({} if "dataset" in given else WIKIPEDIA), **CORPUS_DEFAULTS}
     values = {**usual, **given}
+    require_name_or_path(values["dataset"], "--dataset")
     of_corpus = {name: values.pop(name) for name in CORPUS_DEFAULTS}
     return Corpus(PlainTexts(**values, split_column=IGNORED), **of_corpus)
 
