@@ -146,5 +146,5 @@ def test_a_sample_is_of_many_windows(language_model, splits, buffer_gb):
     windows = np.repeat(np.arange(len(splits["train"])), splits["train"].lengths - 1)
     count = 10 * 31  # as many states as 10 windows have
     sample = supply.train.sample(count)
-    assert sample.shape == (2, count, 32) and len(sample[0].unique(dim=0)) > 0.95 * count  # some tokens begin several windows
+    assert sample.shape == (2, count, 32) and len(sample[0].unique(dim=0)) > 0.95 * count  # some windows begin alike
     assert windows_behind(sample, (every, windows)) >= 38  # of windows that are read whole it would be 10
