@@ -87,8 +87,7 @@ def described(action) -> tuple[str, str]:
         text += f"; one of {', '.join(map(str, action.choices))}"
     if action.default is None or action.nargs == "?" and not action.default:
         return sentence(text), "none"
-    shown = ",".join(map(str, action.default)) if isinstance(action.default, list) else str(action.default)
-    return sentence(text), f"`{shown}`"
+    return sentence(text), f"`{action.default}`"
 
 
 def sentence(text) -> str:

@@ -14,6 +14,7 @@ from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.errors import UserError
 from utils.base.progress import Progress, readable_time
 from utils.base.stopwatch import Stopwatch
+from utils.base.text_table import how_many
 from utils.states.flags import add_model_flags, add_reading_flags
 from utils.sweep.flags import (
     add_data_flags,
@@ -101,7 +102,7 @@ def load_model(arguments, name, checks):
     attention = "causal" if anatomy.causal else "bidirectional"
     last_norm = "with" if anatomy.final_norm is not None else "without"
     detail = (
-        f"{seconds}; a {type(language_model.model).__name__} of {len(anatomy.blocks)} layers, hidden size "
+        f"{seconds}; a {type(language_model.model).__name__} of {how_many(len(anatomy.blocks), 'layer')}, hidden size "
         f"{anatomy.hidden_size}, {attention}, {last_norm} a last norm; tokenizer of {len(tokenizer):,} tokens"
     )
     checks.show(Check("loading", True, detail))
@@ -164,7 +165,7 @@ def estimate(arguments, checks, targets, language_model, reading, watch):
         checks.show(Check("run", False, "train_probe.py would refuse it", str(error)))
         return
     print(
-        f"\nrun of train_probe.py: {planned.states:,} states in {len(reading.layers)} layers, lags "
+        f"\nrun of train_probe.py: {planned.states:,} states in {how_many(len(reading.layers), 'layer')}, lags "
         f"{', '.join(map(str, asking.lags))}"
     )
     for check in measure(planned, fitting_of(arguments, sampling), language_model, watch.seconds):
@@ -214,7 +215,7 @@ def check_disk(planned):
     from utils.base.checks import Check
     from utils.states.extraction import require_disk_space
 
-    size = f"{planned.states:,} states in {len(planned.reading.layers)} layers are {planned.bytes / 1e9:.3f} GB"
+    size = f"{planned.states:,} states in {how_many(len(planned.reading.layers), 'layer')} are {planned.bytes / 1e9:.3f} GB"
     if planned.folder is None:
         return Check("disk", True, f"{size}: they stay in memory, --memory_gb allows {planned.budget / 1e9:.1f} GB")
     slow = "; reading them from there makes training slower than said" if planned.bytes > planned.budget else ""

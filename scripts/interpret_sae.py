@@ -11,7 +11,7 @@ from pathlib import Path
 from utils.base.cli.parser import Parser, quiet_libraries, run, whole_number
 from utils.base.errors import UsageError
 from utils.base.files import require_writable_folder
-from utils.base.paths import file_path, folder_path, name_or_folder
+from utils.base.paths import file_path, folder_path, name_or_path, require_name_or_path
 from utils.base.progress import Progress
 from utils.sae.flags import add_text_flags, check_sae_layers, corpus_of, layers_of, texts_given
 from utils.states.flags import add_model_flags
@@ -38,13 +38,16 @@ def add_sae_flags(parser):
     sae = parser.add_argument_group("sparse autoencoders")
     sae.add_argument(
         "--sae",
-        type=name_or_folder,
+        type=name_or_path,
         default="models/sae",
-        help="one sparse autoencoder (a folder of ours, SAELens or dictionary_learning), or a folder of one run of "
-        "train_sae.py, whose best of each layer are read",
+        help="one sparse autoencoder (a folder of ours, SAELens or dictionary_learning, or a file in it), or a folder of "
+        "one run of train_sae.py, whose best of each layer are read",
     )
     sae.add_argument(
-        "--layers", action="list", help="only these layers, such as 0,6,embed,final_norm (default: all that are there)"
+        "--layers",
+        action="list",
+        help="only these layers, such as 0,6,embed,final_norm; a single one is also that of a file which names none "
+        "(default: all that are there)",
     )
     sae.add_argument(
         "--labels",
@@ -69,7 +72,10 @@ def add_example_flags(parser):
         help="activations drawn from each of the 4 to 8 equal intervals up to the strongest",
     )
     examples.add_argument(
-        "--context", type=whole_number(0), default=16, help="tokens shown before an activation, and half as many after it"
+        "--context",
+        type=whole_number(0),
+        default=16,
+        help="tokens shown before an activation, and half as many after it; never more than its window holds",
     )
     examples.add_argument("--seed", type=whole_number(0), default=0, help="seed of the draw")
 
@@ -111,8 +117,9 @@ def load(arguments):
     inside = best_inside(arguments.sae)
     if name is None:
         name = load_sae(next(iter(inside.values()), arguments.sae)).about.get("model_name")
-        if name is None:
+        if not name:
             raise UserError(f"--sae {arguments.sae} does not say which model it is of; give it with --model_name")
+        require_name_or_path(name, "--model_name")
     language_model = load_language_model(name, arguments.model_dtype, arguments.device, arguments.trust_remote_code)
     for note in language_model.notes:
         print(note, flush=True)
@@ -123,7 +130,7 @@ def load(arguments):
 
 def own_labels(arguments, chosen):
     """Read the labels of the user: {layer: {latent: words}}."""
-    from utils.sae.latents.labels import read_labels
+    from utils.sae.latents.own_labels import read_labels
 
     latents = {one.layer: one.autoencoder.latents for one in chosen}
     return read_labels(arguments.labels, latents) if arguments.labels else {layer: {} for layer in latents}
@@ -137,7 +144,7 @@ def read_texts(arguments, language_model, about):
 
     given = texts_given(arguments)
     if "dataset" not in given:
-        given = {**{name: about[name] for name in ("dataset", *TEXT_DEFAULTS) if about.get(name) is not None}, **given}
+        given = {**{name: about[name] for name in ("dataset", *TEXT_DEFAULTS) if about.get(name) not in (None, "")}, **given}
     tokenizer = load_tokenizer(language_model.name, given.get("special_tokens", "text"), arguments.trust_remote_code)
     if about.get("context_size") and "context_length" not in given:
         before, after = special_frame(tokenizer)
@@ -161,9 +168,9 @@ def study(arguments, language_model, chosen, sequences):
     )
     pass_over = Pass(language_model, sequences, plan_of_text(sequences, layers, excluding), arguments.batch_size)
     require_same_states(language_model, [sequences], layers)
-    choice = ExampleChoice(
-        arguments.top_examples, arguments.interval_examples, arguments.context, arguments.context // 2, arguments.seed
-    )
+    most = sequences.input_ids.shape[1] - 1  # tokens of a window beside the one where the latent is active
+    before, after = min(arguments.context, most), min(arguments.context // 2, most)
+    choice = ExampleChoice(arguments.top_examples, arguments.interval_examples, before, after, arguments.seed)
     autoencoders = {one.layer: one.autoencoder.to(language_model.device) for one in chosen}
     with Progress("read latents", "token", int(sequences.lengths.sum())) as progress:
         studies = study_latents(pass_over, autoencoders, choice, excluding, progress.update)

@@ -15,6 +15,7 @@ from utils.base.errors import UserError
 from utils.base.files import require_writable_folder
 from utils.base.paths import folder_path
 from utils.base.stopwatch import Stopwatch
+from utils.base.text_table import how_many
 from utils.probes.kinds import PAGE_KINDS
 from utils.states.flags import add_model_flags, add_reading_flags
 from utils.sweep.flags import (
@@ -210,9 +211,10 @@ def load_model(arguments, splits):
 
     language_model = load_language_model(name, arguments.model_dtype, arguments.device, arguments.trust_remote_code)
     require(check_ids(path, splits, language_model))
+    anatomy = language_model.anatomy
     print(
-        f"{name}: {len(language_model.anatomy.blocks)} layers, hidden size {language_model.anatomy.hidden_size}, "
-        f"{'causal' if language_model.anatomy.causal else 'bidirectional'}, "
+        f"{name}: {how_many(len(anatomy.blocks), 'layer')}, hidden size {anatomy.hidden_size}, "
+        f"{'causal' if anatomy.causal else 'bidirectional'}, "
         f"{str(language_model.dtype).removeprefix('torch.')} on {language_model.device}",
         flush=True,
     )

@@ -13,18 +13,20 @@ from pathlib import Path
 from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.files import require_writable_folder
 from utils.base.stopwatch import Stopwatch
+from utils.base.text_table import how_many
 from utils.sae.flags import (
     TEXT_DEFAULTS,
     USUAL_MODEL,
     add_train_sae_flags,
     check_sae_flags,
-    check_targets,
     corpus_of,
+    flags_of_states,
     goals_of,
+    latents_of,
     layers_of,
     texts_given,
 )
-from utils.sae.goals import sae_name, usual_latents
+from utils.sae.goals import sae_name
 
 VALIDATED = 2**14  # states of validation that are looked at during training, and set the thresholds
 SAMPLED = 2**14  # states from which a training begins
@@ -51,8 +53,7 @@ def main(argv=None):
     with watch("load"):
         language_model = load_model(arguments, cache_dir)
     layers = layers_of(arguments.layers, language_model.anatomy)
-    latents = arguments.d_hidden or usual_latents(language_model.anatomy.hidden_size)
-    check_targets(arguments.target_l0, latents)
+    latents = latents_of(arguments, layers, language_model)
     with watch("texts"):
         texts = find_texts(arguments, language_model, cache_dir, layers)
     goals, owner = goals_of(arguments, layers), owner_of(language_model, texts, latents)
@@ -61,23 +62,20 @@ def main(argv=None):
     with watch("pass"):
         supply = read_states(how, language_model, texts, not arguments.train_only)
     if arguments.extract_only:
-        told = f"--cache_dir {shlex.quote(cache_dir)} --layers {arguments.layers}{how_read(arguments)}"
-        print(f"next: python scripts/train_sae.py --train_only {told}")
+        print(f"next: python scripts/train_sae.py --train_only {flags_of_states(arguments, cache_dir)}")
         return 0
+    from utils.sae.supply.folders import claimed
+
     batches = batches_for(arguments, how, language_model, supply)
     terms = terms_of(arguments, language_model, texts, batches, owner)
-    train(arguments, terms, batches, supply, list(zip(goals, folders, strict=True)), watch)
-    with watch("evaluate"):
-        measure_best(arguments, language_model, texts, supply, goals, folders)
-    write_records(arguments, terms, supply, goals, folders, watch)
+    how_kept = "--overwrite" if arguments.overwrite else "--resume" if arguments.resume else ""
+    with claimed(folders, goals, terms.settings, how_kept):
+        train(arguments, terms, batches, supply, list(zip(goals, folders, strict=True)), watch)
+        with watch("evaluate"):
+            measure_best(arguments, language_model, texts, supply, goals, folders)
+        write_records(arguments, terms, supply, goals, folders, watch)
     print(f"next: python scripts/interpret_sae.py --sae {shlex.quote(str(folders[0]))}")
     return 0
-
-
-def how_read(arguments) -> str:
-    """Repeat the flags that later runs on these states must have too."""
-    dtype = "" if arguments.model_dtype == "auto" else f" --model_dtype {arguments.model_dtype}"
-    return dtype + (" --keep_special" if arguments.keep_special else "")
 
 
 def cache_folder(arguments) -> str | None:
@@ -90,15 +88,15 @@ def cache_folder(arguments) -> str | None:
 def load_model(arguments, cache_dir):
     """Load the model: the one that is named, with --train_only else the one that the cache is of."""
     from utils.model.language_model import load_language_model
-    from utils.sae.supply.cache import find_cache
+    from utils.sae.supply.cache import model_of_cache
 
     name = arguments.model_name or USUAL_MODEL
     if arguments.train_only and not arguments.model_name:
-        name = find_cache(cache_dir, texts_given(arguments)).about["model_name"]
+        name = model_of_cache(cache_dir, texts_given(arguments))
     language_model = load_language_model(name, arguments.model_dtype, arguments.device, arguments.trust_remote_code)
     print(
-        f"{name}: {len(language_model.anatomy.blocks)} layers, hidden size {language_model.anatomy.hidden_size}, "
-        f"{str(language_model.dtype).removeprefix('torch.')} on {language_model.device}",
+        f"{name}: {how_many(len(language_model.anatomy.blocks), 'layer')}, hidden size {language_model.anatomy.hidden_size}"
+        f", {str(language_model.dtype).removeprefix('torch.')} on {language_model.device}",
         flush=True,
     )
     for line in language_model.notes:
@@ -123,9 +121,7 @@ def find_texts(arguments, language_model, cache_dir, layers):
         "keep_special": arguments.keep_special,
     }
     if arguments.train_only:
-        found = find_cache(cache_dir, {**about, **given}, layers)
-        files = digest_of_files(found.about["dataset"])
-        return find_cache(cache_dir, {**about, **given, **({"files": files} if files else {})}, layers)
+        return find_cache(cache_dir, {**about, **given}, layers)
     corpus = corpus_of(given)
     splits = read_sequences(corpus, name, arguments.trust_remote_code)
     context_length = splits["train"].metadata["context_length"]
@@ -144,17 +140,16 @@ def owner_of(language_model, texts, latents) -> dict:
 
 def ready_to_train(arguments, goals, owner, texts, how) -> list[Path]:
     """Find the folder of each training. Stop before the pass where it is another training's, or the texts fill no batch."""
-    from utils.sae.supply.checkpoints import clear_folder, require_own_folder
+    from utils.sae.supply.folders import require_own_folder
     from utils.sae.supply.gathered import require_batch
     from utils.sae.supply.left_out import plan_of_text
 
     require_batch(len(plan_of_text(texts.splits["train"], how.layers, how.excluding)), arguments.batch_size)
     root = Path(arguments.save_dir)
     folders = [root if len(goals) == 1 else root / of_run[0].run for of_run in goals]
-    for folder, of_run in zip(folders, goals, strict=True):
-        if arguments.overwrite:
-            clear_folder(folder)
-        require_own_folder(folder, of_run, owner, arguments.resume)
+    if not arguments.overwrite:
+        for folder, of_run in zip(folders, goals, strict=True):
+            require_own_folder(folder, of_run, owner, arguments.resume)
     return folders
 
 
@@ -183,8 +178,8 @@ def batches_for(arguments, how, language_model, supply):
 
     batches = batches_of(supply, how, language_model.anatomy.hidden_size, arguments.batch_size, arguments.epochs)
     print(
-        f"{supply.train.rows:,} states of each layer to train on, {supply.held_out.rows:,} held out; {batches.steps:,} "
-        f"steps of {arguments.batch_size}, {batches.epochs} epochs",
+        f"{supply.train.rows:,} states of each layer to train on, {supply.held_out.rows:,} held out; "
+        f"{how_many(batches.steps, 'step')} of {arguments.batch_size}, {how_many(batches.epochs, 'epoch')}",
         flush=True,
     )
     return batches
@@ -226,11 +221,12 @@ def terms_of(arguments, language_model, texts, batches, owner):
 def train(arguments, terms, batches, supply, wanted, watch):
     """Train all of them side by side. wanted: (goals, folder) of each; those that have ended are left out with --resume."""
     from utils.base.tracking import tracker
-    from utils.sae.supply.checkpoints import is_finished, new_run, resumed_run
+    from utils.sae.supply.checkpoints import new_run, resumed_run
+    from utils.sae.supply.folders import is_finished
     from utils.sae.supply.runs import Logs, train_all
     from utils.sae.training.training import Training
 
-    waiting = [one for one in wanted if not (arguments.resume and is_finished(*one, terms))]
+    waiting = [one for one in wanted if not (arguments.resume and is_finished(*one, terms.settings))]
     if not waiting:
         print("every training has ended already")
         return

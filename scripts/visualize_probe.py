@@ -14,6 +14,7 @@ from utils.base.errors import UsageError, UserError
 from utils.base.files import require_writable_folder
 from utils.base.paths import file_path, folder_path, name_or_path
 from utils.base.progress import Progress
+from utils.base.text_table import how_many
 from utils.probes.kinds import PAGE_KINDS
 from utils.states.flags import add_model_flags
 
@@ -273,8 +274,8 @@ def write(output, sets, tokenizer, texts, logits, width):
     write_page(output, "probes", **page_values(sets, tokenizer, texts, logits, width))
     path = Path(output).resolve()
     print(
-        f"wrote {output}: {sum(len(text.ids) for text in texts):,} tokens of {len(texts)} texts, "
-        f"{sum(len(one.layers) for one in sets)} probes, {path.stat().st_size / 1e6:.1f} MB\n"
+        f"wrote {output}: {sum(len(text.ids) for text in texts):,} tokens of {how_many(len(texts), 'text')}, "
+        f"{how_many(sum(len(one.layers) for one in sets), 'probe')}, {path.stat().st_size / 1e6:.1f} MB\n"
         f"next: open {path.as_uri()} and move through the layers with the arrow keys"
     )
 

@@ -127,6 +127,22 @@ CHANGES = {  # what is changed in a sound cfg.json -> what the line says
     "a hook that is no text": ({"metadata": {"hook_name": {"a": 1}}}, "its hook is"),
     "a model that is no text": ({"metadata": {"model_name": 3}}, "its model_name is 3"),
     "a model of two lines": ({"metadata": {"model_name": "a\nb"}}, "its model_name is 'a\\nb'"),
+    "a context of text": ({"metadata": {"context_size": "128"}}, "its context_size is '128'"),
+    "a list of contexts": ({"metadata": {"context_size": [1]}}, "its context_size is [1]"),
+    "half a token": ({"metadata": {"context_size": 128.5}}, "its context_size is 128.5"),
+    "no context": ({"metadata": {"context_size": 0}}, "its context_size is 0"),
+    "a true context": ({"metadata": {"context_size": True}}, "its context_size is True"),
+    "a context beyond all": ({"metadata": {"context_size": 2**63}}, f"its context_size is {2**63}"),
+    "a number of texts": ({"metadata": {"dataset_path": 5}}, "its dataset is 5"),
+    "two texts": ({"metadata": {"dataset_path": ["a", "b"]}}, "its dataset is ['a', 'b']"),
+    "texts by name": ({"metadata": {"dataset_path": {"a": 1}}}, "its dataset is {'a': 1}"),
+    "a very long path": ({"metadata": {"dataset_path": "a" * 100_000}}, "its dataset is 'aaaaa"),
+    "a very long hook": ({"metadata": {"hook_name": "a" * 100_000}}, "its hook is 'aaaaa"),
+    "a very long model": ({"metadata": {"model_name": "a" * 100_000}}, "its model_name is 'aaaaa"),
+    "columns of ours": (
+        {"metadata": {"probe_sae": {"version": 1, "about": {"text_column": ["a"]}}}},
+        "its text_column is ['a']",
+    ),
     "centred states": (
         {"metadata": {"model_from_pretrained_kwargs": {"center_writing_weights": True}}},
         "center_writing_weights",
@@ -149,6 +165,13 @@ def foreign(folder):
     del config["metadata"]["probe_sae"]
     (folder / CONFIG).write_text(json.dumps(config))
     return {name: tensor.clone() for name, tensor in weights.items()}
+
+
+def test_what_another_tool_leaves_empty_is_not_said(tmp_path):
+    foreign(tmp_path)
+    config = json.loads((tmp_path / CONFIG).read_text())
+    (tmp_path / CONFIG).write_text(json.dumps({**config, "metadata": {"model_name": "", "dataset_path": ""}}))
+    assert load_sae(tmp_path).about == {"architecture": "jumprelu"}
 
 
 def test_the_folder_that_is_changed_below_is_sound(tmp_path):

@@ -51,6 +51,11 @@ REFUSED = {
         None,
         ("was trained on pythia-70m, not on someone/gpt2; give that model",),
     ),
+    "a very long name": (
+        {"layer": 1, "model_name": "a" * 4000},
+        None,
+        ("was trained on aaa", "...aaa", ", not on someone/gpt2; give that model"),
+    ),
     "another width": (
         {"hidden_size": 48, "model_name": "gpt2", "layer": 1},
         None,
@@ -63,7 +68,7 @@ REFUSED = {
     ),
     "another layer": ({"layer": 1}, 2, ("was trained on layer1, not layer2; give one of layer2",)),
     "another layer by name": ({"layer": "embed"}, 0, ("was trained on embed, not layer0; give one of layer0",)),
-    "no layer": ({}, None, ("does not say which layer it reads; write hook_name",)),
+    "no layer": ({}, None, ("does not say which layer it reads; ask for that layer alone",)),
     "no layer, and one too deep": ({}, 7, ("reads layer7; someone/gpt2 has layers 0 to 2",)),
 }
 
@@ -74,6 +79,7 @@ def test_one_that_does_not_fit_is_refused(model, case):
     with pytest.raises(UserError) as error:
         require_fitting(of(**about), model, layer, path="saes/sae_layer_1_best")
     assert str(error.value).startswith("saes/sae_layer_1_best ") and "\n" not in str(error.value)
+    assert len(str(error.value)) < 600
     assert all(part in str(error.value) for part in said), error.value
 
 

@@ -179,11 +179,11 @@ def test_the_tokens_of_a_latent_and_their_lift_are_counted_plainly(stream, study
             with np.errstate(divide="ignore", invalid="ignore"):
                 lift = share / (base / base.sum())
                 score = np.where(count > 0, share * np.log(lift), -np.inf)
-            ranked = sorted(np.flatnonzero(count), key=lambda token: (-(count if by == "count" else score)[token], token))[
-                :4
-            ]
+            tells = np.flatnonzero(count > 0 if by == "count" else score > 0)  # only what is read more often than usual
+            ranked = sorted(tells, key=lambda token: (-(count if by == "count" else score)[token], token))[:4]
             listed = lists.token[latent][lists.token[latent] >= 0]
             np.testing.assert_allclose(score[listed], score[ranked], rtol=1e-9)
+            assert by == "count" or (lists.lift[latent][: len(listed)] > 1).all()
             np.testing.assert_allclose(lists.lift[latent][: len(listed)], lift[listed], rtol=1e-12)
             assert lists.count[latent][: len(listed)].tolist() == count[listed].tolist()
             if by == "count":

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from evaluated_autoencoders import FOUND, evaluation
+from utils.base.errors import UserError
 from utils.sae.evaluation.results import EVALUATION_COLUMNS, evaluation_table, targets_table, write_evaluation
 
 
@@ -30,6 +31,22 @@ def test_the_files_hold_every_figure_and_agree(tmp_path):
     assert sum(first["density_histogram"]["latents"]) == 19 and not first["few_tokens"]
     assert second["fvu_over_pca"] is None and "ce_clean" not in second and rows[1]["ce_clean"] == ""
     assert second["why_no_cost"] == "it has no language-model head" and rows[1]["layer"] == "embed"
+
+
+def test_what_was_measured_of_other_layers_stays(tmp_path):
+    def layers_and_scores():
+        with open(tmp_path / "sae_evaluation.csv", encoding="utf-8", newline="") as file:
+            rows = [(row["layer"], row["fvu"]) for row in csv.DictReader(file)]
+        saved = json.loads((tmp_path / "sae_evaluation.json").read_text(encoding="utf-8"))["autoencoders"]
+        assert rows == [(str(entry["layer"]), str(entry["fvu"])) for entry in saved]
+        return rows
+
+    write_evaluation(tmp_path, [evaluation(layer=2), evaluation(layer=7)])
+    write_evaluation(tmp_path, [evaluation(replace(FOUND, fvu=0.5), layer=7), evaluation(layer="embed")])
+    assert layers_and_scores() == [("embed", "0.2"), ("2", "0.2"), ("7", "0.5")]
+    (tmp_path / "sae_evaluation.json").write_text("[]")
+    with pytest.raises(UserError, match="sae_evaluation.json cannot be read .*; delete it, and run the same command again"):
+        write_evaluation(tmp_path, [evaluation(layer=7)])
 
 
 @pytest.mark.parametrize(

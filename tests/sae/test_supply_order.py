@@ -41,3 +41,4 @@ def test_groups_are_as_large_as_memory_allows():
     assert BlockOrder.within(10_000, 100, 4000, 1e6).group_rows == 200
     assert BlockOrder.within(10_000, 100, 4000, 1).group_rows == 100
     assert BlockOrder.within(950, 100, 4, 1e9).group_rows == 1000
+    assert BlockOrder.within(950, 100, 4, float("inf")).group_rows == 1000

@@ -17,15 +17,9 @@ from utils.sae.files.loading import load_sae
 from utils.sae.files.sae_lens import save_sae
 from utils.sae.goals import Goal, Recipe
 from utils.sae.supply import checkpoints
-from utils.sae.supply.checkpoints import (
-    CHECKPOINT,
-    Terms,
-    clear_folder,
-    is_finished,
-    new_run,
-    require_own_folder,
-    resumed_run,
-)
+from utils.sae.supply import folders as kept_folders
+from utils.sae.supply.checkpoints import Terms, new_run, resumed_run
+from utils.sae.supply.folders import CHECKPOINT, claimed, clear_folder, is_finished, require_own_folder
 from utils.sae.supply.history import Glance, best_of
 from utils.sae.supply.order import BlockOrder
 from utils.sae.supply.runs import Logs, train_all
@@ -163,9 +157,10 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_last_good_checkpoint(tm
 
 def test_finished_trainings_are_known(whole):
     folder = whole / GOALS[0][0].run
-    assert is_finished(GOALS[0], folder, terms())
-    assert not is_finished(GOALS[0], folder, terms(learning_rate=0.1))
-    assert not is_finished([*GOALS[0], Goal("jumprelu", 2, 0, 1)], folder, terms())
+    assert is_finished(GOALS[0], folder, terms().settings)
+    assert is_finished(GOALS[0], folder, terms(learning_rate=0.1).settings)  # it may have been lowered for others
+    assert not is_finished(GOALS[0], folder, terms(epochs=9).settings)
+    assert not is_finished([*GOALS[0], Goal("jumprelu", 2, 0, 1)], folder, terms().settings)
 
 
 def test_half_a_training_is_not_overwritten_by_accident(tmp_path):
@@ -173,7 +168,7 @@ def test_half_a_training_is_not_overwritten_by_accident(tmp_path):
         train(tmp_path, 30)
     with pytest.raises(UserError, match="checkpoint.safetensors is of a training that has not ended: --resume goes on"):
         train(tmp_path)
-    with pytest.raises(UserError, match="--resume: .* their keep_special is None, not True; give the same flags"):
+    with pytest.raises(UserError, match="--resume: .* keep_special was None there and is True now; give the same flags"):
         train(tmp_path, resume=True, keep_special=True)
 
 
@@ -197,10 +192,40 @@ def test_a_folder_of_another_model_is_refused_unless_it_may_go(whole, tmp_path):
     (folder / "sae_layer_mine.md").write_text("a note of the user's")
     (folder / "sae_thesis").mkdir()
     require_own_folder(folder, GOALS[0], terms(learning_rate=0.1).owner, False)
-    with pytest.raises(UserError, match="is of other sparse autoencoders: their texts is t, not u; --overwrite"):
+    with pytest.raises(UserError, match="is of other sparse autoencoders: texts was t there and is u now; --overwrite"):
         require_own_folder(folder, GOALS[0], terms(texts="u").owner, False)
-    with pytest.raises(UserError, match="is of other sparse autoencoders: their seed is 0, not 7"):
+    with pytest.raises(UserError, match="is of other sparse autoencoders: seed was 0 there and is 7 now"):
         require_own_folder(folder, [replace(goal, seed=7) for goal in GOALS[0]], terms().owner, True)
     clear_folder(folder)
     require_own_folder(folder, GOALS[0], terms(texts="u").owner, False)
     assert sorted(path.name for path in folder.iterdir()) == ["sae_layer_mine.md", "sae_thesis"]
+
+
+def test_a_folder_of_other_settings_is_claimed_by_nobody(whole, tmp_path):
+    folder = shutil.copytree(whole / GOALS[0][0].run, tmp_path / "copy")
+    before = snapshot(folder)
+
+    def claim(how, **changes):
+        with claimed([folder], GOALS[:1], terms(**changes).settings, how):
+            return sorted(path.name for path in folder.glob("sae_*"))
+
+    assert len(claim("")) == len(claim("--resume", learning_rate=0.1)) > 4  # the rate may have been lowered for others
+    for how, name, value in (("", "learning_rate", 0.1), ("", "epochs", 9), ("--resume", "epochs", 9)):
+        with pytest.raises(UserError, match=f"is of another training of .*: {name} was .* there and is {value} now; --over"):
+            claim(how, **{name: value})
+    assert snapshot(folder) == before
+    assert claim("--overwrite", epochs=9) == []
+
+
+def test_two_runs_do_not_train_in_one_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_folders, "SOON", 0.1)
+    both, one = [tmp_path / "one", tmp_path / "two"], [tmp_path / "two"]
+    settings = terms().settings
+    with (
+        claimed(both, GOALS[:2], settings, ""),
+        pytest.raises(UserError, match="is being written by process"),
+        claimed(one, GOALS[1:2], settings, ""),
+    ):
+        pass
+    with claimed(one, GOALS[1:2], settings, ""):
+        assert one[0].is_dir()

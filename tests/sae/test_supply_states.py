@@ -9,9 +9,10 @@ import torch
 from utils.base.errors import UserError
 from utils.data.preparation.settings import PlainTexts
 from utils.model.language_model import load_language_model
+from utils.sae.supply.dealing import Corpus
 from utils.sae.supply.gathered import Gathering, batches_of, gather
 from utils.sae.supply.left_out import Excluding
-from utils.sae.supply.texts import Corpus, read_sequences
+from utils.sae.supply.texts import read_sequences
 
 pytestmark = pytest.mark.slow
 
@@ -127,3 +128,23 @@ def test_texts_too_short_for_a_batch(language_model, splits):
     how = gathering()
     with pytest.raises(UserError, match=r"--batch_size 100000: the texts give [\d,]+ states to train on, too few for one"):
         batches_of(gather(how, language_model, splits), how, 32, 100_000, 1)
+
+
+def windows_behind(sample, states_of_windows):
+    """How many windows the states of a sample come from. states_of_windows: [rows, hidden_size] with the window of each."""
+    states, windows = states_of_windows
+    place = {tuple(state): window for state, window in zip(states.tolist(), windows.tolist(), strict=True)}
+    return len({place[tuple(state)] for state in sample[0].tolist()})
+
+
+@pytest.mark.parametrize("buffer_gb", [1.0, 1e-6], ids=["stored", "streamed"])
+def test_a_sample_is_of_many_windows(language_model, splits, buffer_gb):
+    supply = gather(gathering(buffer_gb=buffer_gb), language_model, splits)
+    assert supply.streamed == (buffer_gb < 1)
+    kept = gather(gathering(), language_model, splits).train
+    every = torch.cat(list(kept.of_layer(0)()))
+    windows = np.repeat(np.arange(len(splits["train"])), splits["train"].lengths - 1)
+    count = 10 * 31  # as many states as 10 windows have
+    sample = supply.train.sample(count)
+    assert sample.shape == (2, count, 32) and len(sample[0].unique(dim=0)) > 0.95 * count  # some windows begin alike
+    assert windows_behind(sample, (every, windows)) >= 38  # of windows that are read whole it would be 10

@@ -9,9 +9,11 @@ from helpers import prose, write_jsonl
 from utils.base.errors import UserError
 from utils.data.preparation.settings import PlainTexts
 from utils.data.tokenizer import encode_batch, load_tokenizer
+from utils.sae.supply import dealing
 from utils.sae.supply import texts as supply_texts
-from utils.sae.supply.texts import Corpus, dealt_groups, digest_of_files, read_sequences
-from utils.sae.supply.windows import ONE_IN, even_part
+from utils.sae.supply.dealing import Corpus, dealt_groups, drawing_order, main_axis
+from utils.sae.supply.texts import digest_of_files, read_sequences
+from utils.sae.supply.windows import even_part
 
 
 def corpus(path, num_tokens=10**6, context_length=15, held_out=0.1):
@@ -43,41 +45,19 @@ def test_windows_tile_every_text(written, tiny_tokenizer, tiny_model):
     for number, ids in enumerate(encode_batch(tokenizer, [row["text"] for row in rows])):
         found = {name: windows for name, one in splits.items() if (windows := windows_by_start(one, number))}
         tiles = {start: ids[start : start + 16].tolist() for start in range(0, len(ids) - 1, 16)}
-        for windows in found.values():  # the last window of a split is cut short where there are tokens enough
-            assert all(tiles[start][: len(window)] == window for start, window in windows.items())
-        if "train" in found:  # all that does not validate is trained on
-            assert "held_out" not in found
-            assert found["train"].keys() ^ found.get("validation", {}).keys() == tiles.keys()
-    assert list(splits) == ["held_out", "validation", "train"] and all(map(len, splits.values()))
+        ((split, windows),) = found.items()  # the last window of a split is cut short where there are tokens enough
+        assert all(tiles[start][: len(window)] == window for start, window in windows.items())
+        assert split != "train" or windows == tiles
+    assert list(splits) == ["train", "held_out", "validation"] and all(map(len, splits.values()))
     assert all((sequences.labels == -1).all() and sequences.text_start == 1 for sequences in splits.values())
     whole = splits["train"].metadata["documents"]
     of = {name: {whole[document] for document in one.documents} for name, one in splits.items()}
-    assert not of["held_out"] & (of["train"] | of["validation"])
+    assert not of["held_out"] & (of["train"] | of["validation"]) and not of["train"] & of["validation"]
     assert all(("again" in names) == ("text 0" in names) for names in of.values()), "near copies stay together"
 
 
-def groups_of_validation(path, model, num_tokens):
-    """(groups that validation has of its own, groups that it shares with training, its windows, theirs)."""
-    splits = read_sequences(corpus(path, num_tokens), str(model), False)
-    train, validation = (set(splits[name].groups.tolist()) for name in ("train", "validation"))
-    windows = [list(zip(one.documents, one.starts, strict=True)) for one in (splits["train"], splits["validation"])]
-    return len(validation - train), len(validation & train), *windows
-
-
-def test_windows_of_the_texts_trained_on_validate_where_groups_are_few(tmp_path, tiny_model, monkeypatch):
-    monkeypatch.setattr(supply_texts, "HELD_OUT_TOKENS", 600)
-    rows = [{"text": prose(number, 300)} for number in range(120)]
-    own, shared, train, validation = groups_of_validation(write_jsonl(tmp_path / "few.jsonl", rows[:12]), tiny_model, 10**6)
-    assert (own, shared) == (3, 5) and not set(train) & set(validation)
-    for document in {document for document, _ in train}:
-        seen, unseen = (sum(found == document for found, _ in windows) for windows in (train, validation))
-        assert 1 <= unseen <= (seen + unseen) / ONE_IN + 1
-    own, shared, *_ = groups_of_validation(write_jsonl(tmp_path / "many.jsonl", rows), tiny_model, 10**6)
-    assert own >= supply_texts.MANY_GROUPS and shared == 0
-
-
 def test_reading_ends_with_tokens_enough(tmp_path, tiny_model, monkeypatch):
-    monkeypatch.setattr(supply_texts, "HELD_OUT_TOKENS", 600)
+    monkeypatch.setattr(dealing, "HELD_OUT_TOKENS", 600)
     path = write_jsonl(tmp_path / "many.jsonl", [{"text": prose(number, 60)} for number in range(200)])
     splits = read_sequences(corpus(path, 2000, held_out=0.05), str(tiny_model), False)
     train, validation, held_out = (supply_texts.text_tokens(splits[name]) for name in supply_texts.SPLITS_OF_TEXTS)
@@ -99,20 +79,50 @@ def test_little_text_leaves_most_of_it_to_train(written, tiny_model, capsys):
 def test_a_group_is_never_cut_and_every_split_has_one():
     groups = ["a", "b", "c", "d"]
     for sizes in ([100, 100, 100, 100], [1000, 1, 1, 1], [1, 1000, 1000, 1000], [5, 5, 5, 10**6]):
-        split_of, _ = dealt_groups(groups, np.array(sizes), corpus("x", held_out=0.05))
+        split_of, _ = dealt_groups(groups, [np.zeros(size, dtype=int) for size in sizes], corpus("x", held_out=0.05))
         assert sorted(split_of.values()) == ["held_out", "validation"] or len(set(split_of.values())) == 2
         assert len(split_of) < 4 and (sizes.count(max(sizes)) > 1 or groups[sizes.index(max(sizes))] not in split_of)
 
 
 def test_of_few_long_texts_a_quarter_is_held_out_and_as_many_validate():
     groups = [f"book {number}" for number in range(20)]
-    split_of, tokens = dealt_groups(groups, np.full(20, 10**5), corpus("x", 10**6, held_out=0.05))
+    split_of, tokens = dealt_groups(groups, [np.zeros(10**5, dtype=int)] * 20, corpus("x", 10**6, held_out=0.05))
     assert Counter(split_of.values()) == {"held_out": 5, "validation": 5}
     assert tokens == {"held_out": 100_000, "validation": 50_000}
 
 
+def unlike_texts(odd=6, plain=17, tokens=3000):
+    """Token ids of texts that are mixtures of two vocabularies, of which `odd` texts have more of the second; its shares."""
+    random = np.random.default_rng(3)
+    shares = np.concatenate([random.uniform(0.5, 0.9, odd), random.uniform(0, 0.2, plain)])
+    return [np.where(random.random(tokens) < share, 100, 0) + random.integers(0, 100, tokens) for share in shares], shares
+
+
+def test_the_main_axis_is_that_on_which_texts_differ():
+    ids, shares = unlike_texts()
+    names = [f"text {number}" for number in range(len(ids))]
+    axis = main_axis(dealing.token_shares(names, names, ids))
+    assert abs(np.corrcoef(axis, shares)[0, 1]) > 0.99
+    assert np.argmax(np.abs(axis)) == np.argmax(axis)  # the sign is settled
+    doubled = dealing.token_shares(names, names + names, ids + ids)  # how much there is of a text moves nothing
+    assert np.allclose(main_axis(doubled), axis)
+
+
+def test_both_splits_have_texts_of_every_sort(monkeypatch):
+    monkeypatch.setattr(dealing, "HELD_OUT_TOKENS", 10_000)
+    ids, shares = unlike_texts()
+    share_of = {f"text {number}": share for number, share in enumerate(shares)}
+    names = list(share_of)
+    split_of, _ = dealt_groups(names, ids, corpus("x", 30_000, held_out=0.05))
+    assert Counter(split_of.values()) == {"held_out": 5, "validation": 5}
+    for wanted in ("held_out", "validation"):
+        assert abs(np.mean([share_of[name] for name, split in split_of.items() if split == wanted]) - shares.mean()) < 0.06
+    order = drawing_order(names, 5, None)  # deals at random differ by more
+    assert np.ptp([np.mean([share_of[name] for name in order[start : start + 5]]) for start in range(0, 20, 5)]) > 0.12
+
+
 def test_long_texts_do_not_stand_for_all(tmp_path, tiny_model, monkeypatch):
-    monkeypatch.setattr(supply_texts, "HELD_OUT_TOKENS", 600)
+    monkeypatch.setattr(dealing, "HELD_OUT_TOKENS", 600)
     rows = [{"text": prose(number, 5000 if number < 3 else 300)} for number in range(40)]
     splits = read_sequences(corpus(write_jsonl(tmp_path / "long.jsonl", rows), 3000), str(tiny_model), False)
     for sequences in splits.values():
@@ -131,7 +141,7 @@ def test_texts_give_evenly(sizes, wanted):
 
 
 def test_a_long_text_gives_windows_from_all_over_it(tmp_path, tiny_model, monkeypatch):
-    monkeypatch.setattr(supply_texts, "HELD_OUT_TOKENS", 600)
+    monkeypatch.setattr(dealing, "HELD_OUT_TOKENS", 600)
     rows = [{"text": prose(number, 2000)} for number in range(20)]
     splits = read_sequences(corpus(write_jsonl(tmp_path / "long.jsonl", rows), 3000), str(tiny_model), False)
     for sequences in splits.values():
@@ -142,7 +152,7 @@ def test_a_long_text_gives_windows_from_all_over_it(tmp_path, tiny_model, monkey
 
 
 def test_few_tokens_are_of_many_texts(tmp_path, tiny_model, monkeypatch):
-    monkeypatch.setattr(supply_texts, "HELD_OUT_TOKENS", 600)
+    monkeypatch.setattr(dealing, "HELD_OUT_TOKENS", 600)
     rows = [{"text": prose(number, 1000)} for number in range(30)]
     splits = read_sequences(corpus(write_jsonl(tmp_path / "long.jsonl", rows), 500), str(tiny_model), False)
     assert len(np.unique(splits["held_out"].groups)) == 5

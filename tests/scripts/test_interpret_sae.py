@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +11,9 @@ import pytest
 import torch
 
 from helpers import ROOT, assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, snapshot
+from utils.base.files import with_checksum, write_json
 from utils.sae.autoencoder import SparseAutoencoder
+from utils.sae.files.dictionary_learning import save_dictionary
 from utils.sae.files.sae_lens import save_sae
 
 pytestmark = pytest.mark.slow
@@ -201,7 +205,6 @@ def test_what_cannot_be_read_is_one_line(saes, texts, tiny_model, tmp_path):
     for run in ("one", "two"):
         (tmp_path / "runs" / run / "sae_layer_0_best").mkdir(parents=True)
     (tmp_path / "labels.json").write_text('{"0": {"48": "beyond"}}')
-    (tmp_path / "list.json").write_text("[1]")
     (tmp_path / "flat.json").write_text('{"5": "of which layer?"}')
     for (result, status), *needles in (
         (refused(sae=tmp_path / "missing"), "missing does not exist; give the folder of a sparse autoencoder"),
@@ -211,7 +214,6 @@ def test_what_cannot_be_read_is_one_line(saes, texts, tiny_model, tmp_path):
         (refused("--layers", "1"), "layer1", "sae_layer_0_best"),
         (refused("--layers", "x", status=2), "--layers x"),
         (refused("--labels", tmp_path / "labels.json"), "labels.json", "'48'", "0 to 47"),
-        (refused("--labels", tmp_path / "list.json"), "list.json", "no JSON object"),
         (refused("--labels", tmp_path / "flat.json"), "which layer", "2 layers"),
         (refused("--labels", tmp_path / "nowhere.csv"), "nowhere.csv"),
         (refused("--top_examples", "300", status=2), "255"),
@@ -221,7 +223,50 @@ def test_what_cannot_be_read_is_one_line(saes, texts, tiny_model, tmp_path):
     assert snapshot(tmp_path / "out") == {}
 
 
+def test_a_file_alone_is_of_the_layer_that_is_asked_for_and_shows_no_more_than_a_window(tiny_model, tmp_path):
+    (tmp_path / "one.txt").write_text(prose(9, 300), encoding="utf-8")
+    save_dictionary(tmp_path / "theirs", made_sae(0, tiny_model))
+    (tmp_path / "theirs/config.json").unlink()
+    flags = ("--sae", tmp_path / "theirs/ae.pt", "--dataset", tmp_path / "one.txt", "--context_length", WIDTH - 1)
+    flags = (*flags, "--output_dir", tmp_path / "out", "--context", 2**63 - 1)
+    assert_one_line_error(
+        call("interpret_sae", *flags), "ae.pt does not say which model it is of; give it with --model_name"
+    )
+    flags = (*flags, "--model_name", tiny_model)
+    assert_one_line_error(call("interpret_sae", *flags), "does not say which layer it reads", "such as --layers 6")
+    assert_success(call("interpret_sae", *flags, "--layers", 0))
+    examples = [
+        one for entry in entries_of(SimpleNamespace(folder=tmp_path / "out"), 0).values() for one in entry["top_examples"]
+    ]
+    assert WIDTH // 2 < max(len(one["tokens"]) for one in examples) <= WIDTH + 1
+
+
+@pytest.mark.parametrize(("key", "flag"), [("dataset", "--dataset"), ("model_name", "--model_name")])
+def test_a_name_that_no_file_can_have_is_refused_with_the_flag_that_replaces_it(tiny_model, tmp_path, key, flag):
+    sae = made_sae(0, tiny_model)
+    save_sae(tmp_path, replace(sae, about={**sae.about, key: "a" * 4000}))
+    told = call("interpret_sae", "--sae", tmp_path, "--output_dir", tmp_path / "out")
+    assert_one_line_error(told, "File name too long", f"give another name or path with {flag}")
+    assert len(told.stderr) < 600
+
+
+def test_a_file_in_a_folder_stands_for_it(saes, texts, tmp_path):
+    file = saes / "sae_layer_0_best/sae_weights.safetensors"
+    flags = ("--dataset", texts, "--num_tokens", 2000, "--output_dir", tmp_path, "--top_examples", 1)
+    assert_success(call("interpret_sae", "--sae", file, *flags))
+    assert len(entries_of(SimpleNamespace(folder=tmp_path), 0)) == LATENTS
+
+
 def test_a_single_text_is_enough(saes, tmp_path):
     (tmp_path / "one.txt").write_text(prose(9, 300), encoding="utf-8")
     arguments = ("--sae", saes / "sae_layer_0_best", "--dataset", tmp_path / "one.txt", "--output_dir", tmp_path)
     assert "these are fewer tokens than" in assert_success(call("interpret_sae", *arguments)).stdout
+
+
+def test_a_training_that_has_not_ended_is_told_apart(saes, texts, tmp_path):
+    half = shutil.copytree(saes, tmp_path / "half")
+    arguments = ("--sae", half, "--dataset", texts, "--num_tokens", 300, "--layers", 0, "--output_dir", tmp_path / "out")
+    for finished in (True, False):
+        write_json(half / "sae_layer_0_history.json", with_checksum({"finished": finished}))
+        said = assert_success(call("interpret_sae", *arguments)).stdout
+        assert ("is of a training that has not ended; train_sae.py --resume goes on" in said) != finished

@@ -204,7 +204,7 @@ def test_memory_that_runs_out_anywhere_is_one_line_with_a_remedy(error, monkeypa
 
     monkeypatch.setattr("utils.sweep.questions.load_sequences", fail)
     result = call("train_probe", "--train_data", prepared / "train.pth", "--output_dir", tmp_path / "a", "--no_wandb")
-    assert_one_line_error(result, "out of memory", "fewer texts, windows, layers", "--batch_size")
+    assert_one_line_error(result, "out of memory", "fewer texts, layers", "smaller batches")
 
 
 def test_another_error_of_the_runtime_stays_one_of_ours(monkeypatch, tmp_path, prepared):

@@ -14,6 +14,7 @@ from plain_sweep import rows_of
 from utils.data.tokenizer import load_tokenizer, token_text
 from utils.model.language_model import load_language_model
 from utils.sae.autoencoder import SparseAutoencoder
+from utils.sae.files.dictionary_learning import save_dictionary
 from utils.sae.files.sae_lens import save_sae
 
 pytestmark = pytest.mark.slow
@@ -151,6 +152,16 @@ def test_one_folder_is_one_layer_and_the_dense_probe_is_fitted_where_the_sweep_h
         "states",
     }
     assert {row["probes_together"] for row in rows if row["split"] == "test"} == {"4"}, "the linear probe of the sweep too"
+
+
+def test_a_file_alone_is_of_the_layer_that_is_asked_for(prepared, tmp_path):
+    save_dictionary(tmp_path, random_autoencoder(32, 2))
+    (tmp_path / "config.json").unlink()
+    flags = ("--epochs", 1, "--sae", tmp_path / "ae.pt")
+    told = train(prepared, tmp_path, *flags, "--layer_sweep", "0,2")
+    assert_one_line_error(told, "ae.pt does not say which layer it reads", "of train_probe.py --layer 6")
+    assert_success(train(prepared, tmp_path, *flags, "--layer", 2))
+    assert {row["layer_idx"] for row in rows_of(tmp_path, "sae_probes.csv")} == {"2"}
 
 
 def test_without_test_data_nothing_is_said_of_differences(prepared, saes, tmp_path):

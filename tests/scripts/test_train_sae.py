@@ -115,16 +115,23 @@ def test_a_stream_trains_too(common, tmp_path):
     )
     assert "are not kept: each epoch runs the model once" in told.stdout
     assert (tmp_path / "sae_layer_1_best/cfg.json").exists()
+    assert "0.0 GB" not in told.stdout
+
+
+def test_a_buffer_larger_than_any_number_of_bytes_and_one_layer_and_epoch(common, tmp_path):
+    flags = ("--buffer_gb", 1e300, "--layers", "all,0", "--epochs", 1)
+    told = assert_success(call("train_sae", *common, *flags, "--save_dir", tmp_path)).stdout
+    assert " steps of 64, 1 epoch\n" in told and len(list(tmp_path.glob("sae_layer_*_best"))) == 3
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (("--num_tokens", 2000), "their num_tokens is 3000 (model"),
-        (("--context_length", 63), "their context_length is 31"),
+        (("--num_tokens", 2000), "num_tokens was 3000 (model"),
+        (("--context_length", 63), "context_length was 31"),
         (("--layers", "0,1"), "their layers are 0, 2, without 1"),
-        (("--keep_special",), "their keep_special is False"),
-        (("--dataset", "wikimedia/wikipedia"), "their dataset is "),
+        (("--keep_special",), "keep_special was False"),
+        (("--dataset", "wikimedia/wikipedia"), "dataset was "),
     ],
 )
 def test_a_cache_of_other_states_is_refused(extracted, changes, said, tmp_path):
@@ -137,7 +144,7 @@ def test_a_cache_of_another_model_is_refused(extracted, tmp_path):
     told = call(
         "train_sae", "--train_only", "--cache_dir", extracted, "--model_name", tmp_path / "model", "--save_dir", tmp_path
     )
-    assert_one_line_error(told, "their model_fingerprint is ", "read them with --extract_only")
+    assert_one_line_error(told, "model_fingerprint was ", "read them with --extract_only")
 
 
 def test_a_cache_of_texts_that_have_changed_is_refused(common, tmp_path, corpus):
@@ -146,18 +153,35 @@ def test_a_cache_of_texts_that_have_changed_is_refused(common, tmp_path, corpus)
     assert_success(call("train_sae", *common, *flags, "--dataset", changed, "--extract_only"))
     with open(changed, "a") as file:
         file.write(json.dumps({"text": "one more"}) + "\n")
-    assert_one_line_error(call("train_sae", *flags, "--train_only"), "their files is ", "texts.jsonl")
+    assert_one_line_error(call("train_sae", *flags, "--train_only"), "texts.jsonl has changed since")
+    again = assert_success(call("train_sae", *common, *flags, "--dataset", changed, "--extract_only"))  # as the line says
+    follow = shlex.split(again.stdout.splitlines()[-1].partition("train_sae.py ")[2])
+    assert_success(call("train_sae", *follow, *flags[4:], "--d_hidden", 64, "--target_l0", 4, "--batch_size", 128))
     assert_one_line_error(
         call("train_sae", "--train_only", "--cache_dir", tmp_path, "--no_wandb"), "holds no states of texts; read them with"
     )
 
 
+def test_one_of_several_passes_is_chosen_by_the_flag_that_tells_them_apart(common, tmp_path):
+    flags = ("--layers", "0", "--cache_dir", tmp_path / "states", "--no_wandb")
+    for most in (3, 5):
+        told = assert_success(call("train_sae", *common, *flags, "--extract_only", "--max_texts", most)).stdout
+        assert f"--max_texts {most}" in told.splitlines()[-1]
+    refused = call("train_sae", *flags, "--train_only", "--save_dir", tmp_path)
+    assert_one_line_error(refused, "holds 2 passes; choose one with --max_texts (3, 5)")
+
+
 @pytest.mark.parametrize(
     ("flags", "said", "status"),
     [
+        (("--target_l0", "4,4.0000001"), "--target_l0 names 4 twice", 2),
         (("--target_l0", "4,64"), "--target_l0 64: there are only 64 latents", 2),
         (("--layers", "0,7"), "--layers 0,7: layer 7: this model has layers 0 to 2", 1),
         (("--layers", "0,x"), "--layers 0,x: 'x' is no layer", 2),
+        (("--layers", "1,0,01"), "--layers 1,0,01 names a layer twice", 2),
+        (("--target_l0", "0"), "'0' is not a list such as 10,1: '0' is not a number of at least 1", 2),
+        (("--d_hidden", 2**63 - 1), f"--d_hidden {2**63 - 1}: weights and Adam's moments of 3 autoencoders take", 1),
+        (("--d_hidden", 10**11, "--seeds", "0,1", "--layers", "0"), "of 2 autoencoders take 158,400.0 GB", 1),
         (
             ("--batch_size", 100_000),
             "--batch_size 100000: the texts give 3,000 states to train on, too few for one batch",
@@ -178,7 +202,10 @@ def test_no_room_on_the_disk(common, tmp_path, monkeypatch):
     from utils.states import extraction
 
     monkeypatch.setattr(extraction.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
-    told = call("train_sae", *common, "--cache_dir", tmp_path / "states", "--save_dir", tmp_path)
+    kept = tmp_path / "sae_layer_0_best"
+    kept.mkdir()
+    told = call("train_sae", *common, "--cache_dir", tmp_path / "states", "--save_dir", tmp_path, "--overwrite")
+    assert kept.is_dir()  # nothing is deleted before there is something to put in its place
     assert_one_line_error(told, "GB of hidden states do not fit into", "read fewer layers, a smaller --num_tokens, or give")
 
 

@@ -12,7 +12,7 @@ Each file imports only from those above it:
     tracking      Weights & Biases, or an object that does nothing
     progress      progress lines and bars in words, durations in words
     stopwatch     the seconds of named steps
-    text_table    plain-text tables, and how scores are written in them
+    text_table    plain-text tables, and how scores, numbers of things and sizes are written
     checks        one check: what was compared, the figure, the remedy
     cli           the command line and flags from YAML files
 """

@@ -44,16 +44,29 @@ def path_problem(path: str | Path, wanted: str | None = None) -> str | None:
     return None
 
 
+def shortened(path: str | Path) -> str:
+    """Cut a long path in its middle."""
+    text = str(path)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 20]}...{text[-16:]}"
+
+
 def in_quotes(path: str | Path) -> str:
     """Quote a path for a message of one line; a long one is cut."""
-    text = str(path)
-    return repr(text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 20]}...{text[-16:]}")
+    return repr(shortened(path))
 
 
 def require_path(path: str | Path, wanted: str, remedy: str) -> None:
     """Raise UserError for a path that can be neither read nor written as "file" or "folder"."""
     if problem := path_problem(path, wanted):
         raise UserError(f"{in_quotes(path)} {problem}; {remedy}")
+
+
+def require_name_or_path(text: str, flag: str) -> None:
+    """Raise UserError for what a file gives, and the user did not, in the place of a flag, if it can be neither a name nor a
+    path.
+    """
+    if problem := path_problem(text):
+        raise UserError(f"{in_quotes(text)} {problem}; give another name or path with {flag}")
 
 
 def checked(text: str, wanted: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Plain-text tables, and how scores are written in them."""
+"""Plain-text tables, and how scores, numbers of things and sizes are written."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,17 @@ def table(rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def how_many(number: int, unit: str) -> str:
+    """Count in words: '1 layer', '12,000 layers'."""
+    return f"{number:,} {unit}{'' if number == 1 else 's'}"
+
+
+def gigabytes(number: float) -> str:
+    """Write a number of bytes: '12.3 GB'; below 0.1 GB with two digits, '0.0012 GB'."""
+    size = number / 1e9
+    return f"{size:,.1f} GB" if size >= 0.1 or not size else f"{size:.2g} GB"
 
 
 def share(value: float) -> str:

@@ -38,7 +38,8 @@ def latent_values(found, about) -> dict:
             "× base rate: how many times as often the token is read while the latent is active as it is read at all. "
             "The tokens listed are those that add most to the difference of the two distributions, not the most frequent.",
             "Promoted and suppressed tokens are those whose logits a step along the decoder row moves most, through the "
-            "model’s own head; what later layers make of the row is left out.",
+            "model’s own head; the step is as long as the square root of the hidden size, and what later layers make of it "
+            "is left out.",
             "Shades are activations of the same latent over its largest one, in steps of 1 / 255. The outlined token is the "
             "one that an example is of. The latent was not active at tokens without a shade, or they were not read.",
             "Automatic labels are these tokens and nothing more: no finding about what a latent means.",

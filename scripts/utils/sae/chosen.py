@@ -12,6 +12,7 @@ from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.files.fitting import require_fitting
 from utils.sae.files.loading import load_sae
 from utils.sae.goals import sae_name
+from utils.sae.supply.folders import history_path, read_history
 from utils.states.sites import Layer, layer_name
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def autoencoders_at(path: str | Path, language_model: "LanguageModel", layers: S
     """Load the sparse autoencoders of these layers, in their order.
 
     path: one autoencoder, or a folder of one run of train_sae.py, which holds one for each layer. Those of other layers are
-    left alone. Raise UserError where there is none for any of the layers, or where one is of another model.
+    left alone; one that names no layer is of the one that is asked for. Raise UserError where there is none for any of the
+    layers, or where one is of another model.
     """
     path, inside = Path(path), best_inside(path)
     if inside:
@@ -62,9 +64,16 @@ def autoencoders_at(path: str | Path, language_model: "LanguageModel", layers: S
         loaded = [LayerAutoencoder(layer, where, load_sae(where)) for layer, where in found]
         for one in loaded:
             require_fitting(one.autoencoder, language_model, one.layer, str(one.path))
+            history = history_path(path, one.layer)
+            if history.exists() and not read_history(history).get("finished"):
+                print(
+                    f"note: {one.path} is of a training that has not ended; train_sae.py --resume goes on with it",
+                    flush=True,
+                )
     else:
         autoencoder = load_sae(path)
-        layer = require_fitting(autoencoder, language_model, None, str(path))
+        unnamed = autoencoder.about.get("layer") is None and len(layers) == 1
+        layer = require_fitting(autoencoder, language_model, layers[0] if unnamed else None, str(path))
         loaded = [LayerAutoencoder(layer, path, autoencoder)] if layer in layers else []
         inside = {layer_name(layer): path}
     if not loaded:

@@ -1,19 +1,21 @@
 """The flags of train_sae.py, and what they ask for."""
 
 import argparse
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from utils.base.cli.parser import name_list, number, number_list, whole_number
 from utils.base.errors import UsageError, UserError
-from utils.base.paths import folder_path, name_or_path
-from utils.sae.goals import ARCHITECTURES, USUAL_BATCH, USUAL_TOKENS, Goal
+from utils.base.paths import folder_path, name_or_path, require_name_or_path
+from utils.sae.goals import ARCHITECTURES, USUAL_BATCH, USUAL_TOKENS, Goal, usual_latents
 from utils.states.flags import add_model_flags
 from utils.states.sites import Layer, is_number
 
 if TYPE_CHECKING:  # flags are checked before torch is imported
     from utils.model.anatomy import Anatomy
-    from utils.sae.supply.texts import Corpus
+    from utils.model.language_model import LanguageModel
+    from utils.sae.supply.dealing import Corpus
 
 USUAL_MODEL = "openai-community/gpt2"
 TEXT_DEFAULTS = {  # of the flags of the texts; with --train_only those that the cache is of
@@ -29,7 +31,7 @@ CORPUS_DEFAULTS = {"num_tokens": USUAL_TOKENS, "context_length": None, "held_out
 
 def add_text_flags(parser: argparse.ArgumentParser, of_training: bool = True) -> None:
     """Add the flags that say which texts are read. of_training: to train on them, and to hold some out."""
-    usual, title = "those that it was trained on", "texts"
+    usual, title = "the dataset that it was trained on", "texts"
     if of_training:
         usual, title = "wikimedia/wikipedia", "texts; with --train_only, those that --cache_dir has states of"
     texts = parser.add_argument_group(title)
@@ -51,7 +53,8 @@ def add_text_flags(parser: argparse.ArgumentParser, of_training: bool = True) ->
     texts.add_argument(
         "--special_tokens",
         choices=("text", "encode"),
-        help="what a special token is that a text spells out, such as <s>: text, or the token (encode) (default: text)",
+        help="how to read a special token that a text spells out, such as <s>: as plain text, or (encode) as the token "
+        "itself (default: text)",
     )
     texts.add_argument(
         "--num_tokens",
@@ -66,7 +69,7 @@ def add_text_flags(parser: argparse.ArgumentParser, of_training: bool = True) ->
     texts.add_argument(
         "--context_length",
         type=whole_number(1),
-        help="text tokens before a window's last one (default: "
+        help="text tokens in a window, not counting its last one: 255 give windows of 256 (default: "
         + ("255, or what the model takes)" if of_training else "as in training)"),
     )
     if of_training:
@@ -112,7 +115,8 @@ def add_state_flags(parser: argparse.ArgumentParser) -> None:
     states.add_argument(
         "--train_only",
         action="store_true",
-        help="train on the states in --cache_dir; no text is read. Refused where they are not what the other flags ask for",
+        help="train on the states in --cache_dir; no text is read. Refused where they are not what the other flags ask for; "
+        "states that are missing there are read again",
     )
 
 
@@ -123,14 +127,14 @@ def add_sae_training_flags(parser: argparse.ArgumentParser) -> None:
         "--architecture",
         action="list",
         type=name_list(ARCHITECTURES),
-        default=["jumprelu"],
+        default="jumprelu",
         help="jumprelu, batchtopk or both",
     )
     sae.add_argument(
         "--target_l0",
         action="list",
         type=number_list(1),
-        default=[32.0],
+        default="32",
         help="how many latents shall be active at a token, on average; a list trains one for each",
     )
     sae.add_argument(
@@ -140,7 +144,7 @@ def add_sae_training_flags(parser: argparse.ArgumentParser) -> None:
         "--seeds",
         action="list",
         type=number_list(0, whole=True),
-        default=[0],
+        default="0",
         help="seeds of the first weights and of the order of the states; a list trains one for each",
     )
     sae.add_argument(
@@ -167,7 +171,9 @@ def add_sae_output_flags(parser: argparse.ArgumentParser) -> None:
     )
     output.add_argument("--resume", action="store_true", help="go on where a run with the same flags was killed")
     output.add_argument(
-        "--overwrite", action="store_true", help="delete sparse autoencoders of another model or other texts from --save_dir"
+        "--overwrite",
+        action="store_true",
+        help="delete the sparse autoencoders that the folders of these trainings hold, once states are read, and begin anew",
     )
     output.add_argument("--wandb_project", default="sae-training", help="Weights & Biases project")
     output.add_argument("--wandb_group", help="name that the runs of this command share (default: the model's)")
@@ -197,6 +203,9 @@ def check_sae_flags(arguments: argparse.Namespace) -> argparse.Namespace:
     if arguments.resume and arguments.overwrite:
         raise UsageError("--resume goes on with what --overwrite deletes; give one of them")
     check_sae_layers(arguments.layers)
+    shown = [f"{target:g}" for target in arguments.target_l0]  # as folders are named
+    if twice := [target for target in shown if shown.count(target) > 1]:
+        raise UsageError(f"--target_l0 names {twice[0]} twice; name each target once")
     if arguments.d_hidden is not None:
         check_targets(arguments.target_l0, arguments.d_hidden)
     return arguments
@@ -211,9 +220,25 @@ def check_targets(targets: Sequence[float], latents: int) -> None:
         )
 
 
+def latents_of(arguments: argparse.Namespace, layers: Sequence[Layer], language_model: "LanguageModel") -> int:
+    """Say how many latents each has. Refuse, before the pass, a number that targets or memory do not allow."""
+    from utils.sae.training.memory import require_memory
+
+    hidden_size = language_model.anatomy.hidden_size
+    latents = arguments.d_hidden or usual_latents(hidden_size)
+    check_targets(arguments.target_l0, latents)
+    if not arguments.extract_only:  # with --resume all runs but one may have ended
+        runs = 1 if arguments.resume else len(arguments.architecture) * len(arguments.target_l0) * len(arguments.seeds)
+        require_memory(latents, hidden_size, len(layers) * runs, language_model.device)
+    return latents
+
+
 def check_sae_layers(text: str) -> None:
-    """Refuse what can be no list of layers, before a model is loaded."""
-    for part in text.split(","):
+    """Refuse what can be no list of layers, or names one twice, before a model is loaded."""
+    parts = text.split(",")
+    if len({int(part) if is_number(part) else part for part in parts}) < len(parts):
+        raise UsageError(f"--layers {text} names a layer twice; name each once")
+    for part in parts:
         if not is_number(part) and part not in ("all", "embed", "final_norm"):
             raise UsageError(
                 f"--layers {text}: {part!r} is no layer; give all, or a list such as 0,6,11 with embed, final_norm by name"
@@ -237,14 +262,24 @@ def texts_given(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in names if getattr(arguments, name, None) is not None}
 
 
+def flags_of_states(arguments: argparse.Namespace, cache_dir: str) -> str:
+    """Repeat the flags that tell the states that were read from others in --cache_dir."""
+    dtype = None if arguments.model_dtype == "auto" else arguments.model_dtype
+    given = {"cache_dir": cache_dir, "layers": arguments.layers, "model_name": arguments.model_name, "model_dtype": dtype}
+    named = {name: value for name, value in {**given, **texts_given(arguments)}.items() if value is not None}
+    told = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in named.items())
+    return told + (" --keep_special" if arguments.keep_special else "")
+
+
 def corpus_of(given: Mapping[str, Any]) -> "Corpus":
     """Say which texts are read. given: as `texts_given` returns."""
     from utils.data.preparation.settings import PlainTexts
     from utils.data.readers.published import IGNORED
-    from utils.sae.supply.texts import Corpus
+    from utils.sae.supply.dealing import Corpus
 
     usual = {**TEXT_DEFAULTS, **({} if "dataset" in given else WIKIPEDIA), **CORPUS_DEFAULTS}
     values = {**usual, **given}
+    require_name_or_path(values["dataset"], "--dataset")
     of_corpus = {name: values.pop(name) for name in CORPUS_DEFAULTS}
     return Corpus(PlainTexts(**values, split_column=IGNORED), **of_corpus)
 

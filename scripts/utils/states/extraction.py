@@ -13,6 +13,7 @@ import torch
 
 from utils.base.errors import UserError
 from utils.base.progress import Progress, readable_time
+from utils.base.text_table import how_many
 from utils.data.sequences import Sequences
 from utils.model.language_model import LanguageModel
 from utils.states.comparison import require_same_states
@@ -150,9 +151,10 @@ def read_plans(
     needed = sum(table_bytes(language_model, plan) for plan in plans.values())
     budget, folder = reading.place(needed)
     tokens = sum(int(sequences.lengths.sum()) for sequences in splits.values())
+    states, layers = sum(map(len, plans.values())), how_many(len(reading.layers), "layer")
     print(
-        f"one pass over {tokens:,} tokens reads {sum(map(len, plans.values())):,} states in {len(reading.layers)} layers: "
-        f"{needed / 1e9:.2f} GB {f'on disk in {folder}' if folder else 'in memory'}",
+        f"one pass over {tokens:,} tokens reads {states:,} states in {layers}: {needed / 1e9:.2f} GB "
+        f"{f'on disk in {folder}' if folder else 'in memory'}",
         flush=True,
     )
     if folder:

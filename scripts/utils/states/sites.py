@@ -84,7 +84,7 @@ def layer_of(text: str) -> Layer:
 
 def is_number(text: str) -> bool:
     """Say whether the text is the number of a block."""
-    return text.isascii() and text.isdigit()
+    return text.isascii() and text.isdigit() and len(text) <= 6  # a million blocks
 
 
 def layer_name(layer: Layer) -> str:

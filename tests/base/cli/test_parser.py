@@ -2,11 +2,12 @@
 
 import argparse
 import importlib
+import re
 
 import pytest
 
 from helpers import SCRIPTS, assert_one_line_error, call, flat, parser_of
-from utils.base.cli.parser import NamesAction, Parser, lag_list, normalise
+from utils.base.cli.parser import NamesAction, Parser, lag_list, normalise, number_list
 from utils.base.cli.words import items_of
 
 NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
@@ -131,6 +132,20 @@ def test_the_next_flag_ends_the_list():
 )
 def test_what_is_no_list_is_refused_as_before(name, words, needle):
     assert_one_line_error(call(name, *words), needle, status=2)
+
+
+@pytest.mark.parametrize("minimum, whole", [(0, False), (1, False), (0, True), (3, True)])
+def test_the_example_of_a_list_is_such_a_list(minimum, whole):
+    numbers = number_list(minimum, whole)
+    with pytest.raises(argparse.ArgumentTypeError) as error:
+        numbers("-1")
+    example = re.search(r"such as (\S+): ", str(error.value))[1]
+    assert len(numbers(example)) > 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_shows_a_default_as_it_is_given(name):
+    assert "(default: [" not in parser_of(name).format_help()
 
 
 def test_a_list_in_words():

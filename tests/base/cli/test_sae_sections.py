@@ -54,6 +54,7 @@ def test_a_file_with_a_section_of_the_script(tmp_path):
     [
         (("weight_decay: 0.0", "weight_decay: 0.1"), "line 12, section sae_training: weight_decay is always 0.0 here"),
         (("d_hidden", "d_hiden"), "line 4: unknown key 'd_hiden'; did you mean 'd_hidden'?"),
+        (("min: 50", "min: 500"), "line 15: target_sparsity_min 500 is above target_sparsity_max 100; swap them"),
         (("min: 50", "min: few"), "target_sparsity_min and target_sparsity_max are numbers of active latents"),
         (("epochs: 20", "d_hidden: 20"), "key 'd_hidden' stands in line 4 already; delete one"),
         (("epochs: 20", "epochs: many"), "'many' is not a whole number"),

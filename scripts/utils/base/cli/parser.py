@@ -22,8 +22,8 @@ LARGEST_INTEGER = 2**63 - 1  # what islice, torch's generators and numpy's indic
 MOST_LAG = 2**31 - 1  # tokens
 MOST_LAGS = 10_000  # in one range
 ASK_FOR_LESS = (
-    "free some, use a larger machine, or ask for less at once: fewer texts, windows, layers, lags, seeds or probes, a "
-    "smaller --batch_size or --memory_gb"
+    "free some, use a larger machine, or ask for less at once: fewer texts, layers, lags, seeds, probes, latents or "
+    "examples, shorter windows, smaller batches"
 )
 
 
@@ -196,14 +196,14 @@ def lag_list(text: str) -> list[int]:
 def number_list(minimum: int, whole: bool = False) -> Callable[[str], list]:
     """An argparse type: '0,1e-3' -> [0.0, 0.001]; at least one number, none twice, each at least `minimum`."""
     one = whole_number(minimum) if whole else number(minimum)
+    least = minimum or 0.01
+    example = f"{minimum},{minimum + 1},{minimum + 2}" if whole else f"{10 * least:g},{least:g}"
 
     def parse(text):
         try:
             values = [one(part.strip()) for part in text.split(",")]
         except argparse.ArgumentTypeError as error:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not a list such as {'0,1,2' if whole else '0.1,0.01'}: {error}"
-            ) from None
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list such as {example}: {error}") from None
         if len(set(values)) < len(values):
             raise argparse.ArgumentTypeError(f"{text!r} names a number twice")
         return values

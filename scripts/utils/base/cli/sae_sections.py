@@ -71,6 +71,9 @@ def with_target(path: str | Path, values: dict[str, Any], lines: dict[str, int])
         raise fault(
             path, f"{' and '.join(RANGE_OF_ACTIVE)} are numbers of active latents, not {ends}", lines[first]
         ) from None
+    if float(ends[0]) > float(ends[-1]):
+        low, high = RANGE_OF_ACTIVE
+        raise fault(path, f"{low} {ends[0]} is above {high} {ends[-1]}; swap them", lines[first])
     rest = {name: value for name, value in values.items() if name not in RANGE_OF_ACTIVE}
     return {"target_l0": f"{middle:g}", **rest}, {"target_l0": lines[first], **lines}
 

@@ -43,8 +43,8 @@ def add_flags(parser: argparse.ArgumentParser):
     task.add_argument(
         "--context_length",
         type=whole_number(1),
-        help="text tokens before a window's last one (default: 256; with --input: what the model takes, at "
-        "most 2048 positions in all)",
+        help="text tokens in a window, not counting its last one: 256 give windows of 257 (default: 256; with --input: "
+        "what the model takes, at most 2048 positions in all)",
     )
     task.add_argument(
         "--max_texts",
@@ -54,8 +54,8 @@ def add_flags(parser: argparse.ArgumentParser):
     task.add_argument(
         "--special_tokens",
         choices=("text", "encode"),
-        help="what a special token is that a text spells out, such as <s>: text, or encode: the token itself, as in the "
-        "model's own call (default: text; in conversations encode)",
+        help="how to read a special token that a text spells out, such as <s>: as plain text, or (encode) as the token "
+        "itself, as the model's own call does (default: text; in conversations encode)",
     )
     add_token_flags(parser.add_argument_group("--task token"))
     add_annotated_flags(parser.add_argument_group("--task spans, chains, documents"))

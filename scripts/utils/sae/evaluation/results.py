@@ -1,19 +1,22 @@
 """All that was measured of one sparse autoencoder: its files, its tables, and the published targets that it meets."""
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from utils.base.errors import UserError
 from utils.base.files import WriteTogether, csv_text, json_text
+from utils.base.progress import Progress
 from utils.base.text_table import table
 from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.evaluation.reconstruction import ENOUGH_TOKENS, Chunks, Reconstruction, measure
 from utils.sae.evaluation.splicing import MOST_TOKENS, Cost, by_layer, spliced, why_no_cost
 from utils.sae.supply.history import CLOSE
 from utils.states.forward_pass import Pass
-from utils.states.sites import Layer, layer_name
+from utils.states.sites import Layer, layer_depth, layer_name
 
 FORMAT, VERSION = "sae-evaluation", 1
 EVALUATION_CSV, EVALUATION_JSON = "sae_evaluation.csv", "sae_evaluation.json"
@@ -100,25 +103,44 @@ def evaluate(
     """
     of_layer = by_layer(autoencoders)
     found: dict[int, Reconstruction] = {}
-    for layer, numbers in of_layer.items():
-        own = [autoencoders[number] for number in numbers]
-        found |= zip(numbers, measure(own, states("held_out", layer), states("train", layer)), strict=True)
+    with Progress("measure", "autoencoder", len(autoencoders)) as progress:
+        for layer, numbers in of_layer.items():
+            own = [autoencoders[number] for number in numbers]
+            found |= zip(numbers, measure(own, states("held_out", layer), states("train", layer)), strict=True)
+            progress.update(len(numbers))
     why = why_no_cost(run.model, of_layer)
     costs = [None] * len(autoencoders) if why else spliced(run, autoencoders, most_tokens, largest_norm)
     return [Evaluation(each, found[number], costs[number], why) for number, each in enumerate(autoencoders)]
 
 
 def write_evaluation(folder: str | Path, evaluations: Sequence[Evaluation]) -> None:
-    """Write sae_evaluation.json and sae_evaluation.csv, both or none of them: an entry and a row for each."""
-    record = {"format": FORMAT, "version": VERSION, "autoencoders": [each.record() for each in evaluations]}
+    """Write sae_evaluation.json and sae_evaluation.csv, both or none of them: an entry and a row for each.
+
+    What they hold of other layers stays.
+    """
+    found, before = [each.record() for each in evaluations], evaluated_before(Path(folder) / EVALUATION_JSON)
+    others = [entry for entry in before if entry["layer"] not in [own["layer"] for own in found]]
+    ordered = sorted([*others, *found], key=lambda entry: layer_depth(entry["layer"])) if others else found
     texts = {
-        EVALUATION_JSON: json_text(record),
-        EVALUATION_CSV: csv_text(EVALUATION_COLUMNS, [each.row() for each in evaluations]),
+        EVALUATION_JSON: json_text({"format": FORMAT, "version": VERSION, "autoencoders": ordered}),
+        EVALUATION_CSV: csv_text(
+            EVALUATION_COLUMNS, [{name: entry.get(name) for name in EVALUATION_COLUMNS} for entry in ordered]
+        ),
     }
     with WriteTogether() as files:
         for name, text in texts.items():
             with files.open(Path(folder) / name) as file:
                 file.write(text.encode("utf-8"))
+
+
+def evaluated_before(path: Path) -> list[dict[str, Any]]:
+    """Read the entries of a file that `write_evaluation` wrote; none where there is no file."""
+    if not path.exists():
+        return []
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["autoencoders"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); delete it, and run the same command again") from error
 
 
 def evaluation_table(evaluations: Sequence[Evaluation]) -> str:

@@ -4,12 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from utils.base.cli.parser import LARGEST_INTEGER
 from utils.base.errors import UserError
 from utils.sae.files.checked import SAE_REMEDY, value_shown
 from utils.states.sites import ATTENTION, is_layer
 
 OURS, ABOUT_VERSION = "probe_sae", 1
-TEXTS = ("architecture", "model_name", "model_fingerprint", "tokenizer_fingerprint", "hook_name")
+LONGEST_TEXT = 4096  # characters, as of a path
+IDENTIFIERS = ("architecture", "model_name", "model_fingerprint", "tokenizer_fingerprint", "hook_name")
+OF_TEXTS = ("dataset", "dataset_config", "text_column", "language", "special_tokens")  # as the flags were given
+AMOUNTS = ("context_size", "max_texts")
 
 
 def ours_of(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,8 +39,19 @@ def sound_about(path: Path, about: dict[str, Any]) -> dict[str, Any]:
     layer = about.get("layer")
     if layer is not None and (not is_layer(layer) or layer == ATTENTION):
         raise UserError(f"{path}: its layer is {value_shown(layer)}; {SAE_REMEDY}")
-    for name in TEXTS:
+    sound = {
+        **dict.fromkeys(
+            IDENTIFIERS, lambda value: is_text(value) and value.isprintable()
+        ),  # a line break would split an error
+        **dict.fromkeys(OF_TEXTS, is_text),
+        **dict.fromkeys(AMOUNTS, lambda value: type(value) is int and 0 < value <= LARGEST_INTEGER),
+    }
+    for name, is_sound in sound.items():
         value = about.get(name)
-        if value is not None and not (isinstance(value, str) and value.isprintable()):  # a line break would split an error
+        if value is not None and not is_sound(value):
             raise UserError(f"{path}: its {name} is {value_shown(value)}; {SAE_REMEDY}")
     return about
+
+
+def is_text(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST_TEXT

@@ -17,7 +17,7 @@ from utils.base.tensor_files import read_plain
 from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.files.checked import SAE_REMEDY, read_object, sound_tensors, value_shown
 from utils.sae.files.described import ours_in, ours_of, sound_about
-from utils.sae.files.sae_lens import from_weights
+from utils.sae.files.sae_lens import NOT_SAID, from_weights
 
 SETTINGS, AE_FILE = "config.json", "ae.pt"
 JUMPRELU, BATCHTOPK = "JumpReluAutoEncoder", "BatchTopKSAE"
@@ -95,7 +95,7 @@ def read_trainer(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             "stream, such as resid_post_layer_6"
         )
     words = {"layer": "layer", "model_name": "lm_name", "seed": "seed"}
-    about = {ours: trainer[theirs] for ours, theirs in words.items() if trainer.get(theirs) is not None}
+    about = {ours: trainer[theirs] for ours, theirs in words.items() if trainer.get(theirs) not in NOT_SAID}
     return trainer, sound_about(path, about)
 
 

@@ -4,6 +4,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from utils.base.errors import UserError
+from utils.base.paths import shortened
 from utils.sae.autoencoder import SparseAutoencoder
 from utils.states.sites import FINAL_NORM, Layer, every_layer, layer_name
 
@@ -30,7 +31,10 @@ def require_fitting(
         )
     chosen = layer if own is None else own
     if chosen is None:
-        raise UserError(f"{named} does not say which layer it reads; write hook_name into the metadata of its cfg.json")
+        raise UserError(
+            f"{named} does not say which layer it reads; ask for that layer alone, such as --layers 6 (of train_probe.py "
+            "--layer 6)"
+        )
     if chosen not in (known := every_layer(language_model.anatomy)):
         rest = " and final_norm" if FINAL_NORM in known else ""
         raise UserError(
@@ -44,20 +48,21 @@ def require_model(autoencoder: SparseAutoencoder, language_model: "LanguageModel
     """Raise UserError for an autoencoder of another model or width. named: it, in the error."""
     theirs, ours = autoencoder.about.get("model_fingerprint"), language_model.fingerprint
     model = autoencoder.about.get("model_name")
+    shown = model and shortened(model)
     width, wanted = autoencoder.hidden_size, language_model.anatomy.hidden_size
     if width != wanted:
         raise UserError(
-            f"{named} reads states of {width} numbers{f', of {model}' if model else ''}; those of {language_model.name} "
+            f"{named} reads states of {width} numbers{f', of {shown}' if shown else ''}; those of {language_model.name} "
             f"have {wanted}: give the model that it was trained on"
         )
     if theirs and language_model.named_in([theirs]) != theirs:
         raise UserError(
-            f"{named} was trained on {model} ({theirs}), {language_model.name} is another model ({ours}); give the model "
+            f"{named} was trained on {shown} ({theirs}), {language_model.name} is another model ({ours}); give the model "
             "that it was trained on, in its precision"
         )
     if not theirs and model and plain_name(model) != plain_name(language_model.name):
         raise UserError(
-            f"{named} was trained on {model}, not on {language_model.name}; give that model, or change the name "
+            f"{named} was trained on {shown}, not on {language_model.name}; give that model, or change the name "
             "in its cfg.json or config.json where both are the same model"
         )
 

@@ -3,6 +3,7 @@
 import re
 
 from utils.base.errors import UserError
+from utils.base.paths import in_quotes
 from utils.states.sites import EMBED, FINAL_NORM, Layer
 
 RESIDUAL = re.compile(r"blocks\.(\d{1,6})\.hook_resid_(pre|post)", re.ASCII)
@@ -26,7 +27,7 @@ def layer_of_hook(name: str) -> Layer:
     found = RESIDUAL.fullmatch(name)
     if not found:
         raise UserError(
-            f"its hook is {name!r}, whose states are not read here; give one of the residual stream, "
+            f"its hook is {in_quotes(name)}, whose states are not read here; give one of the residual stream, "
             "such as blocks.6.hook_resid_post"
         )
     after = int(found[1]) - (found[2] == "pre")

@@ -27,6 +27,7 @@ WORDS = {  # ours -> those of SAELens
     "prepend_bos": "prepend_bos",
     "dataset": "dataset_path",
 }
+NOT_SAID = (None, "")
 READ_ARCHITECTURES = ("standard", "jumprelu")
 INSTEAD = {  # of architectures whose latents depend on each other
     "batchtopk": "save it with SAELens' save_inference_model, which turns it into a jumprelu",
@@ -145,7 +146,7 @@ def read_about(path: Path, metadata: Mapping[str, Any], architecture: str) -> di
     if (ours := ours_in(path, metadata)) is not None:
         return ours
     hook = metadata.get("hook_name", metadata.get("hook_point"))
-    found = {name: metadata[theirs] for name, theirs in WORDS.items() if metadata.get(theirs) is not None}
+    found = {name: metadata[theirs] for name, theirs in WORDS.items() if metadata.get(theirs) not in NOT_SAID}
     about = {"architecture": architecture, **found}
     if hook is not None:
         try:

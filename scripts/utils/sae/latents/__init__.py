@@ -11,6 +11,7 @@ Each file imports only from those above it:
     examples         the examples that are kept of each latent, with the activations around them
     study            all of this for one sparse autoencoder, and the one pass that feeds several
     decoder          what decoder rows say: promoted tokens, neighbours
-    labels           a label for each latent, automatic or the user's
+    labels           the tokens that speak for each latent, and a label of them
+    own_labels       the user's labels
     interpretations  what is known of each latent as plain data, and the file that holds it
 """

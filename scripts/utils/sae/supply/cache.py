@@ -16,10 +16,25 @@ from utils.base.errors import UserError
 from utils.base.files import fingerprint
 from utils.data.sequences import Sequences
 from utils.sae.supply.records import open_record, write_record
+from utils.sae.supply.texts import digest_of_files
 from utils.states.sites import Layer
 
 KIND_OF_CACHE = "sae-states"
 NEVER_STORED = ("labels", "tasks")  # there are none
+READ_ELSEWHERE = "read them with --extract_only, or name another --cache_dir"
+TOLD_APART_BY = (  # flags by which one of several passes is chosen
+    "model_name",
+    "dataset",
+    "dataset_config",
+    "language",
+    "text_column",
+    "special_tokens",
+    "max_texts",
+    "num_tokens",
+    "context_length",
+    "held_out",
+    "model_dtype",
+)
 READ_AGAIN = "delete it, and read the states again with --extract_only"
 
 
@@ -72,30 +87,53 @@ def find_cache(folder: str | Path, asked: Mapping[str, Any], layers: Sequence[La
 
     asked: values by the names of `Cache.about`; what is not there may be anything. layers: which must be there.
     """
+    fitting = fitting_caches(folder, asked, layers)
+    if len({fingerprint({**cache.about, "layers": 0}) for cache in fitting}) > 1:
+        several = next((name for name in TOLD_APART_BY if len({str(cache.about.get(name)) for cache in fitting}) > 1), None)
+        if several is None:
+            raise UserError(f"--train_only: {folder} holds {len(fitting)} passes over the same texts; {READ_ELSEWHERE}")
+        values = ", ".join(sorted({str(cache.about.get(several)) for cache in fitting}))
+        raise UserError(f"--train_only: {folder} holds {len(fitting)} passes; choose one with --{several} ({values})")
+    return min(fitting, key=lambda cache: len(cache.about["layers"]))
+
+
+def model_of_cache(folder: str | Path, asked: Mapping[str, Any]) -> str:
+    """Name the model that the passes in a folder are of. Raise UserError where they are of several."""
+    names = sorted({cache.about["model_name"] for cache in fitting_caches(folder, asked, None)})
+    if len(names) > 1:
+        raise UserError(
+            f"--train_only: {folder} holds states of {len(names)} models; choose one with --model_name ({names})"
+        )
+    return names[0]
+
+
+def fitting_caches(folder: str | Path, asked: Mapping[str, Any], layers: Sequence[Layer] | None) -> list[Cache]:
+    """Find all passes in a folder that are what is asked, of texts that have not changed since; one at least."""
     caches = [read_cache(path) for path in sorted(Path(folder).glob("sae_texts_*.safetensors"))]
     if not caches:
-        raise UserError(
-            f"--train_only: {folder} holds no states of texts; read them with --extract_only, or name another --cache_dir"
-        )
+        raise UserError(f"--train_only: {folder} holds no states of texts; {READ_ELSEWHERE}")
     problems = [other_than_asked(cache.about, asked, layers) for cache in caches]
     fitting = [cache for cache, problem in zip(caches, problems, strict=True) if not problem]
     if not fitting:
         raise UserError(
-            f"--train_only: the states in {folder} are not those that are asked for: {min(problems, key=len)[0]}; read them "
-            "with --extract_only, or name another --cache_dir"
+            f"--train_only: the states in {folder} are not those that are asked for: {min(problems, key=len)[0]}; "
+            f"{READ_ELSEWHERE}"
         )
-    if len({fingerprint({**cache.about, "layers": 0}) for cache in fitting}) > 1:
-        names = ("model_name", "dataset", "dataset_config", "num_tokens", "context_length")
-        several = next((name for name in names if len({str(cache.about[name]) for cache in fitting}) > 1), "model_dtype")
-        values = ", ".join(sorted({str(cache.about[several]) for cache in fitting}))
-        raise UserError(f"--train_only: {folder} holds {len(fitting)} passes; choose one with --{several} ({values})")
-    return min(fitting, key=lambda cache: len(cache.about["layers"]))
+    digests = {dataset: digest_of_files(dataset) for dataset in {cache.about["dataset"] for cache in fitting}}
+    found = [cache for cache in fitting if digests[cache.about["dataset"]] in (None, cache.about.get("files"))]
+    if not found:
+        changed = fitting[0].about["dataset"]
+        raise UserError(
+            f"--train_only: {changed} has changed since the states in {folder} were read; read them again with "
+            "--extract_only"
+        )
+    return found
 
 
 def other_than_asked(about: Mapping[str, Any], asked: Mapping[str, Any], layers: Sequence[Layer] | None) -> list[str]:
     """List in words where a pass is another one than is asked for."""
     found = [
-        f"their {name} is {about.get(name)} (model {about['model_name']}, texts {about['dataset']}), not {value}"
+        f"{name} was {about.get(name)} (model {about['model_name']}, texts {about['dataset']}) and is {value} now"
         for name, value in asked.items()
         if about.get(name) != value
     ]

@@ -4,7 +4,6 @@ While a training runs, its folder holds `checkpoint.safetensors`, written whole 
 needs. At the end `sae_layer_{i}_best`, `sae_layer_{i}_final` and `sae_layer_{i}_history.json` are left.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,29 +13,16 @@ from typing import Any, Protocol
 import torch
 
 from utils.base.errors import UserError
-from utils.base.files import fingerprint, read_checked_json, with_checksum, write_json
+from utils.base.files import with_checksum, write_json
 from utils.sae.autoencoder import SparseAutoencoder
 from utils.sae.goals import Goal, Recipe, sae_name
+from utils.sae.supply.folders import ANEW, CHECKPOINT, first_difference, history_path
 from utils.sae.supply.history import CLOSE, NOTED, Glance, History, best_of, empty_history, is_close, note
 from utils.sae.supply.records import open_record, write_record
 from utils.sae.training.calibration import with_l0
-from utils.states.sites import Layer
 
 KIND_OF_CHECKPOINT = "sae-checkpoint"
-CHECKPOINT = "checkpoint.safetensors"
-OWN_FILES = (  # all that a training leaves in its folder
-    *(
-        f"sae_{layer}_{end}"
-        for layer in ("layer_[0-9]*", "embed", "final_norm")
-        for end in ("best", "final", "history.json")
-    ),
-    "sae_evaluation.*",
-    "sae_seeds.json",
-    "run_record.json",
-    CHECKPOINT,
-)
 MOST_OF_THE_TIME = 1 / 20  # that goes into writing checkpoints
-ANEW = "--overwrite deletes it and begins anew, another --save_dir keeps it"
 
 Save = Callable[[Path, SparseAutoencoder], None]  # writes an autoencoder as a folder
 
@@ -186,61 +172,9 @@ class SaeRun:
             "best_step": history["step"][best],
             "finished": finished,
             "owner": dict(self.terms.owner),
-            "settings": fingerprint(dict(self.terms.settings)),
+            "settings": dict(self.terms.settings),
         }
         write_json(history_path(self.folder, goal.layer), with_checksum({**history, **about}))
-
-
-def history_path(folder: Path, layer: Layer) -> Path:
-    """Name the file of a layer's history."""
-    return folder / f"{sae_name(layer)}_history.json"
-
-
-def read_history(path: Path) -> dict[str, Any]:
-    """Read a history that `SaeRun` wrote. Raise UserError for a damaged one."""
-    try:
-        return read_checked_json(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); {ANEW}") from error
-
-
-def is_finished(goals: Sequence[Goal], folder: Path, terms: Terms) -> bool:
-    """Say whether the training of these goals has ended in this folder, with the same settings."""
-    paths = [history_path(folder, goal.layer) for goal in goals]
-    if (folder / CHECKPOINT).exists() or not all(path.exists() for path in paths):
-        return False
-    found, settings = [read_history(path) for path in paths], fingerprint(dict(terms.settings))
-    return all(one.get("finished") and one.get("settings") == settings for one in found)
-
-
-def require_own_folder(folder: Path, goals: Sequence[Goal], owner: Mapping[str, Any], resume: bool) -> None:
-    """Raise UserError where a folder holds autoencoders of another model, texts, architecture, target or seed, or, without
-    `resume`, half a training.
-
-    goals: what is asked for, one a layer; owner: the settings that all trainings in one folder share
-    """
-    asked = {name: value for name, value in asdict(goals[0]).items() if name != "layer"}
-    for path in sorted(folder.glob("sae_*_history.json")):
-        history = read_history(path)
-        theirs = {**history.get("owner", {}), **{name: history.get(name) for name in asked}}
-        if wrong := first_difference(theirs, {**owner, **asked}):
-            raise UserError(f"{path} is of other sparse autoencoders: {wrong}; {ANEW}")
-    if (folder / CHECKPOINT).exists() and not resume:
-        raise UserError(f"{folder / CHECKPOINT} is of a training that has not ended: --resume goes on with it; {ANEW}")
-
-
-def clear_folder(folder: Path) -> None:
-    """Delete the autoencoders in a folder, and all that belongs to them."""
-    for path in (found for pattern in OWN_FILES for found in folder.glob(pattern)):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def first_difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str | None:
-    """Say in words where two settings differ, or None."""
-    for name in {**theirs, **ours}:
-        if theirs.get(name) != ours.get(name):
-            return f"their {name} is {theirs.get(name)}, not {ours.get(name)}"
-    return None
 
 
 def resumed_run(goals: Sequence[Goal], folder: Path, terms: Terms, trains: Trains) -> SaeRun | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from utils.base.errors import UserError
+from utils.base.text_table import gigabytes
 from utils.data.sequences import Sequences
 from utils.model.language_model import LanguageModel
 from utils.sae.goals import USUAL_EPOCHS, USUAL_TOKENS
@@ -95,7 +96,7 @@ def stream(
     passes = {name: Pass(language_model, splits[name], plan, how.batch_size) for name, plan in plans.items()}
     needed = {name: table_bytes(language_model, plan) for name, plan in plans.items()}
     print(
-        f"{sum(needed.values()) / 1e9:.1f} GB of hidden states are more than --buffer_gb {how.buffer_gb:g} and are not "
+        f"{gigabytes(sum(needed.values()))} of hidden states are more than --buffer_gb {how.buffer_gb:g} and are not "
         "kept: each epoch runs the model once (--cache_dir keeps them on disk)",
         flush=True,
     )

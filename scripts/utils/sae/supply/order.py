@@ -33,8 +33,9 @@ class BlockOrder:
         cls, rows: int, batch_size: int, bytes_a_row: int, most_bytes: float, block: int = BLOCK_ROWS
     ) -> "BlockOrder":
         """Make groups as large as so many bytes hold."""
-        batches = max(1, int(most_bytes // (bytes_a_row * batch_size)))
-        return cls(rows, batch_size, min(batches * batch_size, -(-rows // batch_size) * batch_size), block)
+        a_batch, wanted = bytes_a_row * batch_size, -(-rows // batch_size)
+        batches = max(1, int(min(most_bytes, wanted * a_batch) // a_batch))  # most_bytes may be infinite
+        return cls(rows, batch_size, batches * batch_size, block)
 
     @property
     def steps_an_epoch(self) -> int:

@@ -23,6 +23,7 @@ from utils.states.store import StateTable, collect_in_memory
 
 LayerChunks = Callable[[], Iterator[torch.Tensor]]  # gives the states of one layer once more, float32 [n, hidden_size] each
 ROWS_AT_A_TIME = 2**14  # of streamed states that are read only once
+WINDOWS_FOR_ONE = 4  # times as many windows are run as a sample would fill: neighbours are alike
 
 
 class StateSource(Protocol):
@@ -55,8 +56,9 @@ class StoredStates:
         return Matrices(self._table, index) if len(self._table.parts) == 1 else Matrices.of(self._table.rows(index))
 
     def sample(self, count: int) -> torch.Tensor:
-        """Read blocks that are drawn at random."""
-        return self._table.rows(self._some(count))
+        """Read rows that are drawn one by one: neighbours are alike, and blocks of them would stand for few windows."""
+        drawn = BlockOrder(self.rows, 1, min(count, self.rows), block=1).group(0, 0)
+        return self._table.rows(np.sort(self._kept[drawn]))
 
     def of_layer(self, layer: Layer, most: int | None = None) -> LayerChunks:
         """Read one layer alone."""
@@ -94,8 +96,10 @@ class StreamedStates:
         return Matrices(table, index)
 
     def sample(self, count: int) -> torch.Tensor:
-        """Read windows that are drawn at random; what the limits leave out is not there."""
-        table = self._read(self._in_order(-1, 0, min(count, self.rows)), self._run.plan.layers)
+        """Read one row in WINDOWS_FOR_ONE of windows that are drawn at random; what the limits leave out is not there."""
+        there = self._in_order(-1, 0, min(WINDOWS_FOR_ONE * count, self.rows))
+        spread = np.linspace(0, len(there) - 1, min(count, len(there))).astype(int)
+        table = self._read(there[spread], self._run.plan.layers)
         states = table.rows(np.arange(len(table)))
         return states if self.limits is None else states[:, self.limits.allow(states.norm(dim=2))]
 

@@ -1,64 +1,24 @@
 """Texts -> sequences to train on, and held-out ones of other groups, without labels."""
 
 import glob
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from utils.base.errors import UserError
 from utils.base.progress import Progress
 from utils.data.preparation.dataset_files import about_tokenizer
-from utils.data.preparation.settings import PlainTexts
 from utils.data.preparation.token_task import tokenized
 from utils.data.readers.plain import local_files
 from utils.data.sequences import Sequences
 from utils.data.splits import group_near_duplicates, sketch
 from utils.data.tokenizer import PROVED_TEXTS, Frame, Tokenizer, load_tokenizer, require_own_ids, special_frame
-from utils.sae.supply.windows import FEWEST_TOKENS, some_of_each, tiles_of, window_width, windows_of, without_windows
+from utils.sae.supply.dealing import HELD_OUT_TOKENS, Corpus, dealt_groups, set_aside
+from utils.sae.supply.windows import FEWEST_TOKENS, tiles_of, window_width, windows_of
 
-HELD_OUT_TOKENS = 100_000  # so that a latent of density 1 in 10,000 fires there
-MOST_HELD_OUT = 1 / 4  # of all tokens, where the texts are few
-MANY_GROUPS = 20  # of these, a figure hardly hangs on which they are
 SPLITS_OF_TEXTS = ("train", "validation", "held_out")
 FEWEST_TEXTS = 20  # no text gives more than such a part of the tokens, while others follow
-DEALT_BY = 20_231_101  # seeds the choice of groups, which is the same for every training
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """The texts that are asked for.
-
-    texts           where they are read
-    num_tokens      text tokens to train on, at most
-    context_length  text tokens before a window's last one; None: what the model takes, at most USUAL_CONTEXT
-    held_out        share of all tokens that is held out, and HELD_OUT_TOKENS at least where the texts allow; 0: none are
-    """
-
-    texts: PlainTexts
-    num_tokens: int
-    context_length: int | None
-    held_out: float
-
-    @property
-    def held_out_tokens(self) -> int:
-        """Count the tokens that are held out of texts enough."""
-        if not self.held_out:
-            return 0
-        return max(HELD_OUT_TOKENS, round(self.held_out / (1 - self.held_out) * self.num_tokens))
-
-    @property
-    def tokens_read(self) -> int:
-        """Count the tokens that are read of texts enough, those of validation among them."""
-        return self.num_tokens + self.held_out_tokens + self.held_out_tokens // 2
-
-    @property
-    def plain(self) -> dict[str, Any]:
-        """Give it as plain values by the names of flags."""
-        return {**asdict(self.texts), **{name: value for name, value in asdict(self).items() if name != "texts"}}
 
 
 @dataclass
@@ -78,8 +38,7 @@ class TakenTexts:
 def read_sequences(corpus: Corpus, model_name: str, trust_remote_code: bool) -> dict[str, Sequences]:
     """Read the texts and cut them into windows: Sequences "train", and "validation" and "held_out" where some are held out.
 
-    A group, with the near copies of its texts, is in one of them; where validation has fewer than MANY_GROUPS, windows that
-    are not trained on join it (`some_of_each`). Print what was read. In memory: about 10 bytes a token.
+    A group, with the near copies of its texts, is in one of them. Print what was read. In memory: about 10 bytes a token.
     """
     tokenizer = load_tokenizer(model_name, corpus.texts.special_tokens, trust_remote_code)
     frame = special_frame(tokenizer)
@@ -87,8 +46,7 @@ def read_sequences(corpus: Corpus, model_name: str, trust_remote_code: bool) -> 
     found = take_texts(corpus, tokenizer, frame)
     joined = group_near_duplicates(found.groups, found.sketches)
     near = sum(a != b for a, b in zip(joined, found.groups, strict=True))
-    sizes = np.array([len(ids) for ids in found.ids])
-    split_of, tokens = dealt_groups(joined, sizes, corpus) if corpus.held_out else ({}, {})
+    split_of, tokens = dealt_groups(joined, found.ids, corpus) if corpus.held_out else ({}, {})
     of_document = np.array([split_of.get(group, "train") for group in joined])
     numbers = {group: number for number, group in enumerate(dict.fromkeys(joined))}
     about = {
@@ -98,16 +56,10 @@ def read_sequences(corpus: Corpus, model_name: str, trust_remote_code: bool) -> 
         "groups": list(numbers),
     }
     group_of = np.array([numbers[group] for group in joined], dtype=np.int32)
-    tiles = {split: tiles_of(found.ids, np.flatnonzero(of_document == split), width) for split in (*tokens, "train")}
-    if tokens and len({joined[document] for document in tiles["validation"]}) < MANY_GROUPS:
-        texts_of = Counter(joined)
-        alone = {document for document, group in enumerate(joined) if texts_of[group] == 1}
-        tiles["validation"] |= some_of_each(tiles["train"], alone)
     splits = {}
-    for split, most in {**tokens, "train": corpus.num_tokens}.items():
-        if split == "train" and tokens:
-            tiles[split] = without_windows(tiles[split], splits["validation"])
-        sequences = windows_of(found.ids, tiles[split], width, most, frame)
+    for split, most in {"train": corpus.num_tokens, **tokens}.items():
+        tiles = tiles_of(found.ids, np.flatnonzero(of_document == split), width)
+        sequences = windows_of(found.ids, tiles, width, most, frame)
         sequences.groups = group_of[sequences.documents]
         sequences.metadata = {**about, "split": split, "context_length": width - 1}
         splits[split] = sequences
@@ -144,46 +96,6 @@ def take_texts(corpus: Corpus, tokenizer: Tokenizer, frame: Frame) -> TakenTexts
     return found
 
 
-def set_aside(corpus: Corpus, texts: int, total: int) -> float:
-    """Bound how many tokens stand in texts that are not trained on: see `dealt_groups`."""
-    if not corpus.held_out:
-        return 0
-    return min(total / 2, max(2 * MANY_GROUPS * total / texts, 1.5 * corpus.held_out_tokens))
-
-
-def dealt_groups(groups: Sequence[str], sizes: np.ndarray, corpus: Corpus) -> tuple[dict[str, str], dict[str, int]]:
-    """Draw the groups that are not trained on at all, by a seed that is always the same.
-
-    Held-out groups tell how good an autoencoder is; those of validation choose the best checkpoint and set its thresholds.
-    A figure of few groups is a figure of these groups, so each split has a quarter of them, or many. The largest group is
-    trained on. sizes: int [documents], tokens of each.
-
-    Return {group: "held_out" or "validation"}, and how many tokens either shall have.
-    """
-    totals: dict[str, int] = {}
-    for group, size in zip(groups, sizes.tolist(), strict=True):
-        totals[group] = totals.get(group, 0) + size
-    if len(totals) < 3:
-        raise UserError(
-            f"--dataset {corpus.texts.dataset} holds {len(totals)} independent text(s), and at least 3 are needed: to train "
-            "on, to set thresholds by, and to hold out; give more texts"
-        )
-    total, wanted = sum(totals.values()), corpus.held_out_tokens
-    if total < corpus.tokens_read:
-        wanted = round(max(corpus.held_out * total, min(wanted, MOST_HELD_OUT * total)))
-    tokens, fewest = {"held_out": wanted, "validation": wanted // 2}, max(1, min(MANY_GROUPS, len(totals) // 4))
-    names = sorted(totals, key=lambda name: (totals[name], name))[:-1]
-    drawn = [names[index] for index in np.random.default_rng(DEALT_BY).permutation(len(names))]
-    split_of: dict[str, str] = {}
-    for split, of_split in tokens.items():
-        count = taken = 0
-        while len(drawn) > (split == "held_out") and (count < of_split or taken < fewest):
-            name = drawn.pop()
-            split_of[name], taken = split, taken + 1
-            count += min(totals[name], -(-of_split // fewest))
-    return split_of, tokens
-
-
 def tell(splits: dict[str, Sequences], corpus: Corpus, copies: int, near: int) -> None:
     """Print what was read, and say where it is less than was asked for."""
     counts = {name: text_tokens(sequences) for name, sequences in splits.items()}
@@ -191,9 +103,7 @@ def tell(splits: dict[str, Sequences], corpus: Corpus, copies: int, near: int) -
     train, held = counts["train"], counts.get("held_out")
     told = f"texts: {train:,} tokens of {groups['train']:,} groups"
     if held is not None:
-        both = np.intersect1d(splits["train"].groups, splits["validation"].groups)
-        joined = f" (other windows of {len(both)} of those trained on)" if len(both) else ""
-        told += f" to train on, {counts['validation']:,} of {groups['validation']:,} to set thresholds by{joined}, "
+        told += f" to train on, {counts['validation']:,} of {groups['validation']:,} to set thresholds by, "
         told += f"{held:,} of {groups['held_out']:,} held out"
     print(f"{told}; {copies:,} copies left out, {near:,} near copies grouped", flush=True)
     if train < 0.99 * corpus.num_tokens:

@@ -1,6 +1,6 @@
 """Token ids of texts -> windows: which are read, from all over each text."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from utils.data.tokenizer import Frame
 
 USUAL_CONTEXT = 255  # text tokens before a window's last one
 FEWEST_TOKENS = 2  # of a window: a single one stands at position 0
-ONE_IN = 4  # windows of a text that is trained on may validate instead, where groups are few
 
 Tiles = dict[int, list[int]]  # where the windows of each document start
 
@@ -25,22 +24,6 @@ def window_width(context_length: int | None, model_name: str, frame: Frame, trus
 def tiles_of(ids: Sequence[np.ndarray], documents: np.ndarray, width: int) -> Tiles:
     """Tile these documents with windows of `width` tokens; shorter rests are kept too."""
     return {document: list(range(0, len(ids[document]) - FEWEST_TOKENS + 1, width)) for document in documents.tolist()}
-
-
-def some_of_each(tiles: Tiles, documents: Collection[int]) -> Tiles:
-    """Give one window in ONE_IN of these documents: texts that are trained on validate by them, where groups are few.
-
-    Few groups of validation are a thin sample of texts. But a window may also stand in another text of its group, so each
-    document must be alone in its own.
-    """
-    apart = {document: tiles[document][ONE_IN // 2 :: ONE_IN] for document in tiles if document in documents}
-    return {document: starts for document, starts in apart.items() if starts}
-
-
-def without_windows(tiles: Tiles, used: Sequences) -> Tiles:
-    """Leave out the windows that stand in `used`."""
-    there = set(zip(used.documents.tolist(), used.starts.tolist(), strict=True))
-    return {document: [start for start in tiles[document] if (document, start) not in there] for document in tiles}
 
 
 def chosen_tiles(ids: Sequence[np.ndarray], tiles: Tiles, width: int, most: int) -> Tiles:

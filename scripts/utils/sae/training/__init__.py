@@ -2,6 +2,7 @@
 
 Each file imports only from those above it:
 
+    memory     what the weights need, refused before the pass where it is not there
     scaling    centre and scale states, so that one recipe fits all; fold that into an autoencoder on raw states
     beginning  first weights, and the first threshold
     schedule   how learning rate and pull change over a run
