@@ -19,6 +19,7 @@ from utils.probes.kinds import PAGE_KINDS
 from utils.states.flags import add_model_flags
 
 LONGEST_WINDOW = 1024  # text tokens: context enough, and memory that every machine has
+PROMOTED = 8  # tokens that a direction promotes, on the page
 MOST_NON_FINITE = 0.01  # of the logits: more than this is no accident
 
 
@@ -141,7 +142,7 @@ def main(argv=None):
     sets = those_that_fit(sets, sum(len(text.ids) for text in texts), arguments.max_page_mb)
     windows = choose_windows(arguments, language_model, tokenizer, frame_of(source, first, tokenizer))
     logits = apply(arguments, sets, language_model, [text.ids for text in texts], windows)
-    write(arguments.output, sets, tokenizer, texts, logits, windows.width)
+    write(arguments.output, language_model, sets, tokenizer, texts, logits, windows.width)
     return 0
 
 
@@ -267,11 +268,15 @@ def apply(arguments, sets, language_model, texts, windows):
     return logits
 
 
-def write(output, sets, tokenizer, texts, logits, width):
+def write(output, language_model, sets, tokenizer, texts, logits, width):
+    from utils.model.unembedding import promoted_tokens
     from utils.pages.html.page import write_page
     from utils.pages.probe_page import page_values
 
-    write_page(output, "probes", **page_values(sets, tokenizer, texts, logits, width))
+    promoted = [
+        promoted_tokens(language_model, tokenizer, one.weight, one.common["token"], PROMOTED, one.layers) for one in sets
+    ]
+    write_page(output, "probes", **page_values(sets, tokenizer, texts, logits, width, promoted))
     path = Path(output).resolve()
     print(
         f"wrote {output}: {sum(len(text.ids) for text in texts):,} tokens of {how_many(len(texts), 'text')}, "

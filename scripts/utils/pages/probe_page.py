@@ -17,7 +17,7 @@ BLANK = 65535  # the level of what was not read
 BASE64 = 4 / 3  # characters a byte
 
 
-def page_values(sets: Sequence[ProbeSet], tokenizer, texts, logits, window) -> dict:
+def page_values(sets: Sequence[ProbeSet], tokenizer, texts, logits, window, promoted=None) -> dict:
     """Gather the values of probes.html.
 
     sets: the probes that are shown, what validation chose first
@@ -25,6 +25,7 @@ def page_values(sets: Sequence[ProbeSet], tokenizer, texts, logits, window) -> d
     texts: ShownText of each text, as `read_shown` gives them for the targets of `sets`, in their order
     logits: of each set, float32 [probes, tokens of all texts], as `probe_logits` gives them
     window: the most tokens that the model read together
+    promoted: of each set, as `promoted_tokens` gives them; None without a head
     """
     truths = np.concatenate([text.truth for text in texts], axis=1)
     targets = list(dict.fromkeys(one.common["target"] for one in sets))
@@ -34,7 +35,8 @@ def page_values(sets: Sequence[ProbeSet], tokenizer, texts, logits, window) -> d
         "truths": [packed(truth.astype(np.int8)) for truth in truths],
         "views": [
             view_of(one, targets.index(one.common["target"]), of_set, window, truths)
-            for one, of_set in zip(sets, logits, strict=True)
+            | {"directions": [directions_of(told) for told in of_probes or []]}
+            for one, of_set, of_probes in zip(sets, logits, promoted or [None] * len(sets), strict=True)
         ],
     }
     return {
@@ -102,6 +104,11 @@ def view_of(probes: ProbeSet, truth: int, logits: np.ndarray, window: int, truth
         "step": step,
         "logits": packed(levels),
     }
+
+
+def directions_of(told) -> dict:
+    """Give the tokens that a step along a probe's direction makes more and less likely."""
+    return {way: [text for text, _ in told[way]] for way in ("promoted", "suppressed")}
 
 
 def quantised(logits: np.ndarray) -> tuple[np.ndarray, float, float]:

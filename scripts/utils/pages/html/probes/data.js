@@ -30,6 +30,7 @@ import {bytes, data} from "../frame/dom.js";
  * @property {{name: string, value: number}[]} baselines
  * @property {string[]} notes
  * @property {{positive: string, negative: string, mark: string, card: Record<string, string>}} words
+ * @property {{promoted: string[], suppressed: string[]}[]} directions   of each layer; empty where the model has no head
  * @property {number} low   the logit of 0; each step more is `step` more
  * @property {number} step
  * @property {string} logits   uint16 [layers, tokens], BLANK where nothing was read

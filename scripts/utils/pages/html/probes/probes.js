@@ -1,5 +1,6 @@
 import {find} from "../frame/dom.js";
 import {onTheme} from "../frame/theme.js";
+import {showDirection, showNotes} from "./about.js";
 import {showCard} from "./card.js";
 import {showControls, showTexts, startControls} from "./controls.js";
 import {showCurves} from "./curves.js";
@@ -18,6 +19,7 @@ let waiting = 0;
 function showTab() {
   if (state.tab === "errors") showErrors();
   if (state.tab === "curves") showCurves();
+  if (state.tab === "about") showDirection();
 }
 
 function openTab() {
@@ -34,7 +36,7 @@ function showQuestion() {
   const view = shownView();
   find("heading").textContent = view.question;
   document.title = view.question;
-  find("notes").replaceChildren(...view.notes.map(note => Object.assign(document.createElement("p"), {className: "hint", textContent: note})));
+  showNotes();
 }
 
 /** @param {Set<string>} changed */
