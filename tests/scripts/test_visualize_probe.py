@@ -53,6 +53,11 @@ def show(probe_dir, essay, *more):
     return Page(output), assert_success(result)
 
 
+def names_of(path):
+    """The names of the texts that a page shows."""
+    return [text["name"] for text in Page(path).data["texts"]]
+
+
 def true_logits(model_folder, probe_dir, ids, start, names):
     """What transformers itself gives: the window ids[start:], <s> before it, every state times every probe's weight."""
     from transformers import AutoModelForCausalLM
@@ -100,7 +105,7 @@ def test_the_text_the_truth_and_the_thresholds_are_those_of_the_files(trained, t
     expected = [token == the for token in ids]
     assert page.targets == expected == (page.truth == 1).tolist()
     assert any(expected) and not all(expected)
-    for layer in page.data["layers"]:
+    for layer in page.views[0]["layers"]:
         assert layer["threshold"] == load_probe(trained / f"probe_{layer['name']}_next.pth")["metadata"]["threshold"]
 
 
@@ -146,7 +151,7 @@ def test_colour_lies_on_the_token_that_is_asked_for(lag, where, tiny_model, trai
 def test_only_texts_that_were_kept_from_training_are_shown(trained, prepared, texts, essay):
     output = essay.parent / "own.html"
     result = assert_success(call("visualize_probe", "--probe_dir", trained, "--output", output, "--num_tokens", "3000"))
-    shown = re.findall(r'<section class="text" aria-label="(.*?)">', output.read_text(encoding="utf-8"))
+    shown = names_of(output)
     test = torch.load(prepared / "test.pth", weights_only=True)
     names = {test["metadata"]["documents"][index] for index in test["documents"].unique()}
     assert shown and set(shown) <= names
@@ -166,7 +171,7 @@ def test_what_was_trained_on_is_told_by_the_text_itself_whatever_its_name(traine
         renamed = tmp_path / f"{names['test']}"  # the name of a test document says nothing
         renamed.write_text(text, encoding="utf-8")
         page, result = show(trained, renamed, "--num_tokens", "50")
-        assert f"<small>{note}</small>" in page.source
+        assert [text["note"] for text in page.data["texts"]] == [note]
         assert (f"note: 1 of 1 texts: {note}" in result.stdout) == (split != "test")
         renamed.write_text(text + " One word more.", encoding="utf-8")
         assert "not among the probes" in show(trained, renamed, "--num_tokens", "50")[0].source
@@ -215,21 +220,21 @@ def test_the_dataset_is_read_as_it_was_prepared_and_a_changed_one_is_no_test(tmp
     output = tmp_path / "page.html"
     flags = ("--probe_dir", tmp_path / "models", "--output", output, "--num_tokens", "3000")
     result = assert_success(call("visualize_probe", *flags))
-    first = re.findall(r'<section class="text" aria-label="(.*?)">', output.read_text(encoding="utf-8"))
+    first = names_of(output)
     test = torch.load(tmp_path / "data" / "test.pth", weights_only=True)
     assert set(first) <= {test["metadata"]["documents"][index] for index in test["documents"].unique()}
     assert "note: 1" not in result.stdout
     lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
     source.write_text("".join(reversed(lines)), encoding="utf-8")  # names change, texts stay
     assert_success(call("visualize_probe", *flags))
-    again = re.findall(r'<section class="text" aria-label="(.*?)">', output.read_text(encoding="utf-8"))
+    again = names_of(output)
     number = [int(name.rpartition(":")[2]) for name in (first[0], again[0])]
     assert sum(number) == len(rows) + 1
     source.write_text("".join(json.dumps({"body": row["body"] + "!"}) + "\n" for row in rows), encoding="utf-8")
     assert_one_line_error(call("visualize_probe", *flags), "none of the texts that were kept from training")
 
 
-def test_probes_of_another_model_lag_target_or_seed_are_named_and_left_out(trained, tmp_path, tiny_tokenizer, essay):
+def test_all_that_belongs_together_is_shown_and_the_rest_is_named(trained, tmp_path, tiny_tokenizer, essay):
     folder = tmp_path / "mixed"
     shapes = {"hidden.weight": (2, 32), "hidden.bias": 2, "out.weight": 2, "out.bias": ()}
     of_two_units = {name: torch.zeros(shape) for name, shape in shapes.items()}
@@ -249,28 +254,41 @@ def test_probes_of_another_model_lag_target_or_seed_are_named_and_left_out(train
             state = of_two_units if changes.get("kind") == "mlp" else probe["state_dict"]
             save_probe(files, folder / f"probe_{index}.pth", state, {**probe["metadata"], **changes})
     page, result = show(folder, essay, "--num_tokens", "50")
-    assert page.names == ["layer0"]
+    shown = {(view["target"], view["lag"], view["seed"]): [layer["name"] for layer in view["layers"]] for view in page.views}
+    assert shown == {
+        ("␣the", -1, 0): ["layer0"],
+        ("␣the", 0, 0): ["layer0"],
+        ("␣and", -1, 0): ["layer2"],
+        ("␣the", -1, 7): ["layer2"],
+    }
     lines = [line for line in result.stdout.splitlines() if line.startswith("left out")]
-    assert len(lines) == 6
-    for number, needle in enumerate(
-        (
-            "another model, other/model (f00)",
-            "--lag 0",
-            "--target_token ' and'",
-            "--seed 7",
-            "another dataset (d00)",
-            "kind 'mlp'",
-        ),
-        1,
-    ):
+    needles = {1: "another model, other/model (f00)", 5: "another dataset (d00)", 6: "kind 'mlp'"}
+    assert len(lines) == len(needles)
+    for number, needle in needles.items():
         assert any(f"probe_{number}.pth" in line and needle in line for line in lines), lines
-    assert show(folder, essay, "--lag", "0")[0].data["layers"]
-    assert "Is this token" in show(folder, essay, "--lag", "0")[0].source
+    only, result = show(folder, essay, "--lag", "0")
+    assert [view["lag"] for view in only.views] == [0] and "Is this token" in only.views[0]["question"]
+    assert "of another lag than was asked for" in result.stdout
+
+
+def test_a_page_that_would_be_too_large_has_what_fits(trained, tmp_path, essay):
+    folder = tmp_path / "two"
+    for seed in (0, 1):
+        probe = load_probe(trained / "probe_layer0_next.pth")
+        with WriteTogether() as files:
+            save_probe(files, folder / f"probe_{seed}.pth", probe["state_dict"], {**probe["metadata"], "seed": seed})
+    page, result = show(folder, essay, "--num_tokens", "300", "--max_page_mb", "0.001")
+    assert len(page.views) == 1 and "for which --max_page_mb 0.001 has no room" in result.stdout
+    assert len(show(folder, essay, "--num_tokens", "300")[0].views) == 2
+
+
+def test_a_lag_that_no_probe_has_is_named(trained, essay):
+    folder = trained
     output = essay.parent / "x.html"
     assert_one_line_error(
         call("visualize_probe", "--probe_dir", folder, "--text_file", essay, "--lag", "-4", "--output", output),
         "--lag -4",
-        "-1, 0",
+        "-1",
     )
 
 
@@ -394,7 +412,7 @@ def test_a_name_that_is_no_text_is_shown_as_far_as_it_is(trained, essay):
     output = essay.parent / "p.html"
     flags = ("--probe_dir", trained, "--text_file", odd, "--num_tokens", "20", "--output", output)
     assert_success(call("visualize_probe", *flags))
-    assert "bad⟨U+DCFF⟩&lt;b&gt;.txt" in output.read_text(encoding="utf-8")
+    assert names_of(output) == ["bad⟨U+DCFF⟩<b>.txt"] and "<b>" not in output.read_text(encoding="utf-8")
 
 
 BAD_INPUT = [
@@ -517,7 +535,7 @@ def test_the_script_runs_as_its_own_process_and_says_what_is_next(trained, essay
         )
     )
     assert result.stderr == ""
-    assert f"wrote {output}: 100 tokens, 5 layers" in result.stdout
+    assert f"wrote {output}: 100 tokens of 1 text, 5 probes" in result.stdout
     assert output.resolve().as_uri() in result.stdout.splitlines()[-1]
     again = output.read_bytes()
     assert_success(
