@@ -97,13 +97,13 @@ def drawing_order(names: Sequence[str], parts: int, shares: np.ndarray | None) -
     """
     random = np.random.default_rng(DEALT_BY)
     if shares is None or len(names) < 2 * parts:
-        return [names[index] for index in random.permutation(len(names))]
-    strata = [
-        random.permutation(part).tolist() for part in np.array_split(np.argsort(main_axis(shares), kind="stable"), parts)
-    ]
-    turns = [random.permutation(parts) for _ in range(max(map(len, strata)))]
-    order = [strata[part].pop() for turn in turns for part in turn if strata[part]]
-    return [names[index] for index in reversed(order)]
+        order = random.permutation(len(names)).tolist()
+    else:
+        along = np.argsort(main_axis(shares), kind="stable")
+        strata = [random.permutation(part).tolist() for part in np.array_split(along, parts)]
+        turns = [random.permutation(parts).tolist() for _ in range(max(map(len, strata)))]
+        order = [strata[part].pop() for turn in turns for part in turn if strata[part]][::-1]
+    return [names[index] for index in order]
 
 
 def token_shares(names: Sequence[str], groups: Sequence[str], ids: Sequence[np.ndarray]) -> np.ndarray:
