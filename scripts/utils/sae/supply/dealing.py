@@ -96,13 +96,15 @@ def drawing_order(names: Sequence[str], parts: int, shares: np.ndarray | None) -
     shares: as `token_shares` gives them; None: groups are drawn at random.
     """
     random = np.random.default_rng(DEALT_BY)
+    order: list[int]
     if shares is None or len(names) < 2 * parts:
         order = random.permutation(len(names)).tolist()
     else:
         along = np.argsort(main_axis(shares), kind="stable")
         strata = [random.permutation(part).tolist() for part in np.array_split(along, parts)]
         turns = [random.permutation(parts).tolist() for _ in range(max(map(len, strata)))]
-        order = [strata[part].pop() for turn in turns for part in turn if strata[part]][::-1]
+        order = [strata[part].pop() for turn in turns for part in turn if strata[part]]
+        order.reverse()
     return [names[index] for index in order]
 
 
