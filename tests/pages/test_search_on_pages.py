@@ -1,7 +1,7 @@
 """The pages say how a probe stands as one of a sweep, and what its labels cost; older tables lack the words."""
 
 from utils.base.files import csv_text
-from utils.pages.charts.pages import index_values
+from utils.pages.charts.pages import LOOKS, index_values
 from utils.pages.charts.results import read_results
 from utils.pages.charts.words import cell_text
 from utils.pages.html.page import WITH_PLOTLY, render
@@ -30,7 +30,7 @@ def shown(folder, row, *more, metric="auc", baselines=()):
     if baselines:
         (folder / "baselines.csv").write_text(csv_text(list(baselines[0]), baselines), encoding="utf-8")
     results = read_results(folder, metric=metric)
-    page = render("results", ("charts",), WITH_PLOTLY, plotly="plotly.min.js", **index_values(results, []))
+    page = render("results", LOOKS, WITH_PLOTLY, plotly="plotly.min.js", **index_values(results, []))
     return cell_text(results, " the", "logistic", -1, "3", results.rows(" the", "logistic", -1, "3")), page
 
 
@@ -121,7 +121,7 @@ def test_the_widest_table_fits_a_window_of_1500_pixels(tmp_path, chromium):
     (tmp_path / "probe_results.csv").write_text(csv_text(list(rows[0]), rows), encoding="utf-8")
     values = index_values(read_results(tmp_path, metric="balanced_accuracy"), [])
     path = tmp_path / "index.html"
-    path.write_text(render("results", ("charts",), WITH_PLOTLY, plotly="plotly.min.js", **values), encoding="utf-8")
+    path.write_text(render("results", LOOKS, WITH_PLOTLY, plotly="plotly.min.js", **values), encoding="utf-8")
     page = chromium.new_page(viewport={"width": 1500, "height": 900})
     page.goto(path.as_uri())
     table, room = page.evaluate(

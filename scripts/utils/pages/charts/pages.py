@@ -22,7 +22,7 @@ from utils.pages.charts.words import (
 )
 from utils.pages.html.page import WITH_PLOTLY, render
 
-PLOTLY = "plotly.min.js"
+PLOTLY, LOOKS = "plotly.min.js", ("shared/page", "charts")
 
 
 def write_pages(folder, results, charts):
@@ -31,7 +31,7 @@ def write_pages(folder, results, charts):
 
     links = [(chart.name, chart.heading) for chart in charts]
     texts = {f"{chart.name}.html": render_chart(chart, links, run_line(results)) for chart in charts}
-    texts["index.html"] = render("results", ("charts",), WITH_PLOTLY, plotly=PLOTLY, **index_values(results, charts))
+    texts["index.html"] = render("results", LOOKS, WITH_PLOTLY, plotly=PLOTLY, **index_values(results, charts))
     texts[PLOTLY] = get_plotlyjs()
     with locked(folder), WriteTogether() as files:
         for name, text in texts.items():
@@ -42,7 +42,10 @@ def write_pages(folder, results, charts):
 
 def render_chart(chart, links, about) -> str:
     """Render the page of one chart. links: [(name, heading)] of all pages; about: the line below its heading."""
-    return render("charts", ("charts",), WITH_PLOTLY, plotly=PLOTLY, chart=chart, links=links, about=about)
+    data = {"views": chart.views, "hover": chart.hover, "first": chart.first, "name": chart.name}
+    return render(
+        "charts", LOOKS, WITH_PLOTLY, title=chart.heading, data=data, plotly=PLOTLY, chart=chart, links=links, about=about
+    )
 
 
 def run_line(results) -> str:
@@ -59,7 +62,9 @@ def index_values(results, charts) -> dict:
     codelength = [codelength_row(row) for row in results.codelength]
     previews = [{"name": chart.name, "heading": chart.heading, **chart.views[chart.first]} for chart in charts]
     return {
+        "title": "What the probes found",
         "about": run_line(results),
+        "data": {"previews": previews},
         "metric": metric,
         "split": results.split,
         "rows": table,

@@ -1,7 +1,5 @@
-"use strict";
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const chart = document.getElementById("chart"), readout = document.getElementById("readout");
+  const chart = find("chart"), readout = find("readout");
   const selects = Array.from(document.querySelectorAll(".choices select"));
   const NARROW = 700;  // pixels, as in the style
   const ENTRY = 20;  // pixels of a line of the legend
