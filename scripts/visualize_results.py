@@ -2,6 +2,7 @@
 """Draw the tables of a sweep as charts: HTML pages that any browser shows, without a network."""
 
 from utils.base.processes.signals import listen
+from utils.base.text_table import how_many
 
 if __name__ == "__main__":
     listen()  # first, so that Ctrl-C during the imports shows no traceback
@@ -66,7 +67,7 @@ def main(argv=None):
     paths = write_pages(folder, results, charts)
     pages = ", ".join(path.name for path in paths[:-1])
     print(
-        f"wrote {Path(folder) / ''}: {pages}; {len(results.chosen)} probes chosen on validation, scores of "
+        f"wrote {Path(folder) / ''}: {pages}; {how_many(len(results.chosen), 'probe')} chosen on validation, scores of "
         f"{results.split}\nnext: open {(Path(folder) / 'index.html').resolve().as_uri()} in a browser"
     )
     return 0
