@@ -2,7 +2,6 @@
 """Draw the tables of a sweep as charts: HTML pages that any browser shows, without a network."""
 
 from utils.base.processes.signals import listen
-from utils.base.text_table import how_many
 
 if __name__ == "__main__":
     listen()  # first, so that Ctrl-C during the imports shows no traceback
@@ -12,6 +11,7 @@ from pathlib import Path
 from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.files import require_writable_folder
 from utils.base.paths import folder_path
+from utils.base.text_table import how_many
 from utils.pages.charts.cells import SCORE_LABELS
 
 
