@@ -11,6 +11,7 @@ from pathlib import Path
 from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.files import require_writable_folder
 from utils.base.paths import folder_path
+from utils.base.text_table import how_many
 from utils.pages.charts.cells import SCORE_LABELS
 
 
@@ -66,7 +67,7 @@ def main(argv=None):
     paths = write_pages(folder, results, charts)
     pages = ", ".join(path.name for path in paths[:-1])
     print(
-        f"wrote {Path(folder) / ''}: {pages}; {len(results.chosen)} probes chosen on validation, scores of "
+        f"wrote {Path(folder) / ''}: {pages}; {how_many(len(results.chosen), 'probe')} chosen on validation, scores of "
         f"{results.split}\nnext: open {(Path(folder) / 'index.html').resolve().as_uri()} in a browser"
     )
     return 0

@@ -44,9 +44,10 @@ def test_what_was_measured_of_other_layers_stays(tmp_path):
     write_evaluation(tmp_path, [evaluation(layer=2), evaluation(layer=7)])
     write_evaluation(tmp_path, [evaluation(replace(FOUND, fvu=0.5), layer=7), evaluation(layer="embed")])
     assert layers_and_scores() == [("embed", "0.2"), ("2", "0.2"), ("7", "0.5")]
-    (tmp_path / "sae_evaluation.json").write_text("[]")
-    with pytest.raises(UserError, match="sae_evaluation.json cannot be read .*; delete it, and run the same command again"):
-        write_evaluation(tmp_path, [evaluation(layer=7)])
+    for damaged in ("[]", '{"autoencoders": 7}', '{"autoencoders": [7]}', '{"autoencoders": [{"layer": null}]}', "{"):
+        (tmp_path / "sae_evaluation.json").write_text(damaged)
+        with pytest.raises(UserError, match="sae_evaluation.json cannot be read .*; delete it, and run the same command"):
+            write_evaluation(tmp_path, [evaluation(layer=7)])
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from utils.data.preparation.settings import PlainTexts
 from utils.data.tokenizer import encode_batch, load_tokenizer
 from utils.sae.supply import dealing
 from utils.sae.supply import texts as supply_texts
-from utils.sae.supply.dealing import Corpus, dealt_groups, drawing_order, main_axis
+from utils.sae.supply.dealing import Corpus, dealt_groups
 from utils.sae.supply.texts import digest_of_files, read_sequences
 from utils.sae.supply.windows import even_part
 
@@ -98,27 +98,42 @@ def unlike_texts(odd=6, plain=17, tokens=3000):
     return [np.where(random.random(tokens) < share, 100, 0) + random.integers(0, 100, tokens) for share in shares], shares
 
 
-def test_the_main_axis_is_that_on_which_texts_differ():
-    ids, shares = unlike_texts()
-    names = [f"text {number}" for number in range(len(ids))]
-    axis = main_axis(dealing.token_shares(names, names, ids))
-    assert abs(np.corrcoef(axis, shares)[0, 1]) > 0.99
-    assert np.argmax(np.abs(axis)) == np.argmax(axis)  # the sign is settled
-    doubled = dealing.token_shares(names, names + names, ids + ids)  # how much there is of a text moves nothing
-    assert np.allclose(main_axis(doubled), axis)
+def test_unlikeness_is_the_chi_square_distance_of_the_splits():
+    random = np.random.default_rng(0)
+    shares = random.dirichlet(np.ones(12), size=8)
+    shares[:, 3] = 0  # a token of the largest group alone
+    shares /= shares.sum(1, keepdims=True)
+    given = random.integers(10, 100, 8)
+    deal = {"held_out": [1, 4, 6], "validation": [0, 7]}
+    mean = (given[:, None] * shares).sum(0) / given.sum()
+    of = {split: (given[places, None] * shares[places]).sum(0) / given[places].sum() for split, places in deal.items()}
+
+    def distance(one, other):
+        return sum((a - b) ** 2 / m for a, b, m in zip(one, other, mean, strict=True) if m)
+
+    expected = sum(distance(one, mean) for one in of.values()) + distance(of["held_out"], of["validation"])
+    assert dealing.unlikeness(deal, dealing.token_products(shares, given), given) == pytest.approx(expected, rel=1e-12)
 
 
-def test_both_splits_have_texts_of_every_sort(monkeypatch):
+def test_both_splits_are_like_all_texts(monkeypatch):
     monkeypatch.setattr(dealing, "HELD_OUT_TOKENS", 10_000)
     ids, shares = unlike_texts()
     share_of = {f"text {number}": share for number, share in enumerate(shares)}
-    names = list(share_of)
-    split_of, _ = dealt_groups(names, ids, corpus("x", 30_000, held_out=0.05))
-    assert Counter(split_of.values()) == {"held_out": 5, "validation": 5}
-    for wanted in ("held_out", "validation"):
-        assert abs(np.mean([share_of[name] for name, split in split_of.items() if split == wanted]) - shares.mean()) < 0.06
-    order = drawing_order(names, 5, None)  # deals at random differ by more
-    assert np.ptp([np.mean([share_of[name] for name in order[start : start + 5]]) for start in range(0, 20, 5)]) > 0.12
+
+    def means():
+        split_of, _ = dealt_groups(list(share_of), ids, corpus("x", 30_000, held_out=0.05))
+        assert Counter(split_of.values()) == {"held_out": 5, "validation": 5}
+        return [
+            np.mean([share_of[name] for name in split_of if split_of[name] == split]) for split in set(split_of.values())
+        ]
+
+    assert np.abs(np.subtract(means(), shares.mean())).max() < 0.02
+    monkeypatch.setattr(dealing, "TRIED_DEALS", 1)
+    found = []
+    for seed in range(20):
+        monkeypatch.setattr(dealing, "DEALT_BY", seed)
+        found.append(np.abs(np.subtract(means(), shares.mean())).max())
+    assert np.median(found) > 0.08  # a deal that nobody chose
 
 
 def test_long_texts_do_not_stand_for_all(tmp_path, tiny_model, monkeypatch):

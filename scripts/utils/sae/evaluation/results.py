@@ -16,7 +16,7 @@ from utils.sae.evaluation.reconstruction import ENOUGH_TOKENS, Chunks, Reconstru
 from utils.sae.evaluation.splicing import MOST_TOKENS, Cost, by_layer, spliced, why_no_cost
 from utils.sae.supply.history import CLOSE
 from utils.states.forward_pass import Pass
-from utils.states.sites import Layer, layer_depth, layer_name
+from utils.states.sites import Layer, is_layer, layer_depth, layer_name
 
 FORMAT, VERSION = "sae-evaluation", 1
 EVALUATION_CSV, EVALUATION_JSON = "sae_evaluation.csv", "sae_evaluation.json"
@@ -138,9 +138,12 @@ def evaluated_before(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["autoencoders"]
+        found = json.loads(path.read_text(encoding="utf-8"))["autoencoders"]
+        if not all(is_layer(entry["layer"]) for entry in found):
+            raise ValueError("an entry is of no layer")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} cannot be read ({error}); delete it, and run the same command again") from error
+    return found
 
 
 def evaluation_table(evaluations: Sequence[Evaluation]) -> str:

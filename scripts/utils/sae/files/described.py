@@ -39,19 +39,18 @@ def sound_about(path: Path, about: dict[str, Any]) -> dict[str, Any]:
     layer = about.get("layer")
     if layer is not None and (not is_layer(layer) or layer == ATTENTION):
         raise UserError(f"{path}: its layer is {value_shown(layer)}; {SAE_REMEDY}")
-    sound = {
-        **dict.fromkeys(
-            IDENTIFIERS, lambda value: is_text(value) and value.isprintable()
-        ),  # a line break would split an error
-        **dict.fromkeys(OF_TEXTS, is_text),
-        **dict.fromkeys(AMOUNTS, lambda value: type(value) is int and 0 < value <= LARGEST_INTEGER),
-    }
-    for name, is_sound in sound.items():
+    for name in (*IDENTIFIERS, *OF_TEXTS, *AMOUNTS):
         value = about.get(name)
-        if value is not None and not is_sound(value):
+        if value is not None and not (is_amount(value) if name in AMOUNTS else is_text(value, name in IDENTIFIERS)):
             raise UserError(f"{path}: its {name} is {value_shown(value)}; {SAE_REMEDY}")
     return about
 
 
-def is_text(value: object) -> bool:
-    return isinstance(value, str) and len(value) <= LONGEST_TEXT
+def is_text(value: object, on_one_line: bool) -> bool:
+    """Say whether it is a text of some length; on_one_line: with nothing that would split an error message."""
+    return isinstance(value, str) and len(value) <= LONGEST_TEXT and (value.isprintable() or not on_one_line)
+
+
+def is_amount(value: object) -> bool:
+    """Say whether it is a number of things: True is none."""
+    return type(value) is int and 0 < value <= LARGEST_INTEGER

@@ -1,6 +1,6 @@
 """Which texts are asked for, and which of their groups are held out, validate, or are trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ from utils.data.preparation.settings import PlainTexts
 HELD_OUT_TOKENS = 100_000  # so that a latent of density 1 in 10,000 fires there
 MOST_HELD_OUT = 1 / 4  # of all tokens, where the texts are few
 MANY_GROUPS = 20  # of these, a figure hardly hangs on which they are
-MOST_ORDERED = 200  # groups whose tokens are compared before they are dealt
+MOST_COMPARED = 200  # groups whose tokens are compared when they are dealt
+TRIED_DEALS = 1000  # of which one is chosen
 DEALT_BY = 20_231_101  # seeds the choice of groups, which is the same for every training
 
 
@@ -57,11 +58,12 @@ def set_aside(corpus: Corpus, texts: int, total: int) -> float:
 
 
 def dealt_groups(groups: Sequence[str], ids: Sequence[np.ndarray], corpus: Corpus) -> tuple[dict[str, str], dict[str, int]]:
-    """Draw the groups that are not trained on at all, by a seed that is always the same.
+    """Choose the groups that are not trained on at all, always the same ones.
 
     Held-out groups tell how good an autoencoder is; those of validation choose the best checkpoint and set its thresholds.
-    A figure of few groups is a figure of these groups, so each split has a quarter of them, or many, from all over what the
-    texts are like (`drawing_order`). The largest group is trained on. ids: the tokens of each document.
+    A figure of few groups is a figure of these groups, so each split has a quarter of them, or many; and of TRIED_DEALS
+    random deals that one is taken in which both splits are most like all texts (rerandomisation: Morgan and Rubin 2012,
+    arXiv:1207.5625). The largest group is trained on. ids: the tokens of each document.
 
     Return {group: "held_out" or "validation"}, and how many tokens either shall have.
     """
@@ -78,32 +80,42 @@ def dealt_groups(groups: Sequence[str], ids: Sequence[np.ndarray], corpus: Corpu
         wanted = round(max(corpus.held_out * total, min(wanted, MOST_HELD_OUT * total)))
     tokens, fewest = {"held_out": wanted, "validation": wanted // 2}, max(1, min(MANY_GROUPS, len(totals) // 4))
     names = sorted(totals, key=lambda name: (totals[name], name))[:-1]
-    drawn = drawing_order(names, fewest, token_shares(names, groups, ids) if len(names) <= MOST_ORDERED else None)
-    split_of: dict[str, str] = {}
-    for split, of_split in tokens.items():
-        count = taken = 0
-        while len(drawn) > (split == "held_out") and (count < of_split or taken < fewest):
-            name = drawn.pop()
-            split_of[name], taken = split, taken + 1
-            count += min(totals[name], -(-of_split // fewest))
-    return split_of, tokens
+    random, sizes = np.random.default_rng(DEALT_BY), np.array([totals[name] for name in names])
+    compared = len(names) <= MOST_COMPARED
+    deals = [one_deal(random.permutation(len(names)), sizes, tokens, fewest) for _ in range(TRIED_DEALS if compared else 1)]
+    chosen = deals[0]
+    if compared:
+        given = np.minimum(sizes, -(-wanted // fewest))
+        products = token_products(token_shares(names, groups, ids), given)
+        chosen = min(deals, key=lambda deal: unlikeness(deal, products, given))
+    return {names[place]: split for split, places in chosen.items() for place in places}, tokens
 
 
-def drawing_order(names: Sequence[str], parts: int, shares: np.ndarray | None) -> list[str]:
-    """Order groups so that as many as `parts`, taken from the end, are of every sort, and so are the next ones.
+def one_deal(order: np.ndarray, sizes: np.ndarray, tokens: Mapping[str, int], fewest: int) -> dict[str, list[int]]:
+    """Give each split groups from the end of an order until it has tokens enough, of `fewest` groups at least.
 
-    They are sorted along the axis on which their tokens differ most, cut into `parts` parts, and drawn from each in turn.
-    shares: as `token_shares` gives them; None: groups are drawn at random.
+    No group gives more than such a part of them.
     """
-    random = np.random.default_rng(DEALT_BY)
-    if shares is None or len(names) < 2 * parts:
-        return [names[index] for index in random.permutation(len(names))]
-    strata = [
-        random.permutation(part).tolist() for part in np.array_split(np.argsort(main_axis(shares), kind="stable"), parts)
-    ]
-    turns = [random.permutation(parts) for _ in range(max(map(len, strata)))]
-    order = [strata[part].pop() for turn in turns for part in turn if strata[part]]
-    return [names[index] for index in reversed(order)]
+    left, deal = order.tolist(), {}
+    for split, wanted in tokens.items():
+        deal[split], count = [], 0
+        while len(left) > (split == "held_out") and (count < wanted or len(deal[split]) < fewest):
+            deal[split].append(left.pop())
+            count += min(int(sizes[deal[split][-1]]), -(-wanted // fewest))
+    return deal
+
+
+def unlikeness(deal: Mapping[str, Sequence[int]], products: np.ndarray, given: np.ndarray) -> float:
+    """Measure how unlike the splits are in their tokens, to each other and to all texts: the sum of squared distances.
+
+    products: as `token_products` gives them; given: the tokens that each group gives to a split
+    """
+    means = []
+    for places in deal.values():
+        means.append(np.zeros(len(given)))
+        means[-1][places] = given[places] / given[places].sum()
+    between = [means[0] - other for other in means[1:]]
+    return float(sum(weights @ products @ weights for weights in (*means, *between)))
 
 
 def token_shares(names: Sequence[str], groups: Sequence[str], ids: Sequence[np.ndarray]) -> np.ndarray:
@@ -117,12 +129,13 @@ def token_shares(names: Sequence[str], groups: Sequence[str], ids: Sequence[np.n
     return counts / counts.sum(1, keepdims=True)
 
 
-def main_axis(shares: np.ndarray) -> np.ndarray:
-    """Place groups on the first axis of a correspondence analysis of their tokens, each with the same weight: [groups].
+def token_products(shares: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Compute the inner products of groups about their mean, where distances are chi-square ones: [groups, groups].
 
-    The group that lies farthest out is above 0.
+    The difference of a token's shares is squared and divided by its mean share, as in a correspondence analysis. A mean with
+    weights w on the groups lies at the squared distance w.T @ products @ w.
     """
-    mean = shares.mean(0)
-    spread = (shares - mean)[:, mean > 0] / np.sqrt(mean[mean > 0])
-    axis = np.linalg.eigh(spread @ spread.T)[1][:, -1]
-    return axis * np.sign(axis[np.abs(axis).argmax()])
+    mean = given @ shares / given.sum()
+    seen = mean > 0
+    spread = (shares - mean)[:, seen] / np.sqrt(mean[seen])
+    return spread @ spread.T
