@@ -131,7 +131,8 @@ def main(argv=None):
 
         require_text_file(arguments.text_file)
     sets, language_model, tokenizer = load(arguments)
-    from utils.pages.shown_texts import Amount, TextRequest, choose_source, frame_of, read_shown
+    from utils.pages.shown_texts import Amount, frame_of, read_shown
+    from utils.pages.text_source import TextRequest, choose_source
 
     first = sets[0]
     asked = TextRequest(arguments.text_file, arguments.dataset, arguments.text_column, arguments.language)
@@ -250,11 +251,9 @@ def apply(arguments, sets, language_model, texts, windows):
 
     with Progress("read the text", "token", sum(map(len, texts))) as progress:
         logits = probe_logits(language_model, texts, sets, windows, arguments.batch_size, progress.update)
-    shortest = min(abs(one.common["lag"]) for one in sets)
-    if max(map(len, texts)) <= shortest:
-        raise UserError(
-            f"the text is too short: with lag {shortest} it needs more than {shortest} tokens; give a longer one"
-        )
+    lag = min((one.common["lag"] for one in sets), key=abs)
+    if max(map(len, texts)) <= abs(lag):
+        raise UserError(f"the text is too short: with lag {lag} it needs more than {abs(lag)} tokens; give a longer one")
     read = [sum(max(0, len(text) - abs(one.common["lag"])) for text in texts) * len(one.layers) for one in sets]
     lost = sum(int(np.isfinite(part).sum()) for part in logits)
     lost = sum(read) - lost

@@ -294,7 +294,8 @@ def test_a_lag_that_no_probe_has_is_named(trained, essay):
 
 def test_a_page_asks_for_nothing_and_runs_no_script_but_its_own(trained, essay):
     page, _ = show(trained, essay, "--num_tokens", "20")
-    assert not re.search(r"https?://|//\w|@import|url\(", page.source.replace("http://www.w3.org", ""))
+    program = page.source.replace(json.dumps(page.data["views"][0]["logits"]), "").replace("http://www.w3.org", "")
+    assert not re.search(r"https?://|//\w|@import|url\(", program)
     policy = re.search(r'Content-Security-Policy" content="(.*?)"', page.source).group(1)
     assert policy.startswith("default-src &#39;none&#39;") and "unsafe" not in policy
 

@@ -14,9 +14,9 @@ from utils.data.label_rule import LabelRule
 from utils.data.readers.chats import OF_A_CHAT
 from utils.data.readers.document import text_hash
 from utils.data.tokenizer import CHARACTERS_A_TOKEN, Frame, batches_by_size, first_tokens, special_frame
+from utils.pages.text_source import TextSource, own_file, split_by_text
 from utils.saved.probe_sets import rule_of, task_of
 
-GUTENBERG = "manu/project_gutenberg"
 PROSE, MOST_BREAKS, MOST_SKIPPED = 60, 3, 2000  # tokens with so few line breaks are prose; tokens that may stand before it
 KNOWN = {
     "test": "of the test split",
@@ -25,19 +25,6 @@ KNOWN = {
     None: "not among the probes' texts",
     "?": "perhaps seen in training",
 }
-
-
-@dataclass(frozen=True)
-class TextRequest:
-    """The text that the user asks for: a file, or a dataset with its column and language.
-
-    None: as the probes' data were prepared.
-    """
-
-    file: str | None = None
-    dataset: str | None = None
-    column: str | None = None
-    language: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,25 +37,6 @@ class Amount:
     tokens: int
     texts: int
     targets: Mapping[str, int | None]
-
-
-@dataclass(frozen=True)
-class TextSource:
-    """Where the shown texts come from.
-
-    kind: "file", "dataset", or "annotated" for the file that the probes' data were made from
-    place: a path, or the name of a Hub dataset
-    column, language, max_texts, config: how a file or a dataset is read
-    only_test: whether only the texts of the probes' test split are shown
-    """
-
-    kind: str
-    place: str
-    column: str = "text"
-    language: str = "en"
-    max_texts: int | None = None
-    only_test: bool = False
-    config: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,63 +57,6 @@ class ShownText:
     truth: np.ndarray
 
 
-# Which texts
-
-
-def choose_source(request: TextRequest, probes) -> TextSource:
-    """Choose what is read: what was asked for, else what the probes' data were prepared from, its test split only."""
-    if shows_annotated(request, probes):
-        return TextSource("annotated", own_file(probes), only_test=has_test_texts(probes))
-    if request.file:
-        return TextSource("file", request.file, request.column or "text")
-    prepared = {} if probes.annotated else probes.common.get("source") or {"dataset": GUTENBERG}
-    own = request.dataset is None or same_place(request.dataset, prepared.get("dataset"))
-    defaults = {"text_column": "text", "language": "en", **(prepared if own else {})}
-    return TextSource(
-        "dataset",
-        request.dataset or prepared["dataset"],
-        request.column or defaults["text_column"],
-        request.language or defaults["language"],
-        defaults.get("max_texts"),
-        own and has_test_texts(probes),
-        defaults.get("dataset_config"),
-    )
-
-
-def shows_annotated(request: TextRequest, probes) -> bool:
-    """Say whether the texts are those of the annotated file that the probes are of, rather than plain ones."""
-    return (
-        probes.annotated and not request.file and (request.dataset is None or same_place(request.dataset, own_file(probes)))
-    )
-
-
-def own_file(probes) -> str:
-    source = probes.common.get("source")
-    path = source.get("input") if isinstance(source, dict) else None
-    if not isinstance(path, str):
-        raise UserError(f"{probes.paths[0]} does not say which file it was made from; give a text with --text_file")
-    return path
-
-
-def same_place(one: str, other: str | None) -> bool:
-    """Say whether two names of datasets mean one thing. Paths are compared as places, Hub names as they are."""
-    return one == other or (
-        other is not None and os.path.exists(one) and os.path.exists(other) and os.path.samefile(one, other)
-    )
-
-
-def split_by_text(probes) -> dict[str, str]:
-    """Map the hash of each text that the probes' data hold to its split."""
-    return {one: split for split, hashes in probes.common.get("texts", {}).items() for one in hashes}
-
-
-def has_test_texts(probes) -> bool:
-    return "test" in split_by_text(probes).values()
-
-
-# What is shown of them
-
-
 def read_shown(source: TextSource, amount: Amount, probes, tokenizer) -> list[ShownText]:
     """Read the texts that are shown, of at least one text, those with positives first. Print what the probes know of them.
 
@@ -164,7 +75,9 @@ def read_shown(source: TextSource, amount: Amount, probes, tokenizer) -> list[Sh
         )
     count = sum(len(text.ids) for text in texts)
     if count < amount.tokens:
-        print(f"note: {source.place} has {count:,} tokens to show, fewer than --num_tokens {amount.tokens:,}", flush=True)
+        few = f"{len(texts)} texts have {count:,} tokens" if len(texts) == amount.texts > 1 else f"{count:,} tokens to show"
+        more = "; show more texts with --num_texts" if len(texts) == amount.texts > 1 else ""
+        print(f"note: {source.place}: {few}, fewer than --num_tokens {amount.tokens:,}{more}", flush=True)
     for note in dict.fromkeys(text.note for text in texts if text.note != KNOWN["test"]):
         print(f"note: {sum(note == text.note for text in texts)} of {len(texts)} texts: {note}", flush=True)
     for number, target in enumerate(amount.targets):
@@ -181,34 +94,45 @@ def plain_texts(source: TextSource, amount: Amount, probes, tokenizer) -> list[S
     """Read plain texts.
 
     For next-token probes the truth is whether a token is the target; whether a label of spans or chains fits a plain text is
-    unknown. Each text gives as much as the others; what stands before its prose is left out.
+    unknown. What stands before a text's prose is left out. Each text gives as much as the others, and short ones leave their
+    share to the rest.
     """
     split_of = split_by_text(probes)
-    texts, missing = [], amount.tokens
+    found: list[tuple[str, str, np.ndarray, list[str]]] = []
     for document in read_documents(source):
         split = split_of.get(text_hash(document.text))
         if source.only_test and split != "test":
             continue
-        part = -(-missing // (amount.texts - len(texts)))
-        ids, gaps = first_tokens(tokenizer, document.text, part + MOST_SKIPPED)
-        start = min(prose_begins(tokenizer, ids, gaps), max(0, len(ids) - part))
-        ids, gaps = ids[start : start + part], gaps[start : start + part]
+        ids, gaps = first_tokens(tokenizer, document.text, amount.tokens + MOST_SKIPPED)
         if len(ids):
-            tokens = np.array([[-1 if token is None else token] for token in amount.targets.values()])
-            truth = np.where(tokens < 0, -1, ids == tokens).astype(np.int8)
-            texts.append(ShownText(document.name, what_is_known(split, split_of), ids, gaps, truth))
-            missing -= len(ids)
-        if missing == 0 or len(texts) == amount.texts:
+            found.append((document.name, what_is_known(split, split_of), ids, gaps))
+        if len(found) == amount.texts:
             break
+    tokens = np.array([[-1 if token is None else token] for token in amount.targets.values()])
+    counts, texts = shares([len(ids) for _, _, ids, _ in found], amount.tokens), []
+    for (name, note, ids, gaps), count in zip(found, counts, strict=True):
+        start = min(prose_begins(tokenizer, ids, gaps), len(ids) - count)
+        ids, gaps = ids[start : start + count], gaps[start : start + count]
+        if count:
+            texts.append(ShownText(name, note, ids, gaps, np.where(tokens < 0, -1, ids == tokens).astype(np.int8)))
     return texts
+
+
+def shares(lengths: list[int], total: int) -> list[int]:
+    """Share out a total, in equal parts but for what is shorter, and for a remainder of 1 each."""
+    found = [0] * len(lengths)
+    for done, index in enumerate(sorted(range(len(lengths)), key=lengths.__getitem__)):
+        found[index] = min(lengths[index], -(-total // (len(lengths) - done)))
+        total -= found[index]
+    return found
 
 
 def prose_begins(tokenizer, ids: np.ndarray, gaps: list[str]) -> int:
     """Find the first token behind which lines are long: a title page is short lines and empty ones."""
-    breaks = {int(token): "\n" in str(tokenizer.decode([int(token)])) for token in np.unique(ids)}
-    ends = np.array([breaks[int(token)] for token in ids]) | np.array(["\n" in gap for gap in gaps])
     if len(ids) < PROSE:
         return 0
+    breaks = {int(token): "\n" in str(tokenizer.decode([int(token)])) for token in np.unique(ids)}
+    ends = np.array([breaks[int(token)] for token in ids]) | np.array(["\n" in gap for gap in gaps])
     lines = np.convolve(ends, np.ones(PROSE), "valid")  # breaks in the PROSE tokens from each one on
     starts = np.flatnonzero((lines <= MOST_BREAKS) & np.concatenate([[True], ends[: len(lines) - 1]]))
     return int(starts[0]) if len(starts) else 0
