@@ -73,7 +73,12 @@ def changed(probe_dir, folder, **changes):
 
 
 def headings(page):
-    return re.findall(r'<section class="text" aria-label="(.*?)">', page.source)
+    return [text["name"] for text in page.data["texts"]]
+
+
+def with_positives_first(names, positive):
+    """The order of texts on a page."""
+    return sorted(names, key=lambda name: name not in positive)
 
 
 def offsets_of(model, text):
@@ -116,7 +121,10 @@ def test_every_token_of_the_test_texts_is_judged_by_the_characters_of_the_file(n
     source, probe_dir = needles
     rows = [row for row in map(json.loads, source.read_text(encoding="utf-8").splitlines()) if row["split"] == "test"]
     page, result = show(probe_dir, tmp_path, "--num_tokens", 100_000)
-    assert headings(page) == [row["id"] for row in rows] and page.source.count("of the test split") == len(rows)
+    rows = sorted(rows, key=lambda row: not row["needle_present"])
+    assert headings(page) == [row["id"] for row in rows] and {text["note"] for text in page.data["texts"]} == {
+        "of the test split"
+    }
     expected, shown = [], []
     for row in rows:
         start, end = row["needle_char_span"] or (0, 0)
@@ -125,10 +133,9 @@ def test_every_token_of_the_test_texts_is_judged_by_the_characters_of_the_file(n
         shown += ids
     assert page.truth.tolist() == expected and 4 < sum(expected) < len(expected) / 10
     assert page.targets == [truth == 1 for truth in expected]
-    assert not re.search('class="token[^"]*unknown', page.source)
-    assert "<h1>Is this token inside “needle”?</h1>" in page.source
+    assert '<h1 id="heading">Is this token inside “needle”?</h1>' in page.source
     assert f"{len(shown):,} tokens, {sum(expected)} of them positive" in page.source
-    assert f"note: {source} has {len(shown):,} tokens to show" in result.stdout
+    assert f"note: {source}: {len(rows)} texts have {len(shown):,} tokens, fewer than --num_tokens" in result.stdout
 
 
 def test_the_colour_is_that_of_the_tokens_own_state(needles, stories260K, tmp_path):
@@ -152,7 +159,6 @@ def test_a_text_file_is_shown_without_truth(needles, tmp_path):
     page, result = show(needles[1], tmp_path, "--text_file", path)
     assert set(page.truth.tolist()) == {-1} and not any(page.targets)
     assert "their truth unknown" in page.source and "note: 1 of 1 texts: not among the probes" in result.stdout
-    assert 'id="counts"' not in page.source and "positive</th>" not in page.source
     assert "img" not in page.tags and "<img" not in page.source
     assert ATTACK in "".join(page.tokens).replace("▁", " ").replace("↵", "")
 
@@ -224,7 +230,7 @@ def truth_by_document(page, model, rows):
 @pytest.mark.parametrize(
     "flags, asked",
     [
-        (("--target", "backtracking"), "Is this token inside “backtracking”?"),
+        (("--target", "backtracking", "--lag", "0"), "Is this token inside “backtracking”?"),
         (("--target_token", "deduction", "--lag", "-8"), "Will the token 8 tokens on be inside “deduction”?"),
     ],
 )
@@ -233,7 +239,8 @@ def test_chains_are_judged_by_their_marks_and_nothing_is_known_of_the_problem(fl
     rows = {row["task_id"]: row for row in json.loads(source.read_text(encoding="utf-8"))}
     page, result = show(probe_dir, tmp_path, "--num_tokens", 100_000, *flags)
     in_order = [name for name in rows if name in of_split(probe_dir, "test")]
-    assert headings(page) == in_order and f"<h1>{asked}</h1>" in page.source
+    with_one = {name for name in in_order if any(label == flags[1] for label in segments_by_character(rows[name]))}
+    assert headings(page) == with_positives_first(in_order, with_one) and f'<h1 id="heading">{asked}</h1>' in page.source
     found = set()
     for name, truth in truth_by_document(page, stories260K, rows).items():
         expected, _ = judged(rows[name], stories260K, flags[1])
@@ -242,12 +249,13 @@ def test_chains_are_judged_by_their_marks_and_nothing_is_known_of_the_problem(fl
         assert set(truth[:problem].tolist()) == {-1}
         found |= set(truth.tolist())
     assert found == {-1, 0, 1}
-    assert page.source.count(" unknown") - 1 >= (page.truth == -1).sum() > 100
+    assert (page.truth == -1).sum() > 100
     known, yes = (page.truth >= 0).sum(), (page.truth == 1).sum()
     assert f"{known:,} of known truth, {yes:,} of them positive" in page.source
-    lag = 8 if "--lag" in flags else 0
+    lag = -int(flags[3])
     assert np.isnan(page.logits[0, :lag]).all() and np.isfinite(page.logits[0, lag:50]).all()
-    assert "show them with --target_token" in result.stdout and "show them with --lag" in result.stdout
+    assert "of another target than was asked for" in result.stdout and {view["target"] for view in page.views} == {flags[1]}
+    assert [view["lag"] for view in page.views] == [int(flags[3])]
 
 
 @pytest.mark.parametrize("rule", ["onsets", "onsets_all", "within 1", "within 8"])
@@ -280,7 +288,7 @@ def test_beginnings_are_judged_by_their_rule(rule, chains, stories260K, tmp_path
             assert no == others if rule == "onsets" else no > others and len(no) > 3 * len(others)
         positives += len(yes)
     assert positives > 5
-    assert "begin" in re.search("<h1>(.*?)</h1>", page.source).group(1)
+    assert "begin" in page.views[0]["question"]
 
 
 def test_the_end_of_what_is_shown_does_not_change_what_is_ahead(chains, tmp_path):
@@ -294,7 +302,7 @@ def test_the_end_of_what_is_shown_does_not_change_what_is_ahead(chains, tmp_path
     assert "'deduction' is nowhere in what is shown" in show(probe_dir, tmp_path, "--num_tokens", 10, *flags)[1].stdout
 
 
-def test_the_tokens_own_state_comes_first_and_whole_sequences_are_left_out(chains, tmp_path):
+def test_all_lags_are_shown_and_whole_sequences_are_left_out(chains, tmp_path):
     probe_dir = changed(chains[1], tmp_path / "m")
     for path in probe_dir.glob("*_lag-8_*.pth"):
         probe = load_probe(path)
@@ -304,8 +312,10 @@ def test_the_tokens_own_state_comes_first_and_whole_sequences_are_left_out(chain
         ):
             with WriteTogether() as files:
                 save_probe(files, probe_dir / name, probe["state_dict"], {**probe["metadata"], **changes})
-    _, result = show(probe_dir, tmp_path, "--num_tokens", 20)
-    assert re.search(r"2 probes of '\w+', lag 0: ", result.stdout)
+    page, result = show(probe_dir, tmp_path, "--num_tokens", 20)
+    shown = {(view["target"], view["lag"]) for view in page.views}
+    assert shown == {(target, lag) for target in ("backtracking", "deduction") for lag in (0, -1, -8)}
+    assert re.search(r"'backtracking', lag 0, linear, seed 0: 2 probes, ", result.stdout)
     assert "_whole_deduction.pth, of whole sequences, which has no page yet" in result.stdout
     assert_one_line_error(
         call(

@@ -109,7 +109,7 @@ def plain_texts(source: TextSource, amount: Amount, probes, tokenizer) -> list[S
         if len(found) == amount.texts:
             break
     tokens = np.array([[-1 if token is None else token] for token in amount.targets.values()])
-    counts, texts = shares([len(ids) for _, _, ids, _ in found], amount.tokens), []
+    counts, texts = shared_out([len(ids) for _, _, ids, _ in found], amount.tokens), []
     for (name, note, ids, gaps), count in zip(found, counts, strict=True):
         start = min(prose_begins(tokenizer, ids, gaps), len(ids) - count)
         ids, gaps = ids[start : start + count], gaps[start : start + count]
@@ -118,7 +118,7 @@ def plain_texts(source: TextSource, amount: Amount, probes, tokenizer) -> list[S
     return texts
 
 
-def shares(lengths: list[int], total: int) -> list[int]:
+def shared_out(lengths: list[int], total: int) -> list[int]:
     """Share out a total, in equal parts but for what is shorter, and for a remainder of 1 each."""
     found = [0] * len(lengths)
     for done, index in enumerate(sorted(range(len(lengths)), key=lengths.__getitem__)):

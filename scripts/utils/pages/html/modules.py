@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-NAMES = r"\{\s*\w+(?:,\s*\w+)*\s*\}"  # under their own names only
-IMPORTED = re.compile(rf'^import (?:({NAMES}) from )?"([^"]+)";\n', re.MULTILINE)
+OWN_NAMES = r"\{\s*\w+(?:,\s*\w+)*\s*\}"  # under their own names only
+IMPORTED = re.compile(rf'^import (?:({OWN_NAMES}) from )?"([^"]+)";\n', re.MULTILINE)
 EXPORTED = re.compile(r"^export (?=(?:async function\*?|function\*?|class|const) (\w+))", re.MULTILINE)
 
 
