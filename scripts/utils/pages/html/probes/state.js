@@ -27,12 +27,16 @@ export const TABS = ["text", "errors", "curves", "about"];
 
 const first = views[0];
 
-/** @type {State} */
-export const state = {
+/**
+ * How the page opens without an address.
+ * @type {State}
+ */
+const opening = {
   view: 0, layer: first.chosen, text: 0, token: -1, mode: "probability", scale: "probability", palette: "red", at: null,
   promise: null, otherView: 0, otherLayer: first.chosen === 0 ? first.layers.length - 1 : 0, wanted: "",
   tab: "text",
 };
+export const state = {...opening};
 
 /** @type {((changed: Set<string>) => void)[]} */
 const followers = [];
@@ -114,37 +118,30 @@ function writeFragment() {
 }
 
 /**
- * Read an address. What it names and is not there is left as it is.
+ * Read an address. What it does not name, or names and is not there, is as the page opens.
  * @param {string} hash
  */
 export function readFragment(hash) {
   if (hash === written) return;
   const parts = new URLSearchParams(hash.replace(/^#/, "")), named = views.map((_, index) => nameOfView(index));
-  /** @type {Partial<State>} */
-  const found = {};
-  const view = named.indexOf(parts.get("probes") ?? "");
+  const found = {...opening}, layersOf = (/** @type {number} */ index) => views[index].layers.map(layer => layer.name);
+  const view = named.indexOf(parts.get("probes") ?? ""), other = named.indexOf(parts.get("with") ?? "");
   if (view >= 0) Object.assign(found, {view, layer: views[view].chosen});
-  const other = named.indexOf(parts.get("with") ?? "");
   if (other >= 0) found.otherView = other;
-  const layersOf = (/** @type {number | undefined} */ index) => views[index ?? 0].layers.map(layer => layer.name);
-  const layer = layersOf(found.view ?? state.view).indexOf(parts.get("layer") ?? "");
+  const layer = layersOf(found.view).indexOf(parts.get("layer") ?? ""), otherLayer = layersOf(found.otherView).indexOf(parts.get("with_layer") ?? "");
   if (layer >= 0) found.layer = layer;
-  const otherLayer = layersOf(found.otherView ?? state.otherView).indexOf(parts.get("with_layer") ?? "");
   if (otherLayer >= 0) found.otherLayer = otherLayer;
-  const text = parts.get("text");
+  const text = parts.get("text"), token = Number(parts.get("token")), p = Number(parts.get("threshold"));
   if (text === "all") found.text = -1;
-  else if (text !== null && Number(text) >= 1) found.text = Math.floor(Number(text)) - 1;
-  const token = Number(parts.get("token"));
-  found.token = token >= 1 ? Math.floor(token) - 1 : -1;
+  else if (Number(text) >= 1) found.text = Math.floor(Number(text)) - 1;
+  if (token >= 1) found.token = Math.floor(token) - 1;
   /** @type {[string, "mode" | "scale" | "palette" | "tab", string[]][]} */
   const lists = [["mode", "mode", MODES], ["scale", "scale", SCALES], ["colours", "palette", PALETTES], ["tab", "tab", TABS]];
   for (const [key, name, list] of lists) {
     const value = parts.get(key);
     if (value !== null && list.includes(value)) found[name] = value;
   }
-  const p = Number(parts.get("threshold"));
-  found.at = p > 0 && p < 1 ? logOdds(p) : null;
-  found.promise = null;
+  if (p > 0 && p < 1) found.at = logOdds(p);
   for (const kind of /** @type {("false" | "found")[]} */ (["false", "found"])) {
     const share = Number(parts.get(kind));
     if (parts.has(kind) && share >= 0 && share <= 1) found.promise = {kind, share};
