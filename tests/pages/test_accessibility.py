@@ -7,6 +7,7 @@ import pytest
 from accessibility import NARROW, SCHEMES, WIDE, contrast, findings, opened, rgb
 from helpers import assert_success, call
 from made_latents import interpreted
+from made_probe_page import made_page
 from made_tables import ATTACK, LAGS, make_results
 from utils.pages.charts.transfer import transfer_pages
 from utils.pages.latent_page import write_latent_page
@@ -38,6 +39,10 @@ def latents(folder):
     write_latent_page(folder / "latents.html", interpreted(folder), f"a/{ATTACK}")
 
 
+def page(folder):
+    made_page(folder)
+
+
 PAGES = {  # name: what writes NAME.html into a folder
     "index": charts,
     "heatmap_accuracy": charts,
@@ -48,7 +53,17 @@ PAGES = {  # name: what writes NAME.html into a folder
     "learning_curve": charts,
     "transfer": transfer,
     "latents": latents,
+    "page": page,
 }
+VIEWS = (
+    "mode=errors&text=all&token=4",
+    "mode=difference",
+    "mode=threshold&colours=blue",
+    "tab=errors&text=all",
+    "tab=curves&text=all",
+    "tab=about",
+)
+)
 HEATMAPS = ("heatmap_accuracy", "transfer")
 LINES = ("lineplot_f1", "comparison_metrics", "class_balance", "learning_curve")
 
@@ -86,6 +101,16 @@ def page_of(chromium, path_of):
 @pytest.mark.parametrize("name", PAGES)
 def test_nothing_serious_is_found(name, scheme, page_of, axe):
     found = findings(page_of(name, scheme), axe)
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("view", VIEWS)
+def test_nothing_serious_is_found_in_any_view_of_probes(view, scheme, page_of, axe):
+    page = page_of("page", scheme)
+    page.evaluate("view => { location.hash = view; }", view)
+    page.wait_for_timeout(300)
+    found = findings(page, axe)
     assert not found, "\n".join(found)
 
 
