@@ -1,48 +1,46 @@
 #!/usr/bin/env python3
-"""Measure how smooth the page of probes is: milliseconds of the browser's main thread for one step, with style and layout.
+"""Measure how smooth the page of probes is, in Chromium: milliseconds of the browser's main thread for each change.
 
-A page of random logits on random words is opened in Chromium, and every layer, the threshold and the pointer are moved,
-as a reader would. A display draws a frame every 16.7 ms; steps under 50 ms feel immediate.
+    python bench/page.py
+    python bench/page.py --tokens 100000 --layers 6
+    python bench/page.py --against HEAD~1     # the page of another commit beside it, in turns
+
+A page of random logits on random words is opened, and the layer, the threshold and the pointer are moved as a reader would.
+All that the main thread does for a change counts: script, style, layout and paint. A display draws a frame every 16.7 ms.
 """
 
 import argparse
+import io
 import os
 import shutil
+import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parents[1]
-for folder in ("scripts", "tests"):
-    sys.path.insert(0, str(ROOT / folder))
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
-# each step changes the page, then asks for its geometry, which makes the browser do the work at once
-STEPS = """async steps => {
-  const timed = [];
-  for (const [selector, value] of steps) {
-    const slider = document.querySelector(selector);
-    await new Promise(requestAnimationFrame);
-    const start = performance.now();
-    slider.value = value;
-    slider.dispatchEvent(new Event("input"));
-    document.querySelector("#texts").getBoundingClientRect();
-    await new Promise(done => requestAnimationFrame(() => setTimeout(done)));
-    timed.push(performance.now() - start);
-  }
-  return timed;
+CHANGES = 100
+ROUNDS = 5  # turns of the pages, each with a fifth of the changes
+CHANGE = """async ([selector, value]) => {
+  const slider = document.querySelector(selector);
+  slider.value = value;
+  slider.dispatchEvent(new Event("input", {bubbles: true}));
+  await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
 }"""
-HOVERS = """async count => {
-  const tokens = document.querySelectorAll("#texts .token"), timed = [];
-  for (let i = 1; i < count; i++) {
-    const start = performance.now();
-    tokens[i * 7].dispatchEvent(new MouseEvent("mouseover", {bubbles: true}));
-    document.querySelector("#card").getBoundingClientRect();
-    timed.push(performance.now() - start);
-  }
-  return timed;
+HOVER = """async index => {
+  document.querySelectorAll(".token")[index].dispatchEvent(new MouseEvent("mouseover", {bubbles: true}));
+  await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+}"""
+FIRST_VIEW = """() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() =>
+  done([performance.now(), document.querySelectorAll(".token").length]))))"""
+LONG_TASKS = """() => {
+  window.longTasks = [];
+  const watcher = new PerformanceObserver(list => window.longTasks.push(...list.getEntries().map(one => one.duration)));
+  watcher.observe({type: "longtask"});
 }"""
 
 
@@ -50,24 +48,90 @@ def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, default=4000)
     parser.add_argument("--layers", type=int, default=30)
+    parser.add_argument("--against", metavar="COMMIT", help="measure the page that this commit writes as well")
     parser.add_argument("--chromium", default=os.environ.get("PROBE_CHROMIUM") or shutil.which("chromium"))
     arguments = parser.parse_args(argv)
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        path = make_page(Path(folder), arguments.tokens, arguments.layers)
+        trees = {"this page": ROOT} | (
+            {arguments.against: checked_out(arguments.against, folder)} if arguments.against else {}
+        )
         browser = playwright.chromium.launch(executable_path=arguments.chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.goto(path.as_uri())
-        print(f"{arguments.tokens:,} tokens, {arguments.layers} layers, {path.stat().st_size / 1e6:.1f} MB")
-        show("a layer further", page.evaluate(STEPS, [["#layer", str(layer)] for layer in range(arguments.layers)] * 2))
-        show("the threshold moved", page.evaluate(STEPS, [["#threshold", f"{value / 50:.2f}"] for value in range(1, 50)]))
-        show("another token hovered", page.evaluate(HOVERS, min(200, arguments.tokens // 7)))
+        pages = {name: Opened(browser, tree, Path(folder), arguments) for name, tree in trees.items()}
+        for turn in range(ROUNDS):
+            for page in pages.values():
+                page.move(turn)
+        for name, page in pages.items():
+            page.report(name)
         browser.close()
     return 0
 
 
+def checked_out(commit, folder) -> Path:
+    """Write the files of a commit into a folder of its own."""
+    archive = subprocess.run(["git", "archive", commit], cwd=ROOT, check=True, capture_output=True).stdout
+    place = Path(folder) / "other"
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        files.extractall(place, filter="data")
+    return place
+
+
+class Opened:
+    """A page, written by the scripts of a tree and open in the browser."""
+
+    def __init__(self, browser, tree, folder, arguments):
+        place = Path(tempfile.mkdtemp(dir=folder))
+        size = f"{arguments.tokens}, {arguments.layers}"
+        asked = f"from pathlib import Path; import page; page.make_page(Path({str(place)!r}), {size})"
+        subprocess.run([sys.executable, "-c", asked], cwd=tree / "bench", check=True)
+        path = place / "page.html"
+        self.megabytes, self.layers = path.stat().st_size / 1e6, arguments.layers
+        self.page = browser.new_page(viewport={"width": 1280, "height": 900})
+        self.page.goto(path.as_uri(), wait_until="commit")
+        self.page.wait_for_load_state("load")
+        self.first, self.built = self.page.evaluate(FIRST_VIEW)
+        self.metrics = self.page.context.new_cdp_session(self.page)
+        self.metrics.send("Performance.enable")
+        self.page.evaluate(LONG_TASKS)
+        self.took = {"a layer further": [], "the threshold moved": [], "another token hovered": []}
+
+    def move(self, turn):
+        """Take this page's turn."""
+        self.page.bring_to_front()
+        each = CHANGES // ROUNDS
+        for step in range(turn * each, (turn + 1) * each):
+            self.timed("a layer further", CHANGE, ["#layer", str(step % self.layers)])
+            self.timed("the threshold moved", CHANGE, ["#threshold", f"{(step + 0.5) / CHANGES:.3f}"])
+            self.timed("another token hovered", HOVER, step * min(self.built, 700) // CHANGES)
+
+    def timed(self, name, script, argument):
+        before = self.busy()
+        self.page.evaluate(script, argument)
+        self.took[name].append(1e3 * (self.busy() - before))
+
+    def busy(self) -> float:
+        """Seconds that the main thread has worked."""
+        found = self.metrics.send("Performance.getMetrics")["metrics"]
+        return next(one["value"] for one in found if one["name"] == "TaskDuration")
+
+    def report(self, name):
+        print(f"{name}: {self.megabytes:.2f} MB, first view after {self.first:.0f} ms")
+        for what, found in self.took.items():
+            ordered = sorted(found)
+            print(
+                f"  {what:<24} median {median(ordered):6.1f} ms, 95 % below {ordered[int(0.95 * len(ordered))]:6.1f} ms, "
+                f"most {ordered[-1]:6.1f} ms"
+            )
+        self.page.wait_for_timeout(200)
+        longest = max(self.page.evaluate("window.longTasks"), default=0)
+        print(f"  longest task after loading: {f'{longest:.0f} ms' if longest else 'below 50 ms'}")
+
+
 def make_page(folder, tokens, layers):
+    """Write a page of random logits on random words into a folder."""
+    import numpy as np
+
     from helpers import make_tokenizer, prose
     from shown_page import probe_set
     from utils.pages.html.page import write_page
@@ -78,18 +142,9 @@ def make_page(folder, tokens, layers):
     ids = np.array(tokenizer(prose(0, tokens), add_special_tokens=False)["input_ids"][:tokens])
     the = tokenizer.convert_tokens_to_ids("Ġthe")
     logits = 3 * np.random.default_rng(0).standard_normal((layers, tokens)).astype(np.float32)
-    path = folder / "page.html"
     text = ShownText("random", "", ids, [""] * len(ids), (ids == the).astype(np.int8)[None])
-    write_page(path, "probes", **page_values([probe_set(range(layers), token=the)], tokenizer, [text], [logits], 1024))
-    return path
-
-
-def show(name, milliseconds):
-    ordered = sorted(milliseconds)
-    print(
-        f"{name:<24} median {median(ordered):6.1f} ms, 95 % below {ordered[int(0.95 * len(ordered))]:6.1f} ms, "
-        f"most {ordered[-1]:6.1f} ms"
-    )
+    values = page_values([probe_set(range(layers), token=the)], tokenizer, [text], [logits], 1024)
+    write_page(folder / "page.html", "probes", **values)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,6 @@ VIEWS = (
     "tab=curves&text=all",
     "tab=about",
 )
-)
 HEATMAPS = ("heatmap_accuracy", "transfer")
 LINES = ("lineplot_f1", "comparison_metrics", "class_balance", "learning_curve")
 
