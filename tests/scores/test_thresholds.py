@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as sk
 
 from many_probes import sweep
-from utils.scores.thresholds import choose_threshold, choose_thresholds, fitted_thresholds
+from utils.scores.thresholds import choose_threshold, choose_thresholds, fitted_thresholds, operating_points
 
 
 def test_threshold_by_hand():
@@ -39,3 +39,32 @@ def test_the_fitted_threshold_by_hand():
     thresholds, fpr = fitted_thresholds(np.stack([-logits, np.zeros(203)]), labels)
     assert (thresholds.tolist(), fpr.tolist()) == ([0.0, 0.0], [0.0, 0.0])  # nothing can be called positive
     assert np.isnan(fitted_thresholds(logits[None], np.ones(203))).all()
+
+
+def test_operating_points_by_hand():
+    found = operating_points([-1.0, 2.0, 3.0], [0, 0, 1])
+    assert found == {"thresholds": [-2, 0.5, 2.5, 4], "false_alarms": [1, 0.5, 0, 0], "found": [1, 1, 1, 0]}
+    of_three = operating_points([-1.0, np.nan, 2.0, 7.0, 3.0], [0, 1, 0, -1, 1])  # what is not known does not count
+    assert of_three == found
+    assert operating_points([1.0, 2.0], [1, 1]) is None and operating_points([1.0], [0]) is None
+
+
+@pytest.mark.parametrize("digits", [1, 6])
+def test_operating_points_are_what_the_examples_say_and_miss_little(digits):
+    """Each threshold does what stands beside it, with many equal logits too; among them is one close to any promise."""
+    logits, labels, _ = sweep(2, probes=1, n=5000)
+    values = np.round(logits[0], digits)
+    found = operating_points(values, labels)
+    thresholds, alarms, hits = (np.array(found[name]) for name in ("thresholds", "false_alarms", "found"))
+    assert len(thresholds) <= 84 and (np.diff(thresholds) > 0).all()
+    negatives, positives = np.sort(values[labels == 0]), np.sort(values[labels == 1])
+    for threshold, alarm, hit in zip(thresholds, alarms, hits, strict=True):
+        assert alarm == pytest.approx((negatives > threshold).mean(), abs=1e-6)
+        assert hit == pytest.approx((positives > threshold).mean(), abs=1e-6)
+    every = (np.unique(values)[:-1] + np.unique(values)[1:]) / 2
+    for share in (0.01, 0.05, 0.2):
+        best = max((positives > cut).mean() for cut in every if (negatives > cut).mean() <= share)
+        assert best - hits[alarms <= share].max() < 0.05
+    for share in (0.5, 0.9):
+        fewest = min((negatives > cut).mean() for cut in every if (positives > cut).mean() >= share)
+        assert alarms[hits >= share].min() - fewest < 0.05
