@@ -56,11 +56,11 @@ PAGES = {  # name: what writes NAME.html into a folder
     "page": page,
 }
 VIEWS = (
-    "mode=errors&text=all&token=4",
+    "mode=errors&token=4",
     "mode=difference",
     "mode=threshold&colours=blue",
-    "tab=errors&text=all",
-    "tab=curves&text=all",
+    "tab=errors",
+    "tab=curves",
     "tab=about",
 )
 HEATMAPS = ("heatmap_accuracy", "transfer")

@@ -37,7 +37,7 @@ def watched(chromium, path):
 @pytest.fixture(autouse=True)
 def fresh(opened):
     page = opened[0]
-    page.goto(f"{page.url.partition('#')[0]}#text=all")
+    page.goto(f"{page.url.partition('#')[0]}#")
     page.reload()
     page.events.clear()
 
@@ -414,7 +414,7 @@ def test_tokens_of_unknown_truth_are_not_counted(chromium, tmp_path):
         tmp_path, lambda the: np.where(np.arange(len(the)) % 3 == 1, -1, the), **LABEL
     )
     page = watched(chromium, path)
-    page.goto(f"{path.as_uri()}#text=all")
+    page.goto(f"{path.as_uri()}#")
     page.reload()
     known = truth >= 0
     assert 0 < (truth == 1).sum() < known.sum() < len(truth)
@@ -433,7 +433,7 @@ def test_tokens_of_unknown_truth_are_not_counted(chromium, tmp_path):
 def test_a_text_of_unknown_truth_has_no_counts_and_the_rest_works(chromium, tmp_path):
     path, logits, truth, _ = made_page(tmp_path, lambda the: np.full(len(the), -1), **LABEL)
     page = watched(chromium, path)
-    page.goto(f"{path.as_uri()}#text=all")
+    page.goto(f"{path.as_uri()}#")
     page.reload()
     assert page.locator("#counted").is_hidden()
     for index in (3, 5):

@@ -36,7 +36,7 @@ def test_what_lies_between_tokens_keeps_its_line_breaks():
 
 
 SCORES = {"balanced_accuracy": 0.8, "balanced_accuracy_low": 0.7, "balanced_accuracy_high": np.nan}
-SCORES |= {"auc": 0.9}
+SCORES |= {"auc": 0.9, "minus_random_weights": 0.25, "control": 0.55}
 
 
 def view(probes, logits=None, truths=None):
@@ -48,9 +48,11 @@ def view(probes, logits=None, truths=None):
 def test_the_chart_has_the_scores_of_the_files_and_none_where_they_lack_some():
     baselines = {"majority": {"test": SCORES}, "read token": {"test": {**SCORES, "balanced_accuracy": 0.3}}, "own": None}
     found = view(probe_set([0, 1], metrics={"val": SCORES, "test": SCORES}, baselines=baselines))
-    assert found["split"] == "test" and found["baselines"] == [{"name": "read token", "value": 0.3}]
-    scores = found["layers"][1]["scores"]["test"]
-    assert scores["auc"] == 0.9 and scores["balanced_accuracy_high"] is None  # a browser's JSON knows no NaN
+    assert found["split"] == "test" and found["baselines"] == [{"name": "read token", "auc": 0.9, "balanced_accuracy": 0.3}]
+    assert found["layers"][1]["scores"] == {  # a browser's JSON knows no NaN
+        "auc": {"value": 0.9, "low": None, "high": None, "control": 0.65},
+        "balanced_accuracy": {"value": 0.8, "low": 0.7, "high": None, "control": 0.55},
+    }
     assert view(probe_set([0], metrics={"test": {"auc": 0.9}, "val": SCORES}))["split"] == "val"
     assert view(probe_set([0], metrics={"test": {"auc": 0.9}}))["split"] is None
 

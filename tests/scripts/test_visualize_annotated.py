@@ -76,11 +76,6 @@ def headings(page):
     return [text["name"] for text in page.data["texts"]]
 
 
-def with_positives_first(names, positive):
-    """The order of texts on a page."""
-    return sorted(names, key=lambda name: name not in positive)
-
-
 def offsets_of(model, text):
     """(ids, [(start, end), ...]) by transformers' own call, not the project's."""
     from transformers import AutoTokenizer
@@ -121,10 +116,10 @@ def test_every_token_of_the_test_texts_is_judged_by_the_characters_of_the_file(n
     source, probe_dir = needles
     rows = [row for row in map(json.loads, source.read_text(encoding="utf-8").splitlines()) if row["split"] == "test"]
     page, result = show(probe_dir, tmp_path, "--num_tokens", 100_000)
-    rows = sorted(rows, key=lambda row: not row["needle_present"])
-    assert headings(page) == [row["id"] for row in rows] and {text["note"] for text in page.data["texts"]} == {
-        "of the test split"
-    }
+    assert sorted(headings(page)) == [row["id"] for row in sorted(rows, key=lambda row: row["id"])]
+    rows = [next(row for row in rows if row["id"] == name) for name in headings(page)]
+    assert all(row["needle_present"] for row in rows[:4]) and not any(row["needle_present"] for row in rows[4:])
+    assert {text["note"] for text in page.data["texts"]} == {"of the test split"}
     expected, shown = [], []
     for row in rows:
         start, end = row["needle_char_span"] or (0, 0)
@@ -239,16 +234,16 @@ def test_chains_are_judged_by_their_marks_and_nothing_is_known_of_the_problem(fl
     rows = {row["task_id"]: row for row in json.loads(source.read_text(encoding="utf-8"))}
     page, result = show(probe_dir, tmp_path, "--num_tokens", 100_000, *flags)
     in_order = [name for name in rows if name in of_split(probe_dir, "test")]
-    with_one = {name for name in in_order if any(label == flags[1] for label in segments_by_character(rows[name]))}
-    assert headings(page) == with_positives_first(in_order, with_one) and f'<h1 id="heading">{asked}</h1>' in page.source
-    found = set()
+    assert sorted(headings(page)) == sorted(in_order) and f'<h1 id="heading">{asked}</h1>' in page.source
+    found, positives = set(), []
     for name, truth in truth_by_document(page, stories260K, rows).items():
         expected, _ = judged(rows[name], stories260K, flags[1])
         assert [(token, truth[token]) for token, _ in expected] == expected, name
         problem = len(offsets_of(stories260K, rows[name]["problem"])[0])
         assert set(truth[:problem].tolist()) == {-1}
         found |= set(truth.tolist())
-    assert found == {-1, 0, 1}
+        positives.append((truth == 1).sum())
+    assert found == {-1, 0, 1} and sorted(positives, reverse=True) == positives
     assert (page.truth == -1).sum() > 100
     known, yes = (page.truth >= 0).sum(), (page.truth == 1).sum()
     assert f"{known:,} of known truth, {yes:,} of them positive" in page.source

@@ -12,7 +12,7 @@ from utils.pages.probe_words import class_words, counts_line, notes, provenance,
 from utils.saved.probe_sets import ProbeSet
 from utils.states.sites import layer_name
 
-SHOWN_SCORES = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "auc")
+SHOWN_SCORES = ("auc", "balanced_accuracy")
 BLANK = 65535  # the level of what was not read
 BASE64 = 4 / 3  # characters a byte
 
@@ -85,14 +85,14 @@ def view_of(probes: ProbeSet, truth: int, logits: np.ndarray, window: int, truth
         "seed": metadata["seed"],
         "truth": truth,
         "chosen": probes.chosen,
-        "chosenBy": {"auc": "AUROC", "balanced_accuracy": "balanced accuracy"}.get(metadata.get("chosen_by"), "its score"),
+        "chosenBy": chosen_by if (chosen_by := metadata.get("chosen_by")) in SHOWN_SCORES else "auc",
         "prevalence": metadata["prevalence"],
         "split": split,
         "layers": [
             {
                 "name": layer_name(layer),
                 "threshold": threshold,
-                "scores": {split: shown_scores(one["metrics"][split])} if split else {},
+                "scores": shown_scores(one["metrics"][split]) if split else None,
                 "curve": curve_of(one),
             }
             for layer, threshold, one in zip(probes.layers, probes.thresholds, probes.metadata, strict=True)
@@ -133,8 +133,24 @@ def split_of_chart(probes: ProbeSet) -> str | None:
 
 
 def shown_scores(scores) -> dict:
-    """Give what the chart shows of a split's scores, an unknown one as None."""
-    return {name: None if math.isnan(scores[name]) else round(scores[name], 6) for name in SHOWN_SCORES}
+    """Give what the chart shows of a split's scores, an unknown one as None: {score: value, low, high, control}."""
+    random = {
+        "auc": scores.get("auc", math.nan) - scores.get("minus_random_weights", math.nan),
+        "balanced_accuracy": scores.get("control", math.nan),
+    }
+    return {
+        name: {
+            "value": known(scores[name]),
+            "low": known(scores.get(f"{name}_low", math.nan)),
+            "high": known(scores.get(f"{name}_high", math.nan)),
+            "control": known(random[name]),
+        }
+        for name in SHOWN_SCORES
+    }
+
+
+def known(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 6)
 
 
 def curve_of(metadata) -> dict | None:
@@ -143,14 +159,13 @@ def curve_of(metadata) -> dict | None:
 
 
 def baselines_of(probes: ProbeSet, split: str | None) -> list[dict]:
-    """List what a probe must beat, the best first."""
-    found = {
-        name: by_split[split]["balanced_accuracy"]
+    """List what a probe must beat, the best first: {"name": of the baseline, score: value}."""
+    found = [
+        {"name": name} | {score: known(by_split[split].get(score, math.nan)) for score in SHOWN_SCORES}
         for name, by_split in (probes.common.get("baselines") or {}).items()
         if split and by_split and by_split.get(split) and name != "majority"
-    }
-    ordered = sorted(found.items(), key=lambda pair: -pair[1])
-    return [{"name": name, "value": value} for name, value in ordered if not math.isnan(value)]
+    ]
+    return sorted(found, key=lambda one: -(one["auc"] or 0))
 
 
 def fitting(sets: Sequence[ProbeSet], tokens: int, most_mb: float) -> int:

@@ -58,7 +58,7 @@ class ShownText:
 
 
 def read_shown(source: TextSource, amount: Amount, probes, tokenizer) -> list[ShownText]:
-    """Read the texts that are shown, of at least one text, those with positives first. Print what the probes know of them.
+    """Read the texts that are shown, of at least one text, those with most positives first. Print what is known of them.
 
     probes: any set of those that are shown: of their data, model and rule of the labels
     """
@@ -83,7 +83,7 @@ def read_shown(source: TextSource, amount: Amount, probes, tokenizer) -> list[Sh
     for number, target in enumerate(amount.targets):
         if source.kind == "annotated" and not any((text.truth[number] == 1).any() for text in texts):
             print(f"note: {target!r} is nowhere in what is shown; show more with --num_tokens", flush=True)
-    return sorted(texts, key=lambda text: not (text.truth == 1).any())
+    return sorted(texts, key=lambda text: -int((text.truth == 1).sum()))
 
 
 def what_is_known(split: str | None, split_of: dict[str, str]) -> str:

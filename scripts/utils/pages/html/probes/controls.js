@@ -1,8 +1,8 @@
 import {element, find} from "../frame/dom.js";
-import {logOdds, probability, texts, views} from "./data.js";
+import {SCORE_NAMES, logOdds, probability, texts, views} from "./data.js";
 import {colourOf} from "./paint.js";
-import {countsAt, rocPoints, shownLayer, shownThreshold, shownTruth, shownView} from "./scores.js";
-import {change, shownRange, state} from "./state.js";
+import {areaUnderRoc, countsAt, shownLayer, shownThreshold, shownTruth, shownView} from "./scores.js";
+import {change, state} from "./state.js";
 
 const CHOICES = ["target", "lag", "kind", "seed"];
 /** @param {number} part @param {number} whole */
@@ -27,7 +27,7 @@ export function startControls() {
   for (const kind of /** @type {("false" | "found")[]} */ (["false", "found"])) {
     find(kind).addEventListener("change", () => change({promise: {kind, share: Math.max(0, Math.min(1, Number(find(kind).value) / 100))}, at: null}));
   }
-  for (const name of ["mode", "scale", "palette"]) find(name).addEventListener("change", () => change({[name]: find(name).value}));
+  for (const name of ["mode", "scale", "palette", "score"]) find(name).addEventListener("change", () => change({[name]: find(name).value}));
   find("with-probes").addEventListener("change", () => change({otherView: Number(find("with-probes").value)}));
   find("with-layer").addEventListener("change", () => change({otherLayer: Number(find("with-layer").value)}));
 }
@@ -59,7 +59,7 @@ export function showControls() {
   slider.value = String(state.layer);
   slider.setAttribute("aria-valuetext", layer.name);
   find("layer-name").textContent = layer.name + (state.layer === view.chosen ? " ★" : "");
-  find("layer-name").title = state.layer === view.chosen ? `chosen on validation, by ${view.chosenBy}` : "";
+  find("layer-name").title = state.layer === view.chosen ? `chosen on validation, by ${SCORE_NAMES[view.chosenBy]}` : "";
   find("chosen-tick").style.left = `${100 * (view.layers.length === 1 ? 0.5 : view.chosen / (view.layers.length - 1))}%`;
   const p = probability(shownThreshold());
   find("threshold").value = String(p);
@@ -70,7 +70,7 @@ export function showControls() {
     find(kind).value = state.promise?.kind === kind ? String(Number((100 * state.promise.share).toPrecision(6))) : "";
   }
   find("no-curve").hidden = Boolean(layer.curve);
-  for (const name of ["mode", "scale", "palette"]) find(name).value = state[/** @type {"mode"} */ (name)];
+  for (const name of ["mode", "scale", "palette", "score"]) find(name).value = state[/** @type {"mode"} */ (name)];
   find("scale").disabled = state.mode !== "probability";
   find("with").hidden = state.mode !== "difference";
   if (state.mode === "difference") showOther();
@@ -127,29 +127,15 @@ function natural(found, alarms, prevalence) {
     `${counted(Math.round(wrong))} false alarms: ${right}.`;
 }
 
-/** The list of texts with what the shown layer makes of each: AUROC, or how many positives. */
+/** The list of texts with what the shown layer makes of each. */
 export function showTexts() {
-  const shown = state.text;
   const lines = texts.map((text, index) => option(String(index), `${index + 1}. ${text.name} (${scoreOf(index)})`));
   find("text-number").replaceChildren(option("-1", `all ${texts.length} texts`), ...lines);
-  find("text-number").value = String(shown);
+  find("text-number").value = String(state.text);
 }
 
-/** @param {number} index */
+/** How many tokens and positives a text has, and the AUROC of the shown layer on it. @param {number} index */
 function scoreOf(index) {
-  const {from, to} = texts[index], truth = shownTruth();
-  let positive = 0;
-  for (let i = from; i < to; i++) if (truth[i] === 1) positive++;
-  return `${counted(to - from)} tokens, ${counted(positive)} positive`;
+  const {from, to} = texts[index], positive = shownTruth().subarray(from, to).filter(truth => truth === 1).length, area = areaUnderRoc(from, to);
+  return `${counted(to - from)} tokens, ${counted(positive)} positive${Number.isNaN(area) ? "" : `, AUROC ${area.toFixed(3)}`}`;
 }
-
-/** The AUROC of the shown text: the area under its ROC curve; NaN where one class is missing. */
-export function areaUnderRoc() {
-  const points = rocPoints(), {fp, tp} = points[points.length - 1];
-  let area = 0;
-  for (let i = 1; i < points.length; i++) area += (points[i].fp - points[i - 1].fp) * (points[i].tp + points[i - 1].tp) / 2;
-  return fp && tp ? area / fp / tp : NaN;
-}
-
-/** How many tokens are shown. */
-export const shownCount = () => shownRange()[1] - shownRange()[0];

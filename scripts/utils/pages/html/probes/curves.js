@@ -1,14 +1,14 @@
 import {drawing, find} from "../frame/dom.js";
 import {levelBelow, logitOf, probability} from "./data.js";
-import {areaUnderRoc, shownCount} from "./controls.js";
-import {countsAt, histogramOf, reliabilityOf, rocPoints, shownThreshold, shownView} from "./scores.js";
+import {areaUnderRoc, countsAt, histogramOf, reliabilityOf, rocPoints, shownThreshold, shownView} from "./scores.js";
+import {shownRange} from "./state.js";
 
 const SIZE = 220, EDGE = 34, BINS = 40, GROUPS = 10;
 const MOST_POINTS = 400;  // of a curve: more than its pixels
 
 /** Draw the four charts of the shown text. */
 export function showCurves() {
-  const points = rocPoints(), {fp: negatives, tp: positives} = points[points.length - 1];
+  const [from, to] = shownRange(), points = rocPoints(), {fp: negatives, tp: positives} = points[points.length - 1];
   find("curves").hidden = !(negatives && positives);
   find("no-curves").hidden = Boolean(negatives && positives);
   if (!(negatives && positives)) return;
@@ -17,8 +17,8 @@ export function showCurves() {
   drawPrecision(few, positives, tp, fp);
   drawReliability();
   drawHistogram();
-  find("auroc").textContent = areaUnderRoc().toFixed(3);
-  find("curve-tokens").textContent = shownCount().toLocaleString("en");
+  find("auroc").textContent = areaUnderRoc(from, to).toFixed(3);
+  find("curve-tokens").textContent = (to - from).toLocaleString("en");
 }
 
 /** @template T @param {T[]} points @returns {T[]} */

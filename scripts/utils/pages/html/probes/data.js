@@ -1,17 +1,15 @@
 import {bytes, data} from "../frame/dom.js";
 
 /**
- * What a layer's probe scored on a split.
- * @typedef {object} Scores
- * @property {number} balanced_accuracy
- * @property {number | null} balanced_accuracy_low
- * @property {number | null} balanced_accuracy_high
- * @property {number} auc
+ * A score of a layer's probe, its interval, and that of its control: random weights (AUROC) or random labels.
+ * @typedef {{value: number | null, low: number | null, high: number | null, control: number | null}} Score
+ *
+ * @typedef {"auc" | "balanced_accuracy"} ScoreName
  *
  * @typedef {object} LayerOfProbes
  * @property {string} name
  * @property {number} threshold   the logit above which the probe says "positive"
- * @property {Record<string, Scores>} scores   by split
+ * @property {Record<ScoreName, Score> | null} scores
  * @property {{thresholds: number[], false_alarms: number[], found: number[]} | null} curve   of validation
  *
  * The probes of one target, lag, kind and seed, one for each layer.
@@ -23,11 +21,11 @@ import {bytes, data} from "../frame/dom.js";
  * @property {number} seed
  * @property {number} truth   which of `truths` is its
  * @property {number} chosen   the layer that validation chose
- * @property {string} chosenBy   the score on validation by which it was
+ * @property {ScoreName} chosenBy   the score on validation by which it was
  * @property {number} prevalence   share of positives in natural text
  * @property {string | null} split   whose scores the chart shows
  * @property {LayerOfProbes[]} layers
- * @property {{name: string, value: number}[]} baselines
+ * @property {({name: string} & Record<ScoreName, number | null>)[]} baselines
  * @property {string[]} notes
  * @property {{positive: string, negative: string, mark: string, card: Record<string, string>}} words
  * @property {{promoted: string[], suppressed: string[]}[]} directions   of each layer; empty where the model has no head
@@ -43,6 +41,7 @@ import {bytes, data} from "../frame/dom.js";
  */
 
 export const BLANK = 65535;
+export const SCORE_NAMES = {auc: "AUROC", balanced_accuracy: "balanced accuracy"};
 
 /** @type {View[]} */
 export const views = data.views;

@@ -15,8 +15,9 @@ const RESTS = 120;  // milliseconds after which the reader's hand rests: what is
 const NARROW = 820;  // pixels, as in the style: there the controls begin folded away
 let waiting = 0;
 
-/** Draw what the open tab shows besides the text. */
-function showTab() {
+/** Draw the scores of each text, and what the open tab shows besides the text. */
+function showAtRest() {
+  showTexts();
   if (state.tab === "errors") showErrors();
   if (state.tab === "curves") showCurves();
   if (state.tab === "about") showDirection();
@@ -29,7 +30,7 @@ function openTab() {
     find(`panel-${one}`).hidden = one !== state.tab;
   }
   if (state.tab === "text") remeasure();
-  showTab();
+  showAtRest();
 }
 
 function showQuestion() {
@@ -43,15 +44,14 @@ function showQuestion() {
 function show(changed) {
   if (changed.has("view")) showQuestion();
   if (changed.has("text")) buildText();
-  if (["view", "layer", "text", "mode", "scale", "palette", "at", "promise", "otherView", "otherLayer"].some(name => changed.has(name))) {
+  if (["view", "layer", "text", "mode", "scale", "palette", "at", "promise", "otherView", "otherLayer", "score"].some(name => changed.has(name))) {
     paint();
     showControls();
     showSweep();
     clearTimeout(waiting);
-    waiting = setTimeout(showTab, RESTS);
+    waiting = setTimeout(showAtRest, RESTS);
   }
   if (changed.has("tab")) openTab();
-  if (changed.has("view") || changed.has("text")) showTexts();
   showCard();
 }
 
@@ -82,7 +82,7 @@ function start() {
     readFragment(location.hash);
     toPinned();
   });
-  onTheme(() => { paint(); showControls(); showCard(); showTab(); });
+  onTheme(() => { paint(); showControls(); showCard(); showAtRest(); });
   let width = window.innerWidth;
   window.addEventListener("resize", () => {
     if (width !== window.innerWidth) remeasure();

@@ -88,6 +88,27 @@ export function rocPoints() {
 }
 
 /**
+ * The AUROC of the shown layer on tokens from one to another; NaN where a class is missing. Equal levels count half.
+ * @param {number} from
+ * @param {number} to
+ */
+export function areaUnderRoc(from, to) {
+  const levels = shownLevels(), truth = shownTruth(), known = new Uint32Array(to - from);
+  let n = 0;
+  for (let i = from; i < to; i++) if (truth[i] >= 0 && levels[i] !== BLANK) known[n++] = 2 * levels[i] + truth[i];
+  const sorted = known.subarray(0, n).sort();
+  let below = 0, area = 0, positive = 0;
+  for (let i = 0; i < n;) {
+    let ours = 0, theirs = 0;
+    for (const level = sorted[i] >> 1; i < n && sorted[i] >> 1 === level; i++) sorted[i] & 1 ? ours++ : theirs++;
+    area += ours * (below + theirs / 2);
+    below += theirs;
+    positive += ours;
+  }
+  return positive && below ? area / positive / below : NaN;
+}
+
+/**
  * Count tokens of either class in bins of equal width of the logit, and the mean probability there.
  * @param {number} bins
  */

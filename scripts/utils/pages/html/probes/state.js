@@ -4,6 +4,8 @@ import {count, logOdds, probability, texts, views} from "./data.js";
 export const MODES = ["probability", "threshold", "errors", "difference"];
 export const SCALES = ["probability", "log-odds", "rank"];
 export const PALETTES = ["red", "blue"];
+/** @type {import("./data.js").ScoreName[]} */
+export const SHOWN_SCORES = ["auc", "balanced_accuracy"];
 export const TABS = ["text", "errors", "curves", "about"];
 
 /**
@@ -23,6 +25,7 @@ export const TABS = ["text", "errors", "curves", "about"];
  * @property {number} otherLayer
  * @property {string} wanted   what is searched for
  * @property {string} tab
+ * @property {import("./data.js").ScoreName} score   that the charts of the sweep show
  */
 
 const first = views[0];
@@ -32,9 +35,9 @@ const first = views[0];
  * @type {State}
  */
 const opening = {
-  view: 0, layer: first.chosen, text: 0, token: -1, mode: "probability", scale: "probability", palette: "red", at: null,
+  view: 0, layer: first.chosen, text: texts.length > 1 ? -1 : 0, token: -1, mode: "probability", scale: "probability", palette: "red", at: null,
   promise: null, otherView: 0, otherLayer: first.chosen === 0 ? first.layers.length - 1 : 0, wanted: "",
-  tab: "text",
+  tab: "text", score: first.chosenBy,
 };
 export const state = {...opening};
 
@@ -79,7 +82,7 @@ function sounded(asked) {
   };
 }
 
-/** The first token that is shown, and the one behind the last. */
+/** The first token that is shown, and the one behind the last. @returns {[number, number]} */
 export function shownRange() {
   return state.text < 0 ? [0, count] : [texts[state.text].from, texts[state.text].to];
 }
@@ -92,7 +95,7 @@ export function fragment() {
   const view = views[state.view], parts = new URLSearchParams();
   if (views.length > 1) parts.set("probes", nameOfView(state.view));
   parts.set("layer", view.layers[state.layer].name);
-  if (texts.length > 1) parts.set("text", state.text < 0 ? "all" : String(state.text + 1));
+  if (state.text !== opening.text) parts.set("text", String(state.text + 1));
   if (state.token >= 0) parts.set("token", String(state.token + 1));
   if (state.mode !== "probability") parts.set("mode", state.mode);
   if (state.scale !== "probability") parts.set("scale", state.scale);
@@ -105,6 +108,7 @@ export function fragment() {
   }
   if (state.wanted) parts.set("find", state.wanted);
   if (state.tab !== "text") parts.set("tab", state.tab);
+  if (state.score !== opening.score) parts.set("score", state.score);
   return `#${parts}`;
 }
 
@@ -132,14 +136,13 @@ export function readFragment(hash) {
   if (layer >= 0) found.layer = layer;
   if (otherLayer >= 0) found.otherLayer = otherLayer;
   const text = parts.get("text"), token = Number(parts.get("token")), p = Number(parts.get("threshold"));
-  if (text === "all") found.text = -1;
-  else if (Number(text) >= 1) found.text = Math.floor(Number(text)) - 1;
+  if (Number(text) >= 1) found.text = Math.floor(Number(text)) - 1;
   if (token >= 1) found.token = Math.floor(token) - 1;
-  /** @type {[string, "mode" | "scale" | "palette" | "tab", string[]][]} */
-  const lists = [["mode", "mode", MODES], ["scale", "scale", SCALES], ["colours", "palette", PALETTES], ["tab", "tab", TABS]];
+  /** @type {[string, "mode" | "scale" | "palette" | "tab" | "score", string[]][]} */
+  const lists = [["mode", "mode", MODES], ["scale", "scale", SCALES], ["colours", "palette", PALETTES], ["tab", "tab", TABS], ["score", "score", SHOWN_SCORES]];
   for (const [key, name, list] of lists) {
     const value = parts.get(key);
-    if (value !== null && list.includes(value)) found[name] = value;
+    if (value !== null && list.includes(value)) found[name] = /** @type {any} */ (value);
   }
   if (p > 0 && p < 1) found.at = logOdds(p);
   for (const kind of /** @type {("false" | "found")[]} */ (["false", "found"])) {

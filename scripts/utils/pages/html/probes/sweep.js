@@ -1,74 +1,127 @@
 import {drawing, element, find} from "../frame/dom.js";
+import {SCORE_NAMES, views} from "./data.js";
+import {colourOf} from "./paint.js";
 import {shownView} from "./scores.js";
 import {change, state} from "./state.js";
 
 const HEIGHT = 190, LEFT = 30, RIGHT = 314, TOP = 8, BOTTOM = 168;
 const FLOOR = 0.5;  // balanced accuracy and AUROC of a coin, unless something lies below
 const MOST_NAMED = 8;  // layers named below the chart: more would touch each other
-let drawn = -1;
+const CONTROLS = {auc: "the same model with random weights", balanced_accuracy: "probes of random labels"};
+let drawn = "";
 
-/** Draw the chart of the shown probes, once for each of them, and mark the shown layer. */
+/** @param {number} value */
+const short = value => value.toFixed(3);
+/** @param {string} name   of a layer */
+const tickOf = name => name.replace("layer", "").replace("final_norm", "norm");
+
+/** Draw the charts of the shown probes, once for each score of each of them, and mark the shown layer. */
 export function showSweep() {
-  if (drawn !== state.view) {
-    drawn = state.view;
+  const wanted = `${state.view} ${state.score} ${state.palette}`;
+  if (drawn !== wanted) {
+    drawn = wanted;
     drawSweep();
+    drawLags();
   }
   document.querySelectorAll("#sweep .point").forEach((point, index) => point.classList.toggle("now", index === state.layer));
 }
 
+/**
+ * What is drawn of the layers whose score is known.
+ * @returns {{at: number, name: string, value: number, low: number | null, high: number | null, control: number | null}[]}
+ */
+function pointsOf() {
+  return shownView().layers.flatMap(({name, scores}, at) => {
+    const found = scores?.[state.score];
+    return found && found.value !== null ? [{at, name, ...found, value: found.value}] : [];
+  });
+}
+
 function drawSweep() {
-  const view = shownView(), split = view.split;
-  find("sweep-part").hidden = !split;
-  if (!split) return;
-  const scores = view.layers.map(layer => layer.scores[split]), all = scores.length;
-  const known = [...scores.flatMap(one => [one.balanced_accuracy, one.balanced_accuracy_low ?? 1]), ...view.baselines.map(one => one.value)];
-  const floor = Math.min(FLOOR, ...known.map(value => Math.floor(10 * value) / 10));
+  const view = shownView(), points = pointsOf(), all = view.layers.length, svg = find("sweep");
+  find("sweep-part").hidden = !view.split;
+  if (!view.split) return;
+  const baselines = view.baselines.flatMap(one => one[state.score] === null ? [] : [{name: one.name, value: Number(one[state.score])}]);
+  const values = [...points.flatMap(one => [one.value, one.low ?? 1, one.control ?? 1]), ...baselines.map(one => one.value)];
+  const floor = Math.min(FLOOR, ...values.map(value => Math.floor(10 * value) / 10));
   const y = (/** @type {number} */ value) => BOTTOM - (Math.max(floor, Math.min(1, value)) - floor) / (1 - floor) * (BOTTOM - TOP);
-  const step = (RIGHT - LEFT) / all, x = (/** @type {number} */ at) => LEFT + step * (at + 0.5), svg = find("sweep");
+  const step = (RIGHT - LEFT) / all, x = (/** @type {number} */ at) => LEFT + step * (at + 0.5);
+  const path = (/** @type {string} */ name, /** @type {{at: number, value: number}[]} */ found) =>
+    drawing("polyline", {class: name, points: found.map(({at, value}) => `${x(at)},${y(value)}`).join(" ")});
   svg.replaceChildren();
   for (let tenth = Math.round(10 * floor); tenth <= 10; tenth++) {
     svg.append(drawing("line", {class: "grid", x1: LEFT, x2: RIGHT, y1: y(tenth / 10), y2: y(tenth / 10)}),
                drawing("text", {class: "tick", x: LEFT - 5, y: y(tenth / 10) + 3, "text-anchor": "end"}, (tenth / 10).toFixed(1)));
   }
-  view.baselines.forEach((one, index) => svg.append(
+  baselines.forEach((one, index) => svg.append(
     drawing("line", {class: `baseline line-${index % 6}`, x1: LEFT, x2: RIGHT, y1: y(one.value), y2: y(one.value)})));
-  svg.append(drawing("polyline", {class: "path", points: scores.map((one, at) => `${x(at)},${y(one.balanced_accuracy)}`).join(" ")}));
+  const controls = points.flatMap(({at, control}) => control === null ? [] : [{at, value: control}]);
+  svg.append(path("path control", controls), ...controls.map(({at, value}) => drawing("rect", {class: "control", x: x(at) - 2.5, y: y(value) - 2.5, width: 5, height: 5})),
+             path("path", points));
   const every = Math.ceil(all / MOST_NAMED);
-  scores.forEach((one, at) => svg.append(pointOf(one, at, x(at), y, step, at % every === 0)));
-  svg.setAttribute("aria-label", `balanced accuracy on ${split}: ` +
-    scores.map((one, at) => `${view.layers[at].name} ${one.balanced_accuracy.toFixed(3)}`).join(", "));
-  find("sweep-split").textContent = split === "val" ? "validation" : split;
-  find("sweep-legend").replaceChildren(...view.baselines.map((one, index) => legendOf(one, index)));
+  for (const point of points) svg.append(pointOf(point, x(point.at), y, step, point.at % every === 0));
+  find("sweep-split").textContent = view.split === "val" ? "validation" : view.split;
+  svg.setAttribute("aria-label", `${SCORE_NAMES[state.score]} on ${find("sweep-split").textContent}: ${points.map(({name, value}) => `${name} ${short(value)}`).join(", ")}`);
+  find("sweep-legend").replaceChildren(
+    ...baselines.map(({name, value}, index) => legendOf(`${name} ${short(value)}`, `baseline line-${index % 6}`)),
+    ...(controls.length ? [legendOf(CONTROLS[state.score], "path control")] : []));
 }
 
 /**
- * @param {import("./data.js").Scores} one
- * @param {number} at
+ * @param {ReturnType<typeof pointsOf>[number]} one
  * @param {number} x
  * @param {(value: number) => number} y
  * @param {number} step
  * @param {boolean} named
  */
-function pointOf(one, at, x, y, step, named) {
-  const view = shownView(), group = drawing("g", {class: at === view.chosen ? "point chosen" : "point", "data-layer": at});
-  const {balanced_accuracy: value, balanced_accuracy_low: low, balanced_accuracy_high: high, auc} = one;
-  const interval = low === null || high === null ? "" : ` (${low.toFixed(3)} to ${high.toFixed(3)})`;
-  group.append(drawing("title", {}, `${view.layers[at].name}${at === view.chosen ? ", chosen on validation" : ""}: balanced accuracy ` +
-                       `${value.toFixed(3)}${interval}, AUROC ${auc.toFixed(3)}`),
+function pointOf({at, name, value, low, high, control}, x, y, step, named) {
+  const chosen = at === shownView().chosen, group = drawing("g", {class: chosen ? "point chosen" : "point", "data-layer": at});
+  const interval = low === null || high === null ? "" : ` (${short(low)} to ${short(high)})`;
+  group.append(drawing("title", {}, `${name}${chosen ? ", chosen on validation" : ""}: ${SCORE_NAMES[state.score]} ${short(value)}${interval}` +
+                       (control === null ? "" : `; ${CONTROLS[state.score]} ${short(control)}`)),
                drawing("rect", {class: "target-area", x: x - step / 2, y: 0, width: step, height: HEIGHT}));
   if (low !== null && high !== null) group.append(drawing("line", {class: "interval", x1: x, x2: x, y1: y(low), y2: y(high)}));
   group.append(drawing("circle", {cx: x, cy: y(value), r: 3.5}));
-  if (at === view.chosen) group.append(drawing("text", {class: "star", x, y: Math.max(TOP + 4, y(high ?? value) - 5), "text-anchor": "middle"}, "★"));
-  if (named) group.append(drawing("text", {class: "tick", x, y: HEIGHT - 6, "text-anchor": "middle"},
-    view.layers[at].name.replace("layer", "").replace("final_norm", "norm")));
+  if (chosen) group.append(drawing("text", {class: "star", x, y: Math.max(TOP + 4, y(high ?? value) - 5), "text-anchor": "middle"}, "★"));
+  if (named) group.append(drawing("text", {class: "tick", x, y: HEIGHT - 6, "text-anchor": "middle"}, tickOf(name)));
   group.addEventListener("click", () => change({layer: at}));
   return group;
 }
 
-/** @param {{name: string, value: number}} one @param {number} index */
-function legendOf(one, index) {
+/** @param {string} text @param {string} name   of the class of its line */
+function legendOf(text, name) {
   const line = element("p", "legend"), sample = drawing("svg", {class: "dash", viewBox: "0 0 36 4"});
-  sample.append(drawing("line", {class: `baseline line-${index % 6}`, x1: 0, x2: 36, y1: 2, y2: 2}));
-  line.append(sample, `${one.name} ${one.value.toFixed(3)}`);
+  sample.append(drawing("line", {class: name, x1: 0, x2: 36, y1: 2, y2: 2}));
+  line.append(sample, text);
   return line;
+}
+
+/** The table of layers by lags, where the same question was asked at several of them. */
+function drawLags() {
+  const {target, kind, seed} = shownView(), table = element("table", "lags"), head = element("tr");
+  const alike = views.map((view, index) => ({view, index})).filter(({view}) => view.target === target && view.kind === kind && view.seed === seed && view.split)
+    .sort((one, other) => one.view.lag - other.view.lag);
+  find("sweep-lags").hidden = alike.length < 2;
+  if (alike.length < 2) return;
+  const names = [...new Set(alike.flatMap(({view}) => view.layers.map(layer => layer.name)))];
+  head.append(element("th", "", "lag"), ...alike.map(({view}) => element("th", "", String(view.lag).replace("-", "−"))));
+  table.append(head);
+  for (const name of names) {
+    const row = element("tr");
+    row.append(element("th", "", tickOf(name)));
+    for (const {view, index} of alike) {
+      const layer = view.layers.findIndex(one => one.name === name), value = view.layers[layer]?.scores?.[state.score].value ?? null, cell = element("td");
+      if (value !== null) {
+        const button = element("button", "", value.toFixed(2).replace(/^0/, ""));
+        button.style.backgroundColor = colourOf(Math.max(0, 2 * value - 1));
+        button.title = `${name}, lag ${view.lag}: ${SCORE_NAMES[state.score]} ${short(value)}` + (layer === view.chosen ? ", the lag’s choice on validation" : "");
+        if (layer === view.chosen) button.className = "chosen";
+        button.addEventListener("click", () => change({view: index, layer}));
+        cell.append(button);
+      }
+      row.append(cell);
+    }
+    table.append(row);
+  }
+  find("sweep-lags").replaceChildren(table);
 }
