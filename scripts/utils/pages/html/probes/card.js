@@ -76,8 +76,8 @@ function curveOf(token) {
     point.append(drawing("title", {}, `${view.layers[at].name}: ${exact(p)}`));
     svg.append(point);
   }
-  svg.append(drawing("text", {class: "tick", x: 0, y: HEIGHT - 2}, view.layers[0].name),
-             drawing("text", {class: "tick", x: WIDTH, y: HEIGHT - 2, "text-anchor": "end"}, view.layers[all - 1].name));
+  svg.append(drawing("text", {class: "tick", x: 0, y: HEIGHT - 4}, view.layers[0].name),
+             drawing("text", {class: "tick", x: WIDTH, y: HEIGHT - 4, "text-anchor": "end"}, view.layers[all - 1].name));
   svg.setAttribute("aria-label", known.slice(0, MOST_ROWS).map(({p, at}) => `${view.layers[at].name} ${exact(p)}`).join(", "));
   return svg;
 }
