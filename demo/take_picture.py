@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Take the picture of the README: the demo's page in Chromium, with the pointer on one token. Run `make demo` first."""
+"""Take the picture of the README: the demo's page as it opens in Chromium. Run `make demo` first."""
 
 import argparse
 import os
@@ -13,7 +13,6 @@ HERE = Path(__file__).resolve().parent
 def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--page", default="results/demo/visualization.html", help="the page")
-    parser.add_argument("--token", type=int, default=0, help="the token that the pointer is on")
     parser.add_argument(
         "--chromium", default=os.environ.get("PROBE_CHROMIUM") or shutil.which("chromium"), help="the browser's program"
     )
@@ -23,9 +22,9 @@ def main(argv=None) -> int:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=arguments.chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1200, "height": 860})
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.goto(Path(arguments.page).resolve().as_uri())
-        page.locator("#texts .token").nth(arguments.token).hover()
+        page.wait_for_selector("#text canvas")
         page.screenshot(path=arguments.output)
         browser.close()
     print(f"wrote {arguments.output}")
