@@ -84,11 +84,25 @@ def test_a_group_is_never_cut_and_every_split_has_one():
         assert len(split_of) < 4 and (sizes.count(max(sizes)) > 1 or groups[sizes.index(max(sizes))] not in split_of)
 
 
-def test_of_few_long_texts_a_quarter_is_held_out_and_as_many_validate():
+@pytest.mark.parametrize(("num_tokens", "part"), [(5 * 10**5, 6), (8 * 10**5, 6), (10**6, 5), (3 * 10**6, 5)])
+def test_of_few_long_texts_a_third_is_held_out_if_it_can_be_spared_else_a_quarter(num_tokens, part):
     groups = [f"book {number}" for number in range(20)]
-    split_of, tokens = dealt_groups(groups, [np.zeros(10**5, dtype=int)] * 20, corpus("x", 10**6, held_out=0.05))
-    assert Counter(split_of.values()) == {"held_out": 5, "validation": 5}
-    assert tokens == {"held_out": 100_000, "validation": 50_000}
+    split_of, tokens = dealt_groups(groups, [np.zeros(10**5, dtype=int)] * 20, corpus("x", num_tokens, held_out=0.05))
+    assert Counter(split_of.values()) == {"held_out": part, "validation": part}
+    assert tokens == {"held_out": max(10**5, round(num_tokens / 19)), "validation": max(10**5, round(num_tokens / 19)) // 2}
+
+
+def test_of_deals_that_leave_enough_to_train_on_one_is_taken():
+    """Six of 20 texts are long: a third can be spared in those deals alone that leave most of these to train on."""
+    sizes = [10**6 + number for number in range(6)] + [2 * 10**5] * 14
+    for num_tokens, part in ((6 * 10**6, 6), (7_500_000, 5)):
+        groups = [f"book {number}" for number in range(20)]
+        split_of, _ = dealt_groups(
+            groups, [np.zeros(size, dtype=int) for size in sizes], corpus("x", num_tokens, held_out=0.01)
+        )
+        assert set(Counter(split_of.values()).values()) == {part}
+        left = sum(size for name, size in zip(groups, sizes, strict=True) if name not in split_of)
+        assert part == 5 or left >= num_tokens
 
 
 def unlike_texts(odd=6, plain=17, tokens=3000):
@@ -170,8 +184,8 @@ def test_few_tokens_are_of_many_texts(tmp_path, tiny_model, monkeypatch):
     monkeypatch.setattr(dealing, "HELD_OUT_TOKENS", 600)
     rows = [{"text": prose(number, 1000)} for number in range(30)]
     splits = read_sequences(corpus(write_jsonl(tmp_path / "long.jsonl", rows), 500), str(tiny_model), False)
-    assert len(np.unique(splits["held_out"].groups)) == 5
-    assert len(np.setdiff1d(splits["validation"].groups, splits["train"].groups)) == 5
+    assert len(np.unique(splits["held_out"].groups)) == 6
+    assert len(np.setdiff1d(splits["validation"].groups, splits["train"].groups)) >= 5
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -12,6 +12,7 @@ from utils.data.preparation.settings import PlainTexts
 HELD_OUT_TOKENS = 100_000  # so that a latent of density 1 in 10,000 fires there
 MOST_HELD_OUT = 1 / 4  # of all tokens, where the texts are few
 MANY_GROUPS = 20  # of these, a figure hardly hangs on which they are
+PARTS = 3, 4  # of fewer groups a split has a third where enough is left to train on, else a quarter
 MOST_COMPARED = 200  # groups whose tokens are compared when they are dealt
 TRIED_DEALS = 1000  # of which one is chosen
 DEALT_BY = 20_231_101  # seeds the choice of groups, which is the same for every training
@@ -61,9 +62,9 @@ def dealt_groups(groups: Sequence[str], ids: Sequence[np.ndarray], corpus: Corpu
     """Choose the groups that are not trained on at all, always the same ones.
 
     Held-out groups tell how good an autoencoder is; those of validation choose the best checkpoint and set its thresholds.
-    A figure of few groups is a figure of these groups, so each split has a quarter of them, or many; and of TRIED_DEALS
-    random deals that one is taken in which both splits are most like all texts (rerandomisation: Morgan and Rubin 2012,
-    arXiv:1207.5625). The largest group is trained on. ids: the tokens of each document.
+    A figure of few groups is a figure of these groups, so each split has a third or a quarter of them, or many; and of
+    TRIED_DEALS random deals that one is taken in which both splits are most like all texts (rerandomisation: Morgan and
+    Rubin 2012, arXiv:1207.5625). The largest group is trained on. ids: the tokens of each document.
 
     Return {group: "held_out" or "validation"}, and how many tokens either shall have.
     """
@@ -78,17 +79,32 @@ def dealt_groups(groups: Sequence[str], ids: Sequence[np.ndarray], corpus: Corpu
     total, wanted = sum(totals.values()), corpus.held_out_tokens
     if total < corpus.tokens_read:
         wanted = round(max(corpus.held_out * total, min(wanted, MOST_HELD_OUT * total)))
-    tokens, fewest = {"held_out": wanted, "validation": wanted // 2}, max(1, min(MANY_GROUPS, len(totals) // 4))
+    tokens = {"held_out": wanted, "validation": wanted // 2}
     names = sorted(totals, key=lambda name: (totals[name], name))[:-1]
-    random, sizes = np.random.default_rng(DEALT_BY), np.array([totals[name] for name in names])
-    compared = len(names) <= MOST_COMPARED
-    deals = [one_deal(random.permutation(len(names)), sizes, tokens, fewest) for _ in range(TRIED_DEALS if compared else 1)]
+    sizes = np.array([totals[name] for name in names])
+    deals, part = some_deals(sizes, tokens, total - corpus.num_tokens)
     chosen = deals[0]
-    if compared:
-        given = np.minimum(sizes, -(-wanted // fewest))
+    if len(deals) > 1:
+        given = np.minimum(sizes, part)
         products = token_products(token_shares(names, groups, ids), given)
         chosen = min(deals, key=lambda deal: unlikeness(deal, products, given))
     return {names[place]: split for split, places in chosen.items() for place in places}, tokens
+
+
+def some_deals(sizes: np.ndarray, tokens: Mapping[str, int], spare: int) -> tuple[list[dict[str, list[int]]], int]:
+    """Deal all groups but the largest at random, a few times where they are compared: (deals, most tokens of a group).
+
+    A split has a third of the groups where they can be spared, else a quarter. spare: tokens that need not be trained on
+    """
+    tried = TRIED_DEALS if len(sizes) <= MOST_COMPARED else 1
+    for share in PARTS:
+        random, fewest = np.random.default_rng(DEALT_BY), max(1, min(MANY_GROUPS, (len(sizes) + 1) // share))
+        part = -(-tokens["held_out"] // fewest)
+        deals = [one_deal(random.permutation(len(sizes)), sizes, tokens, fewest) for _ in range(tried)]
+        spared = [deal for deal in deals if sum(sizes[places].sum() for places in deal.values()) <= spare]
+        if spared:
+            return spared, part
+    return deals, part
 
 
 def one_deal(order: np.ndarray, sizes: np.ndarray, tokens: Mapping[str, int], fewest: int) -> dict[str, list[int]]:
