@@ -142,8 +142,8 @@ def main(argv=None):
     texts = read_shown(source, Amount(arguments.num_tokens, arguments.num_texts, targets), first, tokenizer)
     sets = those_that_fit(sets, sum(len(text.ids) for text in texts), arguments.max_page_mb)
     windows = choose_windows(arguments, language_model, tokenizer, frame_of(source, first, tokenizer))
-    logits = apply(arguments, sets, language_model, [text.ids for text in texts], windows)
-    write(arguments.output, language_model, sets, tokenizer, texts, logits, windows.width)
+    found = apply(arguments, sets, language_model, [text.ids for text in texts], windows)
+    write(arguments.output, language_model, sets, tokenizer, texts, found, windows.width)
     return 0
 
 
@@ -244,13 +244,13 @@ def choose_windows(arguments, language_model, tokenizer, frame):
 
 
 def apply(arguments, sets, language_model, texts, windows):
-    """Compute the logits of each set, [probes, tokens of all texts]."""
+    """Compute the logits of each set, [probes, tokens of all texts], and the model's own."""
     import numpy as np
 
     from utils.saved.running_text import probe_logits
 
     with Progress("read the text", "token", sum(map(len, texts))) as progress:
-        logits = probe_logits(language_model, texts, sets, windows, arguments.batch_size, progress.update)
+        logits, own = probe_logits(language_model, texts, sets, windows, arguments.batch_size, progress.update)
     lag = min((one.common["lag"] for one in sets), key=abs)
     if max(map(len, texts)) <= abs(lag):
         raise UserError(f"the text is too short: with lag {lag} it needs more than {abs(lag)} tokens; give a longer one")
@@ -264,18 +264,20 @@ def apply(arguments, sets, language_model, texts, windows):
         )
     if lost:
         print(f"{lost} states are not finite and are left blank", flush=True)
-    return logits
+    return logits, own
 
 
-def write(output, language_model, sets, tokenizer, texts, logits, width):
+def write(output, language_model, sets, tokenizer, texts, found, width):
+    """Write the page. found: the logits of the probes and the model's own."""
     from utils.model.unembedding import promoted_tokens
     from utils.pages.html.page import write_page
     from utils.pages.probe_page import page_values
 
+    logits, own = found
     promoted = [
         promoted_tokens(language_model, tokenizer, one.weight, one.common["token"], PROMOTED, one.layers) for one in sets
     ]
-    write_page(output, "probes", **page_values(sets, tokenizer, texts, logits, width, promoted))
+    write_page(output, "probes", **page_values(sets, tokenizer, texts, logits, width, promoted, own))
     path = Path(output).resolve()
     print(
         f"wrote {output}: {sum(len(text.ids) for text in texts):,} tokens of {how_many(len(texts), 'text')}, "

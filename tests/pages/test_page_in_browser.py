@@ -164,6 +164,7 @@ def test_hovering_shows_the_exact_values_of_every_layer(opened):
         fact = page.inner_text("#card .fact")
         assert f"token {token + 1}," in fact and (("not the target" in fact) != truth[token])
         assert close(page.inner_text("#card .value"), logits[3, token])
+        assert close(page.inner_text("#card .own").split()[-1], logits[0, token] - 1)
         box = page.locator("#card").bounding_box()
         assert box["x"] >= 0 and box["y"] >= 0 and box["x"] + box["width"] <= 1280 and box["y"] + box["height"] <= 900
     page.locator("#text .token").nth(0).hover()

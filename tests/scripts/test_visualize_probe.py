@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from helpers import assert_one_line_error, assert_success, call, make_model, make_tokenizer, prose, run_script
-from shown_page import Page
+from shown_page import Page, unpack
 from utils.base.files import WriteTogether
 from utils.data.windows import overlapping_windows
+from utils.pages.probe_page import BLANK
 from utils.saved.probe_files import load_probe, save_probe
 
 pytestmark = pytest.mark.slow
@@ -92,6 +93,22 @@ def test_each_token_gets_the_logit_of_the_state_before_it(trained, tiny_model, e
         if truth is not None:
             np.testing.assert_allclose(row[1:], truth[:-1], atol=2e-4)
             assert np.abs(row[1:] - truth[1:]).max() > 0.1  # and not that of the state at the token
+
+
+def test_the_models_own_probability_is_that_of_its_head(trained, tiny_model, essay):
+    page, _ = show(trained, essay, "--num_tokens", "200")
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
+    the = load_probe(trained / "probe_embed_next.pth")["metadata"]["token"]
+    with torch.inference_mode():
+        expected = model(input_ids=torch.tensor([[0, *page.ids]])).logits[0, 1:-1].softmax(-1)[:, the].numpy()
+    own = page.data["own"]
+    levels = unpack(own["logits"], "<u2").astype(float)
+    found = 1 / (1 + np.exp(-(own["low"] + own["step"] * levels)))
+    assert levels[0] == BLANK and len(levels) == len(page.tokens) == 200
+    np.testing.assert_allclose(found[1:], expected, rtol=2e-3)
+    assert np.abs(found[1:-1] / expected[1:] - 1).max() > 0.02  # and not that of the token after
 
 
 def test_the_text_the_truth_and_the_thresholds_are_those_of_the_files(trained, tiny_model, essay):
@@ -294,7 +311,8 @@ def test_a_lag_that_no_probe_has_is_named(trained, essay):
 
 def test_a_page_asks_for_nothing_and_runs_no_script_but_its_own(trained, essay):
     page, _ = show(trained, essay, "--num_tokens", "20")
-    program = page.source.replace(json.dumps(page.data["views"][0]["logits"]), "").replace("http://www.w3.org", "")
+    program = re.sub('<script type="application/json".*?</script>', "", page.source, count=1, flags=re.DOTALL)
+    program = program.replace("http://www.w3.org", "")
     assert not re.search(r"https?://|//\w|@import|url\(", program)
     policy = re.search(r'Content-Security-Policy" content="(.*?)"', page.source).group(1)
     assert policy.startswith("default-src &#39;none&#39;") and "unsafe" not in policy

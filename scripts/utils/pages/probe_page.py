@@ -17,7 +17,7 @@ BLANK = 65535  # the level of what was not read
 BASE64 = 4 / 3  # characters a byte
 
 
-def page_values(sets: Sequence[ProbeSet], tokenizer, texts, logits, window, promoted=None) -> dict:
+def page_values(sets: Sequence[ProbeSet], tokenizer, texts, logits, window, promoted=None, own=None) -> dict:
     """Gather the values of probes.html.
 
     sets: the probes that are shown, what validation chose first
@@ -26,6 +26,7 @@ def page_values(sets: Sequence[ProbeSet], tokenizer, texts, logits, window, prom
     logits: of each set, float32 [probes, tokens of all texts], as `probe_logits` gives them
     window: the most tokens that the model read together
     promoted: of each set, as `promoted_tokens` gives them; None without a head
+    own: the model's own log-odds of the first set's target at each token, where it can say; else None
     """
     truths = np.concatenate([text.truth for text in texts], axis=1)
     targets = list(dict.fromkeys(one.common["target"] for one in sets))
@@ -39,6 +40,9 @@ def page_values(sets: Sequence[ProbeSet], tokenizer, texts, logits, window, prom
             for one, of_set, of_probes in zip(sets, logits, promoted or [None] * len(sets), strict=True)
         ],
     }
+    if own is not None:
+        levels, low, step = quantised(own)
+        data["own"] = {"truth": 0, "lag": -1, "low": low, "step": step, "logits": packed(levels)}
     return {
         "title": question(first.common),
         "about": counts_line(sets, truths.shape[1], int(known.sum()), int((truths[0] == 1).sum())),
@@ -140,16 +144,16 @@ def shown_scores(scores) -> dict:
     }
     return {
         name: {
-            "value": known(scores[name]),
-            "low": known(scores.get(f"{name}_low", math.nan)),
-            "high": known(scores.get(f"{name}_high", math.nan)),
-            "control": known(random[name]),
+            "value": as_json(scores[name]),
+            "low": as_json(scores.get(f"{name}_low", math.nan)),
+            "high": as_json(scores.get(f"{name}_high", math.nan)),
+            "control": as_json(random[name]),
         }
         for name in SHOWN_SCORES
     }
 
 
-def known(value: float) -> float | None:
+def as_json(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 6)
 
 
@@ -161,7 +165,7 @@ def curve_of(metadata) -> dict | None:
 def baselines_of(probes: ProbeSet, split: str | None) -> list[dict]:
     """List what a probe must beat, the best first: {"name": of the baseline, score: value}."""
     found = [
-        {"name": name} | {score: known(by_split[split].get(score, math.nan)) for score in SHOWN_SCORES}
+        {"name": name} | {score: as_json(by_split[split].get(score, math.nan)) for score in SHOWN_SCORES}
         for name, by_split in (probes.common.get("baselines") or {}).items()
         if split and by_split and by_split.get(split) and name != "majority"
     ]

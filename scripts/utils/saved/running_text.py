@@ -10,7 +10,7 @@ from utils.data.windows import Stretch, overlapping_windows
 from utils.model.language_model import LanguageModel
 from utils.saved.probe_sets import ProbeSet
 from utils.states.comparison import require_same_states
-from utils.states.forward_pass import Pass, read_batches
+from utils.states.forward_pass import OWN_LOGITS, Pass, read_batches
 from utils.states.positions import ReadPlan, at_labelled
 from utils.states.sites import sort_layers
 
@@ -33,9 +33,10 @@ def probe_logits(
     windows: Windowing,
     batch_size: int,
     tick: Callable[[int], object],
-) -> list[np.ndarray]:
+) -> tuple[list[np.ndarray], np.ndarray | None]:
     """Compute the logits of each set of probes in one pass, float32 [probes, tokens of all texts]; column p is the answer
-    about token p, from the state at p + lag.
+    about token p, from the state at p + lag. And the model's own log-odds, float32 [tokens], that token p is the target of
+    the first set, where that set asks for the next token and the model can say.
 
     texts: token ids without special tokens, int32 [tokens] each
     windows: how the texts are cut for the model
@@ -45,6 +46,9 @@ def probe_logits(
     """
     stretches, sequences = overlapping_sequences(texts, windows, language_model.anatomy.causal)
     plan = plan_of(stretches, len(windows.frame[0]))
+    own = np.full((1, len(plan)), np.nan, dtype=np.float32) if says_itself(language_model, sets[0]) else None
+    if own is not None:
+        plan = replace(plan, own_targets=np.full(len(plan), sets[0].common["token"]))
     layers = sort_layers({layer for one in sets for layer in one.layers}, language_model.anatomy)
     readers = {
         layer: [(number, one.layers.index(layer)) for number, one in enumerate(sets) if layer in one.layers]
@@ -55,18 +59,27 @@ def probe_logits(
         require_same_states(language_model, [sequences], layers)
     run = Pass(language_model, sequences, replace(plan, layers=tuple(layers)), batch_size)
     for layer, rows, states in read_batches(run):
+        if layer == OWN_LOGITS and own is not None:
+            own[0, rows] = states.cpu().numpy()
+            continue
         of_batch = states.float()
         for number, index in readers[layer]:
             at_state[number][index, rows] = (of_batch @ sets[number].weight[index] + sets[number].bias[index]).numpy()
         if layer == layers[-1]:
             tick(rows.stop - rows.start)
     ends = np.cumsum([len(text) for text in texts])[:-1]
-    for logits in at_state:
+
+    def at_tokens(logits: np.ndarray, lag: int) -> np.ndarray:
         logits[~np.isfinite(logits)] = np.nan
-    return [
-        np.concatenate([at_labelled(part, one.common["lag"]) for part in np.split(logits, ends, axis=1)], axis=1)
-        for one, logits in zip(sets, at_state, strict=True)
-    ]
+        return np.concatenate([at_labelled(part, lag) for part in np.split(logits, ends, axis=1)], axis=1)
+
+    found = [at_tokens(logits, one.common["lag"]) for one, logits in zip(sets, at_state, strict=True)]
+    return found, None if own is None else at_tokens(own, -1)[0]
+
+
+def says_itself(language_model: LanguageModel, probes: ProbeSet) -> bool:
+    """Say whether the model's own probability answers what the probes are asked."""
+    return probes.common["lag"] == -1 and probes.common["token"] is not None and not language_model.why_no_logits
 
 
 def overlapping_sequences(

@@ -1,5 +1,5 @@
 import {drawing, element, find} from "../frame/dom.js";
-import {BLANK, count, ids, levelsOf, logitOf, probability, views, vocabulary} from "./data.js";
+import {BLANK, count, ids, levelsOf, logitOf, ownProbability, probability, views, vocabulary} from "./data.js";
 import {colourOf} from "./paint.js";
 import {shownThreshold, shownTruth, shownView} from "./scores.js";
 import {change, state} from "./state.js";
@@ -41,7 +41,8 @@ export function showCard() {
   const facts = element("p", "fact", `token ${(token + 1).toLocaleString("en")}, id ${vocabulary[ids[token]]}, ` +
     shownView().words.card[String(shownTruth()[token])] + (token === state.token ? ", pinned" : ""));
   card.replaceChildren(title, facts, reading(token), curveOf(token));
-  const lags = heatmapOf(token);
+  const own = ownProbability(shownView(), token), lags = heatmapOf(token);
+  if (!Number.isNaN(own)) card.append(element("p", "own", `the model’s own probability of the target: ${exact(own)}`));
   if (lags) card.append(lags);
   const span = spanOf(token);
   if (span) place(card, span.getBoundingClientRect());

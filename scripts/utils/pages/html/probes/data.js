@@ -59,6 +59,19 @@ export const gaps = data.gaps;
 export const truths = data.truths.map((/** @type {string} */ packed) => new Int8Array(bytes(packed)));
 export const count = ids.length;
 
+/**
+ * The model's own log-odds of a target at each token, and which question they answer; null where it cannot say.
+ * @type {{truth: number, lag: number, low: number, step: number, logits: string} | null}
+ */
+export const own = data.own ?? null;
+const ownLevels = own && new Uint16Array(bytes(own.logits));
+
+/** The model's own probability at a token, NaN where it has none that answers the same question. @param {View} view @param {number} token */
+export function ownProbability(view, token) {
+  if (!own || !ownLevels || own.truth !== view.truth || own.lag !== view.lag || ownLevels[token] === BLANK) return NaN;
+  return probability(own.low + own.step * ownLevels[token]);
+}
+
 /** @type {Map<View, Uint16Array>} */
 const decoded = new Map();
 
