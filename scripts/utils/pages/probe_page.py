@@ -144,16 +144,16 @@ def shown_scores(scores) -> dict:
     }
     return {
         name: {
-            "value": as_json(scores[name]),
-            "low": as_json(scores.get(f"{name}_low", math.nan)),
-            "high": as_json(scores.get(f"{name}_high", math.nan)),
-            "control": as_json(random[name]),
+            "value": or_none(scores[name]),
+            "low": or_none(scores.get(f"{name}_low", math.nan)),
+            "high": or_none(scores.get(f"{name}_high", math.nan)),
+            "control": or_none(random[name]),
         }
         for name in SHOWN_SCORES
     }
 
 
-def as_json(value: float) -> float | None:
+def or_none(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 6)
 
 
@@ -165,7 +165,7 @@ def curve_of(metadata) -> dict | None:
 def baselines_of(probes: ProbeSet, split: str | None) -> list[dict]:
     """List what a probe must beat, the best first: {"name": of the baseline, score: value}."""
     found = [
-        {"name": name} | {score: as_json(by_split[split].get(score, math.nan)) for score in SHOWN_SCORES}
+        {"name": name} | {score: or_none(by_split[split].get(score, math.nan)) for score in SHOWN_SCORES}
         for name, by_split in (probes.common.get("baselines") or {}).items()
         if split and by_split and by_split.get(split) and name != "majority"
     ]
