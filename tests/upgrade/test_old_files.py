@@ -151,8 +151,8 @@ def test_the_page_shows_the_logits_of_the_states_that_transformers_gives(old):
     for layer, states in enumerate(blocks):
         probe = probes[f"probe_layer{layer}_next.pth"]
         logits = states[0] @ probe["state_dict"]["weight"] + probe["state_dict"]["bias"]
-        assert page.logits[layer][1:29] == pytest.approx(logits[1:29].tolist(), abs=1e-5)
-        assert page.data["layers"][layer]["threshold"] == pytest.approx(probe["metadata"]["threshold"])
+        assert page.logits[layer][1:29] == pytest.approx(logits[1:29].tolist(), abs=page.views[0]["step"])
+        assert page.views[0]["layers"][layer]["threshold"] == pytest.approx(probe["metadata"]["threshold"])
 
 
 def test_the_page_of_spans_is_of_their_test_texts(old):
