@@ -57,6 +57,7 @@ def test_a_matrix_that_was_transposed_is_read(tmp_path, shape):
     assert torch.equal(found["after it"], torch.ones(2))
 
 
+@pytest.mark.slow
 def test_every_byte_that_changes_the_content_is_found(tmp_path):
     """torch.load believes some of them: the zip's sums are what it does not look at."""
     path = save(tmp_path / "file.pth", {"weight": torch.arange(9.0), "metadata": {"target": " the", "layer": 3}})

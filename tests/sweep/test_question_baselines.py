@@ -52,6 +52,7 @@ def asked(splits, sampling):
     return question, baseline_logits(question, NOTHING_OWN, SURROUNDINGS, None, {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sampling",
     [

@@ -269,6 +269,7 @@ def test_platt_minimises_its_loss():
         assert np.isnan(platt(some, truth)).all()
 
 
+@pytest.mark.slow
 def test_noise_is_not_found_out_of_chance_and_its_interval_covers_a_half():
     covered, optimism, times = 0, [], 60
     for seed in range(times):

@@ -102,6 +102,7 @@ def test_every_exact_kind_is_refitted_and_features_of_attention_as_the_logistic_
     assert found["mass_mean"].metrics["test"] != found["mass_mean_tilted"].metrics["test"]
 
 
+@pytest.mark.slow
 def test_the_deviations_are_those_of_fresh_training_samples():
     (states, test), (val_states, val) = sample(99, groups=200), sample(98)
     fresh = []
