@@ -3,9 +3,17 @@
 import numpy as np
 import pytest
 
-from helpers import prose
+from helpers import make_tokenizer, prose
 from utils.base.errors import UserError
-from utils.data.tokenizer import encode_batch, first_tokens, load_tokenizer, require_own_ids, sentence_ends, special_frame
+from utils.data.tokenizer import (
+    encode_batch,
+    first_tokens,
+    load_tokenizer,
+    require_own_ids,
+    sentence_ends,
+    special_frame,
+    token_text,
+)
 
 
 @pytest.mark.parametrize("count", [1, 7, 150])
@@ -112,3 +120,10 @@ def test_in_stories260K_only_line_breaks_and_full_stops_end_a_sentence(stories26
     tokenizer = load_tokenizer(str(stories260K))
     names = tokenizer.convert_ids_to_tokens(np.flatnonzero(sentence_ends(tokenizer, np.arange(len(tokenizer)))).tolist())
     assert sorted(names) == ["!", ".", "<0x0A>", "<0x21>", "<0x2E>", "<0x3F>", "?", "…"]
+
+
+def test_a_space_of_any_tokenizer_is_a_space(stories260K, tmp_path):
+    pieces = load_tokenizer(str(stories260K))
+    assert [token_text(pieces, pieces.convert_tokens_to_ids(name)) for name in ("▁", "▁the")] == [" ", " the"]
+    words = make_tokenizer(tmp_path)
+    assert token_text(words, words.convert_tokens_to_ids("Ġthe")) == " the"

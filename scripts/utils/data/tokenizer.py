@@ -212,6 +212,8 @@ def token_text(tokenizer: Tokenizer, token: int) -> str:
     """
     name = tokenizer.convert_ids_to_tokens(int(token))
     text = str(tokenizer.decode([int(token)], clean_up_tokenization_spaces=False))
+    if isinstance(name, str) and name and not name.strip("▁") and not text.strip():
+        return " " * len(name)  # spaces alone, of which the decoder drops one
     if not text or "\ufffd" in text:
         return fragment(str(name))
     if isinstance(name, str) and name.startswith("▁") and not text.startswith(" "):
