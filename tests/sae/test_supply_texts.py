@@ -105,6 +105,20 @@ def test_of_deals_that_leave_enough_to_train_on_one_is_taken():
         assert part == 5 or left >= num_tokens
 
 
+@pytest.mark.parametrize(
+    "sizes", [[10**6] + [2000] * 22, [10**6, 9 * 10**5] + [2000] * 5, [100 * 2**power for power in range(12)]]
+)
+def test_short_texts_are_not_all_held_out(sizes):
+    """However few tokens they have: thresholds are set by other texts than one, and trained on is more than the largest."""
+    groups = [f"book {number}" for number in range(len(sizes))]
+    for num_tokens in (1000, 10**6):
+        ids = [np.zeros(size, dtype=int) for size in sizes]
+        split_of, _ = dealt_groups(groups, ids, corpus("x", num_tokens, held_out=0.05))
+        counts = Counter(split_of.values())
+        assert max(counts.values()) <= 0.4 * len(sizes) and min(counts.values()) >= len(sizes) // 4
+        assert len(sizes) - counts.total() >= 2
+
+
 def unlike_texts(odd=6, plain=17, tokens=3000):
     """Token ids of texts that are mixtures of two vocabularies, of which `odd` texts have more of the second; its shares."""
     random = np.random.default_rng(3)
