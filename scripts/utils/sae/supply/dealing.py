@@ -12,7 +12,7 @@ from utils.data.preparation.settings import PlainTexts
 HELD_OUT_TOKENS = 100_000  # so that a latent of density 1 in 10,000 fires there
 MOST_HELD_OUT = 1 / 4  # of all tokens, where the texts are few
 MANY_GROUPS = 20  # of these, a figure hardly hangs on which they are
-MOST_GROUPS = 2 / 5  # of all, for a split
+LARGEST_SHARE = 2 / 5  # of all, for a split
 PARTS = 3, 4  # of fewer groups a split has a third where enough is left to train on, else a quarter
 MOST_COMPARED = 200  # groups whose tokens are compared when they are dealt
 TRIED_DEALS = 1000  # of which one is chosen
@@ -111,9 +111,9 @@ def some_deals(sizes: np.ndarray, tokens: Mapping[str, int], spare: int) -> tupl
 def one_deal(order: np.ndarray, sizes: np.ndarray, tokens: Mapping[str, int], fewest: int) -> dict[str, list[int]]:
     """Give each split groups from the end of an order until it has tokens enough, of `fewest` groups at least.
 
-    No group gives more than such a part of them. No split has more than MOST_GROUPS, whatever it lacks.
+    No group gives more than such a part of them. No split has more than LARGEST_SHARE, whatever it lacks.
     """
-    left, deal, most = order.tolist(), {}, max(fewest, int(MOST_GROUPS * (len(order) + 1)))
+    left, deal, most = order.tolist(), {}, max(fewest, int(LARGEST_SHARE * (len(order) + 1)))
     for split, wanted in tokens.items():
         deal[split], count = [], 0
         while len(left) > (split == "held_out") and (count < wanted or len(deal[split]) < fewest):
