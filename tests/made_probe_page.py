@@ -77,7 +77,7 @@ def made_page(folder, truth=None, **changes):
         ShownText(TURNING, "note", ids[200:], gaps[200:], truth[None, 200:].astype(np.int8)),
     ]
     path = folder / "page.html"
-    write_page(
-        path, "probes", **page_values([probes, other], tokenizer, texts, [logits, -logits[:2]], 256, own=logits[0] - 1)
-    )
+    own = {common["target"]: logits[0] - 1}
+    values = page_values([probes, other], tokenizer, texts, [logits, -logits[:2]], 256, own=own)
+    write_page(path, "probes", **values)
     return path, logits, truth, [one["threshold"] for one in metadata]

@@ -4,11 +4,17 @@ import csv
 import io
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from helpers import make_tokenizer, prose
 from made_probe_page import ATTACK, NAMES, NASTY, made_page
+from shown_page import probe_set
+from utils.pages.html.page import write_page
+from utils.pages.probe_page import page_values
+from utils.pages.shown_texts import ShownText
 from utils.scores.metrics import at_threshold
 from utils.scores.ranking import auroc
 
@@ -475,3 +481,32 @@ def test_a_name_that_runs_from_right_to_left_turns_nothing_round(opened):
         }"""
     )
     assert ends == sorted(ends) and "⟨U+202E⟩ שלום 7" in page.locator("#text section h2").nth(1).inner_text()
+
+
+def test_layers_by_lags_lead_to_their_probes_and_a_layer_without_a_score_is_no_point(chromium, tmp_path):
+    tokenizer = make_tokenizer(tmp_path / "tokenizer")
+    ids = np.array(tokenizer(prose(3, 40), add_special_tokens=False)["input_ids"])
+    random, sets = np.random.default_rng(0), []
+    for lag, values in ((-4, [0.6, np.nan, 0.8]), (-1, [0.7, 0.9, 0.75])):
+        probes = probe_set([0, 1, 2], lag=lag)
+        metrics = [{split: {"auc": one, "balanced_accuracy": one} for split in ("val", "test")} for one in values]
+        sets.append(replace(probes, metadata=[{**probes.common, "metrics": one} for one in metrics]))
+    logits = [random.standard_normal((3, len(ids))).astype(np.float32) for _ in sets]
+    text = ShownText("one", "", ids, [""] * len(ids), np.zeros((1, len(ids)), dtype=np.int8))
+    write_page(tmp_path / "page.html", "probes", **page_values(sets, tokenizer, [text], logits, 64))
+    page = watched(chromium, tmp_path / "page.html")
+    assert page.locator("#sweep .point").count() == 2 and page.inner_text("#layer-name") == "layer2 ★"
+    assert page.locator("#sweep .point.now").get_attribute("data-layer") == "2"  # the second point, of the third layer
+    cells = page.eval_on_selector_all(
+        "#sweep-lags tr", "rows => rows.map(row => [...row.cells].map(cell => cell.innerText))"
+    )
+    assert cells == [["lag", "−4", "−1"], ["0", ".60", ".70"], ["1", "", ".90"], ["2", ".80", ".75"]]
+    page.locator("#sweep-lags button", has_text=".90").click()
+    assert page.inner_text("#layer-name") == "layer1 ★" and page.input_value("#lag") == "-1"
+    page.locator("#text .token").nth(20).click()
+    marks = page.eval_on_selector_all("#card .lags span", "all => all.map(one => one.title.split(': ')[1])")
+    expected = [one[layer, 20] for layer in range(3) for one in logits]
+    assert len(marks) == 6 and all(close(mark, logit) for mark, logit in zip(marks, expected, strict=True))
+    assert page.locator("#card .lags .now").get_attribute("title").startswith("layer1, lag -1")
+    assert own_events(page) == []
+    page.close()

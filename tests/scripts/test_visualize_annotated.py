@@ -130,7 +130,7 @@ def test_every_token_of_the_test_texts_is_judged_by_the_characters_of_the_file(n
     assert page.targets == [truth == 1 for truth in expected]
     assert '<h1 id="heading">Is this token inside “needle”?</h1>' in page.source
     assert f"{len(shown):,} tokens, {sum(expected)} of them positive" in page.source
-    assert f"note: {source}: {len(rows)} texts have {len(shown):,} tokens, fewer than --num_tokens" in result.stdout
+    assert f"note: {source}: {len(rows)} texts with {len(shown):,} tokens, fewer than --num_tokens" in result.stdout
 
 
 def test_the_colour_is_that_of_the_tokens_own_state(needles, stories260K, tmp_path):

@@ -111,6 +111,18 @@ def test_the_models_own_probability_is_that_of_its_head(trained, tiny_model, ess
     assert np.abs(found[1:-1] / expected[1:] - 1).max() > 0.02  # and not that of the token after
 
 
+def test_the_models_own_probability_is_there_whichever_probes_come_first(trained, tmp_path, essay):
+    """Probes of another lag did better on validation; those of the next token stand beside them."""
+    probe = load_probe(trained / "probe_layer1_next.pth")
+    better = {**probe["metadata"], "lag": 0, "metrics": {"val": {"auc": 1.0, "balanced_accuracy": 1.0}}}
+    with WriteTogether() as files:
+        save_probe(files, tmp_path / "both" / "probe_next.pth", probe["state_dict"], probe["metadata"])
+        save_probe(files, tmp_path / "both" / "probe_current.pth", probe["state_dict"], better)
+    page, _ = show(tmp_path / "both", essay, "--num_tokens", "50")
+    assert [view["lag"] for view in page.views] == [0, -1] and page.data["own"]["lag"] == -1
+    assert "own" not in show(tmp_path / "both", essay, "--num_tokens", "50", "--lag", "0")[0].data
+
+
 def test_the_text_the_truth_and_the_thresholds_are_those_of_the_files(trained, tiny_model, essay):
     page, _ = show(trained, essay, "--num_tokens", "200")
     from transformers import AutoTokenizer

@@ -212,12 +212,10 @@ def token_text(tokenizer: Tokenizer, token: int) -> str:
     """
     name = tokenizer.convert_ids_to_tokens(int(token))
     text = str(tokenizer.decode([int(token)], clean_up_tokenization_spaces=False))
-    if isinstance(name, str) and name and not name.strip("▁") and not text.strip():
-        return " " * len(name)  # spaces alone, of which the decoder drops one
+    if isinstance(name, str) and name.startswith("▁"):
+        text = " " * (len(name) - len(name.lstrip("▁"))) + text.lstrip(" ")  # the decoder drops a text's first space
     if not text or "\ufffd" in text:
         return fragment(str(name))
-    if isinstance(name, str) and name.startswith("▁") and not text.startswith(" "):
-        text = " " + text  # the decoder drops the space of a text's first token
     shown = shown_text(text)
     return "◌" + shown if unicodedata.category(text[0]).startswith("M") else shown
 

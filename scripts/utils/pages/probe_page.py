@@ -9,7 +9,7 @@ import numpy as np
 from utils.data.tokenizer import shown_text, token_text
 from utils.pages.html.page import packed
 from utils.pages.probe_words import class_words, counts_line, notes, provenance, question
-from utils.saved.probe_sets import ProbeSet
+from utils.saved.probe_sets import ProbeSet, score_chosen_by
 from utils.states.sites import layer_name
 
 SHOWN_SCORES = ("auc", "balanced_accuracy")
@@ -26,7 +26,7 @@ def page_values(sets: Sequence[ProbeSet], tokenizer, texts, logits, window, prom
     logits: of each set, float32 [probes, tokens of all texts], as `probe_logits` gives them
     window: the most tokens that the model read together
     promoted: of each set, as `promoted_tokens` gives them; None without a head
-    own: the model's own log-odds of the first set's target at each token, where it can say; else None
+    own: the model's own log-odds of a target at each token, {target: float32 [tokens]}, as `probe_logits` gives them
     """
     truths = np.concatenate([text.truth for text in texts], axis=1)
     targets = list(dict.fromkeys(one.common["target"] for one in sets))
@@ -40,9 +40,9 @@ def page_values(sets: Sequence[ProbeSet], tokenizer, texts, logits, window, prom
             for one, of_set, of_probes in zip(sets, logits, promoted or [None] * len(sets), strict=True)
         ],
     }
-    if own is not None:
-        levels, low, step = quantised(own)
-        data["own"] = {"truth": 0, "lag": -1, "low": low, "step": step, "logits": packed(levels)}
+    for target, log_odds in (own or {}).items():
+        levels, low, step = quantised(log_odds)
+        data["own"] = {"truth": targets.index(target), "lag": -1, "low": low, "step": step, "logits": packed(levels)}
     return {
         "title": question(first.common),
         "about": counts_line(sets, truths.shape[1], int(known.sum()), int((truths[0] == 1).sum())),
@@ -89,7 +89,7 @@ def view_of(probes: ProbeSet, truth: int, logits: np.ndarray, window: int, truth
         "seed": metadata["seed"],
         "truth": truth,
         "chosen": probes.chosen,
-        "chosenBy": chosen_by if (chosen_by := metadata.get("chosen_by")) in SHOWN_SCORES else "auc",
+        "chosenBy": score_chosen_by(metadata),
         "prevalence": metadata["prevalence"],
         "split": split,
         "layers": [
@@ -97,7 +97,7 @@ def view_of(probes: ProbeSet, truth: int, logits: np.ndarray, window: int, truth
                 "name": layer_name(layer),
                 "threshold": threshold,
                 "scores": shown_scores(one["metrics"][split]) if split else None,
-                "curve": curve_of(one),
+                "curve": one.get("validation_curve"),
             }
             for layer, threshold, one in zip(probes.layers, probes.thresholds, probes.metadata, strict=True)
         ],
@@ -155,11 +155,6 @@ def shown_scores(scores) -> dict:
 
 def or_none(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 6)
-
-
-def curve_of(metadata) -> dict | None:
-    """Give the curve of validation that a probe file has, if it has one."""
-    return metadata.get("validation_curve")
 
 
 def baselines_of(probes: ProbeSet, split: str | None) -> list[dict]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils.base.errors import UserError
+from utils.base.text_table import how_many
 from utils.data.label_rule import LabelRule
 from utils.data.readers.chats import OF_A_CHAT
 from utils.data.readers.document import text_hash
@@ -75,9 +76,9 @@ def read_shown(source: TextSource, amount: Amount, probes, tokenizer) -> list[Sh
         )
     count = sum(len(text.ids) for text in texts)
     if count < amount.tokens:
-        few = f"{len(texts)} texts have {count:,} tokens" if len(texts) == amount.texts > 1 else f"{count:,} tokens to show"
-        more = "; show more texts with --num_texts" if len(texts) == amount.texts > 1 else ""
-        print(f"note: {source.place}: {few}, fewer than --num_tokens {amount.tokens:,}{more}", flush=True)
+        more = "; show more texts with --num_texts" if len(texts) == amount.texts else ""
+        there = f"{how_many(len(texts), 'text')} with {count:,} tokens"
+        print(f"note: {source.place}: {there}, fewer than --num_tokens {amount.tokens:,}{more}", flush=True)
     for note in dict.fromkeys(text.note for text in texts if text.note != KNOWN["test"]):
         print(f"note: {sum(note == text.note for text in texts)} of {len(texts)} texts: {note}", flush=True)
     for number, target in enumerate(amount.targets):

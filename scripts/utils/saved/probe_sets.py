@@ -141,9 +141,13 @@ def sets_to_show(
 
 def score_on_validation(metadata: Mapping) -> float:
     """Give the score by which a sweep chooses its probe; -inf where the file has none, or it is not a number."""
-    by = metadata.get("chosen_by") or score_to_choose_by(task_of(metadata))
-    score = ((metadata.get("metrics") or {}).get("val") or {}).get(by, nan)
+    score = ((metadata.get("metrics") or {}).get("val") or {}).get(score_chosen_by(metadata), nan)
     return -inf if score != score else score
+
+
+def score_chosen_by(metadata: Mapping) -> str:
+    """Name the score on validation by which a sweep chooses its probe: that of its run, in older files that of its task."""
+    return metadata.get("chosen_by") or score_to_choose_by(task_of(metadata))
 
 
 def without_page(metadata: Mapping) -> str | None:

@@ -33,10 +33,10 @@ def probe_logits(
     windows: Windowing,
     batch_size: int,
     tick: Callable[[int], object],
-) -> tuple[list[np.ndarray], np.ndarray | None]:
+) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
     """Compute the logits of each set of probes in one pass, float32 [probes, tokens of all texts]; column p is the answer
-    about token p, from the state at p + lag. And the model's own log-odds, float32 [tokens], that token p is the target of
-    the first set, where that set asks for the next token and the model can say.
+    about token p, from the state at p + lag. And the model's own log-odds that token p is the target, {target: float32
+    [tokens]}, of the first set that asks for the next token; none where no set does, or the model cannot say.
 
     texts: token ids without special tokens, int32 [tokens] each
     windows: how the texts are cut for the model
@@ -46,9 +46,10 @@ def probe_logits(
     """
     stretches, sequences = overlapping_sequences(texts, windows, language_model.anatomy.causal)
     plan = plan_of(stretches, len(windows.frame[0]))
-    own = np.full((1, len(plan)), np.nan, dtype=np.float32) if says_itself(language_model, sets[0]) else None
-    if own is not None:
-        plan = replace(plan, own_targets=np.full(len(plan), sets[0].common["token"]))
+    predicts = next((one.common for one in sets if says_itself(language_model, one)), None)
+    own = np.full((1, len(plan)), np.nan, dtype=np.float32)
+    if predicts:
+        plan = replace(plan, own_targets=np.full(len(plan), predicts["token"]))
     layers = sort_layers({layer for one in sets for layer in one.layers}, language_model.anatomy)
     readers = {
         layer: [(number, one.layers.index(layer)) for number, one in enumerate(sets) if layer in one.layers]
@@ -59,7 +60,7 @@ def probe_logits(
         require_same_states(language_model, [sequences], layers)
     run = Pass(language_model, sequences, replace(plan, layers=tuple(layers)), batch_size)
     for layer, rows, states in read_batches(run):
-        if layer == OWN_LOGITS and own is not None:
+        if layer == OWN_LOGITS:
             own[0, rows] = states.cpu().numpy()
             continue
         of_batch = states.float()
@@ -74,7 +75,7 @@ def probe_logits(
         return np.concatenate([at_labelled(part, lag) for part in np.split(logits, ends, axis=1)], axis=1)
 
     found = [at_tokens(logits, one.common["lag"]) for one, logits in zip(sets, at_state, strict=True)]
-    return found, None if own is None else at_tokens(own, -1)[0]
+    return found, {predicts["target"]: at_tokens(own, predicts["lag"])[0]} if predicts else {}
 
 
 def says_itself(language_model: LanguageModel, probes: ProbeSet) -> bool:

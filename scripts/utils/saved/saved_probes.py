@@ -19,9 +19,8 @@ from utils.probes.descent.mlp import MLPProbes
 from utils.probes.descent.ranges import whole_texts
 from utils.probes.kinds import BY_NAME, KINDS, trained_share
 from utils.saved.export import probe_name, read_export
-from utils.saved.probe_sets import load_folder
+from utils.saved.probe_sets import load_folder, score_chosen_by
 from utils.saved.seen_texts import SEEN, Texts
-from utils.scores.search.choice import score_to_choose_by
 from utils.states.sites import ATTENTION, Layer
 from utils.states.source import Source
 
@@ -67,8 +66,8 @@ class SavedProbe:
 
     @property
     def chosen_by(self) -> str:
-        """Name the score on validation by which its run chose layers and kinds; files that do not say it follow the rule."""
-        return self.metadata.get("chosen_by") or score_to_choose_by(self.metadata.get("task", "token"))
+        """Name the score on validation by which its run chose layers and kinds."""
+        return score_chosen_by(self.metadata)
 
     def on_validation(self, score: str) -> float:
         """Give one of its scores on validation; NaN where the file does not tell."""

@@ -22,7 +22,7 @@ from utils.pages.charts.words import (
 )
 from utils.pages.html.page import WITH_PLOTLY, render
 
-PLOTLY, LOOKS = "plotly.min.js", ("shared/page", "charts")
+PLOTLY = "plotly.min.js"
 
 
 def write_pages(folder, results, charts):

@@ -115,12 +115,11 @@ def one_deal(order: np.ndarray, sizes: np.ndarray, tokens: Mapping[str, int], fe
     """
     left, deal, most = order.tolist(), {}, max(fewest, int(LARGEST_SHARE * (len(order) + 1)))
     for split, wanted in tokens.items():
-        deal[split], count = [], 0
-        while len(left) > (split == "held_out") and (count < wanted or len(deal[split]) < fewest):
-            if len(deal[split]) == most:
-                break
-            deal[split].append(left.pop())
-            count += min(int(sizes[deal[split][-1]]), -(-wanted // fewest))
+        taken, count, for_others = [], 0, int(split == "held_out")
+        while len(left) > for_others and len(taken) < most and (len(taken) < fewest or count < wanted):
+            taken.append(left.pop())
+            count += min(int(sizes[taken[-1]]), -(-wanted // fewest))
+        deal[split] = taken
     return deal
 
 

@@ -1,5 +1,6 @@
 import {drawing, element, find} from "../frame/dom.js";
 import {BLANK, count, ids, levelsOf, logitOf, ownProbability, probability, views, vocabulary} from "./data.js";
+import {lagTable} from "./lags.js";
 import {colourOf} from "./paint.js";
 import {shownThreshold, shownTruth, shownView} from "./scores.js";
 import {change, state} from "./state.js";
@@ -83,31 +84,17 @@ function curveOf(token) {
   return svg;
 }
 
-/** Layers by lags, where the same question was asked at several of them. @param {number} token */
+/** The token's probability by layer and lag, as colours. @param {number} token */
 function heatmapOf(token) {
-  const view = shownView();
-  const alike = views.filter(one => one.target === view.target && one.kind === view.kind && one.seed === view.seed);
-  if (alike.length < 2) return null;
-  const table = element("table", "lags"), head = element("tr");
-  const ordered = alike.sort((one, other) => one.lag - other.lag), names = [...new Set(ordered.flatMap(one => one.layers.map(layer => layer.name)))];
-  head.append(element("th", "", "lag"), ...ordered.map(one => element("th", "", String(one.lag).replace("-", "−"))));
-  table.append(head);
-  for (const name of names) {
-    const row = element("tr");
-    row.append(element("th", "", name));
-    for (const one of ordered) {
-      const at = one.layers.findIndex(layer => layer.name === name);
-      const level = at < 0 ? BLANK : levelsOf(one)[at * count + token], cell = element("td");
-      if (level !== BLANK) {
-        cell.style.backgroundColor = colourOf(probability(logitOf(one, level)));
-        cell.title = `${name}, lag ${one.lag}: ${exact(probability(logitOf(one, level)))}`;
-      }
-      if (one === view && at === state.layer) cell.className = "now";
-      row.append(cell);
-    }
-    table.append(row);
-  }
-  return table;
+  return lagTable(({view, layer}) => {
+    const level = levelsOf(views[view])[layer * count + token], mark = element("span");
+    if (level === BLANK) return null;
+    const p = probability(logitOf(views[view], level));
+    mark.style.backgroundColor = colourOf(p);
+    mark.title = `${views[view].layers[layer].name}, lag ${views[view].lag}: ${exact(p)}`;
+    if (view === state.view && layer === state.layer) mark.className = "now";
+    return mark;
+  });
 }
 
 /** @param {number} token @param {string} name @param {boolean} on */

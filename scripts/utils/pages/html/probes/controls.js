@@ -129,6 +129,7 @@ function natural(found, alarms, prevalence) {
 
 /** The list of texts with what the shown layer makes of each. */
 export function showTexts() {
+  if (texts.length < 2) return;
   const lines = texts.map((text, index) => option(String(index), `${index + 1}. ${text.name} (${scoreOf(index)})`));
   find("text-number").replaceChildren(option("-1", `all ${texts.length} texts`), ...lines);
   find("text-number").value = String(state.text);

@@ -82,7 +82,7 @@ function start() {
     readFragment(location.hash);
     toPinned();
   });
-  onTheme(() => { paint(); showControls(); showCard(); showAtRest(); });
+  onTheme(() => { paint(); showControls(); showSweep(); showCard(); showAtRest(); });
   let width = window.innerWidth;
   window.addEventListener("resize", () => {
     if (width !== window.innerWidth) remeasure();

@@ -1,5 +1,7 @@
 import {drawing, element, find} from "../frame/dom.js";
 import {SCORE_NAMES, views} from "./data.js";
+import {isDark} from "../frame/theme.js";
+import {lagTable, tickOf} from "./lags.js";
 import {colourOf} from "./paint.js";
 import {shownView} from "./scores.js";
 import {change, state} from "./state.js";
@@ -12,18 +14,18 @@ let drawn = "";
 
 /** @param {number} value */
 const short = value => value.toFixed(3);
-/** @param {string} name   of a layer */
-const tickOf = name => name.replace("layer", "").replace("final_norm", "norm");
 
 /** Draw the charts of the shown probes, once for each score of each of them, and mark the shown layer. */
 export function showSweep() {
-  const wanted = `${state.view} ${state.score} ${state.palette}`;
+  const wanted = `${state.view} ${state.score} ${state.palette} ${isDark()}`;
   if (drawn !== wanted) {
     drawn = wanted;
     drawSweep();
     drawLags();
   }
-  document.querySelectorAll("#sweep .point").forEach((point, index) => point.classList.toggle("now", index === state.layer));
+  for (const point of document.querySelectorAll("#sweep .point")) {
+    point.classList.toggle("now", Number(point.getAttribute("data-layer")) === state.layer);
+  }
 }
 
 /**
@@ -96,32 +98,17 @@ function legendOf(text, name) {
   return line;
 }
 
-/** The table of layers by lags, where the same question was asked at several of them. */
+/** The table of layers by lags, in which a click goes to a set of probes. */
 function drawLags() {
-  const {target, kind, seed} = shownView(), table = element("table", "lags"), head = element("tr");
-  const alike = views.map((view, index) => ({view, index})).filter(({view}) => view.target === target && view.kind === kind && view.seed === seed && view.split)
-    .sort((one, other) => one.view.lag - other.view.lag);
-  find("sweep-lags").hidden = alike.length < 2;
-  if (alike.length < 2) return;
-  const names = [...new Set(alike.flatMap(({view}) => view.layers.map(layer => layer.name)))];
-  head.append(element("th", "", "lag"), ...alike.map(({view}) => element("th", "", String(view.lag).replace("-", "−"))));
-  table.append(head);
-  for (const name of names) {
-    const row = element("tr");
-    row.append(element("th", "", tickOf(name)));
-    for (const {view, index} of alike) {
-      const layer = view.layers.findIndex(one => one.name === name), value = view.layers[layer]?.scores?.[state.score].value ?? null, cell = element("td");
-      if (value !== null) {
-        const button = element("button", "", value.toFixed(2).replace(/^0/, ""));
-        button.style.backgroundColor = colourOf(Math.max(0, 2 * value - 1));
-        button.title = `${name}, lag ${view.lag}: ${SCORE_NAMES[state.score]} ${short(value)}` + (layer === view.chosen ? ", the lag’s choice on validation" : "");
-        if (layer === view.chosen) button.className = "chosen";
-        button.addEventListener("click", () => change({view: index, layer}));
-        cell.append(button);
-      }
-      row.append(cell);
-    }
-    table.append(row);
-  }
-  find("sweep-lags").replaceChildren(table);
+  const table = lagTable(({view, layer}) => {
+    const {scores, name} = views[view].layers[layer], value = scores?.[state.score].value ?? null, chosen = layer === views[view].chosen;
+    if (value === null) return null;
+    const button = element("button", chosen ? "chosen" : "", value.toFixed(2).replace(/^0/, ""));
+    button.style.backgroundColor = colourOf(Math.max(0, 2 * value - 1));
+    button.title = `${name}, lag ${views[view].lag}: ${SCORE_NAMES[state.score]} ${short(value)}` + (chosen ? ", the lag’s choice on validation" : "");
+    button.addEventListener("click", () => change({view, layer}));
+    return button;
+  });
+  find("sweep-lags").hidden = !table;
+  find("sweep-lags").replaceChildren(...(table ? [table] : []));
 }
