@@ -136,7 +136,7 @@ def make_page(folder, tokens, layers):
     from shown_page import probe_set
     from utils.pages.html.page import write_page
     from utils.pages.probe_page import page_values
-    from utils.pages.shown_texts import ShownText
+    from utils.pages.texts.shown import ShownText
 
     tokenizer = make_tokenizer(folder / "tokenizer")
     ids = np.array(tokenizer(prose(0, tokens), add_special_tokens=False)["input_ids"][:tokens])

@@ -131,8 +131,10 @@ def main(argv=None):
 
         require_text_file(arguments.text_file)
     sets, language_model, tokenizer = load(arguments)
-    from utils.pages.shown_texts import Amount, frame_of, read_shown
-    from utils.pages.text_source import TextRequest, choose_source
+    from utils.pages.texts.annotated import frame_of
+    from utils.pages.texts.reading import read_shown
+    from utils.pages.texts.shown import Amount
+    from utils.pages.texts.source import TextRequest, choose_source
 
     first = sets[0]
     asked = TextRequest(arguments.text_file, arguments.dataset, arguments.text_column, arguments.language)

@@ -8,7 +8,7 @@ import torch
 from helpers import make_tokenizer, prose
 from utils.pages.html.page import write_page
 from utils.pages.probe_page import page_values
-from utils.pages.shown_texts import ShownText
+from utils.pages.texts.shown import ShownText
 from utils.saved.probe_sets import ProbeSet
 from utils.scores.thresholds import operating_points
 

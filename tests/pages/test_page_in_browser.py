@@ -14,7 +14,7 @@ from made_probe_page import ATTACK, NAMES, NASTY, made_page
 from shown_page import probe_set
 from utils.pages.html.page import write_page
 from utils.pages.probe_page import page_values
-from utils.pages.shown_texts import ShownText
+from utils.pages.texts.shown import ShownText
 from utils.scores.metrics import at_threshold
 from utils.scores.ranking import auroc
 

@@ -9,7 +9,7 @@ from shown_page import Page, probe_set
 from utils.pages.html.page import write_page
 from utils.pages.probe_page import BLANK, between, fitting, page_values, quantised, view_of
 from utils.pages.probe_words import model_name, provenance
-from utils.pages.shown_texts import ShownText
+from utils.pages.texts.shown import ShownText
 
 
 def test_tokens_that_are_html_newlines_marks_and_fragments_are_text(tmp_path):

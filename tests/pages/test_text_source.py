@@ -4,7 +4,7 @@ import pytest
 
 from shown_page import probe_set
 from utils.base.errors import UserError
-from utils.pages.text_source import GUTENBERG, TextRequest, TextSource, choose_source
+from utils.pages.texts.source import GUTENBERG, TextRequest, TextSource, choose_source
 
 PREPARED = {"dataset": "a/books", "text_column": "body", "language": "fr", "max_texts": 9}
 SPLITS = {"train": ["1"], "test": ["2"]}

@@ -1,0 +1,37 @@
+"""Read the texts that the page of probes shows, and the truth of each token; print what is known of them."""
+
+from utils.base.errors import UserError
+from utils.base.text_table import how_many
+from utils.pages.texts.annotated import annotated_texts
+from utils.pages.texts.plain import plain_texts
+from utils.pages.texts.shown import KNOWN, Amount, ShownText
+from utils.pages.texts.source import TextSource
+
+
+def read_shown(source: TextSource, amount: Amount, probes, tokenizer) -> list[ShownText]:
+    """Read the texts that are shown, of at least one text, those with most positives first. Print what is known of them.
+
+    probes: any set of those that are shown: of their data, model and rule of the labels
+    """
+    read = annotated_texts if source.kind == "annotated" else plain_texts
+    texts = read(source, amount, probes, tokenizer)
+    if not texts:
+        raise UserError(
+            f"{source.place} holds "
+            + (
+                "none of the texts that were kept from training, has it changed?; give another text with --text_file"
+                if source.only_test
+                else "no text; give another"
+            )
+        )
+    count = sum(len(text.ids) for text in texts)
+    if count < amount.tokens:
+        more = "; show more texts with --num_texts" if len(texts) == amount.texts else ""
+        there = f"{how_many(len(texts), 'text')} with {count:,} tokens"
+        print(f"note: {source.place}: {there}, fewer than --num_tokens {amount.tokens:,}{more}", flush=True)
+    for note in dict.fromkeys(text.note for text in texts if text.note != KNOWN["test"]):
+        print(f"note: {sum(note == text.note for text in texts)} of {len(texts)} texts: {note}", flush=True)
+    for number, target in enumerate(amount.targets):
+        if source.kind == "annotated" and not any((text.truth[number] == 1).any() for text in texts):
+            print(f"note: {target!r} is nowhere in what is shown; show more with --num_tokens", flush=True)
+    return sorted(texts, key=lambda text: -int((text.truth == 1).sum()))
