@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Apply saved probes to a text and write one HTML page: every token is coloured by what each layer's probe says of it."""
+"""Apply saved probes to texts and write one HTML page: every token is coloured by what each layer's probe says of it."""
 
 from utils.base.processes.signals import listen
 
@@ -18,7 +18,7 @@ from utils.base.text_table import how_many
 from utils.probes.kinds import PAGE_KINDS
 from utils.states.flags import add_model_flags
 
-LONGEST_WINDOW = 1024  # text tokens: context enough, and memory that every machine has
+TOKENS, TEXTS = {False: 4000, True: 40_000}, {False: 8, True: 200}  # that are shown; True: where whole texts are judged
 PROMOTED = 8  # tokens that a direction promotes, on the page
 MOST_NON_FINITE = 0.01  # of the logits: more than this is no accident
 
@@ -63,8 +63,17 @@ def add_probe_flags(parser):
 
 def add_text_flags(parser):
     text = parser.add_argument_group("text")
-    text.add_argument("--num_tokens", type=whole_number(1), default=4000, help="tokens of text to show")
-    text.add_argument("--num_texts", type=whole_number(1), default=8, help="texts to show, as many tokens of each")
+    text.add_argument(
+        "--num_tokens",
+        type=whole_number(1),
+        help=f"tokens of text to show (default: {TOKENS[False]}; {TOKENS[True]} where the probes judge whole texts)",
+    )
+    text.add_argument(
+        "--num_texts",
+        type=whole_number(1),
+        help=f"texts to show, as many tokens of each (default: {TEXTS[False]}); where the probes judge whole texts, so many "
+        f"whole ones (default: {TEXTS[True]})",
+    )
     text.add_argument(
         "--text_source",
         choices=("gutenberg", "file"),
@@ -86,7 +95,7 @@ def add_text_flags(parser):
     text.add_argument(
         "--window",
         type=whole_number(1),
-        help=f"text tokens that the model reads together (default: all that it has positions for, at most {LONGEST_WINDOW})",
+        help="text tokens that the model reads together (default: all that it has positions for, at most 1024)",
     )
     text.add_argument(
         "--overlap",
@@ -135,15 +144,20 @@ def main(argv=None):
     from utils.pages.texts.reading import read_shown
     from utils.pages.texts.shown import Amount
     from utils.pages.texts.source import TextRequest, choose_source
+    from utils.saved.running_text import fitting_windows
 
     first = sets[0]
+    if first.whole and (arguments.window or arguments.overlap is not None):
+        raise UsageError("--window and --overlap cut texts for the model; these probes judge whole texts, so leave them out")
     asked = TextRequest(arguments.text_file, arguments.dataset, arguments.text_column, arguments.language)
     source = choose_source(asked, first)
     refuse_output(arguments.output, source.place)  # the probes' own texts are known only now
     targets = {one.common["target"]: one.common["token"] for one in sets}
-    texts = read_shown(source, Amount(arguments.num_tokens, arguments.num_texts, targets), first, tokenizer)
+    amount = Amount(arguments.num_tokens or TOKENS[first.whole], arguments.num_texts or TEXTS[first.whole], targets)
+    frame = frame_of(source, first, tokenizer)
+    windows = fitting_windows(language_model, arguments.window, arguments.overlap, frame)
+    texts = read_shown(source, amount, first, tokenizer)
     sets = those_that_fit(sets, sum(len(text.ids) for text in texts), arguments.max_page_mb)
-    windows = choose_windows(arguments, language_model, tokenizer, frame_of(source, first, tokenizer))
     found = apply(arguments, sets, language_model, [text.ids for text in texts], windows)
     write(arguments.output, language_model, sets, tokenizer, texts, found, windows.width)
     return 0
@@ -226,47 +240,34 @@ def those_that_fit(sets, tokens, most_mb):
     return sets[:count]
 
 
-def choose_windows(arguments, language_model, tokenizer, frame):
-    """Choose how many text tokens are read together, and how many of them windows share: a Windowing."""
-    from utils.data.position_limit import position_limit
-    from utils.saved.running_text import Windowing
-
-    limit = position_limit(language_model.name, language_model.trust_remote_code)
-    most = limit - len(frame[0]) - len(frame[1]) if limit else None
-    width = arguments.window or min(most or LONGEST_WINDOW, LONGEST_WINDOW)
-    if most and width > most:
-        raise UserError(
-            f"--window {width} is too long: {language_model.name} has {limit} positions, {most} of them for "
-            "text; make it smaller"
-        )
-    overlap = width // 2 if arguments.overlap is None else arguments.overlap
-    if overlap >= width:
-        raise UserError(f"--overlap {overlap} must be smaller than the window of {width} tokens")
-    return Windowing(width, overlap, frame)
-
-
 def apply(arguments, sets, language_model, texts, windows):
-    """Compute the logits of each set, [probes, tokens of all texts], and the model's own."""
-    import numpy as np
+    """Compute the logits of each set, [probes, tokens of all texts] (whole texts before them), and the model's own."""
+    from utils.saved.running_text import probe_logits, whole_logits
 
-    from utils.saved.running_text import probe_logits
-
-    with Progress("read the text", "token", sum(map(len, texts))) as progress:
-        logits, own = probe_logits(language_model, texts, sets, windows, arguments.batch_size, progress.update)
     lag = min((one.common["lag"] for one in sets), key=abs)
     if max(map(len, texts)) <= abs(lag):
         raise UserError(f"the text is too short: with lag {lag} it needs more than {abs(lag)} tokens; give a longer one")
-    read = [sum(max(0, len(text) - abs(one.common["lag"])) for text in texts) * len(one.layers) for one in sets]
-    lost = sum(int(np.isfinite(part).sum()) for part in logits)
-    lost = sum(read) - lost
-    if lost > MOST_NON_FINITE * sum(read):
+    passes = 2 if sets[0].whole and sets[0].pool == "mean" else 1
+    with Progress("read the text", "token", passes * sum(map(len, texts))) as progress:
+        read = language_model, texts, sets, windows, arguments.batch_size, progress.update
+        logits, own = (whole_logits(*read), {}) if sets[0].whole else probe_logits(*read)
+    refuse_overflow(sets, language_model, texts, [part[:, -sum(map(len, texts)) :] for part in logits])
+    return logits, own
+
+
+def refuse_overflow(sets, language_model, texts, logits):
+    """Raise UserError where many states are not finite; say how many are not. logits: of the tokens."""
+    import numpy as np
+
+    read = sum(max(0, len(text) - abs(one.common["lag"])) * len(one.layers) for one in sets for text in texts)
+    lost = read - sum(int(np.isfinite(part).sum()) for part in logits)
+    if lost > MOST_NON_FINITE * read:
         raise UserError(
-            f"{lost / sum(read):.1%} of the states are not finite in "
+            f"{lost / read:.1%} of the states are not finite in "
             f"{str(language_model.dtype).removeprefix('torch.')}; {language_model.against_overflow}"
         )
     if lost:
         print(f"{lost} states are not finite and are left blank", flush=True)
-    return logits, own
 
 
 def write(output, language_model, sets, tokenizer, texts, found, width):

@@ -23,16 +23,19 @@ def page_values(sets: Sequence[ProbeSet], tokenizer, texts, logits, window, prom
     sets: the probes that are shown, what validation chose first
     tokenizer: of their model
     texts: ShownText of each text, as `read_shown` gives them for the targets of `sets`, in their order
-    logits: of each set, float32 [probes, tokens of all texts], as `probe_logits` gives them
+    logits: of each set, float32 [probes, tokens of all texts], as `probe_logits` gives them; of probes that judge whole
+        texts [probes, texts + tokens], as `whole_logits` gives them
     window: the most tokens that the model read together
     promoted: of each set, as `promoted_tokens` gives them; None without a head
     own: the model's own log-odds of a target at each token, {target: float32 [tokens]}, as `probe_logits` gives them
     """
-    truths = np.concatenate([text.truth for text in texts], axis=1)
+    whole = sets[0].whole
+    truths = np.concatenate([text.truth[:, -1:] if whole else text.truth for text in texts], axis=1)
     targets = list(dict.fromkeys(one.common["target"] for one in sets))
-    first, known = sets[0], truths[0] >= 0
+    first = sets[0]
     data = {
         **shown_tokens(tokenizer, texts),
+        "whole": ("own" if sets[0].pool == "mean" else "so far") if whole else None,
         "truths": [packed(truth.astype(np.int8)) for truth in truths],
         "views": [
             view_of(one, targets.index(one.common["target"]), of_set, window, truths)
@@ -45,10 +48,11 @@ def page_values(sets: Sequence[ProbeSet], tokenizer, texts, logits, window, prom
         data["own"] = {"truth": targets.index(target), "lag": -1, "low": low, "step": step, "logits": packed(levels)}
     return {
         "title": question(first.common),
-        "about": counts_line(sets, truths.shape[1], int(known.sum()), int((truths[0] == 1).sum())),
+        "about": counts_line(sets, sum(len(text.ids) for text in texts), truths[0]),
         "data": data,
         "mark": class_words(first.common)["mark"],
         "known": bool((truths >= 0).any()),
+        "whole": whole,
         "provenance": provenance(sets),
     }
 

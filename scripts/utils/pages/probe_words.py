@@ -2,9 +2,10 @@
 
 from pathlib import PurePath
 
+from utils.base.text_table import how_many
 from utils.data.label_rule import LabelRule
 from utils.data.tokenizer import isolated, shown_text
-from utils.saved.probe_sets import rule_of
+from utils.saved.probe_sets import pool_of, rule_of
 
 OF_A_TOKEN = {
     "positive": "is the target",
@@ -31,6 +32,8 @@ def question(metadata) -> str:
     if rule == "target":
         return question_of_place(quoted_label(target).replace(" ", "␣"), lag)
     quoted = quoted_label(target)
+    if rule == "whole":
+        return question_of_text(quoted, lag)
     if rule == "tokens":
         return question_of_place(f"inside {quoted}", lag)
     within = LabelRule.parse(rule).count
@@ -39,6 +42,12 @@ def question(metadata) -> str:
 
 def quoted_label(target) -> str:
     return isolated(f"“{shown_text(target)}”")
+
+
+def question_of_text(quoted, lag) -> str:
+    """Ask about a whole text; its label stands on the last token."""
+    where = "" if lag == 0 else f" (read {-lag} token{'s' if lag < -1 else ''} before its end)"
+    return f"Is this text positive for {quoted}?{where}"
 
 
 def question_of_place(what, lag) -> str:
@@ -70,19 +79,22 @@ def question_of_stretch(quoted, lag, count) -> str:
     )
 
 
-def counts_line(sets, tokens, known, targets) -> str:
+def counts_line(sets, tokens, truth) -> str:
     """Say which probes are shown, and on how much text.
 
-    tokens, known, targets: how many tokens are shown, how many of them are of known truth, and how many are positive for the
-    first set
+    tokens: how many are shown; truth: of each of them, or of each whole text, for the first set
     """
     metadata, probes = sets[0].common, sum(len(one.layers) for one in sets)
+    known, targets = int((truth >= 0).sum()), int((truth == 1).sum())
     count = f"{targets:,} of them " + ("the target" if rule_of(metadata) == "target" else "positive")
-    if known < tokens:
+    if known < len(truth):
         count = f"{known:,} of known truth, {count}" if known else "their truth unknown"
+    amount = f"{tokens:,} tokens"
+    if sets[0].whole:
+        amount = f"{how_many(len(truth), 'text')} with {amount}"
     kinds = " and ".join(dict.fromkeys(one.common["kind"].replace("_", "-") for one in sets))
     shown = f"{probes} {kinds} probe{'s' if probes > 1 else ''} on the hidden states of {model_name(metadata)}"
-    return f"{shown}; {tokens:,} tokens, {count}"
+    return f"{shown}; {amount}, {count}"
 
 
 def model_name(metadata) -> str:
@@ -115,11 +127,16 @@ def notes(metadata, window, known) -> list[str]:
     known: whether the truth of any token is known
     """
     lag, rule = metadata["lag"], rule_of(metadata)
+    if rule == "whole":
+        return notes_on_texts(metadata)
     where = {0: "the state that is read is the token's own", -1: "the state that is read is that of the token before it"}
     away = f"the state that is read lies {abs(lag)} tokens {'before' if lag < 0 else 'after'} it"
     within = LabelRule.parse(rule).count
     after = f", whether a part begins after it, in {'a token' if within == 1 else f'{within} tokens'} at most"
     found = [f"The colour lies on the token that the answer is about{after if within else ''}; {where.get(lag, away)}."]
+    if pool_of(metadata) != "last":
+        what = {"mean": "the mean of the states", "max": "of each dimension the largest value"}[pool_of(metadata)]
+        found.append(f"What is read there is {what} from the beginning of the window that the model reads up to it.")
     found += notes_on_a_token(metadata) if rule == "target" else notes_on_a_label(metadata, rule, known)
     trained = metadata.get("context_length")
     if trained and trained != (window if rule == "target" else window - 1):
@@ -130,6 +147,22 @@ def notes(metadata, window, known) -> list[str]:
         seen = "the tokens that are" if within else "the token that is"
         found.append(f"This model is bidirectional: the state has seen {seen} asked for; this is no prediction.")
     return found
+
+
+def notes_on_texts(metadata) -> list[str]:
+    """Say what of a text is read, and what the colour of a token means."""
+    pool = pool_of(metadata)
+    read = {
+        "last": "The state that is read is that of a text's last token.",
+        "mean": "What is read is the mean of the states of a text's tokens.",
+        "max": "What is read is, of each dimension, the largest value among the states of a text's tokens.",
+    }[pool]
+    colour = (
+        "A token's colour is what the probe makes of its state alone: the text's logit is the mean of its tokens' logits."
+        if pool == "mean"
+        else "A token's colour is what the probe would say of the text if it ended there; the last token's is the text's score."
+    )
+    return [read, colour, *notes_on_a_label(metadata, "whole", known=False)]
 
 
 def notes_on_a_token(metadata) -> list[str]:
@@ -150,9 +183,10 @@ def notes_on_a_label(metadata, rule, known) -> list[str]:
     }
     ahead = f"Every token shortly before the first one of a part marked {quoted} is positive."
     weights = (metadata.get("sampling") or {}).get("class_balance", "weighted") != "none"
+    counted = "texts" if rule == "whole" else "labelled tokens"
     return [
         *([truth.get(rule, ahead)] if known else []),
         "Probabilities are those of the training sample"
         + (", where the classes weigh the same" if weights else "")
-        + f"; of the labelled tokens {metadata['prevalence']:.2%} are positive.",
+        + f"; of the {counted} {metadata['prevalence']:.2%} are positive.",
     ]

@@ -51,6 +51,7 @@ PERHAPS = {  # what may be absent or None
     "label_rule": str,
     "model_dtype": str,
     "chosen_by": str,
+    "truncation_side": str,
 }
 SHAPES = {  # of the tensors of each format; a size that several share has a name
     "linear-probe": {"weight": ("hidden_size",), "bias": ()},

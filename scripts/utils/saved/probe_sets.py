@@ -17,7 +17,7 @@ from utils.saved.seen_texts import give_texts
 from utils.scores.search.choice import score_to_choose_by
 from utils.states.sites import Layer, layer_depth, layer_name
 
-ANNOTATED_TASKS = ("spans", "chains")  # tasks whose tokens are labelled by the characters that they cover
+ANNOTATED_TASKS = ("spans", "chains", "documents")  # tasks whose labels come from an annotated file
 FLAGS = {"target": "target_token", "lag": "lag", "seed": "seed", "kind": "probe"}
 
 
@@ -41,8 +41,18 @@ class ProbeSet:
 
     @property
     def annotated(self) -> bool:
-        """Say whether they are of spans or chains, so that a text's truth is known from its annotations only?"""
+        """Say whether a text's truth is known from its annotations only."""
         return task_of(self.common) in ANNOTATED_TASKS
+
+    @property
+    def whole(self) -> bool:
+        """Say whether they judge whole texts."""
+        return rule_of(self.common) == "whole"
+
+    @property
+    def pool(self) -> str:
+        """Say what of a text they read: "last", "mean" or "max", as in ReadPlan."""
+        return pool_of(self.common)
 
     @property
     def chosen(self) -> int:
@@ -64,6 +74,11 @@ def task_of(metadata: Mapping) -> str:
 def rule_of(metadata: Mapping) -> str:
     """Give the rule by which its tokens were labelled."""
     return metadata.get("label_rule", "target")
+
+
+def pool_of(metadata: Mapping) -> str:
+    """Give what of a text it reads."""
+    return metadata.get("pool", "last")
 
 
 def load_folder(place: Path | str) -> dict[Path, dict]:
@@ -100,7 +115,7 @@ def require_value(probes: Mapping[Path, dict], key: str, wanted: Any, flag: str)
 def sets_to_show(
     probes: Mapping[Path, dict], model_fingerprint: str, asked: Mapping[str, Any]
 ) -> tuple[list[ProbeSet], dict[str, list[Path]]]:
-    """Choose the probes that are shown together: of this model, of one dataset and one kind of labels.
+    """Choose the probes that are shown together: of this model, of one dataset, one kind of labels and one pooling.
 
     asked: the "target", "lag", "kind" and "seed" that alone are shown; None: all of them. Return a set for each target, lag,
     kind and seed, the one that did best on validation first; and the others, {why they are left out: their paths}.
@@ -131,6 +146,8 @@ def sets_to_show(
                 leave(path, f"of another dataset ({theirs['dataset_fingerprint']})")
             elif (task_of(theirs), rule_of(theirs)) != (task_of(first), rule_of(first)):
                 leave(path, f"of other labels ({task_of(theirs)}, {rule_of(theirs)})")
+            elif pool_of(theirs) != pool_of(first):
+                leave(path, f"of --pool {pool_of(theirs)}")
     parts: dict[tuple, dict[Path, dict]] = {}
     for path, probe in kept.items():
         parts.setdefault(tuple(probe["metadata"][key] for key in FLAGS), {})[path] = probe
@@ -151,18 +168,15 @@ def score_chosen_by(metadata: Mapping) -> str:
 
 
 def without_page(metadata: Mapping) -> str | None:
-    """Say why a probe cannot be shown token by token, or None."""
-    task, rule = task_of(metadata), rule_of(metadata)
+    """Say why a probe cannot be shown on a text, or None."""
     if metadata["kind"] not in PAGE_KINDS:
         return f"of kind {metadata['kind']!r}"
-    if metadata.get("pool", "last") != "last":
-        return f"of --pool {metadata['pool']}"
-    if task not in ANNOTATED_TASKS and metadata["token"] is None or rule == "whole":
-        return "of whole sequences"
+    if task_of(metadata) not in ANNOTATED_TASKS and metadata["token"] is None:
+        return f"of the task {task_of(metadata)!r}"
     try:
-        LabelRule.parse(str(rule))
+        LabelRule.parse(str(rule_of(metadata)))
     except ValueError:
-        return f"of labels by the rule {rule!r}"
+        return f"of labels by the rule {rule_of(metadata)!r}"
     return None
 
 

@@ -126,6 +126,7 @@ def shared_metadata(splits: Mapping[str, Sequences], language_model: LanguageMod
         "label_rule": data.label_rule,
         "source": data.metadata["source"],
         "context_length": data.metadata["context_length"],
+        "truncation_side": (data.metadata.get("truncated") or {}).get("side"),
     }
 
 

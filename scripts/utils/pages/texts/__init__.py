@@ -6,5 +6,6 @@ Each file imports only from those above it:
     shown      a text that is shown, and what the probes know of it
     plain      plain texts, from where their prose begins
     annotated  the annotated texts that the probes were made from
-    reading    whichever of the two is asked for
+    whole      whole texts, for probes that judge texts
+    reading    whichever of these is asked for
 """

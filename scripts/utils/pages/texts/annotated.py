@@ -54,7 +54,7 @@ def read_annotated(probes, targets, tokenizer):
             f"one by the {prompt}; give the tokenizer as it was"
         )
     remedy = "put it back, or show a text of your own with --text_file"
-    if not os.path.exists(path):
+    if task_of(metadata) != "documents" and not os.path.exists(path):  # these may be a dataset of the Hub
         raise UserError(f"{path}, which the probes were made from, is not there; {remedy}")
     try:
         collection, _ = read_file(AnnotatedFile.from_metadata(task_of(metadata), source), tokenizer)
@@ -71,13 +71,16 @@ def frame_of(source: TextSource, probes, tokenizer) -> Frame:
     return before, after
 
 
-def labelled(documents, targets, probes, tokenizer, characters, before) -> Iterator:
-    """Yield each document with its tokens and their labels for all targets. A batch to tokenize has about `characters`."""
+def labelled(documents, targets, probes, tokenizer, characters, before, windows=None) -> Iterator:
+    """Yield each document with its tokens and their labels for all targets. A batch to tokenize has about `characters`.
+
+    windows: how whole texts are cut; None: they are not
+    """
     from utils.data.preparation.annotated_task import label_documents
 
     task, rule = task_of(probes.common), LabelRule.parse(rule_of(probes.common))
     for batch in batches_by_size(documents, characters, lambda document: len(document.text)):
-        yield from label_documents(batch, targets, task, rule, tokenizer, before=before)
+        yield from label_documents(batch, targets, task, rule, tokenizer, windows, before)
 
 
 def gaps_of(item, tokenizer) -> list[str]:
@@ -86,5 +89,6 @@ def gaps_of(item, tokenizer) -> list[str]:
     The special tokens that a chat template writes before the first one are left out, since they are put before every window.
     """
     text, starts, ends = item.document.text, item.tokens.starts.tolist(), item.tokens.ends.tolist()
-    first = starts[0] if starts and tokenizer.chat_template and {"chain_start", OF_A_CHAT} & set(item.document.meta) else 0
+    of_a_template = tokenizer.chat_template and {"chain_start", OF_A_CHAT} & set(item.document.meta)
+    first = starts[0] if starts and (of_a_template or item.first) else 0
     return [text[end:start] for end, start in zip([first, *ends], starts, strict=False)]

@@ -6,6 +6,7 @@ from utils.pages.texts.annotated import annotated_texts
 from utils.pages.texts.plain import plain_texts
 from utils.pages.texts.shown import KNOWN, Amount, ShownText
 from utils.pages.texts.source import TextSource
+from utils.pages.texts.whole import whole_texts_of
 
 
 def read_shown(source: TextSource, amount: Amount, probes, tokenizer) -> list[ShownText]:
@@ -13,7 +14,10 @@ def read_shown(source: TextSource, amount: Amount, probes, tokenizer) -> list[Sh
 
     probes: any set of those that are shown: of their data, model and rule of the labels
     """
-    read = annotated_texts if source.kind == "annotated" else plain_texts
+    if probes.whole:
+        read = whole_texts_of
+    else:
+        read = annotated_texts if source.kind == "annotated" else plain_texts
     texts = read(source, amount, probes, tokenizer)
     if not texts:
         raise UserError(
@@ -25,7 +29,9 @@ def read_shown(source: TextSource, amount: Amount, probes, tokenizer) -> list[Sh
             )
         )
     count = sum(len(text.ids) for text in texts)
-    if count < amount.tokens:
+    if probes.whole and len(texts) == amount.texts:
+        print(f"note: {source.place}: {len(texts)} texts of it, as good as drawn; show more with --num_texts", flush=True)
+    elif not probes.whole and count < amount.tokens:
         more = "; show more texts with --num_texts" if len(texts) == amount.texts else ""
         there = f"{how_many(len(texts), 'text')} with {count:,} tokens"
         print(f"note: {source.place}: {there}, fewer than --num_tokens {amount.tokens:,}{more}", flush=True)

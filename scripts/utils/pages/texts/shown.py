@@ -34,7 +34,8 @@ class ShownText:
     note: what the probes know of the text
     ids: int32 [tokens]
     gaps: what of the text lies before each token and in none
-    truth: int8 [targets, tokens], 1 for the target (or a positive label), 0 for others, -1 where it is unknown
+    truth: int8 [targets, tokens], 1 for the target (or a positive label), 0 for others, -1 where it is unknown; the label of
+        a whole text stands on its last token
     """
 
     name: str

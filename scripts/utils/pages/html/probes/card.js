@@ -1,5 +1,5 @@
 import {drawing, element, find} from "../frame/dom.js";
-import {BLANK, count, ids, levelsOf, logitOf, ownProbability, probability, views, vocabulary} from "./data.js";
+import {BLANK, count, ids, levelOfToken, logitOf, ownProbability, probability, texts, views, vocabulary, whole} from "./data.js";
 import {lagTable} from "./lags.js";
 import {colourOf} from "./paint.js";
 import {shownThreshold, shownTruth, shownView} from "./scores.js";
@@ -9,6 +9,7 @@ import {spanOf, wordOf} from "./text.js";
 const NARROW = 820;  // pixels, as in the style
 const WIDTH = 250, HEIGHT = 84, EDGE = 6;  // of the curve
 const MOST_ROWS = 32;  // layers whose values stand beside the curve
+const MEANINGS = {own: "its own part of the mean", "so far": "the text so far"};  // of a token's value, where whole texts are judged
 let hovered = -1;
 
 /** @param {number} p */
@@ -39,8 +40,9 @@ export function showCard() {
   if (token < 0) return;
   const name = element("div", "name", `“${wordOf(token).replace("↵\n", "↵")}”`), title = element("bdi");
   title.append(name);
-  const facts = element("p", "fact", `token ${(token + 1).toLocaleString("en")}, id ${vocabulary[ids[token]]}, ` +
-    shownView().words.card[String(shownTruth()[token])] + (token === state.token ? ", pinned" : ""));
+  const about = whole ? MEANINGS[whole] : shownView().words.card[String(shownTruth()[token])], first = whole ? texts[state.text].from : 0;
+  const facts = element("p", "fact", `token ${(token - first + 1).toLocaleString("en")}, id ${vocabulary[ids[token]]}, ${about}` +
+    (token === state.token ? ", pinned" : ""));
   card.replaceChildren(title, facts, reading(token), curveOf(token));
   const own = ownProbability(shownView(), token), lags = heatmapOf(token);
   if (!Number.isNaN(own)) card.append(element("p", "own", `the model’s own probability of the target: ${exact(own)}`));
@@ -51,7 +53,7 @@ export function showCard() {
 
 /** @param {number} token */
 function reading(token) {
-  const view = shownView(), logit = logitOf(view, levelsOf(view)[state.layer * count + token]);
+  const view = shownView(), logit = logitOf(view, levelOfToken(view, state.layer, token));
   const line = element("p", "reading");
   line.append(element("b", "", view.layers[state.layer].name), " ");
   if (Number.isNaN(logit)) line.append("nothing was read here");
@@ -64,11 +66,11 @@ function reading(token) {
 
 /** The token's probability in every layer. @param {number} token */
 function curveOf(token) {
-  const view = shownView(), all = view.layers.length, levels = levelsOf(view);
+  const view = shownView(), all = view.layers.length;
   const svg = drawing("svg", {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "curve", role: "img"});
   const x = (/** @type {number} */ at) => EDGE + (WIDTH - 2 * EDGE) * (all === 1 ? 0.5 : at / (all - 1));
   const y = (/** @type {number} */ p) => EDGE + (HEIGHT - 20) * (1 - p);
-  const values = view.layers.map((_, at) => logitOf(view, levels[at * count + token])).map(logit => probability(logit));
+  const values = view.layers.map((_, at) => logitOf(view, levelOfToken(view, at, token))).map(logit => probability(logit));
   svg.append(drawing("line", {class: "grid", x1: 0, x2: WIDTH, y1: y(0), y2: y(0)}), drawing("line", {class: "grid", x1: 0, x2: WIDTH, y1: y(1), y2: y(1)}));
   const known = values.map((p, at) => ({p, at})).filter(({p}) => !Number.isNaN(p));
   svg.append(drawing("polyline", {class: "path", points: known.map(({p, at}) => `${x(at).toFixed(1)},${y(p).toFixed(1)}`).join(" ")}));
@@ -87,7 +89,7 @@ function curveOf(token) {
 /** The token's probability by layer and lag, as colours. @param {number} token */
 function heatmapOf(token) {
   return lagTable(({view, layer}) => {
-    const level = levelsOf(views[view])[layer * count + token], mark = element("span");
+    const level = levelOfToken(views[view], layer, token), mark = element("span");
     if (level === BLANK) return null;
     const p = probability(logitOf(views[view], level));
     mark.style.backgroundColor = colourOf(p);

@@ -31,7 +31,7 @@ import {bytes, data} from "../frame/dom.js";
  * @property {{promoted: string[], suppressed: string[]}[]} directions   of each layer; empty where the model has no head
  * @property {number} low   the logit of 0; each step more is `step` more
  * @property {number} step
- * @property {string} logits   uint16 [layers, tokens], BLANK where nothing was read
+ * @property {string} logits   uint16 [layers, tokens], BLANK where nothing was read; of whole texts [layers, texts + tokens]
  *
  * @typedef {object} ShownText
  * @property {string} name
@@ -55,9 +55,21 @@ export const vocabulary = data.vocabulary;
 export const ids = words.length < 65536 ? new Uint16Array(bytes(data.ids)) : new Uint32Array(bytes(data.ids));
 /** @type {Record<number, string>} what of the text lies before a token and in none */
 export const gaps = data.gaps;
-/** 1 positive, 0 negative, -1 unknown, of each token; a view says which is its own. */
+/** 1 positive, 0 negative, -1 unknown, of each token or each whole text; a view says which is its own. */
 export const truths = data.truths.map((/** @type {string} */ packed) => new Int8Array(bytes(packed)));
 export const count = ids.length;
+
+/**
+ * Where the probes judge whole texts: what the colour of a token is, its "own" logit, of which the text's is the mean, or
+ * what would be said of the text "so far". Else null.
+ * @type {"own" | "so far" | null}
+ */
+export const whole = data.whole;
+/** What is judged and counted. */
+export const noun = whole ? "text" : "token";
+/** How many of them there are: levels begin with theirs. */
+export const judged = whole ? texts.length : count;
+const before = whole ? texts.length : 0, width = before + count;  // levels of a layer before those of tokens, and in all
 
 /**
  * The model's own log-odds of a target at each token, and which question they answer; null where it cannot say.
@@ -76,23 +88,35 @@ export function ownProbability(view, token) {
 const decoded = new Map();
 
 /**
- * Give the levels of all layers, decoded once: uint16 [layers, tokens].
+ * Give the levels of all layers, decoded once.
  * @param {View} view
  */
-export function levelsOf(view) {
+function levelsOf(view) {
   let levels = decoded.get(view);
   if (!levels) decoded.set(view, levels = new Uint16Array(bytes(view.logits)));
   return levels;
 }
 
 /**
- * Give the levels of one layer: uint16 [tokens].
+ * Give the levels of one layer: uint16 [judged].
  * @param {View} view
  * @param {number} layer
  */
 export function levelsAt(view, layer) {
-  return levelsOf(view).subarray(layer * count, (layer + 1) * count);
+  return levelsOf(view).subarray(layer * width, layer * width + judged);
 }
+
+/**
+ * Give the levels of the tokens in one layer: uint16 [count].
+ * @param {View} view
+ * @param {number} layer
+ */
+export function tokenLevelsAt(view, layer) {
+  return levelsOf(view).subarray(layer * width + before, (layer + 1) * width);
+}
+
+/** @param {View} view @param {number} layer @param {number} token */
+export const levelOfToken = (view, layer, token) => levelsOf(view)[layer * width + before + token];
 
 /**
  * Give the logit of a level; NaN for BLANK.

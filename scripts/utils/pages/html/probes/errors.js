@@ -1,6 +1,7 @@
 import {element, find} from "../frame/dom.js";
-import {BLANK, ids, levelBelow, logitOf, probability, texts, words} from "./data.js";
-import {errorOf, shownLayer, shownLevels, shownThreshold, shownTruth, shownView} from "./scores.js";
+import {BLANK, ids, levelBelow, logitOf, probability, texts, whole, words} from "./data.js";
+import {beginningOf, linesOfTexts, openText} from "./list.js";
+import {countedRange, errorOf, shownLayer, shownLevels, shownThreshold, shownTruth, shownView} from "./scores.js";
 import {change, shownRange, state} from "./state.js";
 import {contextOf, showToken, wordOf} from "./text.js";
 
@@ -10,14 +11,14 @@ const LISTED = 8;  // tokens that errors have in common
 const FEWEST = 3;  // errors behind a token, else it is chance
 let order = "size", turned = false;
 
-/** @typedef {{token: number, kind: number, size: number}} Fault   size: how far the logit lies on the wrong side */
+/** @typedef {{one: number, kind: number, size: number}} Fault   one: a token or a whole text; size: how far the logit lies on the wrong side */
 
 /** @returns {Fault[]} */
 function faults() {
-  const [from, to] = shownRange(), levels = shownLevels(), view = shownView(), threshold = shownThreshold(), found = [];
-  for (let token = from; token < to; token++) {
-    const kind = errorOf(token);
-    if (kind) found.push({token, kind, size: Math.abs(logitOf(view, levels[token]) - threshold)});
+  const [from, to] = countedRange(), levels = shownLevels(), view = shownView(), threshold = shownThreshold(), found = [];
+  for (let one = from; one < to; one++) {
+    const kind = errorOf(one);
+    if (kind) found.push({one, kind, size: Math.abs(logitOf(view, levels[one]) - threshold)});
   }
   return found;
 }
@@ -34,28 +35,37 @@ export function startErrors() {
   }
   find("errors-rows").addEventListener("click", (/** @type {MouseEvent} */ event) => {
     const row = event.target instanceof Element && event.target.closest("tr");
-    if (row) goTo(Number(row.getAttribute("data-token")));
+    if (row) goTo(Number(row.getAttribute("data-one")));
   });
   find("csv").addEventListener("click", saveScores);
 }
 
+/** Pin a token and bring it on the screen; of whole texts, open one. @param {number} one */
+function goTo(one) {
+  if (whole) openText(one);
+  else goToToken(one);
+}
+
 /** Pin a token and bring it on the screen. @param {number} token */
-export function goTo(token) {
+export function goToToken(token) {
   change({token, tab: "text"});
   showToken(token);
 }
 
+/** What the table sorts by in its last column. @param {number} one */
+const wordsOf = one => whole ? beginningOf(one) : wordOf(one);
+
 /** Show the largest errors and what stands before them. */
 export function showErrors() {
   const found = faults(), known = shownTruth().some((/** @type {number} */ truth) => truth >= 0);
-  const by = {size: (/** @type {Fault} */ a, /** @type {Fault} */ b) => b.size - a.size, place: (/** @type {Fault} */ a, /** @type {Fault} */ b) => a.token - b.token,
+  const by = {size: (/** @type {Fault} */ a, /** @type {Fault} */ b) => b.size - a.size, place: (/** @type {Fault} */ a, /** @type {Fault} */ b) => a.one - b.one,
               kind: (/** @type {Fault} */ a, /** @type {Fault} */ b) => b.kind - a.kind || b.size - a.size,
-              word: (/** @type {Fault} */ a, /** @type {Fault} */ b) => wordOf(a.token) < wordOf(b.token) ? -1 : wordOf(a.token) > wordOf(b.token) ? 1 : b.size - a.size}[order];
+              word: (/** @type {Fault} */ a, /** @type {Fault} */ b) => wordsOf(a.one) < wordsOf(b.one) ? -1 : wordsOf(a.one) > wordsOf(b.one) ? 1 : b.size - a.size}[order];
   const largest = [...found].sort((a, b) => b.size - a.size).slice(0, MOST).sort(by);
   if (turned) largest.reverse();
   const alarms = found.filter(fault => fault.kind > 0).length;
-  find("errors-found").textContent = !known ? "The truth of this text is not known, so nothing counts as an error."
-    : `${alarms.toLocaleString("en")} false alarms and ${(found.length - alarms).toLocaleString("en")} misses in the shown text` +
+  find("errors-found").textContent = !known ? `The truth of ${whole ? "these texts" : "this text"} is not known, so nothing counts as an error.`
+    : `${alarms.toLocaleString("en")} false alarms and ${(found.length - alarms).toLocaleString("en")} misses ${whole ? "among the shown texts" : "in the shown text"}` +
       (found.length > MOST ? `; the ${MOST} largest` : "");
   find("errors-table").hidden = !found.length;
   find("errors-rows").replaceChildren(...largest.map(rowOf));
@@ -63,17 +73,21 @@ export function showErrors() {
     const mine = button.getAttribute("data-order") === order;
     button.closest("th")?.setAttribute("aria-sort", !mine ? "none" : turned ? "ascending" : "descending");
   }
-  find("common").replaceChildren(...[commonOf(found, 1, "Before false alarms"), commonOf(found, -1, "Before misses")].flat());
+  find("common").replaceChildren(...whole ? [] : [commonOf(found, 1, "Before false alarms"), commonOf(found, -1, "Before misses")].flat());
 }
 
 /** @param {Fault} fault */
 function rowOf(fault) {
-  const row = element("tr"), {before, word, after} = contextOf(fault.token, BEFORE, AFTER), context = element("td", "context"), line = element("bdi");
-  const p = probability(logitOf(shownView(), shownLevels()[fault.token]));
-  row.setAttribute("data-token", String(fault.token));
-  line.append(before, element("mark", fault.kind > 0 ? "alarm" : "miss", word.replace("\n", "")), after);
+  const row = element("tr"), context = element("td", "context"), line = element("bdi");
+  const p = probability(logitOf(shownView(), shownLevels()[fault.one]));
+  row.setAttribute("data-one", String(fault.one));
+  if (whole) line.append(beginningOf(fault.one));
+  else {
+    const {before, word, after} = contextOf(fault.one, BEFORE, AFTER);
+    line.append(before, element("mark", fault.kind > 0 ? "alarm" : "miss", word.replace("\n", "")), after);
+  }
   context.append(line);
-  const link = element("button", "place", (fault.token + 1).toLocaleString("en"));
+  const link = element("button", "place", (fault.one + 1).toLocaleString("en"));
   const place = element("td", "value");
   place.append(link);
   row.append(place, element("td", "", fault.kind > 0 ? "false alarm" : "miss"), element("td", "value", p.toFixed(3)), context);
@@ -87,7 +101,7 @@ function rowOf(fault) {
  * @param {string} title
  */
 function commonOf(found, kind, title) {
-  const [from, to] = shownRange(), base = new Map(), here = new Map(), own = found.filter(fault => fault.kind === kind && startOf(fault.token) < fault.token);
+  const [from, to] = shownRange(), base = new Map(), here = new Map(), own = found.filter(fault => fault.kind === kind && startOf(fault.one) < fault.one);
   let read = 0;
   const levels = shownLevels(), truth = shownTruth();
   for (let i = from + 1; i < to; i++) {
@@ -95,7 +109,7 @@ function commonOf(found, kind, title) {
     base.set(ids[i - 1], (base.get(ids[i - 1]) ?? 0) + 1);
     read++;
   }
-  for (const {token} of own) here.set(ids[token - 1], (here.get(ids[token - 1]) ?? 0) + 1);
+  for (const {one} of own) here.set(ids[one - 1], (here.get(ids[one - 1]) ?? 0) + 1);
   const lines = [...here].filter(([, n]) => n >= FEWEST)
     .map(([id, n]) => ({id, n, lift: n / own.length / (base.get(id) / read), share: n / base.get(id)}))
     .filter(one => one.lift > 1.5).sort((a, b) => b.n * Math.log(b.lift) - a.n * Math.log(a.lift)).slice(0, LISTED);

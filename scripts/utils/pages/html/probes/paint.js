@@ -1,6 +1,6 @@
 import {isDark} from "../frame/theme.js";
-import {BLANK, count, levelBelow, levelsAt, logitOf, probability, views} from "./data.js";
-import {ranks, shownLevels, shownTruth, shownView, thresholdOf} from "./scores.js";
+import {BLANK, judged, levelBelow, levelsAt, logitOf, probability, tokenLevelsAt, views, whole} from "./data.js";
+import {ranks, shownLevels, shownTokenLevels, shownTruth, shownView, thresholdOf} from "./scores.js";
 import {state} from "./state.js";
 
 const WIDEST = 6;  // log-odds at which that scale has its full colour
@@ -61,11 +61,11 @@ function strengths() {
  * @returns {{look: (token: number) => Look, ink: {line: string, unread: string, edge: string}}}
  */
 export function painter() {
-  const levels = shownLevels(), truth = shownTruth(), ink = INK[theme()];
+  const levels = shownTokenLevels(), truth = whole ? null : shownTruth(), ink = INK[theme()];
   const limit = levelBelow(shownView(), thresholdOf(state.view, state.layer));
   const underlined = (/** @type {number} */ token) => truth[token] === 1;
   if (state.mode === "difference") return {ink, look: differing(levels, limit, underlined)};
-  if (state.mode === "errors") {
+  if (state.mode === "errors" && truth) {
     return {ink, look: token => {
       if (levels[token] === BLANK) return {fill: "", box: "", hatched: true, underlined: underlined(token)};
       const yes = levels[token] > limit, positive = truth[token] === 1;
@@ -90,7 +90,7 @@ export function painter() {
  * @returns {(token: number) => Look}
  */
 function differing(levels, limit, underlined) {
-  const view = shownView(), other = views[state.otherView], others = levelsAt(other, state.otherLayer);
+  const view = shownView(), other = views[state.otherView], others = tokenLevelsAt(other, state.otherLayer);
   const otherLimit = levelBelow(other, thresholdOf(state.otherView, state.otherLayer)), stops = BOTH_WAYS[theme()];
   return token => {
     if (levels[token] === BLANK || others[token] === BLANK) return {fill: "", box: "", hatched: true, underlined: underlined(token)};
@@ -101,10 +101,10 @@ function differing(levels, limit, underlined) {
   };
 }
 
-/** Say whether the two that are compared disagree about a token. @param {number} token */
-export function flips(token) {
+/** Say whether the two that are compared disagree about a token, or a whole text. @param {number} one */
+export function flips(one) {
   const levels = shownLevels(), others = levelsAt(views[state.otherView], state.otherLayer);
-  if (token < 0 || token >= count || levels[token] === BLANK || others[token] === BLANK) return false;
-  return (levels[token] > levelBelow(shownView(), thresholdOf(state.view, state.layer))) !==
-    (others[token] > levelBelow(views[state.otherView], thresholdOf(state.otherView, state.otherLayer)));
+  if (one < 0 || one >= judged || levels[one] === BLANK || others[one] === BLANK) return false;
+  return (levels[one] > levelBelow(shownView(), thresholdOf(state.view, state.layer))) !==
+    (others[one] > levelBelow(views[state.otherView], thresholdOf(state.otherView, state.otherLayer)));
 }

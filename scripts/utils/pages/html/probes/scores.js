@@ -1,17 +1,20 @@
-import {BLANK, count, levelBelow, levelsAt, probability, truths, views} from "./data.js";
+import {BLANK, judged, levelBelow, levelsAt, probability, tokenLevelsAt, truths, views, whole} from "./data.js";
 import {shownRange, state} from "./state.js";
 
-/** How many tokens of a class have which level, in the shown text, for the shown layer. */
+/** How many tokens (or whole texts) of a class have which level, of those that are shown, for the shown layer. */
 const positives = new Uint32Array(BLANK), negatives = new Uint32Array(BLANK);
 let counted = "";
 
 export const shownView = () => views[state.view];
 export const shownLayer = () => shownView().layers[state.layer];
-/** The truth of each token, of the shown probes. @returns {Int8Array} */
+/** The truth of each token (or whole text), of the shown probes. @returns {Int8Array} */
 export const shownTruth = () => truths[shownView().truth];
 export const shownLevels = () => levelsAt(shownView(), state.layer);
+export const shownTokenLevels = () => tokenLevelsAt(shownView(), state.layer);
+/** Which tokens are counted, or which whole texts: these are counted together, whichever is open. @returns {[number, number]} */
+export const countedRange = () => whole ? [0, judged] : shownRange();
 
-/** The logit above which a token of the shown layer counts as positive. */
+/** The logit above which what the shown layer says counts as positive. */
 export function shownThreshold() {
   return thresholdOf(state.view, state.layer);
 }
@@ -44,7 +47,7 @@ export function promised(curve, promise) {
 
 /** Count levels by class, once for each layer and text. */
 function countLevels() {
-  const [from, to] = shownRange(), key = `${state.view} ${state.layer} ${from} ${to}`;
+  const [from, to] = countedRange(), key = `${state.view} ${state.layer} ${from} ${to}`;
   if (key === counted) return;
   counted = key;
   positives.fill(0);
@@ -88,7 +91,7 @@ export function rocPoints() {
 }
 
 /**
- * The AUROC of the shown layer on tokens from one to another; NaN where a class is missing. Equal levels count half.
+ * The AUROC of the shown layer from one token (or whole text) to another; NaN where a class is missing. Equal levels count half.
  * @param {number} from
  * @param {number} to
  */
@@ -109,7 +112,7 @@ export function areaUnderRoc(from, to) {
 }
 
 /**
- * Count tokens of either class in bins of equal width of the logit, and the mean probability there.
+ * Count either class in bins of equal width of the logit, and the mean probability there.
  * @param {number} bins
  */
 export function histogramOf(bins) {
@@ -125,7 +128,7 @@ export function histogramOf(bins) {
 }
 
 /**
- * Of tokens in bins of the probability: how many, the mean probability, and the share that is positive.
+ * Of bins of the probability: how many, the mean probability, and the share that is positive.
  * @param {number} bins
  */
 export function reliabilityOf(bins) {
@@ -142,9 +145,9 @@ export function reliabilityOf(bins) {
   return found.map(bin => ({n: bin.n, mean: bin.n ? bin.sum / bin.n : NaN, share: bin.n ? bin.positive / bin.n : NaN}));
 }
 
-/** The shares of the shown layer's levels that lie below each level: uint8 [levels], 255 is 1. Ties share their middle. */
+/** The shares of the shown tokens' levels that lie below each level: uint8 [levels], 255 is 1. Ties share their middle. */
 export function ranks() {
-  const [from, to] = shownRange(), levels = shownLevels(), all = new Uint32Array(BLANK), found = new Uint8Array(BLANK + 1);
+  const [from, to] = shownRange(), levels = shownTokenLevels(), all = new Uint32Array(BLANK), found = new Uint8Array(BLANK + 1);
   let total = 0, below = 0;
   for (let i = from; i < to; i++) if (levels[i] !== BLANK) { all[levels[i]]++; total++; }
   for (let level = 0; level < BLANK; level++) {
@@ -154,10 +157,10 @@ export function ranks() {
   return found;
 }
 
-/** Which tokens are wrong, of those whose truth is known: 1 a false alarm, -1 a miss, 0 right or not known. @param {number} token */
-export function errorOf(token) {
-  const truth = shownTruth()[token], level = shownLevels()[token];
-  if (token < 0 || token >= count || truth < 0 || level === BLANK) return 0;
+/** Which tokens (or texts) are wrong, of those whose truth is known: 1 a false alarm, -1 a miss, 0 right or not known. @param {number} one */
+export function errorOf(one) {
+  const truth = shownTruth()[one], level = shownLevels()[one];
+  if (one < 0 || one >= judged || truth < 0 || level === BLANK) return 0;
   const yes = level > levelBelow(shownView(), shownThreshold());
   return yes === (truth === 1) ? 0 : yes ? 1 : -1;
 }

@@ -1,12 +1,13 @@
 import {find} from "../frame/dom.js";
-import {count, logOdds, probability, texts, views} from "./data.js";
+import {count, logOdds, probability, texts, views, whole} from "./data.js";
 
-export const MODES = ["probability", "threshold", "errors", "difference"];
+export const MODES = whole ? ["probability", "threshold", "difference"] : ["probability", "threshold", "errors", "difference"];
 export const SCALES = ["probability", "log-odds", "rank"];
 export const PALETTES = ["red", "blue"];
 /** @type {import("./data.js").ScoreName[]} */
 export const SHOWN_SCORES = ["auc", "balanced_accuracy"];
 export const TABS = ["text", "errors", "curves", "about"];
+export const ORDERS = ["score", "truth", "error", "length", "place"];  // of whole texts: the largest first, with a minus the smallest
 
 /**
  * What is shown. `at` is a logit in the place of each layer's own threshold, or null.
@@ -14,7 +15,7 @@ export const TABS = ["text", "errors", "curves", "about"];
  * @typedef {object} State
  * @property {number} view
  * @property {number} layer
- * @property {number} text   -1: all of them
+ * @property {number} text   -1: all of them; of whole texts their list
  * @property {number} token   that is pinned, or -1
  * @property {string} mode
  * @property {string} scale
@@ -26,6 +27,7 @@ export const TABS = ["text", "errors", "curves", "about"];
  * @property {string} wanted   what is searched for
  * @property {string} tab
  * @property {import("./data.js").ScoreName} score   that the charts of the sweep show
+ * @property {string} order   of the list of whole texts
  */
 
 const first = views[0];
@@ -37,7 +39,7 @@ const first = views[0];
 const opening = {
   view: 0, layer: first.chosen, text: texts.length > 1 ? -1 : 0, token: -1, mode: "probability", scale: "probability", palette: "red", at: null,
   promise: null, otherView: 0, otherLayer: first.chosen === 0 ? first.layers.length - 1 : 0, wanted: "",
-  tab: "text", score: first.chosenBy,
+  tab: "text", score: first.chosenBy, order: ORDERS[0],
 };
 export const state = {...opening};
 
@@ -75,16 +77,19 @@ export function change(changes) {
 function sounded(asked) {
   const within = (/** @type {number} */ value, /** @type {number} */ length) => Math.max(0, Math.min(length - 1, value || 0));
   const view = within(asked.view, views.length), otherView = within(asked.otherView, views.length);
+  const text = Math.max(-1, Math.min(texts.length - 1, asked.text)), [from, to] = whole ? rangeOf(text) : [0, count];
   return {
-    ...asked, view, otherView, layer: within(asked.layer, views[view].layers.length),
-    otherLayer: within(asked.otherLayer, views[otherView].layers.length),
-    text: Math.max(-1, Math.min(texts.length - 1, asked.text)), token: asked.token < count ? asked.token : -1,
+    ...asked, view, otherView, text, layer: within(asked.layer, views[view].layers.length),
+    otherLayer: within(asked.otherLayer, views[otherView].layers.length), token: asked.token >= from && asked.token < to ? asked.token : -1,
   };
 }
 
 /** The first token that is shown, and the one behind the last. @returns {[number, number]} */
-export function shownRange() {
-  return state.text < 0 ? [0, count] : [texts[state.text].from, texts[state.text].to];
+export const shownRange = () => rangeOf(state.text);
+
+/** The tokens of a text; without one, all of them, or in the list of whole texts none. @param {number} text @returns {[number, number]} */
+function rangeOf(text) {
+  return text >= 0 ? [texts[text].from, texts[text].to] : whole ? [0, 0] : [0, count];
 }
 
 /** @param {number} index */
@@ -109,6 +114,7 @@ export function fragment() {
   if (state.wanted) parts.set("find", state.wanted);
   if (state.tab !== "text") parts.set("tab", state.tab);
   if (state.score !== opening.score) parts.set("score", state.score);
+  if (state.order !== opening.order) parts.set("order", state.order);
   return `#${parts}`;
 }
 
@@ -138,8 +144,9 @@ export function readFragment(hash) {
   const text = parts.get("text"), token = Number(parts.get("token")), p = Number(parts.get("threshold"));
   if (Number(text) >= 1) found.text = Math.floor(Number(text)) - 1;
   if (token >= 1) found.token = Math.floor(token) - 1;
-  /** @type {[string, "mode" | "scale" | "palette" | "tab" | "score", string[]][]} */
-  const lists = [["mode", "mode", MODES], ["scale", "scale", SCALES], ["colours", "palette", PALETTES], ["tab", "tab", TABS], ["score", "score", SHOWN_SCORES]];
+  /** @type {[string, "mode" | "scale" | "palette" | "tab" | "score" | "order", string[]][]} */
+  const lists = [["mode", "mode", MODES], ["scale", "scale", SCALES], ["colours", "palette", PALETTES], ["tab", "tab", TABS], ["score", "score", SHOWN_SCORES],
+    ["order", "order", ORDERS.flatMap(name => [name, `-${name}`])]];
   for (const [key, name, list] of lists) {
     const value = parts.get(key);
     if (value !== null && list.includes(value)) found[name] = /** @type {any} */ (value);

@@ -1,0 +1,145 @@
+import {element, find} from "../frame/dom.js";
+import {BLANK, levelBelow, levelsAt, logitOf, probability, texts, views, whole} from "./data.js";
+import {colourOf, flips} from "./paint.js";
+import {errorOf, shownLevels, shownThreshold, shownTruth, shownView} from "./scores.js";
+import {ORDERS, change, state} from "./state.js";
+import {contextOf} from "./text.js";
+
+const MOST = 300;  // rows that are built: what is searched for narrows them
+const BEGINNING = 40;  // tokens
+const OUTCOMES = {1: "false alarm", "-1": "miss"};
+/** @type {string[]} */
+const contents = [];  // of each text, in small letters; made when something is searched for
+
+/** Let the heads of the list sort it, and its rows open their text. */
+export function startList() {
+  if (!whole) return;
+  for (const button of document.querySelectorAll("#texts-table thead button")) {
+    button.addEventListener("click", () => {
+      const name = button.getAttribute("data-order") ?? ORDERS[0];
+      change({order: state.order === name ? `-${name}` : name});
+    });
+  }
+  find("texts-rows").addEventListener("click", (/** @type {MouseEvent} */ event) => {
+    const row = event.target instanceof Element && event.target.closest("tr");
+    if (row) openText(Number(row.getAttribute("data-text")));
+  });
+  find("back").addEventListener("click", () => change({text: -1, token: -1}));
+}
+
+/** Open a text. @param {number} text */
+export function openText(text) {
+  change({text, token: -1, tab: "text"});
+  if (find("panel-text").getBoundingClientRect().top < 0) find("panel-text").scrollIntoView();
+}
+
+/** What is said of a text, and whether that is right. @param {number} text @returns {{p: number, truth: string, outcome: string}} */
+export function saidOf(text) {
+  const view = shownView(), truth = shownTruth()[text], level = shownLevels()[text], p = probability(logitOf(view, level));
+  const right = truth < 0 || level === BLANK ? "" : level > levelBelow(view, shownThreshold()) ? "found" : "right";
+  return {p, truth: {1: "positive", 0: "negative"}[truth] ?? "unknown", outcome: OUTCOMES[errorOf(text)] ?? right};
+}
+
+/** Show the list, or what is said of the text that is open. */
+export function showList() {
+  if (!whole) return;
+  find("texts").hidden = state.text >= 0;
+  find("opened").hidden = state.text < 0;
+  if (state.text >= 0) showOpened();
+  else showRows();
+}
+
+function showOpened() {
+  const {p, truth, outcome} = saidOf(state.text);
+  find("opened-said").textContent = Number.isNaN(p) ? "nothing was read here" :
+    `probability ${p.toFixed(3)}, threshold ${probability(shownThreshold()).toFixed(3)}; truth ${truth}${outcome ? `: ${outcome}` : ""}`;
+}
+
+function showRows() {
+  const wanted = state.wanted.toLowerCase(), name = state.order.replace("-", "");
+  const kept = texts.map((_, text) => text).filter(text => !wanted || contentOf(text).includes(wanted)).sort(orderBy(name));
+  if (state.order.startsWith("-")) kept.reverse();
+  const differs = state.mode === "difference";
+  find("texts-other").hidden = !differs;
+  find("texts-rows").replaceChildren(...kept.slice(0, MOST).map(text => rowOf(text, differs)));
+  find("texts-more").textContent = kept.length > MOST ? `The first ${MOST} of ${kept.length.toLocaleString("en")} texts in this order; a search narrows them.`
+    : wanted ? `${kept.length.toLocaleString("en")} of ${texts.length.toLocaleString("en")} texts hold “${state.wanted}”.` : "";
+  for (const button of document.querySelectorAll("#texts-table thead button")) {
+    const mine = button.getAttribute("data-order") === name;
+    button.closest("th")?.setAttribute("aria-sort", !mine ? "none" : state.order === name ? "descending" : "ascending");
+  }
+}
+
+/** Largest first; what is not known comes last. @param {string} name @returns {(one: number, other: number) => number} */
+function orderBy(name) {
+  const levels = shownLevels(), truth = shownTruth(), limit = levelBelow(shownView(), shownThreshold());
+  const score = (/** @type {number} */ text) => levels[text] === BLANK ? -1 : levels[text];
+  const keys = {
+    score, truth: (/** @type {number} */ text) => truth[text], place: (/** @type {number} */ text) => -text,
+    length: (/** @type {number} */ text) => texts[text].to - texts[text].from,
+    error: (/** @type {number} */ text) => errorOf(text) ? Math.abs(levels[text] - limit) : -1,
+  };
+  const key = keys[/** @type {"score"} */ (name)];
+  return (one, other) => key(other) - key(one) || score(other) - score(one) || one - other;
+}
+
+/** @param {number} text @param {boolean} differs */
+function rowOf(text, differs) {
+  const row = element("tr"), {p, truth, outcome} = saidOf(text), blank = Number.isNaN(p), score = element("td", "value", blank ? "–" : p.toFixed(3));
+  row.setAttribute("data-text", String(text));
+  if (!blank) score.style.backgroundColor = colourOf(p);
+  const open = element("button", "place", (text + 1).toLocaleString("en")), number = element("td", "value");
+  open.setAttribute("aria-label", `open text ${text + 1}`);
+  number.append(open);
+  const said = element("td"), wrong = errorOf(text);
+  said.append(wrong ? element("mark", wrong > 0 ? "alarm" : "miss", outcome) : outcome);
+  row.append(number, score);
+  if (differs) row.append(otherOf(text));
+  row.append(element("td", "", truth), said, element("td", "value", (texts[text].to - texts[text].from).toLocaleString("en")), beginningCell(text));
+  return row;
+}
+
+/** What the other probe says of it, where two are compared. @param {number} text */
+function otherOf(text) {
+  const view = views[state.otherView], p = probability(logitOf(view, levelsAt(view, state.otherLayer)[text]));
+  const cell = element("td", "value", Number.isNaN(p) ? "–" : p.toFixed(3));
+  if (!Number.isNaN(p)) cell.style.backgroundColor = colourOf(p);
+  if (flips(text)) {
+    cell.classList.add("flipped");
+    cell.title = "the two disagree";
+  }
+  return cell;
+}
+
+/** How a text begins. @param {number} text */
+export function beginningOf(text) {
+  const {from, to} = texts[text], {word, after} = contextOf(from, 0, BEGINNING);
+  return `${word}${after}${to - from > BEGINNING + 1 ? " …" : ""}`.replace(/\s+/g, " ").trim();
+}
+
+/** @param {number} text */
+function beginningCell(text) {
+  const cell = element("td", "context"), line = element("bdi", "", beginningOf(text));
+  cell.title = texts[text].name;
+  cell.append(line);
+  return cell;
+}
+
+/** @param {number} text */
+function contentOf(text) {
+  if (contents[text] === undefined) {
+    const {from, to} = texts[text], {word, after} = contextOf(from, 0, to - from);
+    contents[text] = `${word}${after}`.toLowerCase();
+  }
+  return contents[text];
+}
+
+/** The table of what is shown, one row a text. */
+export function linesOfTexts() {
+  const view = shownView(), levels = shownLevels(), limit = levelBelow(view, shownThreshold()), truth = shownTruth();
+  return [["text", "tokens", "truth", "logit", "probability", "predicted"], ...texts.map(({name, from, to}, text) => {
+    const blank = levels[text] === BLANK, logit = logitOf(view, levels[text]);
+    return [name, to - from, truth[text] < 0 ? "" : truth[text], blank ? "" : logit.toFixed(4), blank ? "" : probability(logit).toPrecision(6),
+            blank ? "" : Number(levels[text] > limit)];
+  })];
+}
