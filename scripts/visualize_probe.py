@@ -19,6 +19,7 @@ from utils.probes.kinds import PAGE_KINDS
 from utils.states.flags import add_model_flags
 
 TOKENS, TEXTS = {False: 4000, True: 40_000}, {False: 8, True: 200}  # that are shown; True: where whole texts are judged
+OF_A_TARGET = 100  # whole texts, of several targets
 PROMOTED = 8  # tokens that a direction promotes, on the page
 MOST_NON_FINITE = 0.01  # of the logits: more than this is no accident
 
@@ -72,7 +73,7 @@ def add_text_flags(parser):
         "--num_texts",
         type=whole_number(1),
         help=f"texts to show, as many tokens of each (default: {TEXTS[False]}); where the probes judge whole texts, so many "
-        f"whole ones (default: {TEXTS[True]})",
+        f"whole ones (default: {TEXTS[True]}, or {OF_A_TARGET} for each target)",
     )
     text.add_argument(
         "--text_source",
@@ -153,7 +154,8 @@ def main(argv=None):
     source = choose_source(asked, first)
     refuse_output(arguments.output, source.place)  # the probes' own texts are known only now
     targets = {one.common["target"]: one.common["token"] for one in sets}
-    amount = Amount(arguments.num_tokens or TOKENS[first.whole], arguments.num_texts or TEXTS[first.whole], targets)
+    most = max(TEXTS[first.whole], OF_A_TARGET * len(targets) if first.whole else 0)
+    amount = Amount(arguments.num_tokens or TOKENS[first.whole], arguments.num_texts or most, targets)
     frame = frame_of(source, first, tokenizer)
     windows = fitting_windows(language_model, arguments.window, arguments.overlap, frame)
     texts = read_shown(source, amount, first, tokenizer)

@@ -82,19 +82,22 @@ def question_of_stretch(quoted, lag, count) -> str:
 def counts_line(sets, tokens, truth) -> str:
     """Say which probes are shown, and on how much text.
 
-    tokens: how many are shown; truth: of each of them, or of each whole text, for the first set
+    tokens: how many are shown; truth: of each of them, or of each whole text, for the first set; it is counted where there is
+        one target
     """
     metadata, probes = sets[0].common, sum(len(one.layers) for one in sets)
     known, targets = int((truth >= 0).sum()), int((truth == 1).sum())
-    count = f"{targets:,} of them " + ("the target" if rule_of(metadata) == "target" else "positive")
+    count = f", {targets:,} of them " + ("the target" if rule_of(metadata) == "target" else "positive")
     if known < len(truth):
-        count = f"{known:,} of known truth, {count}" if known else "their truth unknown"
+        count = f", {known:,} of known truth{count}" if known else ", their truth unknown"
+    if len({one.common["target"] for one in sets}) > 1:
+        count = ""  # of each target it is another
     amount = f"{tokens:,} tokens"
     if sets[0].whole:
         amount = f"{how_many(len(truth), 'text')} with {amount}"
     kinds = " and ".join(dict.fromkeys(one.common["kind"].replace("_", "-") for one in sets))
     shown = f"{probes} {kinds} probe{'s' if probes > 1 else ''} on the hidden states of {model_name(metadata)}"
-    return f"{shown}; {amount}, {count}"
+    return f"{shown}; {amount}{count}"
 
 
 def model_name(metadata) -> str:

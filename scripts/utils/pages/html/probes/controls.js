@@ -1,5 +1,6 @@
 import {element, find} from "../frame/dom.js";
-import {SCORE_NAMES, logOdds, probability, texts, views} from "./data.js";
+import {SCORE_NAMES, logOdds, noun, probability, texts, views, whole} from "./data.js";
+import {saidOf} from "./list.js";
 import {colourOf} from "./paint.js";
 import {areaUnderRoc, countsAt, shownLayer, shownThreshold, shownTruth, shownView} from "./scores.js";
 import {change, state} from "./state.js";
@@ -123,7 +124,7 @@ function showCounts() {
 function natural(found, alarms, prevalence) {
   const hits = 1e4 * prevalence * found, wrong = 1e4 * (1 - prevalence) * alarms;
   const right = hits + wrong ? `${(100 * hits / (hits + wrong)).toFixed(0)} % of the alarms are right` : "no alarm";
-  return `At the share of ${(100 * prevalence).toPrecision(2)} % in the data, 10,000 tokens give ${counted(Math.round(hits))} hits and ` +
+  return `At the share of ${(100 * prevalence).toPrecision(2)} % in the data, 10,000 ${noun}s give ${counted(Math.round(hits))} hits and ` +
     `${counted(Math.round(wrong))} false alarms: ${right}.`;
 }
 
@@ -131,12 +132,16 @@ function natural(found, alarms, prevalence) {
 export function showTexts() {
   if (texts.length < 2) return;
   const lines = texts.map((text, index) => option(String(index), `${index + 1}. ${text.name} (${scoreOf(index)})`));
-  find("text-number").replaceChildren(option("-1", `all ${texts.length} texts`), ...lines);
+  find("text-number").replaceChildren(option("-1", `${whole ? "the list of" : "all"} ${counted(texts.length)} texts`), ...lines);
   find("text-number").value = String(state.text);
 }
 
-/** How many tokens and positives a text has, and the AUROC of the shown layer on it. @param {number} index */
+/** How many tokens and positives a text has, and the AUROC of the shown layer on it; of a whole text what is said of it. @param {number} index */
 function scoreOf(index) {
+  if (whole) {
+    const {p, truth} = saidOf(index);
+    return `${Number.isNaN(p) ? "not read" : p.toFixed(3)}, truth ${truth}`;
+  }
   const {from, to} = texts[index], positive = shownTruth().subarray(from, to).filter(truth => truth === 1).length, area = areaUnderRoc(from, to);
   return `${counted(to - from)} tokens, ${counted(positive)} positive${Number.isNaN(area) ? "" : `, AUROC ${area.toFixed(3)}`}`;
 }

@@ -1,14 +1,13 @@
 import {drawing, find} from "../frame/dom.js";
-import {levelBelow, logitOf, probability} from "./data.js";
-import {areaUnderRoc, countsAt, histogramOf, reliabilityOf, rocPoints, shownThreshold, shownView} from "./scores.js";
-import {shownRange} from "./state.js";
+import {levelBelow, logitOf, noun, probability} from "./data.js";
+import {areaUnderRoc, countedRange, countsAt, histogramOf, reliabilityOf, rocPoints, shownThreshold, shownView} from "./scores.js";
 
 const SIZE = 220, EDGE = 34, BINS = 40, GROUPS = 10;
 const MOST_POINTS = 400;  // of a curve: more than its pixels
 
 /** Draw the four charts of the shown text. */
 export function showCurves() {
-  const [from, to] = shownRange(), points = rocPoints(), {fp: negatives, tp: positives} = points[points.length - 1];
+  const [from, to] = countedRange(), points = rocPoints(), {fp: negatives, tp: positives} = points[points.length - 1];
   find("curves").hidden = !(negatives && positives);
   find("no-curves").hidden = Boolean(negatives && positives);
   if (!(negatives && positives)) return;
@@ -82,7 +81,7 @@ function drawReliability() {
   for (const bin of bins) {
     if (!bin.n) continue;
     const circle = drawing("circle", {class: "bin", cx: at(bin.mean).toFixed(1), cy: up0(bin.share).toFixed(1), r: (2 + 6 * Math.sqrt(bin.n / most)).toFixed(1)});
-    circle.append(drawing("title", {}, `${bin.n.toLocaleString("en")} tokens of probability ${bin.mean.toFixed(3)} on average, ${(100 * bin.share).toFixed(1)} % of them positive`));
+    circle.append(drawing("title", {}, `${bin.n.toLocaleString("en")} ${noun}s of probability ${bin.mean.toFixed(3)} on average, ${(100 * bin.share).toFixed(1)} % of them positive`));
     svg.append(circle);
   }
 }

@@ -1,6 +1,6 @@
 import {element, find} from "../frame/dom.js";
 import {BLANK, ids, levelBelow, logitOf, probability, texts, whole, words} from "./data.js";
-import {beginningOf, linesOfTexts, openText} from "./list.js";
+import {beginningOf, openText} from "./list.js";
 import {countedRange, errorOf, shownLayer, shownLevels, shownThreshold, shownTruth, shownView} from "./scores.js";
 import {change, shownRange, state} from "./state.js";
 import {contextOf, showToken, wordOf} from "./text.js";
@@ -9,6 +9,7 @@ const MOST = 100;  // rows of the table
 const BEFORE = 12, AFTER = 6;  // tokens of context
 const LISTED = 8;  // tokens that errors have in common
 const FEWEST = 3;  // errors behind a token, else it is chance
+const WORD = whole ? -1 : 2;  // the column of the word in what is saved
 let order = "size", turned = false;
 
 /** @typedef {{one: number, kind: number, size: number}} Fault   one: a token or a whole text; size: how far the logit lies on the wrong side */
@@ -25,7 +26,7 @@ function faults() {
 
 /** Let the heads of the table sort it, and its rows lead to their token. */
 export function startErrors() {
-  for (const button of document.querySelectorAll("#errors-table button")) {
+  for (const button of document.querySelectorAll("#errors-table thead button")) {
     button.addEventListener("click", () => {
       const name = button.getAttribute("data-order") ?? "size";
       turned = order === name ? !turned : false;
@@ -69,7 +70,7 @@ export function showErrors() {
       (found.length > MOST ? `; the ${MOST} largest` : "");
   find("errors-table").hidden = !found.length;
   find("errors-rows").replaceChildren(...largest.map(rowOf));
-  for (const button of document.querySelectorAll("#errors-table button")) {
+  for (const button of document.querySelectorAll("#errors-table thead button")) {
     const mine = button.getAttribute("data-order") === order;
     button.closest("th")?.setAttribute("aria-sort", !mine ? "none" : turned ? "ascending" : "descending");
   }
@@ -133,18 +134,26 @@ function startOf(token) {
   return texts.find(text => text.from <= token && token < text.to)?.from ?? 0;
 }
 
-/** Save what is shown as a table: one row a token. */
-function saveScores() {
-  const [from, to] = shownRange(), view = shownView(), levels = shownLevels(), limit = levelBelow(view, shownThreshold()), truth = shownTruth();
-  const lines = ["text,token,word,truth,logit,probability,predicted"];
+/** What is shown as a table: one row a token, or a whole text. @returns {(string | number)[][]} */
+function linesOf() {
+  const [from, to] = countedRange(), view = shownView(), levels = shownLevels(), limit = levelBelow(view, shownThreshold()), truth = shownTruth();
+  /** @type {(string | number)[][]} */
+  const lines = [["text", ...(whole ? ["tokens"] : ["token", "word"]), "truth", "logit", "probability", "predicted"]];
   for (let i = from; i < to; i++) {
-    const blank = levels[i] === BLANK, logit = logitOf(view, levels[i]), text = texts.find(one => one.from <= i && i < one.to);
-    lines.push([cell(text?.name ?? ""), i + 1, cell(wordOf(i).replace("↵\n", "↵")), truth[i] < 0 ? "" : truth[i], blank ? "" : logit.toFixed(4),
-                blank ? "" : probability(logit).toPrecision(6), blank ? "" : Number(levels[i] > limit)].join(","));
+    const blank = levels[i] === BLANK, logit = logitOf(view, levels[i]), text = whole ? texts[i] : texts.find(one => one.from <= i && i < one.to);
+    const place = text && whole ? [text.to - text.from] : [i + 1, wordOf(i).replace("↵\n", "↵")];
+    lines.push([text?.name ?? "", ...place, truth[i] < 0 ? "" : truth[i], blank ? "" : logit.toFixed(4),
+                blank ? "" : probability(logit).toPrecision(6), blank ? "" : Number(levels[i] > limit)]);
   }
+  return lines;
+}
+
+/** Save what is shown. */
+function saveScores() {
+  const lines = linesOf().map((line, row) => line.map((value, at) => row && (at === 0 || at === WORD) ? cell(String(value)) : value).join(","));
   const link = /** @type {HTMLAnchorElement} */ (document.createElement("a"));
   link.href = URL.createObjectURL(new Blob(["\ufeff", lines.join("\r\n"), "\r\n"], {type: "text/csv"}));
-  link.download = `scores_${shownLayer().name}_${state.text < 0 ? "all" : state.text + 1}.csv`;
+  link.download = `scores_${shownLayer().name}_${whole || state.text < 0 ? "all" : state.text + 1}.csv`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }

@@ -1,13 +1,14 @@
 import {element, find} from "../frame/dom.js";
 import {BLANK, levelBelow, levelsAt, logitOf, probability, texts, views, whole} from "./data.js";
-import {colourOf, flips} from "./paint.js";
+import {colourOf, flips, shaded} from "./paint.js";
 import {errorOf, shownLevels, shownThreshold, shownTruth, shownView} from "./scores.js";
 import {ORDERS, change, state} from "./state.js";
 import {contextOf} from "./text.js";
 
 const MOST = 300;  // rows that are built: what is searched for narrows them
 const BEGINNING = 40;  // tokens
-const OUTCOMES = {1: "false alarm", "-1": "miss"};
+/** @type {Record<number, string>} */
+const OUTCOMES = {1: "false alarm", [-1]: "miss"};
 /** @type {string[]} */
 const contents = [];  // of each text, in small letters; made when something is searched for
 
@@ -37,7 +38,7 @@ export function openText(text) {
 export function saidOf(text) {
   const view = shownView(), truth = shownTruth()[text], level = shownLevels()[text], p = probability(logitOf(view, level));
   const right = truth < 0 || level === BLANK ? "" : level > levelBelow(view, shownThreshold()) ? "found" : "right";
-  return {p, truth: {1: "positive", 0: "negative"}[truth] ?? "unknown", outcome: OUTCOMES[errorOf(text)] ?? right};
+  return {p, truth: ["unknown", "negative", "positive"][truth + 1], outcome: OUTCOMES[errorOf(text)] ?? right};
 }
 
 /** Show the list, or what is said of the text that is open. */
@@ -58,10 +59,10 @@ function showOpened() {
 function showRows() {
   const wanted = state.wanted.toLowerCase(), name = state.order.replace("-", "");
   const kept = texts.map((_, text) => text).filter(text => !wanted || contentOf(text).includes(wanted)).sort(orderBy(name));
-  if (state.order.startsWith("-")) kept.reverse();
-  const differs = state.mode === "difference";
+  const differs = state.mode === "difference", shade = shaded();
   find("texts-other").hidden = !differs;
-  find("texts-rows").replaceChildren(...kept.slice(0, MOST).map(text => rowOf(text, differs)));
+  find("texts-table").classList.toggle("differs", differs);
+  find("texts-rows").replaceChildren(...kept.slice(0, MOST).map(text => rowOf(text, differs, shade)));
   find("texts-more").textContent = kept.length > MOST ? `The first ${MOST} of ${kept.length.toLocaleString("en")} texts in this order; a search narrows them.`
     : wanted ? `${kept.length.toLocaleString("en")} of ${texts.length.toLocaleString("en")} texts hold “${state.wanted}”.` : "";
   for (const button of document.querySelectorAll("#texts-table thead button")) {
@@ -70,7 +71,7 @@ function showRows() {
   }
 }
 
-/** Largest first; what is not known comes last. @param {string} name @returns {(one: number, other: number) => number} */
+/** Largest first; texts of which nothing is known come last, for they are mostly another target's. @param {string} name @returns {(one: number, other: number) => number} */
 function orderBy(name) {
   const levels = shownLevels(), truth = shownTruth(), limit = levelBelow(shownView(), shownThreshold());
   const score = (/** @type {number} */ text) => levels[text] === BLANK ? -1 : levels[text];
@@ -80,18 +81,19 @@ function orderBy(name) {
     error: (/** @type {number} */ text) => errorOf(text) ? Math.abs(levels[text] - limit) : -1,
   };
   const key = keys[/** @type {"score"} */ (name)];
-  return (one, other) => key(other) - key(one) || score(other) - score(one) || one - other;
+  const known = (/** @type {number} */ text) => Number(truth[text] >= 0), turn = state.order.startsWith("-") ? -1 : 1;
+  return (one, other) => known(other) - known(one) || turn * (key(other) - key(one)) || score(other) - score(one) || one - other;
 }
 
-/** @param {number} text @param {boolean} differs */
-function rowOf(text, differs) {
-  const row = element("tr"), {p, truth, outcome} = saidOf(text), blank = Number.isNaN(p), score = element("td", "value", blank ? "–" : p.toFixed(3));
+/** @param {number} text @param {boolean} differs @param {(level: number) => string} shade */
+function rowOf(text, differs, shade) {
+  const row = element("tr"), {p, truth, outcome} = saidOf(text), score = element("td", "value shaded", Number.isNaN(p) ? "–" : p.toFixed(3));
   row.setAttribute("data-text", String(text));
-  if (!blank) score.style.backgroundColor = colourOf(p);
+  score.style.backgroundColor = shade(shownLevels()[text]);
   const open = element("button", "place", (text + 1).toLocaleString("en")), number = element("td", "value");
   open.setAttribute("aria-label", `open text ${text + 1}`);
   number.append(open);
-  const said = element("td"), wrong = errorOf(text);
+  const said = element("td", "verdict"), wrong = errorOf(text);
   said.append(wrong ? element("mark", wrong > 0 ? "alarm" : "miss", outcome) : outcome);
   row.append(number, score);
   if (differs) row.append(otherOf(text));
@@ -102,7 +104,7 @@ function rowOf(text, differs) {
 /** What the other probe says of it, where two are compared. @param {number} text */
 function otherOf(text) {
   const view = views[state.otherView], p = probability(logitOf(view, levelsAt(view, state.otherLayer)[text]));
-  const cell = element("td", "value", Number.isNaN(p) ? "–" : p.toFixed(3));
+  const cell = element("td", "value shaded", Number.isNaN(p) ? "–" : p.toFixed(3));
   if (!Number.isNaN(p)) cell.style.backgroundColor = colourOf(p);
   if (flips(text)) {
     cell.classList.add("flipped");
@@ -132,14 +134,4 @@ function contentOf(text) {
     contents[text] = `${word}${after}`.toLowerCase();
   }
   return contents[text];
-}
-
-/** The table of what is shown, one row a text. */
-export function linesOfTexts() {
-  const view = shownView(), levels = shownLevels(), limit = levelBelow(view, shownThreshold()), truth = shownTruth();
-  return [["text", "tokens", "truth", "logit", "probability", "predicted"], ...texts.map(({name, from, to}, text) => {
-    const blank = levels[text] === BLANK, logit = logitOf(view, levels[text]);
-    return [name, to - from, truth[text] < 0 ? "" : truth[text], blank ? "" : logit.toFixed(4), blank ? "" : probability(logit).toPrecision(6),
-            blank ? "" : Number(levels[text] > limit)];
-  })];
 }

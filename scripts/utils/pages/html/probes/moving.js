@@ -1,7 +1,8 @@
 import {find} from "../frame/dom.js";
-import {count} from "./data.js";
+import {count, judged, whole} from "./data.js";
 import {hover, pin} from "./card.js";
-import {goTo} from "./errors.js";
+import {goToToken} from "./errors.js";
+import {openText, saidOf} from "./list.js";
 import {flips} from "./paint.js";
 import {errorOf, shownTruth, shownView} from "./scores.js";
 import {announce, change, shownRange, state} from "./state.js";
@@ -39,7 +40,7 @@ function onKey(event) {
   if (event.key === "Escape") {
     if (typing) target.blur();
     hover(-1);
-    change({token: -1});
+    change(whole && state.token < 0 ? {text: -1} : {token: -1});
     return;
   }
   if (typing || ["SELECT", "INPUT"].includes(target.tagName)) return;  // they move by themselves
@@ -56,7 +57,8 @@ function onKey(event) {
 /** To the next token, from the pinned one or else the first on the screen. @param {number} step */
 function walk(step) {
   const [from, to] = shownRange();
-  goTo(Math.max(from, Math.min(to - 1, isShown(state.token) ? state.token + step : firstInSight())));
+  if (from === to) return;
+  goToToken(Math.max(from, Math.min(to - 1, isShown(state.token) ? state.token + step : firstInSight())));
   sayToken();
 }
 
@@ -66,14 +68,29 @@ function walk(step) {
  * @param {number} step
  */
 function toNext(step) {
-  const wanted = state.mode === "difference" ? flips : errorOf;
-  seek(step, wanted, state.mode === "difference" ? "no disagreement" : "no error");
+  const wanted = state.mode === "difference" ? flips : errorOf, none = state.mode === "difference" ? "no disagreement" : "no error";
+  if (whole) seekText(step, wanted, none);
+  else seek(step, wanted, none);
+}
+
+/** @param {number} step @param {(text: number) => unknown} wanted @param {string} none */
+function seekText(step, wanted, none) {
+  const start = state.text >= 0 ? state.text : step > 0 ? -1 : judged;
+  for (let i = 1; i <= judged; i++) {
+    const text = ((start + step * i) % judged + judged) % judged;
+    if (wanted(text)) {
+      openText(text);
+      announce(`text ${text + 1}, ${saidOf(text).outcome}`);
+      return;
+    }
+  }
+  announce(none);
 }
 
 /** @param {number} step */
 function toMatch(step) {
   const wanted = state.wanted.toLowerCase();
-  if (wanted) seek(step, token => wordsFrom(token).startsWith(wanted), `“${state.wanted}” is not in the shown text`);
+  if (wanted && shownRange()[1]) seek(step, token => wordsFrom(token).startsWith(wanted), `“${state.wanted}” is not in the shown text`);
 }
 
 /** The text from a token on, as long as what is searched for. @param {number} token */
@@ -89,7 +106,7 @@ function seek(step, wanted, none) {
   for (let i = 1; i <= length; i++) {
     const token = from + ((start - from + step * i) % length + length) % length;
     if (wanted(token)) {
-      goTo(token);
+      goToToken(token);
       sayToken();
       return;
     }
@@ -98,7 +115,7 @@ function seek(step, wanted, none) {
 }
 
 function sayToken() {
-  announce(`${wordOf(state.token)}, ${shownView().words.card[String(shownTruth()[state.token])]}`);
+  announce(wordOf(state.token) + (whole ? "" : `, ${shownView().words.card[String(shownTruth()[state.token])]}`));
 }
 
 /** Bring the pinned token on the screen where a link asked for it. */

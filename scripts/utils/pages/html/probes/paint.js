@@ -1,7 +1,7 @@
 import {isDark} from "../frame/theme.js";
 import {BLANK, judged, levelBelow, levelsAt, logitOf, probability, tokenLevelsAt, views, whole} from "./data.js";
-import {ranks, shownLevels, shownTokenLevels, shownTruth, shownView, thresholdOf} from "./scores.js";
-import {state} from "./state.js";
+import {ranksAmong, shownLevels, shownTokenLevels, shownTruth, shownView, thresholdOf} from "./scores.js";
+import {shownRange, state} from "./state.js";
 
 const WIDEST = 6;  // log-odds at which that scale has its full colour
 /** From 0 to 1, in light and in dark: text on each of them has a contrast of 4.5 at least. */
@@ -35,10 +35,10 @@ export function colourOf(p) {
   return between(RAMPS[/** @type {"red" | "blue"} */ (state.palette)][theme()], p);
 }
 
-/** How strong the colour of each level is, 0 to 255, by the chosen scale. */
-function strengths() {
-  const view = shownView(), found = state.scale === "rank" ? ranks() : new Uint8Array(BLANK + 1);
-  if (state.scale === "rank") return found;
+/** How strong the colour of each level is, 0 to 255, by the chosen scale. @param {Uint16Array} levels   among which it ranks */
+function strengths(levels) {
+  if (state.scale === "rank") return ranksAmong(levels);
+  const view = shownView(), found = new Uint8Array(BLANK + 1);
   for (let level = 0; level < BLANK; level++) {
     const logit = view.low + view.step * level;
     found[level] = Math.round(255 * (state.scale === "probability" ? probability(logit)
@@ -63,24 +63,30 @@ function strengths() {
 export function painter() {
   const levels = shownTokenLevels(), truth = whole ? null : shownTruth(), ink = INK[theme()];
   const limit = levelBelow(shownView(), thresholdOf(state.view, state.layer));
-  const underlined = (/** @type {number} */ token) => truth[token] === 1;
+  const underlined = (/** @type {number} */ token) => truth?.[token] === 1;
   if (state.mode === "difference") return {ink, look: differing(levels, limit, underlined)};
   if (state.mode === "errors" && truth) {
     return {ink, look: token => {
       if (levels[token] === BLANK) return {fill: "", box: "", hatched: true, underlined: underlined(token)};
-      const yes = levels[token] > limit, positive = truth[token] === 1;
+      const yes = levels[token] > limit, positive = underlined(token);
       if (truth[token] < 0) return {fill: "", box: "", hatched: false, underlined: false};
       return {fill: yes && positive ? ink.hit : yes ? ink.alarm : positive ? ink.miss : "", box: yes ? (positive ? "solid" : "dashed") : "",
               hatched: false, underlined: positive};
     }};
   }
-  const strong = state.mode === "threshold" ? null : strengths(), colours = Array.from({length: 256}, (_, i) => colourOf(i / 255));
+  const strong = state.mode === "threshold" ? null : strengths(levels.subarray(...shownRange())), colours = Array.from({length: 256}, (_, i) => colourOf(i / 255));
   const said = colourOf(state.palette === "red" ? 0.6 : 0.8);
   return {ink, look: token => {
     const level = levels[token], blank = level === BLANK, yes = !blank && level > limit;
     const fill = blank ? "" : strong ? colours[strong[level]] : yes ? said : "";
     return {fill, box: yes ? "solid" : "", hatched: blank, underlined: underlined(token)};
   }};
+}
+
+/** Give the colour of a whole text's level; "" where nothing was read. @returns {(level: number) => string} */
+export function shaded() {
+  const strong = strengths(shownLevels());
+  return level => level === BLANK ? "" : colourOf(strong[level] / 255);
 }
 
 /**

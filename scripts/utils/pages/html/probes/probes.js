@@ -5,6 +5,7 @@ import {showCard} from "./card.js";
 import {showControls, showTexts, startControls} from "./controls.js";
 import {showCurves} from "./curves.js";
 import {showErrors, startErrors} from "./errors.js";
+import {showList, startList} from "./list.js";
 import {startMoving, toPinned} from "./moving.js";
 import {shownView} from "./scores.js";
 import {TABS, change, follow, readFragment, state} from "./state.js";
@@ -44,7 +45,9 @@ function showQuestion() {
 function show(changed) {
   if (changed.has("view")) showQuestion();
   if (changed.has("text")) buildText();
+  if (changed.has("order") || changed.has("wanted")) showList();
   if (["view", "layer", "text", "mode", "scale", "palette", "at", "promise", "otherView", "otherLayer", "score"].some(name => changed.has(name))) {
+    showList();
     paint();
     showControls();
     showSweep();
@@ -57,6 +60,7 @@ function show(changed) {
 
 function start() {
   startControls();
+  startList();
   startErrors();
   startMoving();
   TABS.forEach((name, index) => {
@@ -73,6 +77,7 @@ function start() {
   follow(show);
   find("controls").open = window.innerWidth > NARROW;
   showQuestion();
+  showList();
   buildText();
   showTexts();
   showControls();
@@ -82,7 +87,7 @@ function start() {
     readFragment(location.hash);
     toPinned();
   });
-  onTheme(() => { paint(); showControls(); showSweep(); showCard(); showAtRest(); });
+  onTheme(() => { showList(); paint(); showControls(); showSweep(); showCard(); showAtRest(); });
   let width = window.innerWidth;
   window.addEventListener("resize", () => {
     if (width !== window.innerWidth) remeasure();

@@ -145,11 +145,11 @@ export function reliabilityOf(bins) {
   return found.map(bin => ({n: bin.n, mean: bin.n ? bin.sum / bin.n : NaN, share: bin.n ? bin.positive / bin.n : NaN}));
 }
 
-/** The shares of the shown tokens' levels that lie below each level: uint8 [levels], 255 is 1. Ties share their middle. */
-export function ranks() {
-  const [from, to] = shownRange(), levels = shownTokenLevels(), all = new Uint32Array(BLANK), found = new Uint8Array(BLANK + 1);
+/** The shares of levels that lie below each level: uint8 [levels], 255 is 1. Ties share their middle. @param {Uint16Array} levels */
+export function ranksAmong(levels) {
+  const all = new Uint32Array(BLANK), found = new Uint8Array(BLANK + 1);
   let total = 0, below = 0;
-  for (let i = from; i < to; i++) if (levels[i] !== BLANK) { all[levels[i]]++; total++; }
+  for (const level of levels) if (level !== BLANK) { all[level]++; total++; }
   for (let level = 0; level < BLANK; level++) {
     found[level] = Math.round(255 * (below + all[level] / 2) / (total || 1));
     below += all[level];

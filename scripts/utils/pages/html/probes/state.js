@@ -76,7 +76,7 @@ export function change(changes) {
  */
 function sounded(asked) {
   const within = (/** @type {number} */ value, /** @type {number} */ length) => Math.max(0, Math.min(length - 1, value || 0));
-  const view = within(asked.view, views.length), otherView = within(asked.otherView, views.length);
+  const view = within(asked.view, views.length), otherView = asked.mode === "difference" ? within(asked.otherView, views.length) : view;
   const text = Math.max(-1, Math.min(texts.length - 1, asked.text)), [from, to] = whole ? rangeOf(text) : [0, count];
   return {
     ...asked, view, otherView, text, layer: within(asked.layer, views[view].layers.length),

@@ -1,5 +1,5 @@
 import {element, find} from "../frame/dom.js";
-import {gaps, ids, texts, words} from "./data.js";
+import {gaps, ids, texts, whole, words} from "./data.js";
 import {painter} from "./paint.js";
 import {shownRange, state} from "./state.js";
 
@@ -44,7 +44,7 @@ export function buildText() {
   blocks = [];
   place.replaceChildren();
   for (const text of texts) {
-    if (text.to <= from || text.from >= to) continue;
+    if (text.to <= from || text.from >= to || (whole && state.text < 0)) continue;
     const section = element("section"), heading = element("h2"), name = element("bdi", "", text.name);
     heading.append(name, element("small", "", text.note));
     section.append(heading);
