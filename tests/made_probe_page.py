@@ -81,3 +81,46 @@ def made_page(folder, truth=None, **changes):
     values = page_values([probes, other], tokenizer, texts, [logits, -logits[:2]], 256, own=own)
     write_page(path, "probes", **values)
     return path, logits, truth, [one["threshold"] for one in metadata]
+
+
+def made_whole_page(folder, pool="mean", count=60):
+    """A page of 6 probes that judge whole texts, with random logits: (its path, logits [layers, texts + tokens], truth [texts],
+    thresholds, the texts).
+    """
+    tokenizer = make_tokenizer(folder / "tokenizer")
+    tokenizer.add_tokens(NASTY)
+    random = np.random.default_rng(2)
+    texts = []
+    for number in range(count):
+        ids = tokenizer(prose(number, 4 + 3 * number), add_special_tokens=False)["input_ids"]
+        ids = np.array([*ids, *tokenizer.convert_tokens_to_ids(NASTY)] if number % 7 == 3 else ids)
+        truth = np.full((1, len(ids)), -1, dtype=np.int8)
+        truth[0, -1] = -1 if number % 10 == 9 else number % 3 == 0
+        name = TURNING if number == 5 else f"text {number}"
+        texts.append(ShownText(name, "of the test split", ids, [""] * len(ids), truth))
+    truth = np.array([text.truth[0, -1] for text in texts])
+    logits = 2 * random.standard_normal((len(LAYERS), count + sum(len(text.ids) for text in texts))).astype(np.float32)
+    logits[:, :count] += 1.5 * (truth == 1)
+    logits[3, 4] = np.nan  # a text whose states overflowed
+    scores = {"balanced_accuracy": 0.8, "auc": 0.9, "n": count, "groups": count}
+    common = {
+        "target": ATTACK,
+        "token": None,
+        "lag": 0,
+        "model": "a/model",
+        "prevalence": 0.3,
+        "causal": True,
+        "kind": "logistic",
+        "seed": 0,
+        "task": "documents",
+        "label_rule": "whole",
+        "pool": pool,
+        "baselines": {},
+    }
+    thresholds = [-0.5, 0.0, 0.25, 1.0, -2.0, 0.7]
+    metadata = [{**common, "threshold": threshold, "metrics": {"test": scores}} for threshold in thresholds]
+    metadata[2]["metrics"] = {"test": scores, "val": scores}  # what validation chose
+    probes = ProbeSet([], LAYERS, torch.zeros(6, 4), torch.zeros(6), metadata)
+    path = folder / "whole.html"
+    write_page(path, "probes", **page_values([probes], tokenizer, texts, [logits], 256))
+    return path, logits, truth, thresholds, texts

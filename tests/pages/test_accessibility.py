@@ -7,7 +7,7 @@ import pytest
 from accessibility import NARROW, SCHEMES, WIDE, contrast, findings, opened, rgb
 from helpers import assert_success, call
 from made_latents import interpreted
-from made_probe_page import made_page
+from made_probe_page import made_page, made_whole_page
 from made_tables import ATTACK, LAGS, make_results
 from utils.pages.charts.transfer import transfer_pages
 from utils.pages.latent_page import write_latent_page
@@ -43,6 +43,10 @@ def page(folder):
     made_page(folder)
 
 
+def whole(folder):
+    made_whole_page(folder)
+
+
 PAGES = {  # name: what writes NAME.html into a folder
     "index": charts,
     "heatmap_accuracy": charts,
@@ -54,6 +58,7 @@ PAGES = {  # name: what writes NAME.html into a folder
     "transfer": transfer,
     "latents": latents,
     "page": page,
+    "whole": whole,
 }
 VIEWS = (
     "mode=errors&token=4",
@@ -63,6 +68,7 @@ VIEWS = (
     "tab=curves",
     "tab=about",
 )
+VIEWS_OF_TEXTS = ("mode=difference&order=error", "text=12&token=500", "text=12&mode=difference", "tab=errors", "tab=curves")
 HEATMAPS = ("heatmap_accuracy", "transfer")
 LINES = ("lineplot_f1", "comparison_metrics", "class_balance", "learning_curve")
 
@@ -104,9 +110,9 @@ def test_nothing_serious_is_found(name, scheme, page_of, axe):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("view", VIEWS)
-def test_nothing_serious_is_found_in_any_view_of_probes(view, scheme, page_of, axe):
-    page = page_of("page", scheme)
+@pytest.mark.parametrize("name, view", [("page", view) for view in VIEWS] + [("whole", view) for view in VIEWS_OF_TEXTS])
+def test_nothing_serious_is_found_in_any_view_of_probes(name, view, scheme, page_of, axe):
+    page = page_of(name, scheme)
     page.evaluate("view => { location.hash = view; }", view)
     page.wait_for_timeout(300)
     found = findings(page, axe)

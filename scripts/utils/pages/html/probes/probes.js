@@ -1,7 +1,7 @@
 import {find} from "../frame/dom.js";
 import {onTheme} from "../frame/theme.js";
 import {showDirection, showNotes} from "./about.js";
-import {showCard} from "./card.js";
+import {hover, showCard} from "./card.js";
 import {showControls, showTexts, startControls} from "./controls.js";
 import {showCurves} from "./curves.js";
 import {showErrors, startErrors} from "./errors.js";
@@ -44,7 +44,10 @@ function showQuestion() {
 /** @param {Set<string>} changed */
 function show(changed) {
   if (changed.has("view")) showQuestion();
-  if (changed.has("text")) buildText();
+  if (changed.has("text")) {
+    hover(-1);  // what was under the pointer is gone
+    buildText();
+  }
   if (changed.has("order") || changed.has("wanted")) showList();
   if (["view", "layer", "text", "mode", "scale", "palette", "at", "promise", "otherView", "otherLayer", "score"].some(name => changed.has(name))) {
     showList();
