@@ -74,20 +74,15 @@ def main(argv=None):
         saes = load_saes(arguments, language_model)
     this_run, sweeps, sources = sweep(arguments, targets, language_model, watch)
     say_more(arguments, this_run, sweeps, sources, saes)
-    print(
-        f"next: {page(arguments, sweeps)}python scripts/visualize_results.py --results_dir "
-        f"{shlex.quote(arguments.results_dir)}"
-    )
+    print(f"next: {page(arguments)}python scripts/visualize_results.py --results_dir {shlex.quote(arguments.results_dir)}")
     return 0
 
 
-def page(arguments, sweeps) -> str:
-    """Give the command that shows the probes on a text, where there is a page for them."""
-    if sweeps[0].of_sequences or arguments.pool != "last" or not set(arguments.probe) & set(PAGE_KINDS):
+def page(arguments) -> str:
+    """Give the command that shows the probes on texts, where there is a page for them."""
+    if not set(arguments.probe) & set(PAGE_KINDS):
         return ""
-    lags = [found.lag for found in sweeps]
-    shown = "" if lags == [-1] else f" --lag {lags[0]}"
-    return f"python scripts/visualize_probe.py --probe_dir {shlex.quote(arguments.output_dir)}{shown}; "
+    return f"python scripts/visualize_probe.py --probe_dir {shlex.quote(arguments.output_dir)}; "
 
 
 def sweep(arguments, targets, language_model, watch):

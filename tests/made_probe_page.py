@@ -84,8 +84,9 @@ def made_page(folder, truth=None, **changes):
 
 
 def made_whole_page(folder, pool="mean", count=60):
-    """A page of 6 probes that judge whole texts, with random logits: (its path, logits [layers, texts + tokens], truth [texts],
-    thresholds, the texts).
+    """A page of 6 probes that judge whole texts, with random logits.
+
+    Returns (its path, logits [layers, texts + tokens], truth [texts], thresholds, the texts).
     """
     tokenizer = make_tokenizer(folder / "tokenizer")
     tokenizer.add_tokens(NASTY)

@@ -1,5 +1,6 @@
 """The words on the page of probes: the question by rule and lag, what is positive, and what is no prediction."""
 
+import numpy as np
 import pytest
 
 from shown_page import probe_set
@@ -57,7 +58,25 @@ def test_what_is_positive_is_said_where_the_truth_is_known(rule, said):
 @pytest.mark.parametrize("rule, positives", [("target", "3 of them the target"), ("tokens", "3 of them positive")])
 def test_the_line_of_counts_speaks_of_the_known_truth(rule, positives):
     probes = probe_set([0], label_rule=rule)
-    assert counts_line([probes], 10, 10, 3).endswith(f"10 tokens, {positives}")
-    assert counts_line([probes], 10, 4, 3).endswith(f"10 tokens, 4 of known truth, {positives}")
-    assert counts_line([probes], 10, 0, 0).endswith("10 tokens, their truth unknown")
+    truth = np.repeat([1, 0], [3, 7])
+    assert counts_line([probes], 10, truth).endswith(f"10 tokens, {positives}")
+    truth[4:] = -1
+    assert counts_line([probes], 10, truth).endswith(f"10 tokens, 4 of known truth, {positives}")
+    assert counts_line([probes], 10, np.full(10, -1)).endswith("10 tokens, their truth unknown")
+    other = probe_set([0], label_rule=rule, target="another")
+    assert counts_line([probes, other], 10, truth).endswith("10 tokens"), "each target has counts of its own"
     assert class_words({"label_rule": rule})["card"]["1"] == {"target": "the target", "tokens": "positive"}[rule]
+
+
+def test_whole_texts_are_counted_and_asked_about_as_texts():
+    probes = probe_set([0, 1], label_rule="whole", token=None, lag=0, pool="mean")
+    assert counts_line([probes], 95, np.array([1, 0, 0])).endswith("; 3 texts with 95 tokens, 1 of them positive")
+    metadata = {"target": "x", "lag": 0, "label_rule": "whole", "prevalence": 0.1, "causal": True}
+    assert question(metadata) == "Is this text positive for “x”?"
+    assert question({**metadata, "lag": -2}) == "Is this text positive for “x”? (read 2 tokens before its end)"
+    said = {pool: " ".join(notes({**metadata, "pool": pool}, 100, True)) for pool in ("last", "mean", "max")}
+    assert "of a text's last token" in said["last"] and "if it ended there" in said["last"]
+    assert "is the mean of its tokens' logits" in said["mean"] and "if it ended there" not in said["mean"]
+    seen = notes({**metadata, "pool": "last", "causal": False}, 100, True)
+    assert "if it were read there" in " ".join(seen), "a bidirectional model has seen what stands after it"
+    assert "the largest value among" in said["max"] and all("of the texts 10.00% are" in one for one in said.values())

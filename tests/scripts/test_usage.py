@@ -8,6 +8,7 @@ import pytest
 
 from helpers import ROOT, flat
 from utils.sweep.flags import POS_WEIGHT_CAP
+from visualize_probe import TOKENS
 
 PAGES = sorted(str(path.relative_to(ROOT)) for folder in (ROOT, ROOT / "docs") for path in folder.glob("*.md"))
 CONTRACT = {
@@ -56,6 +57,9 @@ def test_the_contracts_flags_have_the_contracts_defaults(name):
     if "text_source" in CONTRACT[name]:  # the flag's default: a file if there is one, else this
         assert arguments["text_source"] is None
         arguments["text_source"] = "gutenberg"
+    if "num_tokens" in CONTRACT[name]:  # of whole texts, another
+        assert arguments["num_tokens"] is None
+        arguments["num_tokens"] = TOKENS[False]
     assert {flag: arguments[flag] for flag in CONTRACT[name]} == CONTRACT[name]
 
 

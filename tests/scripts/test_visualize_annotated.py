@@ -311,7 +311,7 @@ def test_all_lags_are_shown_and_whole_sequences_are_left_out(chains, tmp_path):
     shown = {(view["target"], view["lag"]) for view in page.views}
     assert shown == {(target, lag) for target in ("backtracking", "deduction") for lag in (0, -1, -8)}
     assert re.search(r"'backtracking', lag 0, linear, seed 0: 2 probes, ", result.stdout)
-    assert "_whole_deduction.pth, of whole sequences, which has no page yet" in result.stdout
+    assert "_whole_deduction.pth, of other labels (documents, whole)" in result.stdout
     assert_one_line_error(
         call(
             "visualize_probe",

@@ -1,6 +1,5 @@
 """The page of probes that judge whole texts: every score against transformers' own states, every truth against the file."""
 
-import csv
 import json
 
 import numpy as np
@@ -96,8 +95,6 @@ def test_scores_of_texts_and_tokens_are_those_of_the_models_own_states(pool, tra
     scores, of_tokens = levels_of(page)
     by_start = {text["name"]: place for place, text in enumerate(page.data["texts"])}
     assert page.names == ["layer0", "layer4"] and 3 <= len(by_start) < len(rows)
-    data = torch.load(trained[pool].parents[1] / ".." / "none.pth", weights_only=True) if False else None
-    assert data is None
     longest = 0
     for name, place in by_start.items():
         row = rows[int(name.split(":")[-1]) - 1 if ":" in name else int(name)]
@@ -116,15 +113,11 @@ def test_scores_of_texts_and_tokens_are_those_of_the_models_own_states(pool, tra
 
 
 def test_the_truth_is_the_files_and_only_the_test_texts_are_shown(trained, prepared, rows, tmp_path):
-    page, result = show(trained["last"], tmp_path)
+    page, _ = show(trained["last"], tmp_path)
     data = torch.load(prepared[0] / "test.pth", weights_only=True)
     names = {data["metadata"]["documents"][number] for number in data["documents"].tolist()}
     assert {text["name"] for text in page.data["texts"]} == names
     assert {text["note"] for text in page.data["texts"]} == {"of the test split"}
-    cleaned = {}
-    for path in (prepared[0] / "cleaned").glob("*.csv"):
-        with path.open(encoding="utf-8", newline="") as file:
-            cleaned |= {row["text"]: row for row in csv.DictReader(file)}
     for truth, text in zip(page.truth, page.data["texts"], strict=True):
         shown = "".join(page.tokens[text["from"] : text["to"]]).replace("▁", " ").strip()
         row = next(row for row in rows if row["text"].startswith(shown))
@@ -132,11 +125,12 @@ def test_the_truth_is_the_files_and_only_the_test_texts_are_shown(trained, prepa
     positives = int((page.truth == 1).sum())
     assert 0 < positives < len(names)
     assert f"{len(names)} texts with {len(page.tokens)} tokens, {positives} of them positive" in page.source
-    assert "open the page" not in result.stderr
 
 
 def test_texts_of_ones_own_are_cut_alike_and_nothing_is_known_of_them(trained, tmp_path, stories260K):
-    path = write_jsonl(tmp_path / "mine.jsonl", [{"text": f"Tim saw a dog. {'He ran. ' * number}"} for number in range(1, 9)])
+    path = write_jsonl(
+        tmp_path / "mine.jsonl", [{"text": f"Tim saw a dog. {'He ran. ' * number}"} for number in range(1, 9)]
+    )
     page, result = show(trained["mean"], tmp_path, "--text_file", path)
     lengths = [text["to"] - text["from"] for text in page.data["texts"]]
     assert max(lengths) == WIDTH and len(lengths) == 8 and set(page.truth.tolist()) == {-1}
@@ -183,7 +177,17 @@ def test_pooled_probes_of_tokens_are_shown_token_by_token(tmp_path, stories260K)
     source = write_jsonl(tmp_path / "spans.jsonl", rows)
     flags = ("--task", "spans", "--input", source, "--model_name", stories260K, "--context_length", 64)
     assert_success(call("prepare_data", *flags, "--output_dir", tmp_path / "data"))
-    flags = ("--probe", "logistic", "--layer_sweep", "0", "--pool", "mean", "--no_wandb", "--output_dir", tmp_path / "models")
+    flags = (
+        "--probe",
+        "logistic",
+        "--layer_sweep",
+        "0",
+        "--pool",
+        "mean",
+        "--no_wandb",
+        "--output_dir",
+        tmp_path / "models",
+    )
     assert_success(
         call("train_probe", "--train_data", tmp_path / "data" / "train.pth", "--results_dir", tmp_path / "results", *flags)
     )

@@ -82,8 +82,8 @@ def question_of_stretch(quoted, lag, count) -> str:
 def counts_line(sets, tokens, truth) -> str:
     """Say which probes are shown, and on how much text.
 
-    tokens: how many are shown; truth: of each of them, or of each whole text, for the first set; it is counted where there is
-        one target
+    tokens: how many are shown; truth: of each of them, or of each whole text, for the first set. It is counted where there
+    is one target.
     """
     metadata, probes = sets[0].common, sum(len(one.layers) for one in sets)
     known, targets = int((truth >= 0).sum()), int((truth == 1).sum())
@@ -160,11 +160,12 @@ def notes_on_texts(metadata) -> list[str]:
         "mean": "What is read is the mean of the states of a text's tokens.",
         "max": "What is read is, of each dimension, the largest value among the states of a text's tokens.",
     }[pool]
-    colour = (
-        "A token's colour is what the probe makes of its state alone: the text's logit is the mean of its tokens' logits."
-        if pool == "mean"
-        else "A token's colour is what the probe would say of the text if it ended there; the last token's is the text's score."
-    )
+    if pool == "mean":
+        colour = "what the probe makes of its state alone: the text's logit is the mean of its tokens' logits."
+    else:
+        ended = "if it ended there" if metadata["causal"] else "if it were read there"
+        colour = f"what the probe would say of the text {ended}; that of the last token is the text's score."
+    colour = f"A token's colour is {colour}"
     return [read, colour, *notes_on_a_label(metadata, "whole", known=False)]
 
 

@@ -1,4 +1,4 @@
-"""Compute the logits of saved probes for every token of texts, or for whole texts; each state is read with context before it."""
+"""Compute the logits of saved probes for texts: of every token, each read with context before it, or of whole texts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -118,14 +118,15 @@ def probe_logits(
             at_state[number][index, rows] = (of_batch @ sets[number].weight[index] + sets[number].bias[index]).numpy()
         if layer == layers[-1]:
             tick(rows.stop - rows.start)
+    found = [at_tokens(texts, logits, one.common["lag"]) for one, logits in zip(sets, at_state, strict=True)]
+    return found, {predicts["target"]: at_tokens(texts, own, predicts["lag"])[0]} if predicts else {}
+
+
+def at_tokens(texts: list[np.ndarray], logits: np.ndarray, lag: int) -> np.ndarray:
+    """Move logits [n, tokens of all texts] from the states to the tokens that they speak of; NaN where there is none."""
+    logits[~np.isfinite(logits)] = np.nan
     ends = np.cumsum([len(text) for text in texts])[:-1]
-
-    def at_tokens(logits: np.ndarray, lag: int) -> np.ndarray:
-        logits[~np.isfinite(logits)] = np.nan
-        return np.concatenate([at_labelled(part, lag) for part in np.split(logits, ends, axis=1)], axis=1)
-
-    found = [at_tokens(logits, one.common["lag"]) for one, logits in zip(sets, at_state, strict=True)]
-    return found, {predicts["target"]: at_tokens(own, predicts["lag"])[0]} if predicts else {}
+    return np.concatenate([at_labelled(part, lag) for part in np.split(logits, ends, axis=1)], axis=1)
 
 
 def says_itself(language_model: LanguageModel, probes: ProbeSet) -> bool:

@@ -14,11 +14,8 @@ def read_shown(source: TextSource, amount: Amount, probes, tokenizer) -> list[Sh
 
     probes: any set of those that are shown: of their data, model and rule of the labels
     """
-    if probes.whole:
-        read = whole_texts_of
-    else:
-        read = annotated_texts if source.kind == "annotated" else plain_texts
-    texts = read(source, amount, probes, tokenizer)
+    of_tokens = annotated_texts if source.kind == "annotated" else plain_texts
+    texts = (whole_texts_of if probes.whole else of_tokens)(source, amount, probes, tokenizer)
     if not texts:
         raise UserError(
             f"{source.place} holds "

@@ -42,7 +42,7 @@ def from_file(source: TextSource, amount: Amount, probes, tokenizer) -> Iterator
         if not source.only_test or split_of.get(hashes[id(document)]) == "test"
     ]
     before = frame_of(source, probes, tokenizer)[0]
-    windows = windows_of(probes)
+    windows = training_windows(probes)
     for item in labelled(wanted, targets, probes, tokenizer, CHARACTERS_A_TOKEN * amount.tokens, before, windows):
         note = what_is_known(split_of.get(hashes[id(item.document)]), split_of)
         gaps = gaps_of(item, tokenizer)[: len(item.tokens)]
@@ -51,7 +51,7 @@ def from_file(source: TextSource, amount: Amount, probes, tokenizer) -> Iterator
 
 def from_plain_texts(source: TextSource, amount: Amount, probes, tokenizer) -> Iterator[ShownText]:
     """Yield plain texts, cut likewise; nothing is known of them but whether the probes have seen them."""
-    split_of, windows = split_by_text(probes), windows_of(probes)
+    split_of, windows = split_by_text(probes), training_windows(probes)
     for document in read_documents(source):
         kept = slice(0, windows.width)
         if windows.truncation_side == "left":
@@ -64,7 +64,7 @@ def from_plain_texts(source: TextSource, amount: Amount, probes, tokenizer) -> I
         yield ShownText(document.name, note, ids, gaps[kept], np.full((len(amount.targets), len(ids)), -1, dtype=np.int8))
 
 
-def windows_of(probes) -> TextWindows:
+def training_windows(probes) -> TextWindows:
     """Say how the texts were cut that the probes were trained on."""
     metadata = probes.common
     usual = "left" if (metadata.get("source") or {}).get("frame") else "right"  # of conversations, of other texts
