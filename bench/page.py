@@ -3,6 +3,7 @@
 
     python bench/page.py
     python bench/page.py --tokens 100000 --layers 6
+    python bench/page.py --texts 200          # of probes that judge whole texts: a list
     python bench/page.py --against HEAD~1     # the page of another commit beside it, in turns
 
 A page of random logits on random words is opened, and the layer, the threshold and the pointer are moved as a reader would.
@@ -48,6 +49,7 @@ def main(argv=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, default=4000)
     parser.add_argument("--layers", type=int, default=30)
+    parser.add_argument("--texts", type=int, default=0, help="whole texts that are judged (default: tokens are)")
     parser.add_argument("--against", metavar="COMMIT", help="measure the page that this commit writes as well")
     parser.add_argument("--chromium", default=os.environ.get("PROBE_CHROMIUM") or shutil.which("chromium"))
     arguments = parser.parse_args(argv)
@@ -82,7 +84,7 @@ class Opened:
 
     def __init__(self, browser, tree, folder, arguments):
         place = Path(tempfile.mkdtemp(dir=folder))
-        size = f"{arguments.tokens}, {arguments.layers}"
+        size = f"{arguments.tokens}, {arguments.layers}" + (f", {arguments.texts}" if arguments.texts else "")
         asked = f"from pathlib import Path; import page; page.make_page(Path({str(place)!r}), {size})"
         subprocess.run([sys.executable, "-c", asked], cwd=tree / "bench", check=True)
         path = place / "page.html"
@@ -103,7 +105,8 @@ class Opened:
         for step in range(turn * each, (turn + 1) * each):
             self.timed("a layer further", CHANGE, ["#layer", str(step % self.layers)])
             self.timed("the threshold moved", CHANGE, ["#threshold", f"{(step + 0.5) / CHANGES:.3f}"])
-            self.timed("another token hovered", HOVER, step * min(self.built, 700) // CHANGES)
+            if self.built:
+                self.timed("another token hovered", HOVER, step * min(self.built, 700) // CHANGES)
 
     def timed(self, name, script, argument):
         before = self.busy()
@@ -118,6 +121,8 @@ class Opened:
     def report(self, name):
         print(f"{name}: {self.megabytes:.2f} MB, first view after {self.first:.0f} ms")
         for what, found in self.took.items():
+            if not found:
+                continue
             ordered = sorted(found)
             print(
                 f"  {what:<24} median {median(ordered):6.1f} ms, 95 % below {ordered[int(0.95 * len(ordered))]:6.1f} ms, "
@@ -128,8 +133,8 @@ class Opened:
         print(f"  longest task after loading: {f'{longest:.0f} ms' if longest else 'below 50 ms'}")
 
 
-def make_page(folder, tokens, layers):
-    """Write a page of random logits on random words into a folder."""
+def make_page(folder, tokens, layers, texts=0):
+    """Write a page of random logits on random words into a folder; texts: how many whole ones are judged, 0 for tokens."""
     import numpy as np
 
     from helpers import make_tokenizer, prose
@@ -142,8 +147,16 @@ def make_page(folder, tokens, layers):
     ids = np.array(tokenizer(prose(0, tokens), add_special_tokens=False)["input_ids"][:tokens])
     the = tokenizer.convert_tokens_to_ids("Ġthe")
     logits = 3 * np.random.default_rng(0).standard_normal((layers, tokens)).astype(np.float32)
-    text = ShownText("random", "", ids, [""] * len(ids), (ids == the).astype(np.int8)[None])
-    values = page_values([probe_set(range(layers), token=the)], tokenizer, [text], [logits], 1024)
+    truth = (ids == the).astype(np.int8)
+    shown = [
+        ShownText("random", "", part, [""] * len(part), of_part[None])
+        for part, of_part in zip(np.array_split(ids, texts or 1), np.array_split(truth, texts or 1), strict=True)
+    ]
+    probes = probe_set(range(layers), token=the)
+    if texts:
+        probes = probe_set(range(layers), token=None, lag=0, label_rule="whole", pool="mean")
+        logits = np.concatenate([logits[:, :texts], logits], axis=1)
+    values = page_values([probes], tokenizer, shown, [logits], 1024)
     write_page(folder / "page.html", "probes", **values)
 
 

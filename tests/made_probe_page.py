@@ -14,6 +14,7 @@ from utils.scores.thresholds import operating_points
 
 TURNING = "</script><img src=x onerror=alert(1)>\u202e שלום 7"  # with a control character, and letters from right to left
 ATTACK = "</script><img src=x onerror=alert(1)>"
+ATTACKS_NAME = '<img src=x onerror=alert(1)> & \u202e"quoted"'  # of a dataset: without a slash, it is shown whole
 NASTY = [ATTACK, "<b>bold</b>", "&lt;", "שלום", "مرحبا", "👩‍👩‍👧", "🙂", "\n", "\n\n", "\t", "\u202e"]
 LAYERS = ["embed", 0, 1, 2, 3, "final_norm"]
 NAMES = ["embed", "layer0", "layer1", "layer2", "layer3", "final_norm"]
@@ -54,6 +55,8 @@ def made_page(folder, truth=None, **changes):
         "token": the,
         "lag": -1,
         "model": f"a/{ATTACK}",
+        "source": {"dataset": ATTACKS_NAME},
+        "model_dtype": ATTACKS_NAME,
         "prevalence": 0.03,
         "causal": True,
         "kind": "linear",

@@ -378,6 +378,11 @@ def test_tokens_are_text_whatever_they_hold(opened):
     )
     assert [text for text in between if text.strip()] == [f" {ATTACK}\n\n"] and between.count(" ") == 1
     assert page.locator("img").count() == page.locator("#text b").count() == 0
+    page.click("#tab-about")
+    facts = page.inner_text("#panel-about")
+    assert facts.count('<img src=x onerror=alert(1)> & ⟨U+202E⟩"quoted"') == 2, "the names of dataset and precision"
+    assert page.locator("img").count() == 0
+    page.click("#tab-text")
     page.locator("#text .token").nth(100).hover()
     assert ATTACK in page.inner_text("#card .name") and page.locator("#card img").count() == 0
     assert (

@@ -41,7 +41,14 @@ def fresh(opened):
 
 
 def rows(page):
-    """The list, row by row, as it is read."""
+    """The list, row by row, as it is read down to its end: rows are built as their end comes near."""
+    wanted = int(page.inner_text("#texts-more").split()[0])
+    for _ in range(50):
+        if page.locator("#texts-rows tr").count() == wanted:
+            break
+        page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+        page.wait_for_timeout(50)
+    page.evaluate("window.scrollTo(0, 0)")
     return [
         [cell.strip() for cell in row]
         for row in page.eval_on_selector_all(
@@ -92,6 +99,18 @@ def test_the_list_holds_every_text_with_score_truth_verdict_and_length(opened):
     assert {row[3] for row in found} == {"found", "right", "false alarm", "miss", ""}
     assert page.inner_text("#heading") == f"Is this text positive for “{ATTACK}”?"
     assert page.locator("img").count() == 0
+
+
+def test_rows_are_built_as_their_end_comes_near_and_a_text_leads_back_to_its_row(opened):
+    page, *_ = opened
+    assert page.locator("#texts-rows tr").count() == 40
+    assert len(rows(page)) == 60
+    page.locator("#texts-rows tr >> nth=55").scroll_into_view_if_needed()
+    before = page.evaluate("window.scrollY")
+    page.locator("#texts-rows tr >> nth=55").click()
+    assert page.is_visible("#opened") and before > 500
+    page.click("#back")
+    assert page.evaluate("window.scrollY") == before
 
 
 def test_every_head_sorts_and_what_is_unknown_comes_last(opened):

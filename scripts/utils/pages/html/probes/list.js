@@ -5,12 +5,17 @@ import {errorOf, shownLevels, shownThreshold, shownTruth, shownView} from "./sco
 import {ORDERS, change, state} from "./state.js";
 import {contextOf} from "./text.js";
 
-const MOST = 300;  // rows that are built: what is searched for narrows them
+const TOGETHER = 40;  // rows that are built at once: more of them when their end comes near
+const NEAR = "600px";  // beyond the screen
 const BEGINNING = 40;  // tokens
 /** @type {Record<number, string>} */
 const OUTCOMES = {1: "false alarm", [-1]: "miss"};
 /** @type {string[]} */
 const contents = [];  // of each text, in small letters; made when something is searched for
+/** @type {number[]} */
+let listed = [];  // all texts of the list, in its order
+let built = TOGETHER;  // how many of them have a row
+let left = 0;  // where the list stood when a text was opened
 
 /** Let the heads of the list sort it, and its rows open their text. */
 export function startList() {
@@ -26,10 +31,23 @@ export function startList() {
     if (row) openText(Number(row.getAttribute("data-text")));
   });
   find("back").addEventListener("click", () => change({text: -1, token: -1}));
+  new IntersectionObserver(entries => {
+    if (entries.some(one => one.isIntersecting) && built < listed.length) buildMore();
+  }, {rootMargin: NEAR}).observe(find("texts-more"));
+}
+
+/** Build the next rows; the sentence below them moves on, and calls for more if it is still near. */
+function buildMore() {
+  const from = built;
+  built += TOGETHER;
+  find("texts-rows").append(...rowsOf(listed.slice(from, built)));
+  find("texts-more").hidden = true;
+  requestAnimationFrame(() => { find("texts-more").hidden = false; });
 }
 
 /** Open a text. @param {number} text */
 export function openText(text) {
+  if (state.text < 0) left = window.scrollY;
   change({text, token: -1, tab: "text"});
   if (find("panel-text").getBoundingClientRect().top < 0) find("panel-text").scrollIntoView();
 }
@@ -44,10 +62,12 @@ export function saidOf(text) {
 /** Show the list, or what is said of the text that is open. */
 export function showList() {
   if (!whole) return;
+  const returns = find("texts").hidden && state.text < 0;
   find("texts").hidden = state.text >= 0;
   find("opened").hidden = state.text < 0;
   if (state.text >= 0) showOpened();
   else showRows();
+  if (returns) window.scrollTo({top: left});
 }
 
 function showOpened() {
@@ -58,13 +78,12 @@ function showOpened() {
 
 function showRows() {
   const wanted = state.wanted.toLowerCase(), name = state.order.replace("-", "");
-  const kept = texts.map((_, text) => text).filter(text => !wanted || contentOf(text).includes(wanted)).sort(orderBy(name));
-  const differs = state.mode === "difference", shade = shaded();
-  find("texts-other").hidden = !differs;
-  find("texts-table").classList.toggle("differs", differs);
-  find("texts-rows").replaceChildren(...kept.slice(0, MOST).map(text => rowOf(text, differs, shade)));
-  find("texts-more").textContent = kept.length > MOST ? `The first ${MOST} of ${kept.length.toLocaleString("en")} texts in this order; a search narrows them.`
-    : wanted ? `${kept.length.toLocaleString("en")} of ${texts.length.toLocaleString("en")} texts hold “${state.wanted}”.` : "";
+  listed = texts.map((_, text) => text).filter(text => !wanted || contentOf(text).includes(wanted)).sort(orderBy(name));
+  find("texts-other").hidden = state.mode !== "difference";
+  find("texts-table").classList.toggle("differs", state.mode === "difference");
+  find("texts-rows").replaceChildren(...rowsOf(listed.slice(0, built)));
+  find("texts-more").textContent = wanted ? `${listed.length.toLocaleString("en")} of ${texts.length.toLocaleString("en")} texts hold “${state.wanted}”.`
+    : `${texts.length.toLocaleString("en")} texts`;
   for (const button of document.querySelectorAll("#texts-table thead button")) {
     const mine = button.getAttribute("data-order") === name;
     button.closest("th")?.setAttribute("aria-sort", !mine ? "none" : state.order === name ? "descending" : "ascending");
@@ -83,6 +102,12 @@ function orderBy(name) {
   const key = keys[/** @type {"score"} */ (name)];
   const known = (/** @type {number} */ text) => Number(truth[text] >= 0), turn = state.order.startsWith("-") ? -1 : 1;
   return (one, other) => known(other) - known(one) || turn * (key(other) - key(one)) || score(other) - score(one) || one - other;
+}
+
+/** @param {number[]} some */
+function rowsOf(some) {
+  const shade = shaded(), differs = state.mode === "difference";
+  return some.map(text => rowOf(text, differs, shade));
 }
 
 /** @param {number} text @param {boolean} differs @param {(level: number) => string} shade */
