@@ -267,6 +267,12 @@ def test_errors_are_marked_listed_and_led_to(opened):
     page.keyboard.press("n")
     after = [token for token in np.flatnonzero(wrong) if token > listed[2]] or np.flatnonzero(wrong).tolist()
     assert f"token {after[0] + 1}," in page.inner_text("#card .fact")
+    page.keyboard.press("Escape")
+    page.evaluate("window.scrollTo(0, 0)")
+    page.keyboard.press("t")
+    assert f"token {np.flatnonzero(truth)[0] + 1}," in page.inner_text("#card .fact")
+    page.keyboard.press("Shift+T")
+    assert f"token {np.flatnonzero(truth)[-1] + 1}," in page.inner_text("#card .fact")
 
 
 def test_the_saved_scores_are_a_table_that_no_spreadsheet_computes(opened):

@@ -203,6 +203,9 @@ def test_the_keys_lead_to_the_next_wrong_text(opened):
     assert f"text={wrong[1] + 1}" in page.evaluate("location.hash")
     page.click("#back")
     assert page.is_visible("#texts")
+    page.keyboard.press("t")
+    page.wait_for_timeout(200)
+    assert f"text={int(np.flatnonzero(truth == 1)[0]) + 1}" in page.evaluate("location.hash")
 
 
 def test_errors_lead_to_their_texts_and_the_table_of_scores_is_of_texts(opened):

@@ -46,6 +46,7 @@ function onKey(event) {
   if (typing || ["SELECT", "INPUT"].includes(target.tagName)) return;  // they move by themselves
   const layers = shownView().layers.length, step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
   if (event.key === "n" || event.key === "p") toNext(event.key === "n" ? 1 : -1);
+  else if (event.key.toLowerCase() === "t") toPositive(event.shiftKey ? -1 : 1);
   else if (step && event.shiftKey) walk(step);
   else if (step) change({layer: state.layer + step});
   else if (event.key === "Home" && !event.shiftKey) change({layer: 0});
@@ -68,9 +69,13 @@ function walk(step) {
  * @param {number} step
  */
 function toNext(step) {
-  const wanted = state.mode === "difference" ? flips : errorOf, none = state.mode === "difference" ? "no disagreement" : "no error";
-  if (whole) seekText(step, wanted, none);
-  else seek(step, wanted, none);
+  const differs = state.mode === "difference";
+  (whole ? seekText : seek)(step, differs ? flips : errorOf, differs ? "no disagreement" : "no error");
+}
+
+/** To the next token (or text) that is truly positive. @param {number} step */
+function toPositive(step) {
+  (whole ? seekText : seek)(step, one => shownTruth()[one] === 1, "nothing is positive");
 }
 
 /** @param {number} step @param {(text: number) => unknown} wanted @param {string} none */
