@@ -62,7 +62,7 @@ def main(argv=None):
     folder = arguments.output_dir or arguments.results_dir
     require_writable_folder(folder, "--output_dir")
     charts = draw(results)
-    from utils.pages.charts.pages import write_pages
+    from utils.pages.report.writing import write_pages
 
     paths = write_pages(folder, results, charts)
     pages = ", ".join(path.name for path in paths[:-1])

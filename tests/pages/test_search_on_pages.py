@@ -1,7 +1,7 @@
 """The pages say how a probe stands as one of a sweep, and what its labels cost; older tables lack the words."""
 
 from utils.base.files import csv_text
-from utils.pages.charts.pages import index_values
+from utils.pages.report.overview import index_values
 from utils.pages.charts.results import read_results
 from utils.pages.charts.words import cell_text
 from utils.pages.html.page import WITH_PLOTLY, render

@@ -14,6 +14,6 @@ Each file imports only from those above it:
     learning_curve  a score by the amount of training data
     comparison      metrics side by side, of the chosen layers and the baselines or of every layer
     class_balance   how many examples each split has, and the share of positives
-    pages           the pages of the charts, and the overview of what validation chose
+    pages           the page around a chart
     transfer        the transfer matrix and its page
 """
