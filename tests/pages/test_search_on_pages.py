@@ -1,10 +1,10 @@
 """The pages say how a probe stands as one of a sweep, and what its labels cost; older tables lack the words."""
 
 from utils.base.files import csv_text
-from utils.pages.report.overview import index_values
 from utils.pages.charts.results import read_results
 from utils.pages.charts.words import cell_text
 from utils.pages.html.page import WITH_PLOTLY, render
+from utils.pages.report.overview import index_values
 from utils.saved.columns import CODELENGTH, CODELENGTH_COLUMNS
 
 PLAIN = {"target": " the", "layer": "3", "lag": -1, "probe": "logistic", "seed": 0, "l2": 0.01}

@@ -9,13 +9,18 @@ import errno
 import os
 import stat
 from os.path import expanduser
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from utils.base.errors import UserError
 
 NO_FILES = ("/proc", "/sys")  # what the kernel shows there only looks like files
 LONGEST_SHOWN = 255  # characters
 SPECIAL = (("a pipe", stat.S_ISFIFO), ("a socket", stat.S_ISSOCK), ("a device", stat.S_ISCHR), ("a device", stat.S_ISBLK))
+
+
+def short_path(path: str | Path) -> str:
+    """Name a file or folder by the last two parts of its path: a page is mailed around, and tells nobody where a folder lies."""
+    return "/".join(PurePath(str(path)).parts[-2:])
 
 
 def path_problem(path: str | Path, wanted: str | None = None) -> str | None:

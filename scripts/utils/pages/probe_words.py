@@ -2,6 +2,7 @@
 
 from pathlib import PurePath
 
+from utils.base.paths import short_path
 from utils.base.text_table import how_many
 from utils.data.label_rule import LabelRule
 from utils.data.tokenizer import isolated, shown_text
@@ -101,8 +102,8 @@ def counts_line(sets, tokens, truth) -> str:
 
 
 def model_name(metadata) -> str:
-    """Name the model by the last two parts of its path: a page is mailed around, and tells nobody where a folder lies."""
-    return shown_text("/".join(PurePath(str(metadata["model"])).parts[-2:]))
+    """Name the model, without telling where its folder lies."""
+    return shown_text(short_path(metadata["model"]))
 
 
 def provenance(sets) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Write the page of a chart around its figures, beside Plotly's script."""
 
+from utils.base.paths import short_path
 from utils.pages.html.page import WITH_PLOTLY, render
 
 PLOTLY = "plotly.min.js"
@@ -15,4 +16,4 @@ def render_chart(chart, links, about) -> str:
 
 def run_line(results) -> str:
     data = (results.record.get("arguments") or {}).get("train_data")
-    return f"model {results.model}" + (f", data {data}" if data else "") + f", split {results.split}"
+    return f"model {results.model}" + (f", data {short_path(data)}" if data else "") + f", split {results.split}"

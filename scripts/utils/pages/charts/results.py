@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from utils.base.errors import UserError
+from utils.base.paths import short_path
 from utils.data.sequences import SPLITS
 from utils.pages.charts.cells import SCORE_LABELS, kind_order, known, layer_in_words, layer_order, mean, order_of
 from utils.pages.charts.tables import (
@@ -18,9 +19,10 @@ from utils.pages.charts.tables import (
     read_numbers,
     read_record,
 )
-from utils.saved.columns import BASELINES, CODELENGTH, CURVE, RECORD, SUMMARY
+from utils.saved.columns import BASELINES, CODELENGTH, CURVE, DOCUMENTS, RECORD, SUMMARY
 from utils.scores.baselines.compared import best_baseline
 
+PAGES_OF_TEXTS = ("visualization", "transfer")  # what the names of such pages begin with
 CELL_SEED = ("target", "layer", "lag", "probe", "seed")  # what a row of probe_results.csv is of
 
 
@@ -38,6 +40,9 @@ class Results:
     split: whose scores are shown
     metric: the score by which layers are chosen
     codelength: the rows of codelength.csv
+    documents: the rows of document_scores.csv that are of all lengths
+    files: the names of all tables of the folder
+    pages: the names of its pages of texts and of latents
     """
 
     cells: dict
@@ -50,6 +55,9 @@ class Results:
     split: str
     metric: str
     codelength: list
+    documents: list
+    files: list
+    pages: list
 
     @cached_property
     def by_target(self) -> dict[str, dict]:
@@ -130,10 +138,13 @@ def read_results(folder, split=None, metric=None) -> Results:
         read_groups(Path(folder), baselines),
         read_curve(Path(folder) / CURVE),
         record,
-        next((str(one) for one in models if one), "a model not named"),
+        next((short_path(str(one)) for one in models if one), "a model not named"),
         split,
         metric,
         list(read_numbers(Path(folder) / CODELENGTH, ("target", "lag", "layer", "bits"))),
+        list(read_numbers(Path(folder) / DOCUMENTS, ("target", "lag", "aggregate", "split", "chosen"))),
+        sorted(one.name for one in Path(folder).glob("*.csv")),
+        sorted(one.name for one in Path(folder).glob("*.html") if one.stem.startswith(PAGES_OF_TEXTS)),
     )
 
 

@@ -26,7 +26,7 @@ BASELINE_COLUMNS = {
     *(f"{name}{end}" for name in SCORE_LABELS for end in ("", "_low", "_high")),
     *("n", "groups", "model"),
 }
-CHART_SCORES = (*SCORE_LABELS, "minus_baseline", "selectivity")
+CHART_SCORES = (*SCORE_LABELS, "minus_baseline", "minus_random_weights", "selectivity")
 CELL_COLUMNS = {  # of probe_results.csv, what the charts show
     *("target", "layer", "lag", "probe", "seed", "l2"),
     *(f"{split}_{name}{end}" for split in SPLITS for name in CHART_SCORES for end in ("", "_low", "_high")),

@@ -1,5 +1,6 @@
 """Chart the transfer matrix: AUROC of probes that were trained on one target and scored on the data of another."""
 
+from utils.base.paths import short_path
 from utils.pages.charts.figures import DIVERGING, LAG_NOTE, WRITTEN, Chart, colorscale, figure, make_chart, options
 from utils.pages.charts.pages import PLOTLY, render_chart
 from utils.pages.charts.words import DASH, kind_name, lag_label, layer_label, number_text, plotly_text, quoted
@@ -24,7 +25,7 @@ def transfer_chart(matrix) -> Chart | None:
         if not rows:
             return None
         cells = [[matrix.cells.get((row, column)) for column in matrix.columns] for row in rows]
-        title = f"AUROC of {kind_name(kind)} probes at lag {lag_label(lag)}, model {matrix.model}"
+        title = f"AUROC of {kind_name(kind)} probes at lag {lag_label(lag)}, model {short_path(matrix.model)}"
         return title, matrix_figure(
             [row_label(matrix, row) for row in rows],
             list(map(column_label, matrix.columns)),
@@ -39,12 +40,14 @@ def transfer_chart(matrix) -> Chart | None:
 
 def row_label(matrix, row) -> str:
     folder, target, *_ = row
-    return f"{plotly_text(quoted(target))}, {layer_label(matrix.chosen(row)['layer_idx'])}<br>{plotly_text(folder)}"
+    return (
+        f"{plotly_text(quoted(target))}, {layer_label(matrix.chosen(row)['layer_idx'])}<br>{plotly_text(short_path(folder))}"
+    )
 
 
 def column_label(column) -> str:
     file, target = column
-    return f"{plotly_text(quoted(target))}<br>{plotly_text(file)}"
+    return f"{plotly_text(quoted(target))}<br>{plotly_text(short_path(file))}"
 
 
 def matrix_figure(rows, columns, z, texts):
@@ -77,8 +80,8 @@ def comparison_text(cell) -> str:
     lines = [
         f"{plotly_text(quoted(cell['probe_target']))} → {plotly_text(quoted(cell['target']))}"
         + (", of the preparation that it was trained on" if same else ""),
-        f"{layer_label(cell['layer_idx'])}, seed {plotly_text(cell['seed'])}, {plotly_text(cell['probe_file'])}",
-        f"{plotly_text(cell['data_file'])}, {plotly_text(cell['split'])}",
+        f"{layer_label(cell['layer_idx'])}, seed {plotly_text(cell['seed'])}, {plotly_text(short_path(cell['probe_file']))}",
+        f"{plotly_text(short_path(cell['data_file']))}, {plotly_text(cell['split'])}",
         f"AUROC {cell_score(cell, 'auc')}",
         f"AUPRC {cell_score(cell, 'auprc')}",
         f"balanced accuracy at the saved threshold {cell_score(cell, 'balanced_accuracy')}",
@@ -115,6 +118,6 @@ def transfer_pages(matrix) -> dict[str, str]:
     from plotly.offline import get_plotlyjs
 
     chart = transfer_chart(matrix)
-    data = ", ".join(dict.fromkeys(file for file, _ in matrix.columns))
-    page = render_chart(chart, [(PAGE, chart.heading)], f"model {matrix.model}, data {data}")
+    data = ", ".join(dict.fromkeys(short_path(file) for file, _ in matrix.columns))
+    page = render_chart(chart, [(PAGE, chart.heading)], f"model {short_path(matrix.model)}, data {data}")
     return {f"{PAGE}.html": page, PLOTLY: get_plotlyjs()}

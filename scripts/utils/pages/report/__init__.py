@@ -2,6 +2,10 @@
 
 Each file imports only from those above it:
 
-    overview   the tables: what validation chose, baselines, codelengths
+    doubts     what would make one doubt a result, each check by itself
+    findings   what was asked, and what was found for each target
+    documents  the scores of whole documents
+    overview   all that the report shows, as plain data
+    markdown   the same as report.md
     writing    the report, the pages of the charts and Plotly's script, all of them or none
 """

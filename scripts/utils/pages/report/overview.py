@@ -17,6 +17,9 @@ from utils.pages.charts.words import (
     signed_text,
     span,
 )
+from utils.pages.report.documents import document_rows
+from utils.pages.report.findings import findings_of
+from utils.saved.columns import BASELINES, SUMMARY
 
 
 def index_values(results, charts) -> dict:
@@ -30,6 +33,11 @@ def index_values(results, charts) -> dict:
     return {
         "title": "What the probes found",
         "about": run_line(results),
+        **findings_of(results),
+        "documents": document_rows(results),
+        "files": results.files,
+        "pages": results.pages,
+        "hows": hows_of(results),
         "data": {"previews": previews},
         "metric": metric,
         "split": results.split,
@@ -45,6 +53,24 @@ def index_values(results, charts) -> dict:
         "questions": len({(target, lag) for target, _, lag in results.cells}),
         "codelength": codelength,
         "costs": {name: any(row[name] != DASH for row in codelength) for name in ("shuffled_bits", "control_bits")},
+    }
+
+
+def hows_of(results) -> dict[str, str]:
+    """Say how each number was computed, for whoever opens the head of its column."""
+    split, metric = results.split, SCORE_LABELS[results.metric]
+    return {
+        "score": f"{metric} on {split}, the mean over the seeds, with its 95 % interval over groups ({SUMMARY}: "
+        f"{split}_{results.metric}). Its threshold was chosen on validation.",
+        "auc": f"The area under the ROC curve on {split}, ties counted half ({SUMMARY}: {split}_auc).",
+        "baseline": f"The baseline with the best AUROC on validation ({BASELINES}). It needs no hidden states, or an untrained model’s.",
+        "minus": "AUROC minus that of the best baseline on the same examples, minus 0.5 where that is below 0.5; the interval is of "
+        f"the paired difference over groups ({SUMMARY}: {split}_minus_baseline).",
+        "p": "The share of shuffled labels with which the same logits reach such an AUROC "
+        f"({SUMMARY}: {split}_permutation_p, {split}_permutation_p_in_sweep).",
+        "selectivity": "Balanced accuracy minus that of the same probe trained on random labels.",
+        "optimism": "By how much the score that was picked as the best flatters.",
+        "lag": "The state is read so many tokens after the labelled token, before it where the lag is negative.",
     }
 
 

@@ -6,6 +6,7 @@ from utils.base.files import WriteTogether
 from utils.base.processes.locks import locked
 from utils.pages.charts.pages import PLOTLY, render_chart, run_line
 from utils.pages.html.page import WITH_PLOTLY, render
+from utils.pages.report.markdown import report_text
 from utils.pages.report.overview import index_values
 
 
@@ -15,7 +16,9 @@ def write_pages(folder, results, charts):
 
     links = [(chart.name, chart.heading) for chart in charts]
     texts = {f"{chart.name}.html": render_chart(chart, links, run_line(results)) for chart in charts}
-    texts["index.html"] = render("charts/results", WITH_PLOTLY, plotly=PLOTLY, **index_values(results, charts))
+    values = index_values(results, charts)
+    texts["index.html"] = render("charts/results", WITH_PLOTLY, plotly=PLOTLY, **values)
+    texts["report.md"] = report_text(values)
     texts[PLOTLY] = get_plotlyjs()
     with locked(folder), WriteTogether() as files:
         for name, text in texts.items():

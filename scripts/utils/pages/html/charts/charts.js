@@ -1,6 +1,7 @@
 import {data, element, find} from "../frame/dom.js";
 import {onTheme} from "../frame/theme.js";
 import {NARROW, dressed, isHeatmap, writeClearly} from "./dressed.js";
+import {startTables} from "./sorting.js";
 
 const chart = /** @type {PlotlyElement | null} */ (find("chart"));  // none on the overview
 const selects = Array.from(document.querySelectorAll("select"));
@@ -120,6 +121,7 @@ function startChart(chart) {
   onTheme(() => draw(chart));
 }
 
+startTables();
 if (typeof Plotly === "undefined") {
   document.querySelector("main")?.prepend(element("p", "error", "plotly.min.js is not beside this page: nothing can be drawn."));
 } else {

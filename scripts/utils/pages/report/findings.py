@@ -1,0 +1,112 @@
+"""Say what was asked and what was found: of each target the probe that validation chose, beside its best baseline."""
+
+from utils.data.tokenizer import isolated
+from utils.pages.charts.cells import SCORE_LABELS, known, layer_in_words, layer_order, mean, order_of
+from utils.pages.charts.results import Results
+from utils.pages.charts.words import interval_text, kind_name, lag_label, number_text, quoted, signed_text, span
+from utils.pages.report.doubts import Result, doubts_of, not_checked
+
+
+def best_results(results: Results) -> list[Result]:
+    """Choose for each target the kind and lag that did best on validation; the best target first."""
+    best: dict[str, Result] = {}
+    for (target, probe, lag), layer in results.chosen.items():
+        one = Result(results, target, probe, lag, layer)
+        if target not in best or validation_of(one) > validation_of(best[target]):
+            best[target] = one
+    return sorted(best.values(), key=validation_of, reverse=True)
+
+
+def validation_of(result: Result) -> float:
+    """Give the score by which it was chosen; -inf where it is not known."""
+    return order_of(mean(result.rows, f"val_{result.results.metric}"))
+
+
+def asked_text(results: Results) -> str:
+    """Write what was asked, in a sentence: what is predicted, from which states, on how much data."""
+    targets = [isolated(quoted(target)) for target in results.targets]
+    what = targets[0] if len(targets) == 1 else f"{len(targets)} targets"
+    lags = sorted({lag for _, _, lag in results.cells})
+    at = (
+        f"lag {lag_label(lags[0])}"
+        if len(lags) == 1
+        else f"{len(lags)} lags from {lag_label(lags[0])} to {lag_label(lags[-1])}"
+    )
+    layers = sorted({layer for layers in results.cells.values() for layer in layers}, key=layer_order)
+    where = layer_in_words(layers[0]) if len(layers) == 1 else f"{len(layers)} layers"
+    kinds = ", ".join(kind_name(kind) for kind in results.kinds)
+    counts = [
+        f"{span(found)} {name}"
+        for name, found in (
+            (
+                f"{results.split} examples",
+                [row[f"n_{results.split}"] for row in results.all_rows() if known(row.get(f"n_{results.split}"))],
+            ),
+            ("groups", [count for (_, _, split), count in results.groups.items() if split == results.split]),
+        )
+        if found
+    ]
+    return f"Can {kinds} probes on {where} of {results.model} tell {what}, at {at}?" + (
+        f" Scores are of {' from '.join(counts)}." if counts else ""
+    )
+
+
+def found_text(result: Result) -> str:
+    """Write what was found for a target, in a sentence with its figures."""
+    results, metric = result.results, SCORE_LABELS[result.results.metric]
+    inside = interval_text(result.rows, f"{results.split}_{results.metric}")
+    text = (
+        f"{kind_name(result.probe).capitalize()} probe at {layer_in_words(result.layer)}, lag {lag_label(result.lag)}: "
+        f"{results.split} {metric} {number_text(result.score)}" + (f" ({inside})" if inside else "")
+    )
+    name = result.baseline
+    if name is None:
+        return f"{text}; there is no baseline beside it."
+    return f"{text}. The best baseline, “{name}”, has {number_text(result.of_baseline(name, results.metric))}: {verdict(result)}."
+
+
+def verdict(result: Result) -> str:
+    """Say in words whether the probe beats its best baseline."""
+    (low, high), ahead = result.interval("minus_baseline"), result.ahead
+    figures = f"AUROC {signed_text(ahead)}" + (f" ({signed_text(low)} to {signed_text(high)})" if known(low) else "")
+    if not known(ahead):
+        return "the two cannot be compared"
+    if not known(low):
+        return f"{'above' if ahead > 0 else 'not above'} it, without an interval: {figures}"
+    return f"{'better' if low > 0 else 'worse' if high < 0 else 'no difference shown'}, {figures}"
+
+
+def finding(result: Result) -> dict:
+    """Give what the report shows of a target, as plain data."""
+    results, name = result.results, result.baseline
+    low, high = result.interval("minus_baseline")
+    return {
+        "target": quoted(result.target),
+        "probe": kind_name(result.probe),
+        "layer": layer_in_words(result.layer),
+        "lag": lag_label(result.lag),
+        "score": number_text(result.score),
+        "interval": interval_text(result.rows, f"{results.split}_{results.metric}"),
+        "baseline": name or "",
+        "baseline_score": number_text(result.of_baseline(name, results.metric)),
+        "ahead": signed_text(result.ahead),
+        "ahead_interval": interval_text(result.rows, f"{results.split}_minus_baseline", signed_text),
+        "verdict": "better" if low > 0 else "worse" if high < 0 else "not shown",
+        "text": found_text(result),
+        "doubts": [vars(doubt) for doubt in doubts_of(result)],
+    }
+
+
+def findings_of(results: Results) -> dict:
+    """Gather what the report begins with: what was asked, what was found, and what would make one doubt it."""
+    found = [finding(result) for result in best_results(results)]
+    grouped: dict[str, list[dict]] = {}
+    for one in found:
+        for doubt in one["doubts"]:
+            grouped.setdefault(doubt["name"], []).append({"target": one["target"], "text": doubt["text"]})
+    return {
+        "asked": asked_text(results),
+        "found": found,
+        "doubts": [{"name": name, "of": of} for name, of in sorted(grouped.items(), key=lambda item: -len(item[1]))],
+        "not_checked": not_checked(results),
+    }
