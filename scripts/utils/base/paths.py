@@ -19,7 +19,7 @@ SPECIAL = (("a pipe", stat.S_ISFIFO), ("a socket", stat.S_ISSOCK), ("a device", 
 
 
 def short_path(path: str | Path) -> str:
-    """Name a file or folder by the last two parts of its path: a page is mailed around, and tells nobody where a folder lies."""
+    """Name a file or folder by the last two parts of its path: a page is mailed around, and says nothing of the machine."""
     return "/".join(PurePath(str(path)).parts[-2:])
 
 

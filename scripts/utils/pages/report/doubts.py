@@ -153,11 +153,9 @@ def weak_control(result: Result) -> Iterator[Doubt]:
     """Doubt a probe that does nearly as well on random labels."""
     selectivity = result.mean("selectivity")
     if selectivity <= WEAK_CONTROL:
-        reached = result.mean("balanced_accuracy") - selectivity
-        yield Doubt(
-            "control as good",
-            f"on random labels the same probe reaches balanced accuracy {number_text(reached)}; selectivity {signed_text(selectivity)}",
-        )
+        reached = f"balanced accuracy {number_text(result.mean('balanced_accuracy') - selectivity)}"
+        figures = f"reaches {reached}; selectivity {signed_text(selectivity)}"
+        yield Doubt("control as good", f"on random labels the same probe {figures}")
 
 
 def random_weights(result: Result) -> Iterator[Doubt]:

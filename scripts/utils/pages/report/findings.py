@@ -34,17 +34,11 @@ def asked_text(results: Results) -> str:
     )
     layers = sorted({layer for layers in results.cells.values() for layer in layers}, key=layer_order)
     where = layer_in_words(layers[0]) if len(layers) == 1 else f"{len(layers)} layers"
-    kinds = ", ".join(kind_name(kind) for kind in results.kinds)
+    kinds = " and ".join(", ".join(kind_name(kind) for kind in results.kinds).rsplit(", ", 1))
+    examples = [row[f"n_{results.split}"] for row in results.all_rows() if known(row.get(f"n_{results.split}"))]
+    groups = [count for (_, _, split), count in results.groups.items() if split == results.split]
     counts = [
-        f"{span(found)} {name}"
-        for name, found in (
-            (
-                f"{results.split} examples",
-                [row[f"n_{results.split}"] for row in results.all_rows() if known(row.get(f"n_{results.split}"))],
-            ),
-            ("groups", [count for (_, _, split), count in results.groups.items() if split == results.split]),
-        )
-        if found
+        f"{span(found)} {name}" for name, found in ((f"{results.split} examples", examples), ("groups", groups)) if found
     ]
     return f"Can {kinds} probes on {where} of {results.model} tell {what}, at {at}?" + (
         f" Scores are of {' from '.join(counts)}." if counts else ""
@@ -62,7 +56,8 @@ def found_text(result: Result) -> str:
     name = result.baseline
     if name is None:
         return f"{text}; there is no baseline beside it."
-    return f"{text}. The best baseline, “{name}”, has {number_text(result.of_baseline(name, results.metric))}: {verdict(result)}."
+    beside = number_text(result.of_baseline(name, results.metric))
+    return f"{text}. The best baseline, “{name}”, has {beside}: {verdict(result)}."
 
 
 def verdict(result: Result) -> str:
@@ -78,7 +73,7 @@ def verdict(result: Result) -> str:
 
 def finding(result: Result) -> dict:
     """Give what the report shows of a target, as plain data."""
-    results, name = result.results, result.baseline
+    results, name, doubts = result.results, result.baseline, doubts_of(result)
     low, high = result.interval("minus_baseline")
     return {
         "target": quoted(result.target),
@@ -93,7 +88,8 @@ def finding(result: Result) -> dict:
         "ahead_interval": interval_text(result.rows, f"{results.split}_minus_baseline", signed_text),
         "verdict": "better" if low > 0 else "worse" if high < 0 else "not shown",
         "text": found_text(result),
-        "doubts": [vars(doubt) for doubt in doubts_of(result)],
+        "doubts": [vars(doubt) for doubt in doubts],
+        "reasons": ", ".join(dict.fromkeys(doubt.name for doubt in doubts)),
     }
 
 

@@ -63,9 +63,10 @@ def hows_of(results) -> dict[str, str]:
         "score": f"{metric} on {split}, the mean over the seeds, with its 95 % interval over groups ({SUMMARY}: "
         f"{split}_{results.metric}). Its threshold was chosen on validation.",
         "auc": f"The area under the ROC curve on {split}, ties counted half ({SUMMARY}: {split}_auc).",
-        "baseline": f"The baseline with the best AUROC on validation ({BASELINES}). It needs no hidden states, or an untrained model’s.",
-        "minus": "AUROC minus that of the best baseline on the same examples, minus 0.5 where that is below 0.5; the interval is of "
-        f"the paired difference over groups ({SUMMARY}: {split}_minus_baseline).",
+        "baseline": f"The baseline with the best AUROC on validation ({BASELINES}). It needs no hidden states, or those of "
+        "an untrained model.",
+        "minus": "AUROC minus that of the best baseline on the same examples, minus 0.5 where that is below 0.5; the "
+        f"interval is of the paired difference over groups ({SUMMARY}: {split}_minus_baseline).",
         "p": "The share of shuffled labels with which the same logits reach such an AUROC "
         f"({SUMMARY}: {split}_permutation_p, {split}_permutation_p_in_sweep).",
         "selectivity": "Balanced accuracy minus that of the same probe trained on random labels.",
