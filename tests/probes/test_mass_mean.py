@@ -133,7 +133,8 @@ def test_columns_that_are_shrunk_are_each_as_if_alone_and_share_one_visit(monkey
         alone = mass_mean(states[there], labels[there, column], weights[there, column], tilted=True)
         np.testing.assert_allclose(found.weight[column], alone.weight[0], rtol=1e-8, atol=1e-10 * abs(weight).max())
         np.testing.assert_allclose(found.bias[column], alone.bias[0], rtol=1e-8)
-    assert (found.weight[0] == found.weight[4]).all() and len(set(found.shrinkage)) == 4
+    np.testing.assert_allclose(found.weight[4], found.weight[0], rtol=1e-9)  # not to the bit: a processor may add otherwise
+    assert found.shrinkage[4] == pytest.approx(found.shrinkage[0], rel=1e-12) and len(set(found.shrinkage[:4])) == 4
     even, shrinkage = shrunk_by_hand(states, labels[:, 0], np.ones(64))
     assert abs(shrinkage / found.shrinkage[0] - 1) > 0.05 and cosine(even, found.weight[0]) < 0.999  # the weights matter
 

@@ -21,9 +21,16 @@ LATENTS, HIDDEN, SEQUENCES, VOCABULARY = 40, 6, 60, 30
 CHOICE = ExampleChoice(top=5, of_interval=2, before=4, after=2, seed=3)
 
 
+def short(numbers):
+    """Round to sixteenths."""
+    return np.round(16 * numbers) / 16
+
+
 def made(seed=0):
     """Sequences of unequal length with a first token that is not read, states of many scales, and latents: some dead, some
-    that are almost always active."""
+    that are almost always active. All numbers have few digits, so that float32 computes every activation exactly, in whatever
+    order a processor adds.
+    """
     random = np.random.default_rng(seed)
     lengths = random.integers(2, 25, SEQUENCES)
     texts = [random.integers(5, VOCABULARY, length) for length in lengths]
@@ -34,16 +41,16 @@ def made(seed=0):
     plan = ReadPlan(*np.nonzero((columns >= 1) & (columns < sequences.text_ends[:, None])), layers=(0,))
     text = TextRows(sequences, plan)
     states = random.normal(size=(VOCABULARY, HIDDEN))[text.tokens] + 0.5 * random.normal(size=(len(text), HIDDEN))
-    states *= np.exp(np.linspace(-3, 3, len(text)))[:, None]  # later states are larger: intervals must widen again and again
+    states = short(states) * 2.0 ** np.linspace(-3, 4, len(text)).round()[:, None]  # larger and larger: intervals must widen
     twice = [np.flatnonzero(plan.sequence == number) for number in (53, 57)]
     states[twice[1]] = states[twice[0]]  # equal activations
-    encoder = random.normal(size=(LATENTS, HIDDEN))
-    bias = random.normal(size=LATENTS)
-    bias[:3], bias[3] = -1e6, 1e6  # three that are never active and one that always is
+    encoder = short(random.normal(size=(LATENTS, HIDDEN)))
+    bias = short(random.normal(size=LATENTS))
+    bias[:3], bias[3] = -4096, 4096  # three that are never active and one that always is
     sae = SparseAutoencoder(
         *(
             torch.tensor(array, dtype=torch.float32)
-            for array in (encoder, bias, encoder / 2, encoder[0] / 9, np.full(LATENTS, 0.3))
+            for array in (encoder, bias, encoder / 2, short(encoder[0] / 9), np.full(LATENTS, 0.3))
         )
     )
     return sae, text, torch.tensor(states, dtype=torch.float32)
