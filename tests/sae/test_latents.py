@@ -28,8 +28,8 @@ def short(numbers):
 
 def made(seed=0):
     """Sequences of unequal length with a first token that is not read, states of many scales, and latents: some dead, some
-    that are almost always active. All numbers have few digits, so that float32 computes every activation exactly, in whatever
-    order a processor adds.
+    that are almost always active. Numbers have few digits: float32 has every activation exactly, in whatever order a
+    processor adds.
     """
     random = np.random.default_rng(seed)
     lengths = random.integers(2, 25, SEQUENCES)
