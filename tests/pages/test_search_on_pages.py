@@ -48,7 +48,7 @@ def test_what_a_search_means_is_shown_where_it_is_known(tmp_path):
     for words in ("refits: 0.680 to 0.820", "refits: −0.033 to +0.057", "what another training sample would change"):
         assert words in page
     assert "<strong>411</strong>" in page and "880" in page and "says nothing of the label" in page
-    assert "ontrol labels" not in page and "huffled" not in page
+    assert "ontrol labels are" not in page and "Control labels of" not in page and "huffled labels are" not in page
     for name, words in (("shuffled", "dealt among all examples"), ("control", "each type of the token that is read")):
         (tmp_path / CODELENGTH).write_text(csv_text(CODELENGTH_COLUMNS, [costs | {f"{name}_bits": 877}]), encoding="utf-8")
         _, page = shown(tmp_path, PLAIN | SCORES | SEARCH)

@@ -57,10 +57,10 @@ def found_text(result: Result) -> str:
     if name is None:
         return f"{text}; there is no baseline beside it."
     beside = number_text(result.of_baseline(name, results.metric))
-    return f"{text}. The best baseline, “{name}”, has {beside}: {verdict(result)}."
+    return f"{text}. The best baseline, “{name}”, has {beside}: {verdict_of(result)}."
 
 
-def verdict(result: Result) -> str:
+def verdict_of(result: Result) -> str:
     """Say in words whether the probe beats its best baseline."""
     (low, high), ahead = result.interval("minus_baseline"), result.ahead
     figures = f"AUROC {signed_text(ahead)}" + (f" ({signed_text(low)} to {signed_text(high)})" if known(low) else "")

@@ -2,15 +2,15 @@
 
 import re
 
-SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#+!|~&])")
+MARKDOWN_SIGNS = re.compile(r"([\\`*_{}\[\]()<>#+!|~&])")
 
 
 def marked(text: object) -> str:
     """Write text so that Markdown and the HTML that it becomes show it as it is."""
-    return SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
+    return MARKDOWN_SIGNS.sub(r"\\\1", " ".join(str(text).split()))
 
 
-def table(heads: list[str], rows: list[list[object]]) -> list[str]:
+def markdown_table(heads: list[str], rows: list[list[object]]) -> list[str]:
     """Write the lines of a table."""
     lines = [heads, ["---"] * len(heads), *([marked(cell) for cell in row] for row in rows)]
     return [f"| {' | '.join(line)} |" for line in lines] + [""]
@@ -25,11 +25,15 @@ def report_text(values: dict) -> str:
     if values["documents"]:
         heads = ["target", "lag", "what", "aggregate", "lengths", "AUROC", "interval", "minus baseline", "interval", "n"]
         names = ["target", "lag", "name", "aggregate", "bucket", "auc", "interval", "minus", "minus_interval", "n"]
-        lines += ["## Whole documents", "", *table(heads, [[row[name] for name in names] for row in values["documents"]])]
+        lines += [
+            "## Whole documents",
+            "",
+            *markdown_table(heads, [[row[name] for name in names] for row in values["documents"]]),
+        ]
     if values["baselines"] and values["columns"]:
         heads = ["target", "lag", *map(marked, values["columns"])]
         rows = [[row["target"], row["lag"], *(cell["score"] for cell in row["scores"])] for row in values["baselines"]]
-        lines += [f"## Baselines: {values['metric']}, {values['split']}", "", *table(heads, rows)]
+        lines += [f"## Baselines: {values['metric']}, {values['split']}", "", *markdown_table(heads, rows)]
     lines += [f"Tables: {', '.join(map(marked, values['files']))}", ""]
     return "\n".join(lines)
 
@@ -73,4 +77,4 @@ def chosen_lines(values: dict) -> list[str]:
         "n",
         "seeds",
     ]
-    return table(heads, [[row[name] for name in names] for row in values["rows"]])
+    return markdown_table(heads, [[row[name] for name in names] for row in values["rows"]])

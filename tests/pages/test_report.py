@@ -1,0 +1,187 @@
+"""The report of a sweep: what was found, and every reason for doubt, planted one at a time in a run that has none."""
+
+import csv
+import json
+
+import pytest
+
+from utils.base.files import csv_text
+from utils.pages.charts.results import read_results
+from utils.pages.report.documents import document_rows
+from utils.pages.report.findings import findings_of
+from utils.pages.report.markdown import report_text
+from utils.pages.report.overview import index_values
+
+KEY = {"target": " the", "layer": "3", "lag": -1, "probe": "logistic", "seed": 0, "l2": 0.01, "n_test": 900}
+CLEAN = {
+    "val_auc": 0.9,
+    "test_auc": 0.89,
+    "test_auc_low": 0.86,
+    "test_auc_high": 0.92,
+    "test_balanced_accuracy": 0.82,
+    "test_selectivity": 0.3,
+    "test_best_baseline": "context",
+    "test_minus_baseline": 0.14,
+    "test_minus_baseline_low": 0.1,
+    "test_minus_baseline_high": 0.18,
+    "test_minus_random_weights": 0.2,
+    "test_minus_random_weights_low": 0.15,
+    "test_minus_random_weights_high": 0.25,
+    "test_permutation_p": 0.001,
+    "test_permutation_p_in_sweep": 0.002,
+}
+BESIDE = {"context": 0.75, "length": 0.52, "read token": 0.6, "majority": 0.5}
+
+
+def made(folder, changes=None, beside=None, groups=40, seeds=(0, 1), converged=True, more=()):
+    """Tables of a run with two seeds that no check speaks against, but for what is changed: of "all" seeds, or of one."""
+    changes, beside = changes or {}, BESIDE | (beside or {})
+    rows = [KEY | CLEAN | {"seed": seed} | changes.get("all", {}) | changes.get(seed, {}) for seed in seeds]
+    rows += [KEY | row for row in more]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    (folder / "probe_results.csv").write_text(csv_text(names, [{name: row.get(name, "") for name in names} for row in rows]))
+    baselines = [
+        {"target": " the", "baseline": name, "lag": -1, "split": split, "auc": auc, "n": 900, "groups": groups}
+        for name, auc in beside.items()
+        for split in ("val", "test")
+    ]
+    (folder / "baselines.csv").write_text(csv_text(list(baselines[0]), baselines))
+    chosen = [{"probe": "logistic", "layer": "layer3", "seed": seed, "converged": converged} for seed in seeds]
+    question = {"chosen_by": "auc", "chosen": chosen}
+    record = {"model": "/home/somebody/secret/models/tiny", "arguments": {"train_data": "/home/somebody/data/train.pth"}}
+    record["selected_on_validation"] = {" the": {"-1": question}}
+    (folder / "run_record.json").write_text(json.dumps(record))
+    return read_results(folder)
+
+
+def doubts(results):
+    return [doubt["name"] for doubt in findings_of(results)["doubts"]]
+
+
+def test_a_clean_run_raises_no_doubt_and_says_what_was_found(tmp_path):
+    found = findings_of(made(tmp_path))
+    assert found["doubts"] == [] and found["not_checked"] == []
+    asked = found["asked"].replace("\u2068", "").replace("\u2069", "")
+    assert asked.startswith("Can logistic probes on layer 3 of models/tiny tell “␣the”, at lag −1?")
+    assert asked.endswith("Scores are of 900 test examples from 40 groups.")
+    (one,) = found["found"]
+    assert one["text"] == (
+        "Logistic probe at layer 3, lag −1: test AUROC 0.890 (0.860 to 0.920). The best baseline, “context”, has 0.750: "
+        "better, AUROC +0.140 (+0.100 to +0.180)."
+    )
+    assert (one["verdict"], one["layer"], one["score"], one["ahead"]) == ("better", "layer 3", "0.890", "+0.140")
+
+
+PLANTED = {  # what is changed in the clean run: the one doubt that it raises, with its figures
+    "few groups": ({"groups": 6}, "its score rests on 6 groups"),
+    "no interval": ({"changes": {"all": {"test_auc_low": "", "test_auc_high": ""}}, "groups": 2}, "no interval: it needs 3"),
+    "no better than a baseline": (
+        {"changes": {"all": {"test_minus_baseline": 0.01, "test_minus_baseline_low": -0.02}}},
+        "“context” may do as well: AUROC 0.890 against 0.750, difference +0.010 (−0.020 to +0.180)",
+    ),
+    "worse than a baseline": (
+        {
+            "changes": {
+                "all": {
+                    "test_minus_baseline": -0.05,
+                    "test_minus_baseline_low": -0.08,
+                    "test_minus_baseline_high": -0.02,
+                }
+            }
+        },
+        "“context” does better",
+    ),
+    "baseline below chance": ({"beside": {"context": 0.41}}, "has AUROC 0.410; it counts as 0.5"),
+    "shortcut": ({"beside": {"length": 0.74}}, "the length of the text alone reaches AUROC 0.740, the probe 0.890"),
+    "optimism": ({"changes": {"all": {"val_auc": 0.95}}}, "validation AUROC 0.950 was picked as the best, test has 0.890"),
+    "control as good": (
+        {"changes": {"all": {"test_selectivity": 0.02}}},
+        "on random labels the same probe reaches balanced accuracy 0.800; selectivity +0.020",
+    ),
+    "random weights as good": (
+        {"changes": {"all": {"test_minus_random_weights": 0.01, "test_minus_random_weights_low": -0.01}}},
+        "the same model with random weights: difference +0.010 (−0.010 to +0.250)",
+    ),
+    "perhaps chance": ({"changes": {"all": {"test_permutation_p_in_sweep": 0.2}}}, "permutation p 0.200"),
+    "seeds disagree": (
+        {"changes": {1: {"test_auc": 0.79, "test_auc_low": 0.76, "test_auc_high": 0.82}}},
+        "2 seeds range from 0.790 to 0.890",
+    ),
+    "not converged": ({"converged": False}, "2 of its logistic fits stopped before the optimum"),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_every_reason_for_doubt_is_found_where_it_is_planted(name, tmp_path):
+    changes, said = PLANTED[name]
+    if name == "seeds disagree":  # their mean falls, and so does what is above validation
+        changes = changes | {"changes": changes["changes"] | {"all": {"val_auc": 0.84}}}
+    results = made(tmp_path, **changes)
+    assert doubts(results) == [name]
+    assert said in findings_of(results)["doubts"][0]["of"][0]["text"]
+
+
+def test_what_was_not_computed_is_said_and_is_no_doubt(tmp_path):
+    nothing = dict.fromkeys(("test_selectivity", "test_minus_random_weights", "test_minus_random_weights_low"), "")
+    results = made(tmp_path, {"all": nothing}, seeds=(0,))
+    assert doubts(results) == []
+    assert findings_of(results)["not_checked"] == [
+        "control labels (--control 5)",
+        "a model with random weights (--random_weights)",
+        "other seeds (--train_seeds 0,1,2)",
+    ]
+
+
+def test_of_each_target_the_kind_and_lag_is_shown_that_did_best_on_validation(tmp_path):
+    more = [
+        CLEAN | {"lag": 0, "val_auc": 0.95, "test_auc": 0.5},
+        CLEAN | {"target": "x", "val_auc": 0.7},
+        CLEAN | {"target": "x", "layer": "5", "val_auc": 0.6, "test_auc": 0.99},
+    ]
+    found = findings_of(made(tmp_path, more=more))["found"]
+    assert [(one["target"], one["lag"], one["layer"]) for one in found] == [
+        ("“␣the”", "0", "layer 3"),
+        ("“x”", "−1", "layer 3"),
+    ]
+    assert found[0]["score"] == "0.500", "the best of many test scores is no finding"
+
+
+def test_the_markdown_has_the_figures_of_the_page_and_no_markup_of_a_name(tmp_path):
+    target = "a|b *c* <img src=x> [d](e)"
+    results = made(tmp_path, more=[CLEAN | {"target": target, "val_auc": 0.8}])
+    text = report_text(index_values(results, []))
+    assert "0.890 (0.860 to 0.920)".replace("(", "\\(").replace(")", "\\)") in text
+    assert "## What was asked" in text and "## What speaks against it" in text and "No check found anything." in text
+    row = next(line for line in text.splitlines() if line.startswith("| logistic |") and "a\\|b" in line)
+    assert row.count("|") - row.count("\\|") == 13 and "<img" not in text.replace("\\<img", "") and "0.890" in row
+    assert "somebody" not in text and "/home" not in text
+
+
+def test_scores_of_whole_documents_that_validation_chose_are_shown(tmp_path):
+    results = made(tmp_path)
+    rows = [
+        {
+            "probe": "logistic",
+            "layer_idx": "3",
+            "baseline": "",
+            "aggregate": "max",
+            "chosen": 1,
+            "auc": 0.8,
+            "minus_baseline": 0.1,
+        },
+        {"probe": "logistic", "layer_idx": "4", "baseline": "", "aggregate": "mean", "chosen": 0, "auc": 0.95},
+        {"probe": "", "layer_idx": "", "baseline": "length", "aggregate": "", "chosen": 1, "auc": 0.7},
+    ]
+    common = {"target": " the", "lag": -1, "seed": 0, "bucket": "all", "n": 50}
+    rows = [common | row | {"split": split} for row in rows for split in ("val", "test")]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = csv_text(names, [{name: row.get(name, "") for name in names} for row in rows])
+    (tmp_path / "document_scores.csv").write_text(table)
+    found = document_rows(read_results(tmp_path))
+    assert [(row["name"], row["aggregate"], row["auc"]) for row in found] == [
+        ("logistic, layer 3", "max", "0.800"),
+        ("length", "", "0.700"),
+    ]
+    assert document_rows(results) == []
+    with (tmp_path / "document_scores.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 6
