@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw the tables of a sweep as charts: HTML pages that any browser shows, without a network."""
+"""Make a report and charts from the tables of a sweep: HTML pages that any browser shows, without a network."""
 
 from utils.base.processes.signals import listen
 
