@@ -85,8 +85,9 @@ def draw(results) -> list:
     accuracies = {name: SCORE_LABELS[name] for name in ("balanced_accuracy", "acc", "auc")}
     charts = [
         heatmap(results, "heatmap_accuracy", "Accuracy heatmap", {**accuracies, **DIFFERENCES}),
+        lineplot(results, results.metric),
         heatmap(results, "heatmap_f1", "F1 heatmap", {"f1": SCORE_LABELS["f1"]}),
-        lineplot(results),
+        *([lineplot(results)] if results.metric != "f1" else []),
         comparison(results),
         class_balance(results),
         learning_curve(results),

@@ -1,6 +1,8 @@
 """Tables of a sweep -> charts: what the pages show is what the tables hold, in a real browser, from file://."""
 
 import csv
+import json
+import re
 import resource
 import statistics
 
@@ -11,7 +13,8 @@ from made_tables import ATTACK, KINDS, LAGS, LAYERS, SEEDS, make_results, write_
 
 pytestmark = pytest.mark.slow
 
-PAGES = ["heatmap_accuracy", "heatmap_f1", "lineplot_f1", "comparison_metrics", "class_balance", "learning_curve"]
+PAGES = ["heatmap_accuracy", "lineplot_balanced_accuracy", "heatmap_f1", "lineplot_f1"]
+PAGES += ["comparison_metrics", "class_balance", "learning_curve"]
 
 
 def change(folder, edit, name="probe_results"):
@@ -224,6 +227,19 @@ def test_plotlys_own_markup_in_a_name_is_text(tmp_path, browser):
     assert legend and all(name.endswith(", <b>x</b>&lt;%{z}") for name in legend)
 
 
+def test_charts_show_the_score_that_the_run_chose_by_first(tmp_path):
+    folder = tmp_path / "results"
+    make_results(folder)
+    record = {"selected_on_validation": {" the": {"-1": {"chosen_by": "auc"}}}}
+    (folder / "run_record.json").write_text(json.dumps(record), encoding="utf-8")
+    draw_pages(folder)
+    assert (folder / "lineplot_auc.html").exists() and (folder / "lineplot_f1.html").exists()
+    page = (folder / "heatmap_accuracy.html").read_text(encoding="utf-8")
+    names = re.findall(r'<option value="(\d)">([\w ]+)</option>', page.partition(">score")[2].partition("</select>")[0])
+    shown = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])["first"].split("/")[2]
+    assert dict(names)[shown] == "AUROC"
+
+
 def test_the_overview_lists_the_chosen_best_on_validation_first(open_page, written):
     _, rows, _ = written
     page = open_page("index")
@@ -286,7 +302,9 @@ def test_tables_of_few_columns_give_the_charts_that_they_have_the_numbers_for(tm
     kept = ("target", "layer", "lag", "probe", "seed", "l2", "val_acc", "test_acc")
     change(tmp_path, lambda row: {name: row[name] for name in kept})
     draw_pages(tmp_path)
-    assert {path.stem for path in tmp_path.glob("*.html")} == {"index", "heatmap_accuracy", "comparison_metrics"}
+    assert {path.stem for path in tmp_path.glob("*.html")} == {
+        *("index", "heatmap_accuracy", "lineplot_acc", "comparison_metrics")
+    }
 
 
 def test_without_validation_nothing_is_chosen(tmp_path):

@@ -79,7 +79,7 @@ def heatmap(results, name, heading, scores) -> Chart | None:
         ("score", [(score, scale.label) for score, scale in scales.items()]),
         ("seed", which),
     ]
-    return make_chart(name, heading, notes_of(results, scales), choices, draw, hover, results.best[:2])
+    return make_chart(name, heading, notes_of(results, scales), choices, draw, hover, (*results.best[:2], results.metric))
 
 
 def scale_of(results, score, label) -> ColourScale:
