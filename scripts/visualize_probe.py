@@ -155,9 +155,9 @@ def main(argv=None):
     refuse_output(arguments.output, source.place)  # the probes' own texts are known only now
     targets = {one.common["target"]: one.common["token"] for one in sets}
     most = max(TEXTS[first.whole], OF_A_TARGET * len(targets) if first.whole else 0)
-    amount = Amount(arguments.num_tokens or TOKENS[first.whole], arguments.num_texts or most, targets)
-    frame = frame_of(source, first, tokenizer)
-    windows = fitting_windows(language_model, arguments.window, arguments.overlap, frame)
+    windows = fitting_windows(language_model, arguments.window, arguments.overlap, frame_of(source, first, tokenizer))
+    tokens, most = arguments.num_tokens or TOKENS[first.whole], arguments.num_texts or most
+    amount = Amount(tokens, most, targets, windows.width)
     texts = read_shown(source, amount, first, tokenizer)
     sets = those_that_fit(sets, sum(len(text.ids) for text in texts), arguments.max_page_mb)
     found = apply(arguments, sets, language_model, [text.ids for text in texts], windows)
@@ -222,8 +222,10 @@ def tell(sets, left_out):
         print(
             f"{name_of(one)}: {len(one.layers)} probes, {one.paths[0]}" + (" ..." if len(one.paths) > 1 else ""), flush=True
         )
-    chosen = layer_name(sets[0].layers[sets[0].chosen])
-    print(f"the page opens on what validation chose: {chosen}, {name_of(sets[0])}", flush=True)
+    chosen, why = layer_name(sets[0].layers[sets[0].chosen]), "what validation chose"
+    if not sets[0].was_chosen:
+        why = "the last layer, as no scores on validation are known"
+    print(f"the page opens on {why}: {chosen}, {name_of(sets[0])}", flush=True)
 
 
 def name_of(probes) -> str:

@@ -26,9 +26,12 @@ class Page(HTMLParser):
         self.logits = self.logits_of(self.views[0])
 
     def logits_of(self, view):
-        """float [layers, tokens], to half a step of what was computed; NaN where nothing was read."""
+        """float [layers, (texts +) tokens], to half a step of what was computed; NaN where nothing was read."""
         levels = unpack(view["logits"], "<u2").reshape(len(view["layers"]), -1).astype(float)
-        return np.where(levels == BLANK, np.nan, view["low"] + view["step"] * levels)
+        judged = len(self.data["texts"]) if self.data["whole"] else levels.shape[1]
+        low = np.repeat([view["low"], view["tokenLow"]], [judged, levels.shape[1] - judged])
+        step = np.repeat([view["step"], view["tokenStep"]], [judged, levels.shape[1] - judged])
+        return np.where(levels == BLANK, np.nan, low + step * levels)
 
     def handle_starttag(self, tag, attributes):
         self.tags.append(tag)

@@ -69,7 +69,8 @@ def test_a_view_opens_on_the_layer_that_validation_chose():
     assert view(scored(0.6, 0.8, 0.7))["chosen"] == 1
     assert view(scored(0.8, 0.8))["chosen"] == 0  # the first of equals
     assert view(scored(np.nan, 0.6, np.nan))["chosen"] == 1
-    assert view(scored(np.nan, np.nan))["chosen"] == 1 and view(probe_set([0, 1, 2]))["chosen"] == 2  # nothing is known
+    assert view(scored(np.nan, np.nan))["chosen"] == view(probe_set([0, 1, 2]))["chosen"] == -1, "nothing was chosen"
+    assert probe_set([0, 1, 2]).chosen == 2, "the last is shown"
     by_rank = scored(0.6, 0.8)
     by_rank.metadata[:] = [{**one, "chosen_by": "auc"} for one in by_rank.metadata]
     assert view(by_rank)["chosen"] == 0

@@ -84,7 +84,9 @@ def view_of(probes: ProbeSet, truth: int, logits: np.ndarray, window: int, truth
     """Gather the probes of one target, lag, kind and seed. truth: which of `truths` is theirs."""
     metadata = probes.common
     split = split_of_chart(probes)
-    levels, low, step = quantised(logits)
+    judged = truths.shape[1]
+    levels, low, step = quantised(logits[:, :judged])
+    of_tokens, token_low, token_step = quantised(logits[:, judged:]) if probes.whole else (levels[:, :0], low, step)
     return {
         "question": question(metadata),
         "target": shown_text(metadata["target"]).replace(" ", "␣"),
@@ -92,9 +94,9 @@ def view_of(probes: ProbeSet, truth: int, logits: np.ndarray, window: int, truth
         "kind": metadata["kind"].replace("_", "-"),
         "seed": metadata["seed"],
         "truth": truth,
-        "chosen": probes.chosen,
+        "chosen": probes.chosen if probes.was_chosen else -1,
         "chosenBy": score_chosen_by(metadata),
-        "prevalence": metadata["prevalence"],
+        "prevalence": or_none(metadata["prevalence"]),
         "split": split,
         "layers": [
             {
@@ -110,7 +112,9 @@ def view_of(probes: ProbeSet, truth: int, logits: np.ndarray, window: int, truth
         "words": class_words(metadata),
         "low": low,
         "step": step,
-        "logits": packed(levels),
+        "tokenLow": token_low,
+        "tokenStep": token_step,
+        "logits": packed(np.concatenate([levels, of_tokens], axis=1)),
     }
 
 

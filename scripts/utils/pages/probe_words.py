@@ -155,14 +155,16 @@ def notes(metadata, window, known) -> list[str]:
 
 def notes_on_texts(metadata) -> list[str]:
     """Say what of a text is read, and what the colour of a token means."""
-    pool = pool_of(metadata)
+    pool, lag = pool_of(metadata), metadata["lag"]
+    place = f"the token {-lag} before a text's last one" if lag < 0 else "a text's last token"
     read = {
-        "last": "The state that is read is that of a text's last token.",
-        "mean": "What is read is the mean of the states of a text's tokens.",
-        "max": "What is read is, of each dimension, the largest value among the states of a text's tokens.",
+        "last": f"The state that is read is that of {place}.",
+        "mean": f"What is read is the mean of the states of a text's tokens, up to {place}.",
+        "max": f"What is read is, of each dimension, the largest value among the states of a text's tokens, up to {place}.",
     }[pool]
     if pool == "mean":
-        colour = "what the probe makes of its state alone: the text's logit is the mean of its tokens' logits."
+        whose = f"the state {-lag} tokens before it" if lag < 0 else "its state"
+        colour = f"what the probe makes of {whose} alone: the text's logit is the mean of its tokens' logits."
     else:
         ended = "if it ended there" if metadata["causal"] else "if it were read there"
         colour = f"what the probe would say of the text {ended}; that of the last token is the text's score."
@@ -171,9 +173,10 @@ def notes_on_texts(metadata) -> list[str]:
 
 
 def notes_on_a_token(metadata) -> list[str]:
+    share = metadata["prevalence"]
     return [
-        "Probabilities are those of the training sample, where the classes weigh the same; in running text the target "
-        f"is {metadata['prevalence']:.2%} of the tokens."
+        "Probabilities are those of the training sample, where the classes weigh the same"
+        + (f"; in running text the target is {share:.2%} of the tokens." if share == share else ".")
     ]
 
 
@@ -189,9 +192,10 @@ def notes_on_a_label(metadata, rule, known) -> list[str]:
     ahead = f"Every token shortly before the first one of a part marked {quoted} is positive."
     weights = (metadata.get("sampling") or {}).get("class_balance", "weighted") != "none"
     counted = "texts" if rule == "whole" else "labelled tokens"
+    share = metadata["prevalence"]
     return [
         *([truth.get(rule, ahead)] if known else []),
         "Probabilities are those of the training sample"
         + (", where the classes weigh the same" if weights else "")
-        + f"; of the {counted} {metadata['prevalence']:.2%} are positive.",
+        + (f"; of the {counted} {share:.2%} are positive." if share == share else "."),
     ]

@@ -52,6 +52,7 @@ PERHAPS = {  # what may be absent or None
     "model_dtype": str,
     "chosen_by": str,
     "truncation_side": str,
+    "context_length": int,
 }
 SHAPES = {  # of the tensors of each format; a size that several share has a name
     "linear-probe": {"weight": ("hidden_size",), "bias": ()},

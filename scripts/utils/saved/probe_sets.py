@@ -61,6 +61,11 @@ class ProbeSet:
         return found.index(max(found)) if max(found) > -inf else len(found) - 1
 
     @property
+    def was_chosen(self) -> bool:
+        """Say whether that layer was chosen: whether any score on validation is known."""
+        return max(map(score_on_validation, self.metadata)) > -inf
+
+    @property
     def thresholds(self) -> list[float]:
         """Give for each probe the logit above which it says "positive"."""
         return [metadata["threshold"] for metadata in self.metadata]
@@ -78,7 +83,7 @@ def rule_of(metadata: Mapping) -> str:
 
 def pool_of(metadata: Mapping) -> str:
     """Give what of a text it reads."""
-    return metadata.get("pool", "last")
+    return metadata.get("pool") or "last"
 
 
 def load_folder(place: Path | str) -> dict[Path, dict]:
@@ -171,6 +176,8 @@ def without_page(metadata: Mapping) -> str | None:
     """Say why a probe cannot be shown on a text, or None."""
     if metadata["kind"] not in PAGE_KINDS:
         return f"of kind {metadata['kind']!r}"
+    if pool_of(metadata) not in ("last", "mean", "max"):
+        return f"of --pool {pool_of(metadata)}"
     if task_of(metadata) not in ANNOTATED_TASKS and metadata["token"] is None:
         return f"of the task {task_of(metadata)!r}"
     try:

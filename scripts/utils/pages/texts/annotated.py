@@ -54,7 +54,8 @@ def read_annotated(probes, targets, tokenizer):
             f"one by the {prompt}; give the tokenizer as it was"
         )
     remedy = "put it back, or show a text of your own with --text_file"
-    if task_of(metadata) != "documents" and not os.path.exists(path):  # these may be a dataset of the Hub
+    on_the_hub = task_of(metadata) == "documents" and not os.path.isabs(path) and not os.path.splitext(path)[1]
+    if not os.path.exists(path) and not on_the_hub:
         raise UserError(f"{path}, which the probes were made from, is not there; {remedy}")
     try:
         collection, _ = read_file(AnnotatedFile.from_metadata(task_of(metadata), source), tokenizer)

@@ -10,7 +10,7 @@ from utils.pages.texts.whole import whole_texts_of
 
 
 def read_shown(source: TextSource, amount: Amount, probes, tokenizer) -> list[ShownText]:
-    """Read the texts that are shown, of at least one text, those with most positives first. Print what is known of them.
+    """Read the texts that are shown, at least one, first those with most positives of the first target. Print what is known.
 
     probes: any set of those that are shown: of their data, model and rule of the labels
     """
@@ -26,9 +26,7 @@ def read_shown(source: TextSource, amount: Amount, probes, tokenizer) -> list[Sh
             )
         )
     count = sum(len(text.ids) for text in texts)
-    if probes.whole and len(texts) == amount.texts:
-        print(f"note: {source.place}: {len(texts)} texts of it, as good as drawn; show more with --num_texts", flush=True)
-    elif not probes.whole and count < amount.tokens:
+    if not probes.whole and count < amount.tokens:
         more = "; show more texts with --num_texts" if len(texts) == amount.texts else ""
         there = f"{how_many(len(texts), 'text')} with {count:,} tokens"
         print(f"note: {source.place}: {there}, fewer than --num_tokens {amount.tokens:,}{more}", flush=True)
@@ -36,5 +34,6 @@ def read_shown(source: TextSource, amount: Amount, probes, tokenizer) -> list[Sh
         print(f"note: {sum(note == text.note for text in texts)} of {len(texts)} texts: {note}", flush=True)
     for number, target in enumerate(amount.targets):
         if source.kind == "annotated" and not any((text.truth[number] == 1).any() for text in texts):
-            print(f"note: {target!r} is nowhere in what is shown; show more with --num_tokens", flush=True)
-    return sorted(texts, key=lambda text: -int((text.truth == 1).sum()))
+            more = "--num_texts" if probes.whole else "--num_tokens"
+            print(f"note: {target!r} is nowhere in what is shown; show more with {more}", flush=True)
+    return sorted(texts, key=lambda text: (-int((text.truth[0] == 1).sum()), -int((text.truth == 1).sum())))

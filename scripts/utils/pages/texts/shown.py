@@ -19,11 +19,13 @@ class Amount:
     """How much is shown: at most `tokens` tokens of at most `texts` texts, and which targets' truth is asked for.
 
     targets: {name: token id}, None for a label
+    width: text tokens that the model can read together
     """
 
     tokens: int
     texts: int
     targets: Mapping[str, int | None]
+    width: int
 
 
 @dataclass(frozen=True)

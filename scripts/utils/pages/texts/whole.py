@@ -1,6 +1,7 @@
 """Read whole texts for the page of probes that judge texts: those that their data were made from, or any others."""
 
 from collections.abc import Iterator
+from itertools import chain, zip_longest
 
 import numpy as np
 
@@ -11,23 +12,28 @@ from utils.pages.texts.annotated import frame_of, gaps_of, labelled, own_hash, r
 from utils.pages.texts.plain import read_documents
 from utils.pages.texts.shown import Amount, ShownText, what_is_known
 from utils.pages.texts.source import TextSource, split_by_text
-from utils.saved.running_text import LONGEST_WINDOW
 
 
 def whole_texts_of(source: TextSource, amount: Amount, probes, tokenizer) -> list[ShownText]:
     """Read as many whole texts as are asked for, each as far as the probes were trained on it.
 
-    They come in the order of their hashes, which is as good as drawn: files are often sorted by label. A text that the
-    tokens left have no room for is passed over.
+    Those of the annotated file come in the order of their hashes, which is as good as drawn: files are often sorted by
+    label. A text that the tokens left have no room for is passed over, but not the first. Print what is left out.
     """
-    read = from_file if source.kind == "annotated" else from_plain_texts
-    texts, missing = [], amount.tokens
-    for text in read(source, amount, probes, tokenizer):
-        if 0 < len(text.ids) <= missing:
+    annotated = source.kind == "annotated"
+    texts, missing, more = [], amount.tokens, False
+    for text in (from_file if annotated else from_plain_texts)(source, amount, probes, tokenizer):
+        if not len(text.ids):
+            continue
+        more = len(texts) == amount.texts or len(text.ids) > missing > 0 and len(texts) > 0
+        if len(texts) == amount.texts or missing <= 0:
+            break
+        if not more:
             texts.append(text)
             missing -= len(text.ids)
-        if len(texts) == amount.texts or not missing:
-            break
+    if more or missing <= 0:
+        which = "of its texts, as good as drawn" if annotated else "of its texts, the first that there is room for"
+        print(f"note: {source.place}: {len(texts)} {which}; show more with --num_texts or --num_tokens", flush=True)
     return texts
 
 
@@ -41,8 +47,10 @@ def from_file(source: TextSource, amount: Amount, probes, tokenizer) -> Iterator
         for document in sorted(collection.documents, key=lambda document: hashes[id(document)])
         if not source.only_test or split_of.get(hashes[id(document)]) == "test"
     ]
+    tell_missing(source, wanted, split_of)
+    wanted = in_turn(wanted, targets)
     before = frame_of(source, probes, tokenizer)[0]
-    windows = training_windows(probes)
+    windows = training_windows(probes, amount.width)
     for item in labelled(wanted, targets, probes, tokenizer, CHARACTERS_A_TOKEN * amount.tokens, before, windows):
         note = what_is_known(split_of.get(hashes[id(item.document)]), split_of)
         gaps = gaps_of(item, tokenizer)[: len(item.tokens)]
@@ -51,7 +59,7 @@ def from_file(source: TextSource, amount: Amount, probes, tokenizer) -> Iterator
 
 def from_plain_texts(source: TextSource, amount: Amount, probes, tokenizer) -> Iterator[ShownText]:
     """Yield plain texts, cut likewise; nothing is known of them but whether the probes have seen them."""
-    split_of, windows = split_by_text(probes), training_windows(probes)
+    split_of, windows = split_by_text(probes), training_windows(probes, amount.width)
     for document in read_documents(source):
         kept = slice(0, windows.width)
         if windows.truncation_side == "left":
@@ -64,9 +72,30 @@ def from_plain_texts(source: TextSource, amount: Amount, probes, tokenizer) -> I
         yield ShownText(document.name, note, ids, gaps[kept], np.full((len(amount.targets), len(ids)), -1, dtype=np.int8))
 
 
-def training_windows(probes) -> TextWindows:
-    """Say how the texts were cut that the probes were trained on."""
+def in_turn(documents, targets) -> list:
+    """Order the documents that have a label of these targets so that each target has its turn; the others are left out."""
+    of_each = [[document for document in documents if target in document.labels] for target in targets]
+    turns = chain.from_iterable(zip_longest(*of_each))
+    return list({id(document): document for document in turns if document is not None}.values())
+
+
+def tell_missing(source: TextSource, found, split_of: dict[str, str]) -> None:
+    """Print how many of the test texts are not in the file any more."""
+    count = sum(split == "test" for split in split_of.values())
+    if source.only_test and found and len(found) < count:
+        print(
+            f"note: {count - len(found)} of {count} test texts are not in {source.place} any more: it has changed since the "
+            "data were prepared",
+            flush=True,
+        )
+
+
+def training_windows(probes, most: int) -> TextWindows:
+    """Say how the texts were cut that the probes were trained on.
+
+    most: text tokens that the model can read together, for files of before, which do not tell
+    """
     metadata = probes.common
     usual = "left" if (metadata.get("source") or {}).get("frame") else "right"  # of conversations, of other texts
-    length = metadata.get("context_length") or LONGEST_WINDOW - 1  # files of before tell neither
-    return TextWindows(length, None, metadata.get("truncation_side") or usual)
+    side = metadata.get("truncation_side")
+    return TextWindows(metadata.get("context_length") or most - 1, None, side if side in ("left", "right") else usual)

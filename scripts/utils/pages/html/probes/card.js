@@ -1,5 +1,5 @@
 import {drawing, element, find} from "../frame/dom.js";
-import {BLANK, count, ids, levelOfToken, logitOf, ownProbability, probability, texts, views, vocabulary, whole} from "./data.js";
+import {BLANK, count, ids, levelOfToken, logitOf, ownProbability, probability, texts, tokenScale, views, vocabulary, whole} from "./data.js";
 import {lagTable} from "./lags.js";
 import {colourOf} from "./paint.js";
 import {shownThreshold, shownTruth, shownView} from "./scores.js";
@@ -35,9 +35,9 @@ export function pin(token) {
 export function showCard() {
   for (const span of document.querySelectorAll(".token.pinned")) span.classList.remove("pinned");
   mark(state.token, "pinned", true);
-  const card = find("card"), token = hovered >= 0 ? hovered : state.token;
-  card.hidden = token < 0;
-  if (token < 0) return;
+  const card = find("card"), token = hovered >= 0 ? hovered : state.token, span = token >= 0 && state.tab === "text" ? spanOf(token) : null;
+  card.hidden = !span || isAway(span.getBoundingClientRect());
+  if (card.hidden || !span) return;
   const name = element("div", "name", `“${wordOf(token).replace("↵\n", "↵")}”`), title = element("bdi");
   title.append(name);
   const about = whole ? MEANINGS[whole] : shownView().words.card[String(shownTruth()[token])], first = whole ? texts[state.text].from : 0;
@@ -47,13 +47,15 @@ export function showCard() {
   const own = ownProbability(shownView(), token), lags = heatmapOf(token);
   if (!Number.isNaN(own)) card.append(element("p", "own", `the model’s own probability of the target: ${exact(own)}`));
   if (lags) card.append(lags);
-  const span = spanOf(token);
-  if (span) place(card, span.getBoundingClientRect());
+  place(card, span.getBoundingClientRect());
 }
+
+/** Whether a token is out of sight; on a narrow screen its card has a place of its own. @param {DOMRect} box */
+const isAway = box => window.innerWidth > NARROW && (box.bottom < 0 || box.top > window.innerHeight);
 
 /** @param {number} token */
 function reading(token) {
-  const view = shownView(), logit = logitOf(view, levelOfToken(view, state.layer, token));
+  const view = shownView(), logit = logitOf(tokenScale(view), levelOfToken(view, state.layer, token));
   const line = element("p", "reading");
   line.append(element("b", "", view.layers[state.layer].name), " ");
   if (Number.isNaN(logit)) line.append("nothing was read here");
@@ -70,7 +72,7 @@ function curveOf(token) {
   const svg = drawing("svg", {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "curve", role: "img"});
   const x = (/** @type {number} */ at) => EDGE + (WIDTH - 2 * EDGE) * (all === 1 ? 0.5 : at / (all - 1));
   const y = (/** @type {number} */ p) => EDGE + (HEIGHT - 20) * (1 - p);
-  const values = view.layers.map((_, at) => logitOf(view, levelOfToken(view, at, token))).map(logit => probability(logit));
+  const values = view.layers.map((_, at) => logitOf(tokenScale(view), levelOfToken(view, at, token))).map(logit => probability(logit));
   svg.append(drawing("line", {class: "grid", x1: 0, x2: WIDTH, y1: y(0), y2: y(0)}), drawing("line", {class: "grid", x1: 0, x2: WIDTH, y1: y(1), y2: y(1)}));
   const known = values.map((p, at) => ({p, at})).filter(({p}) => !Number.isNaN(p));
   svg.append(drawing("polyline", {class: "path", points: known.map(({p, at}) => `${x(at).toFixed(1)},${y(p).toFixed(1)}`).join(" ")}));
@@ -80,8 +82,8 @@ function curveOf(token) {
     point.append(drawing("title", {}, `${view.layers[at].name}: ${exact(p)}`));
     svg.append(point);
   }
-  svg.append(drawing("text", {class: "tick", x: 0, y: HEIGHT - 4}, view.layers[0].name),
-             drawing("text", {class: "tick", x: WIDTH, y: HEIGHT - 4, "text-anchor": "end"}, view.layers[all - 1].name));
+  svg.append(drawing("text", {class: "tick", x: 0, y: HEIGHT - 4}, view.layers[0].name));
+  if (all > 1) svg.append(drawing("text", {class: "tick", x: WIDTH, y: HEIGHT - 4, "text-anchor": "end"}, view.layers[all - 1].name));
   svg.setAttribute("aria-label", known.slice(0, MOST_ROWS).map(({p, at}) => `${view.layers[at].name} ${exact(p)}`).join(", "));
   return svg;
 }
@@ -91,7 +93,7 @@ function heatmapOf(token) {
   return lagTable(({view, layer}) => {
     const level = levelOfToken(views[view], layer, token), mark = element("span");
     if (level === BLANK) return null;
-    const p = probability(logitOf(views[view], level));
+    const p = probability(logitOf(tokenScale(views[view]), level));
     mark.style.backgroundColor = colourOf(p);
     mark.title = `${views[view].layers[layer].name}, lag ${views[view].lag}: ${exact(p)}`;
     if (view === state.view && layer === state.layer) mark.className = "now";

@@ -1,5 +1,5 @@
 import {element, find} from "../frame/dom.js";
-import {SCORE_NAMES, logOdds, noun, probability, texts, views, whole} from "./data.js";
+import {SCORE_NAMES, logOdds, noun, opensOn, probability, texts, views, whole} from "./data.js";
 import {saidOf} from "./list.js";
 import {colourOf} from "./paint.js";
 import {areaUnderRoc, countsAt, shownLayer, shownThreshold, shownTruth, shownView} from "./scores.js";
@@ -15,6 +15,7 @@ const counted = n => n.toLocaleString("en");
 export function startControls() {
   for (const name of CHOICES) {
     const values = [...new Set(views.map(view => String(view[/** @type {"target"} */ (name)])))];
+    if (name === "lag" || name === "seed") values.sort((one, other) => Number(one) - Number(other));
     find(`choice-${name}`).hidden = values.length < 2;
     find(name).replaceChildren(...values.map(value => option(value, value)));
     find(name).addEventListener("change", () => chooseProbes(name));
@@ -26,7 +27,10 @@ export function startControls() {
   find("threshold").addEventListener("input", () => change({at: logOdds(clamped(Number(find("threshold").value))), promise: null}));
   find("own").addEventListener("click", () => change({at: null, promise: null}));
   for (const kind of /** @type {("false" | "found")[]} */ (["false", "found"])) {
-    find(kind).addEventListener("change", () => change({promise: {kind, share: Math.max(0, Math.min(1, Number(find(kind).value) / 100))}, at: null}));
+    find(kind).addEventListener("change", () => {
+      const share = Math.max(0, Math.min(1, Number(find(kind).value) / 100));
+      change({promise: find(kind).value === "" ? null : {kind, share}, at: null});
+    });
   }
   for (const name of ["mode", "scale", "palette", "score"]) find(name).addEventListener("change", () => change({[name]: find(name).value}));
   find("with-probes").addEventListener("change", () => change({otherView: Number(find("with-probes").value)}));
@@ -49,7 +53,8 @@ function chooseProbes(changed) {
     points + (String(view[/** @type {"target"} */ (name)]) === find(name).value ? (name === changed ? 10 : 1) : 0), 0);
   const best = views.reduce((found, view, index) => agree(view) > agree(views[found]) ? index : found, 0);
   const layer = views[best].layers.findIndex(one => one.name === shownLayer().name);
-  change({view: best, layer: layer < 0 ? views[best].chosen : layer});
+  const own = state.otherView === state.view;  // layers of the same probes are compared
+  change({view: best, layer: layer < 0 ? opensOn(views[best]) : layer, ...(own ? {otherView: best} : {})});
 }
 
 /** Show the state in every control. */
@@ -61,6 +66,7 @@ export function showControls() {
   slider.setAttribute("aria-valuetext", layer.name);
   find("layer-name").textContent = layer.name + (state.layer === view.chosen ? " ★" : "");
   find("layer-name").title = state.layer === view.chosen ? `chosen on validation, by ${SCORE_NAMES[view.chosenBy]}` : "";
+  find("chosen-tick").hidden = view.chosen < 0;
   find("chosen-tick").style.left = `${100 * (view.layers.length === 1 ? 0.5 : view.chosen / (view.layers.length - 1))}%`;
   const p = probability(shownThreshold());
   find("threshold").value = String(p);
@@ -72,6 +78,7 @@ export function showControls() {
   }
   find("no-curve").hidden = Boolean(layer.curve);
   for (const name of ["mode", "scale", "palette", "score"]) find(name).value = state[/** @type {"mode"} */ (name)];
+  if (document.activeElement !== find("find")) find("find").value = state.wanted;
   find("scale").disabled = state.mode !== "probability";
   find("with").hidden = state.mode !== "difference";
   if (state.mode === "difference") showOther();
@@ -112,7 +119,7 @@ function showCounts() {
   find("false-rate").textContent = share(fp, fp + tn);
   find("precision").textContent = share(tp, tp + fp);
   find("balanced").textContent = tp + fn && fp + tn ? ((found + 1 - alarms) / 2).toFixed(3) : "–";
-  find("natural").textContent = tp + fn && fp + tn ? natural(found, alarms, view.prevalence) : "";
+  find("natural").textContent = tp + fn && fp + tn && view.prevalence !== null ? natural(found, alarms, view.prevalence) : "";
 }
 
 /**

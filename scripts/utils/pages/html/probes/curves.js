@@ -17,7 +17,7 @@ export function showCurves() {
   drawReliability();
   drawHistogram();
   find("auroc").textContent = areaUnderRoc(from, to).toFixed(3);
-  find("curve-tokens").textContent = (to - from).toLocaleString("en");
+  find("curve-tokens").textContent = (negatives + positives).toLocaleString("en");
 }
 
 /** @template T @param {T[]} points @returns {T[]} */

@@ -20,9 +20,9 @@ import {bytes, data} from "../frame/dom.js";
  * @property {string} kind
  * @property {number} seed
  * @property {number} truth   which of `truths` is its
- * @property {number} chosen   the layer that validation chose
+ * @property {number} chosen   the layer that validation chose; -1 where no scores on validation are known
  * @property {ScoreName} chosenBy   the score on validation by which it was
- * @property {number} prevalence   share of positives in natural text
+ * @property {number | null} prevalence   share of positives in natural text; null where it is not known
  * @property {string | null} split   whose scores the chart shows
  * @property {LayerOfProbes[]} layers
  * @property {({name: string} & Record<ScoreName, number | null>)[]} baselines
@@ -31,6 +31,8 @@ import {bytes, data} from "../frame/dom.js";
  * @property {{promoted: string[], suppressed: string[]}[]} directions   of each layer; empty where the model has no head
  * @property {number} low   the logit of 0; each step more is `step` more
  * @property {number} step
+ * @property {number} tokenLow   the same of the tokens of whole texts
+ * @property {number} tokenStep
  * @property {string} logits   uint16 [layers, tokens], BLANK where nothing was read; of whole texts [layers, texts + tokens]
  *
  * @typedef {object} ShownText
@@ -118,23 +120,31 @@ export function tokenLevelsAt(view, layer) {
 /** @param {View} view @param {number} layer @param {number} token */
 export const levelOfToken = (view, layer, token) => levelsOf(view)[layer * width + before + token];
 
+/** What levels mean: the logit of 0, and how much each step more is. @typedef {{low: number, step: number}} Scale */
+
+/** The scale of a token's levels: with whole texts it is another than the texts'. @type {(view: View) => Scale} */
+export const tokenScale = view => whole ? {low: view.tokenLow, step: view.tokenStep} : view;
+
 /**
  * Give the logit of a level; NaN for BLANK.
- * @param {View} view
+ * @param {Scale} scale
  * @param {number} level
  */
-export function logitOf(view, level) {
-  return level === BLANK ? NaN : view.low + view.step * level;
+export function logitOf(scale, level) {
+  return level === BLANK ? NaN : scale.low + scale.step * level;
 }
 
 /**
- * Give the highest level that is not above a logit, -1 where all are: a token is predicted positive if its level is higher.
- * @param {View} view
+ * Give the highest level that is not above a logit, -1 where all are: what has a higher level is predicted positive.
+ * @param {Scale} scale
  * @param {number} logit
  */
-export function levelBelow(view, logit) {
-  return Math.max(-1, Math.min(BLANK - 1, Math.floor((logit - view.low) / view.step)));
+export function levelBelow(scale, logit) {
+  return Math.max(-1, Math.min(BLANK - 1, Math.floor((logit - scale.low) / scale.step)));
 }
+
+/** The layer on which a set of probes opens. @param {View} view */
+export const opensOn = view => view.chosen >= 0 ? view.chosen : view.layers.length - 1;
 
 /** @param {number} logit */
 export const probability = logit => 1 / (1 + Math.exp(-logit));

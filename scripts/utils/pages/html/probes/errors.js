@@ -72,7 +72,8 @@ export function showErrors() {
   find("errors-rows").replaceChildren(...largest.map(rowOf));
   for (const button of document.querySelectorAll("#errors-table thead button")) {
     const mine = button.getAttribute("data-order") === order;
-    button.closest("th")?.setAttribute("aria-sort", !mine ? "none" : turned ? "ascending" : "descending");
+    const falls = turned === (order === "place" || order === "word");  // places and words rise first, all else falls
+    button.closest("th")?.setAttribute("aria-sort", !mine ? "none" : falls ? "descending" : "ascending");
   }
   find("common").replaceChildren(...whole ? [] : [commonOf(found, 1, "Before false alarms"), commonOf(found, -1, "Before misses")].flat());
 }
@@ -91,7 +92,7 @@ function rowOf(fault) {
   const link = element("button", "place", (fault.one + 1).toLocaleString("en"));
   const place = element("td", "value");
   place.append(link);
-  row.append(place, element("td", "", fault.kind > 0 ? "false alarm" : "miss"), element("td", "value", p.toFixed(3)), context);
+  row.append(place, element("td", "verdict", fault.kind > 0 ? "false alarm" : "miss"), element("td", "value", p.toFixed(3)), context);
   return row;
 }
 

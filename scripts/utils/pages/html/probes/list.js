@@ -50,6 +50,7 @@ export function openText(text) {
   if (state.text < 0) left = window.scrollY;
   change({text, token: -1, tab: "text"});
   if (find("panel-text").getBoundingClientRect().top < 0) find("panel-text").scrollIntoView();
+  find("back").focus({preventScroll: true});  // the row that had the focus is gone
 }
 
 /** What is said of a text, and whether that is right. @param {number} text @returns {{p: number, truth: string, outcome: string}} */
@@ -78,17 +79,21 @@ function showOpened() {
 
 function showRows() {
   const wanted = state.wanted.toLowerCase(), name = state.order.replace("-", "");
-  listed = texts.map((_, text) => text).filter(text => !wanted || contentOf(text).includes(wanted)).sort(orderBy(name));
+  listed = inOrder().filter(text => !wanted || contentOf(text).includes(wanted));
   find("texts-other").hidden = state.mode !== "difference";
   find("texts-table").classList.toggle("differs", state.mode === "difference");
   find("texts-rows").replaceChildren(...rowsOf(listed.slice(0, built)));
-  find("texts-more").textContent = wanted ? `${listed.length.toLocaleString("en")} of ${texts.length.toLocaleString("en")} texts hold “${state.wanted}”.`
-    : `${texts.length.toLocaleString("en")} texts`;
+  find("texts-more").textContent = wanted ? `${listed.length.toLocaleString("en")} of ${texts.length.toLocaleString("en")} text${texts.length === 1 ? "" : "s"} hold “${state.wanted}”.`
+    : `${texts.length.toLocaleString("en")} text${texts.length === 1 ? "" : "s"}`;
   for (const button of document.querySelectorAll("#texts-table thead button")) {
     const mine = button.getAttribute("data-order") === name;
-    button.closest("th")?.setAttribute("aria-sort", !mine ? "none" : state.order === name ? "descending" : "ascending");
+    const falls = (state.order === name) !== (name === "place");  // numbers of texts rise first, all else falls
+    button.closest("th")?.setAttribute("aria-sort", !mine ? "none" : falls ? "descending" : "ascending");
   }
 }
+
+/** All texts in the order of the list. */
+export const inOrder = () => texts.map((_, text) => text).sort(orderBy(state.order.replace("-", "")));
 
 /** Largest first; texts of which nothing is known come last, for they are mostly another target's. @param {string} name @returns {(one: number, other: number) => number} */
 function orderBy(name) {

@@ -1,17 +1,26 @@
 import {find} from "../frame/dom.js";
 import {count, judged, whole} from "./data.js";
-import {hover, pin} from "./card.js";
+import {hover, pin, showCard} from "./card.js";
 import {goToToken} from "./errors.js";
-import {openText, saidOf} from "./list.js";
+import {inOrder, openText, saidOf} from "./list.js";
 import {flips} from "./paint.js";
 import {errorOf, shownTruth, shownView} from "./scores.js";
 import {announce, change, shownRange, state} from "./state.js";
 import {firstInSight, isShown, showToken, tokenAt, wordOf} from "./text.js";
 
+const MOVES = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"];  // of a slider
+
+let at = {x: NaN, y: NaN};  // where the pointer was on the screen
+
 /** Follow the pointer and the keys. */
 export function startMoving() {
   const text = find("text");
-  text.addEventListener("mouseover", (/** @type {MouseEvent} */ event) => hover(tokenAt(event.target)));
+  text.addEventListener("mouseover", (/** @type {MouseEvent} */ event) => {
+    const rests = event.isTrusted && event.screenX === at.x && event.screenY === at.y;  // the page moved below it
+    if (!rests) hover(tokenAt(event.target));
+    at = {x: event.screenX, y: event.screenY};
+  });
+  document.addEventListener("click", event => { at = {x: event.screenX, y: event.screenY}; }, {capture: true});
   text.addEventListener("mouseleave", () => hover(-1));
   text.addEventListener("click", (/** @type {MouseEvent} */ event) => {
     const token = tokenAt(event.target), selection = window.getSelection();
@@ -25,6 +34,9 @@ export function startMoving() {
     toMatch(1);
   });
   document.addEventListener("keydown", onKey);
+  window.addEventListener("scroll", () => {
+    if (state.token >= 0) requestAnimationFrame(showCard);  // it follows its token
+  }, {passive: true});
 }
 
 /** @param {KeyboardEvent} event */
@@ -37,13 +49,14 @@ function onKey(event) {
     find("find").select();
     return;
   }
+  if (event.key === "Escape" && typing) return target.blur();
   if (event.key === "Escape") {
-    if (typing) target.blur();
     hover(-1);
     change(whole && state.token < 0 ? {text: -1} : {token: -1});
     return;
   }
-  if (typing || ["SELECT", "INPUT"].includes(target.tagName)) return;  // they move by themselves
+  const slides = target instanceof HTMLInputElement && target.type === "range", moves = MOVES.includes(event.key);
+  if (typing || target.tagName === "SELECT" || (target.tagName === "INPUT" && (!slides || moves))) return;  // they move by themselves
   const layers = shownView().layers.length, step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
   if (event.key === "n" || event.key === "p") toNext(event.key === "n" ? 1 : -1);
   else if (event.key.toLowerCase() === "t") toPositive(event.shiftKey ? -1 : 1);
@@ -80,9 +93,9 @@ function toPositive(step) {
 
 /** @param {number} step @param {(text: number) => unknown} wanted @param {string} none */
 function seekText(step, wanted, none) {
-  const start = state.text >= 0 ? state.text : step > 0 ? -1 : judged;
+  const order = inOrder(), start = state.text >= 0 ? order.indexOf(state.text) : step > 0 ? -1 : judged;
   for (let i = 1; i <= judged; i++) {
-    const text = ((start + step * i) % judged + judged) % judged;
+    const text = order[((start + step * i) % judged + judged) % judged];
     if (wanted(text)) {
       openText(text);
       announce(`text ${text + 1}, ${saidOf(text).outcome}`);

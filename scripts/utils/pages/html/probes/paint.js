@@ -1,5 +1,5 @@
 import {isDark} from "../frame/theme.js";
-import {BLANK, judged, levelBelow, levelsAt, logitOf, probability, tokenLevelsAt, views, whole} from "./data.js";
+import {BLANK, judged, levelBelow, levelsAt, logitOf, probability, tokenLevelsAt, tokenScale, views, whole} from "./data.js";
 import {ranksAmong, shownLevels, shownTokenLevels, shownTruth, shownView, thresholdOf} from "./scores.js";
 import {shownRange, state} from "./state.js";
 
@@ -35,12 +35,16 @@ export function colourOf(p) {
   return between(RAMPS[/** @type {"red" | "blue"} */ (state.palette)][theme()], p);
 }
 
-/** How strong the colour of each level is, 0 to 255, by the chosen scale. @param {Uint16Array} levels   among which it ranks */
-function strengths(levels) {
+/**
+ * How strong the colour of each level is, 0 to 255, as the reader chose.
+ * @param {Uint16Array} levels   among which it ranks
+ * @param {import("./data.js").Scale} scale   of the levels
+ */
+function strengths(levels, scale) {
   if (state.scale === "rank") return ranksAmong(levels);
-  const view = shownView(), found = new Uint8Array(BLANK + 1);
+  const found = new Uint8Array(BLANK + 1);
   for (let level = 0; level < BLANK; level++) {
-    const logit = view.low + view.step * level;
+    const logit = scale.low + scale.step * level;
     found[level] = Math.round(255 * (state.scale === "probability" ? probability(logit)
       : Math.max(0, Math.min(1, 0.5 + logit / (2 * WIDEST)))));
   }
@@ -62,7 +66,7 @@ function strengths(levels) {
  */
 export function painter() {
   const levels = shownTokenLevels(), truth = whole ? null : shownTruth(), ink = INK[theme()];
-  const limit = levelBelow(shownView(), thresholdOf(state.view, state.layer));
+  const scale = tokenScale(shownView()), limit = levelBelow(scale, thresholdOf(state.view, state.layer));
   const underlined = (/** @type {number} */ token) => truth?.[token] === 1;
   if (state.mode === "difference") return {ink, look: differing(levels, limit, underlined)};
   if (state.mode === "errors" && truth) {
@@ -74,7 +78,7 @@ export function painter() {
               hatched: false, underlined: positive};
     }};
   }
-  const strong = state.mode === "threshold" ? null : strengths(levels.subarray(...shownRange())), colours = Array.from({length: 256}, (_, i) => colourOf(i / 255));
+  const strong = state.mode === "threshold" ? null : strengths(levels.subarray(...shownRange()), scale), colours = Array.from({length: 256}, (_, i) => colourOf(i / 255));
   const said = colourOf(state.palette === "red" ? 0.6 : 0.8);
   return {ink, look: token => {
     const level = levels[token], blank = level === BLANK, yes = !blank && level > limit;
@@ -85,7 +89,7 @@ export function painter() {
 
 /** Give the colour of a whole text's level; "" where nothing was read. @returns {(level: number) => string} */
 export function shaded() {
-  const strong = strengths(shownLevels());
+  const strong = strengths(shownLevels(), shownView());
   return level => level === BLANK ? "" : colourOf(strong[level] / 255);
 }
 
@@ -96,7 +100,7 @@ export function shaded() {
  * @returns {(token: number) => Look}
  */
 function differing(levels, limit, underlined) {
-  const view = shownView(), other = views[state.otherView], others = tokenLevelsAt(other, state.otherLayer);
+  const view = tokenScale(shownView()), others = tokenLevelsAt(views[state.otherView], state.otherLayer), other = tokenScale(views[state.otherView]);
   const otherLimit = levelBelow(other, thresholdOf(state.otherView, state.otherLayer)), stops = BOTH_WAYS[theme()];
   return token => {
     if (levels[token] === BLANK || others[token] === BLANK) return {fill: "", box: "", hatched: true, underlined: underlined(token)};

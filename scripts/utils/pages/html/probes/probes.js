@@ -49,6 +49,7 @@ function show(changed) {
     buildText();
   }
   if (changed.has("order") || changed.has("wanted")) showList();
+  if (changed.has("wanted")) showControls();
   if (["view", "layer", "text", "mode", "scale", "palette", "at", "promise", "otherView", "otherLayer", "score"].some(name => changed.has(name))) {
     showList();
     paint();

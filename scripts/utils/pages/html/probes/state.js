@@ -1,5 +1,5 @@
 import {find} from "../frame/dom.js";
-import {count, logOdds, probability, texts, views, whole} from "./data.js";
+import {count, logOdds, opensOn, probability, texts, views, whole} from "./data.js";
 
 export const MODES = whole ? ["probability", "threshold", "difference"] : ["probability", "threshold", "errors", "difference"];
 export const SCALES = ["probability", "log-odds", "rank"];
@@ -30,15 +30,15 @@ export const ORDERS = ["score", "truth", "error", "length", "place"];  // of who
  * @property {string} order   of the list of whole texts
  */
 
-const first = views[0];
+const first = views[0], opens = opensOn(first);
 
 /**
  * How the page opens without an address.
  * @type {State}
  */
 const opening = {
-  view: 0, layer: first.chosen, text: texts.length > 1 ? -1 : 0, token: -1, mode: "probability", scale: "probability", palette: "red", at: null,
-  promise: null, otherView: 0, otherLayer: first.chosen === 0 ? first.layers.length - 1 : 0, wanted: "",
+  view: 0, layer: opens, text: texts.length > 1 || whole ? -1 : 0, token: -1, mode: "probability", scale: "probability", palette: "red", at: null,
+  promise: null, otherView: 0, otherLayer: opens === 0 ? first.layers.length - 1 : 0, wanted: "",
   tab: "text", score: first.chosenBy, order: ORDERS[0],
 };
 export const state = {...opening};
@@ -77,10 +77,12 @@ export function change(changes) {
 function sounded(asked) {
   const within = (/** @type {number} */ value, /** @type {number} */ length) => Math.max(0, Math.min(length - 1, value || 0));
   const view = within(asked.view, views.length), otherView = asked.mode === "difference" ? within(asked.otherView, views.length) : view;
+  const layer = within(asked.layer, views[view].layers.length), last = views[otherView].layers.length - 1, begins = asked.mode !== state.mode;
+  const same = begins && asked.mode === "difference" && otherView === view && asked.otherLayer === layer;  // a comparison with itself shows nothing
   const text = Math.max(-1, Math.min(texts.length - 1, asked.text)), [from, to] = whole ? rangeOf(text) : [0, count];
   return {
-    ...asked, view, otherView, text, layer: within(asked.layer, views[view].layers.length),
-    otherLayer: within(asked.otherLayer, views[otherView].layers.length), token: asked.token >= from && asked.token < to ? asked.token : -1,
+    ...asked, view, otherView, text, layer,
+    otherLayer: same ? (layer === 0 ? last : 0) : within(asked.otherLayer, last + 1), token: asked.token >= from && asked.token < to ? asked.token : -1,
   };
 }
 
@@ -136,7 +138,7 @@ export function readFragment(hash) {
   const parts = new URLSearchParams(hash.replace(/^#/, "")), named = views.map((_, index) => nameOfView(index));
   const found = {...opening}, layersOf = (/** @type {number} */ index) => views[index].layers.map(layer => layer.name);
   const view = named.indexOf(parts.get("probes") ?? ""), other = named.indexOf(parts.get("with") ?? "");
-  if (view >= 0) Object.assign(found, {view, layer: views[view].chosen});
+  if (view >= 0) Object.assign(found, {view, layer: opensOn(views[view])});
   if (other >= 0) found.otherView = other;
   const layer = layersOf(found.view).indexOf(parts.get("layer") ?? ""), otherLayer = layersOf(found.otherView).indexOf(parts.get("with_layer") ?? "");
   if (layer >= 0) found.layer = layer;
