@@ -246,6 +246,18 @@ def test_a_threshold_keeps_what_it_promises_on_validation(opened):
         assert page.input_value("#found" if control == "#false" else "#false") == ""
 
 
+def test_a_promise_that_is_emptied_gives_back_each_layers_own_threshold(opened):
+    page, *_ = opened
+    own = page.inner_text("#threshold-value")
+    page.fill("#false", "5")
+    page.keyboard.press("Enter")
+    assert page.inner_text("#threshold-value") != own
+    page.fill("#false", "")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(200)
+    assert page.inner_text("#threshold-value") == own and "false=" not in page.evaluate("location.hash")
+
+
 def test_errors_are_marked_listed_and_led_to(opened):
     page, logits, truth, thresholds = opened
     page.select_option("#mode", "errors")

@@ -2,11 +2,13 @@
 
 import csv
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from made_probe_page import ATTACK, NAMES, made_whole_page
+from shown_page import Page
 from utils.scores.metrics import at_threshold
 from utils.scores.ranking import auroc
 
@@ -274,3 +276,46 @@ def test_the_address_of_a_view_opens_it_again(opened):
     page.evaluate("location.hash = 'text=7&token=3&order=nonsense&mode=errors'")  # a token of another text, and no such mode
     page.wait_for_timeout(200)
     assert page.is_visible("#opened") and page.is_hidden("#card") and page.input_value("#mode") == "probability"
+
+
+def test_texts_have_a_scale_of_their_own(opened):
+    """Token logits may be far wider than the texts' means of them: that must not coarsen the texts' scores."""
+    page = Page(opened_path(opened))
+    view = page.views[0]
+    assert view["step"] < view["tokenStep"]
+    np.testing.assert_allclose(page.logits[:, :60], opened[1][:, :60], atol=view["step"] / 2 * 1.001)
+    np.testing.assert_allclose(page.logits[:, 60:], opened[1][:, 60:], atol=view["tokenStep"] / 2 * 1.001)
+
+
+def opened_path(opened):
+    return Path(opened[0].url.partition("#")[0].removeprefix("file://"))
+
+
+def test_a_card_stays_with_its_token_and_a_link_fills_the_search(opened):
+    page, *_ = opened
+    page.evaluate("location.hash = 'text=60&find=bold'")
+    page.wait_for_timeout(200)
+    assert page.input_value("#find") == "bold", "who opens the link sees what it searches for"
+    page.locator("#text .token >> nth=2").click()
+    assert page.is_visible("#card")
+    page.click("#tab-curves")
+    assert page.is_hidden("#card")
+    page.click("#tab-text")
+    assert page.is_visible("#card")
+    page.mouse.move(5, 5)
+    page.set_viewport_size({"width": 1280, "height": 300})
+    page.evaluate("window.scrollTo(0, 100000)")
+    page.wait_for_timeout(200)
+    assert page.is_hidden("#card"), "its token is out of sight"
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_difference_does_not_begin_with_a_comparison_of_a_layer_with_itself(opened):
+    page, *_ = opened
+    page.keyboard.press("Home")
+    page.select_option("#mode", "difference")
+    assert page.input_value("#with-layer") == "5" and page.locator("td.flipped").count() > 0
+    page.locator("#texts-rows tr >> nth=1").click()
+    page.fill("#find", "x")
+    page.keyboard.press("Escape")
+    assert page.is_visible("#opened"), "the key ends the search, not the look at a text"

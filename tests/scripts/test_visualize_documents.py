@@ -8,7 +8,8 @@ import torch
 
 from helpers import assert_one_line_error, assert_success, call, write_jsonl
 from shown_page import Page, unpack
-from utils.saved.probe_files import load_probe
+from utils.base.files import WriteTogether
+from utils.saved.probe_files import load_probe, save_probe
 
 PROBE = "probe_layer{}_current_logistic.pth"
 WIDTH = 24  # tokens that are read of a text: some are longer
@@ -200,3 +201,63 @@ def test_pooled_probes_of_tokens_are_shown_token_by_token(tmp_path, stories260K)
     expected = (POOLED["mean"](states[0]) @ probe["weight"] + probe["bias"]).numpy()
     np.testing.assert_allclose(page.logits[0, text["from"] : text["to"]], expected, atol=5e-4 + page.views[0]["step"])
     assert unpack(page.data["truths"][0], "<i1").sum() > 0
+
+
+def test_of_several_targets_each_has_its_turn_and_others_texts_are_left_out(tmp_path, stories260K):
+    """One target has 60 texts and the other 12: of few texts each has half."""
+    names = {"many": 60, "few": 12}
+    for tag, count in names.items():
+        lines = [f'"Tim saw {tag} dog number {number}.",{number % 2}' for number in range(count)]
+        (tmp_path / f"{tag}.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    head = "number,source,name,tag,save_name,Probe from,Probe to,Data type,probe from extraction,probe to extraction"
+    each = "{0}.csv,{0},{0},{0}.csv,text,label,Binary Classification,col,col == 1"
+    lines = [head, *(f"{number},{each.format(tag)}" for number, tag in enumerate(names))]
+    (tmp_path / "main.csv").write_text("\n".join(lines), encoding="utf-8")
+    flags = ("--task", "documents", "--input", tmp_path / "main.csv", "--model_name", stories260K)
+    assert_success(call("prepare_data", *flags, "--output_dir", tmp_path / "data"))
+    flags = ("--probe", "mass_mean", "--layer_sweep", "0", "--no_wandb", "--output_dir", tmp_path / "models")
+    flags += ("--train_data", tmp_path / "data" / "train.pth", "--results_dir", tmp_path / "results")
+    assert_success(call("train_probe", *flags))
+    page, _ = show(tmp_path / "models", tmp_path, "--num_texts", 4)
+    assert sorted(name.split(":")[0] for name in (text["name"] for text in page.data["texts"])) == ["few"] * 2 + ["many"] * 2
+    page, result = show(tmp_path / "models", tmp_path, "--target", "few")
+    assert {text["name"].split(":")[0] for text in page.data["texts"]} == {"few"} and (page.truth >= 0).all()
+    assert "as good as drawn" not in result.stdout
+    lines = (tmp_path / "few.csv").read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if not line.startswith(f'"{text_of(page, 0)}')]
+    (tmp_path / "few.csv").write_text("\n".join(kept), encoding="utf-8")
+    assert len(kept) == len(lines) - 1
+    _, result = show(tmp_path / "models", tmp_path, "--target", "few")
+    assert "1 of " in result.stdout and "test texts are not in" in result.stdout
+
+
+def text_of(page, at):
+    text = page.data["texts"][at]
+    return "".join(page.tokens[text["from"] : text["to"]]).replace("▁", " ").strip()
+
+
+def test_files_of_before_tell_less_and_are_read_within_what_the_model_can(trained, tmp_path, stories260K):
+    """No pool, length, side or scores: the model's positions bound a text, and no layer is called chosen."""
+    folder = tmp_path / "old"
+    folder.mkdir()
+    left = ("pool", "context_length", "truncation_side", "chosen_by", "validation_curve", "metrics")
+    for path in trained["last"].glob("probe_*.pth"):
+        probe = load_probe(path)
+        metadata = {name: value for name, value in probe["metadata"].items() if name not in left}
+        metadata |= {"pool": None, "prevalence": float("nan")}
+        with WriteTogether() as files:
+            save_probe(files, folder / path.name, probe["state_dict"], metadata)
+    long = write_jsonl(tmp_path / "long.jsonl", [{"text": "Tim saw a big dog. " * 300}])
+    page, result = show(folder, tmp_path, "--text_file", long)
+    limit = 512  # positions, one of them for the token before a text
+    assert len(page.tokens) == limit - 1 and page.views[0]["chosen"] == -1 and page.views[0]["prevalence"] is None
+    assert "the page opens on the last layer, as no scores on validation are known: layer4" in result.stdout
+    for name, value, said in (("pool", "median", "--pool median"), ("context_length", "x", "context_length")):
+        other = tmp_path / name
+        other.mkdir()
+        for path in folder.glob("probe_*.pth"):
+            probe = load_probe(path)
+            with WriteTogether() as files:
+                save_probe(files, other / path.name, probe["state_dict"], probe["metadata"] | {name: value})
+        result = call("visualize_probe", "--probe_dir", other, "--text_file", long, "--output", tmp_path / "x.html")
+        assert_one_line_error(result, said)
