@@ -261,3 +261,14 @@ def test_files_of_before_tell_less_and_are_read_within_what_the_model_can(traine
                 save_probe(files, other / path.name, probe["state_dict"], probe["metadata"] | {name: value})
         result = call("visualize_probe", "--probe_dir", other, "--text_file", long, "--output", tmp_path / "x.html")
         assert_one_line_error(result, said)
+
+
+def test_a_text_without_room_is_passed_over_and_the_first_is_shown_however_long(trained, tmp_path):
+    page, result = show(trained["last"], tmp_path, "--num_tokens", 1)
+    assert len(page.data["texts"]) == 1 and "1 of its texts" in result.stdout
+    path = write_jsonl(tmp_path / "mine.jsonl", [{"text": "Tim saw a dog."}, {"text": "He ran. " * 9}, {"text": "A cat."}])
+    page, result = show(trained["last"], tmp_path, "--text_file", path, "--num_tokens", 16)
+    shown = ["".join(page.tokens[text["from"] : text["to"]]).replace("▁", " ").strip() for text in page.data["texts"]]
+    assert sorted(shown) == ["A cat.", "Tim saw a dog."] and "2 of its texts, the first that" in result.stdout
+    _, result = show(trained["last"], tmp_path, "--text_file", path)
+    assert "of its texts" not in result.stdout

@@ -13,6 +13,8 @@ from utils.pages.texts.plain import read_documents
 from utils.pages.texts.shown import Amount, ShownText, what_is_known
 from utils.pages.texts.source import TextSource, split_by_text
 
+LITTLE = 100  # where this part of the tokens is left, no further text is looked for that has room
+
 
 def whole_texts_of(source: TextSource, amount: Amount, probes, tokenizer) -> list[ShownText]:
     """Read as many whole texts as are asked for, each as far as the probes were trained on it.
@@ -21,17 +23,16 @@ def whole_texts_of(source: TextSource, amount: Amount, probes, tokenizer) -> lis
     label. A text that the tokens left have no room for is passed over, but not the first. Print what is left out.
     """
     annotated = source.kind == "annotated"
-    texts, missing, more = [], amount.tokens, False
+    texts, missing, left_out = [], amount.tokens, False
     for text in (from_file if annotated else from_plain_texts)(source, amount, probes, tokenizer):
-        if not len(text.ids):
-            continue
-        more = len(texts) == amount.texts or len(text.ids) > missing > 0 and len(texts) > 0
-        if len(texts) == amount.texts or missing <= 0:
-            break
-        if not more:
+        if len(texts) == amount.texts or texts and len(text.ids) > missing:
+            left_out = True
+            if len(texts) == amount.texts or missing <= amount.tokens // LITTLE:
+                break
+        elif len(text.ids):
             texts.append(text)
             missing -= len(text.ids)
-    if more or missing <= 0:
+    if left_out:
         which = "of its texts, as good as drawn" if annotated else "of its texts, the first that there is room for"
         print(f"note: {source.place}: {len(texts)} {which}; show more with --num_texts or --num_tokens", flush=True)
     return texts
