@@ -641,6 +641,7 @@ def test_the_charts_read_every_table_of_the_sweep(trained, tmp_path):
         "index",
         "heatmap_accuracy",
         "heatmap_f1",
+        "lineplot_balanced_accuracy",
         "lineplot_f1",
         "comparison_metrics",
         "class_balance",
