@@ -9,6 +9,7 @@ import pytest
 from made_latents import ATTACK, LATENTS, OWN, SILENT, interpreted
 from utils.pages.latent_page import write_latent_page
 from utils.sae.latents.interpretations import entries
+from watched_page import watched
 
 UNSHADED = "rgba(0, 0, 0, 0)"
 WORST = 100  # milliseconds that a search may take
@@ -25,12 +26,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def page(chromium, made):
-    page = chromium.new_page(viewport={"width": 1280, "height": 900})
-    page.events = []
-    page.on("console", lambda message: page.events.append(f"console {message.type}: {message.text}"))
-    page.on("pageerror", lambda error: page.events.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: (page.events.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    page.on("request", lambda request: page.events.append(f"request: {request.url}"))
+    page = watched(chromium)
     page.goto(made.path.as_uri())
     ready(page)
     yield page

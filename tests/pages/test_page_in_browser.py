@@ -17,25 +17,21 @@ from utils.pages.probe_page import page_values
 from utils.pages.texts.shown import ShownText
 from utils.scores.metrics import at_threshold
 from utils.scores.ranking import auroc
+from watched_page import watched
 
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory, chromium):
     """The page, open; (page, logits, truth, thresholds)."""
     path, *facts = made_page(tmp_path_factory.mktemp("page"))
-    page = watched(chromium, path)
+    page = open_page(chromium, path)
     yield page, *facts
     page.close()
 
 
-def watched(chromium, path):
-    """The page, open. Every error, dialog and request is an entry of page.events."""
-    page = chromium.new_page(viewport={"width": 1280, "height": 900})
-    page.events = []
-    page.on("console", lambda message: page.events.append(f"console {message.type}: {message.text}"))
-    page.on("pageerror", lambda error: page.events.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: (page.events.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    page.on("request", lambda request: page.events.append(f"request: {request.url}"))
+def open_page(chromium, path):
+    """The page, open and watched."""
+    page = watched(chromium)
     page.goto(path.as_uri())
     return page
 
@@ -443,7 +439,7 @@ def test_tokens_of_unknown_truth_are_not_counted(chromium, tmp_path):
     path, logits, truth, thresholds = made_page(
         tmp_path, lambda the: np.where(np.arange(len(the)) % 3 == 1, -1, the), **LABEL
     )
-    page = watched(chromium, path)
+    page = open_page(chromium, path)
     page.goto(f"{path.as_uri()}#")
     page.reload()
     known = truth >= 0
@@ -462,7 +458,7 @@ def test_tokens_of_unknown_truth_are_not_counted(chromium, tmp_path):
 
 def test_a_text_of_unknown_truth_has_no_counts_and_the_rest_works(chromium, tmp_path):
     path, logits, truth, _ = made_page(tmp_path, lambda the: np.full(len(the), -1), **LABEL)
-    page = watched(chromium, path)
+    page = open_page(chromium, path)
     page.goto(f"{path.as_uri()}#")
     page.reload()
     assert page.locator("#counted").is_hidden()
@@ -517,7 +513,7 @@ def test_layers_by_lags_lead_to_their_probes_and_a_layer_without_a_score_is_no_p
     logits = [random.standard_normal((3, len(ids))).astype(np.float32) for _ in sets]
     text = ShownText("one", "", ids, [""] * len(ids), np.zeros((1, len(ids)), dtype=np.int8))
     write_page(tmp_path / "page.html", "probes", **page_values(sets, tokenizer, [text], logits, 64))
-    page = watched(chromium, tmp_path / "page.html")
+    page = open_page(chromium, tmp_path / "page.html")
     assert page.locator("#sweep .point").count() == 2 and page.inner_text("#layer-name") == "layer2 ★"
     assert page.locator("#sweep .point.now").get_attribute("data-layer") == "2"  # the second point, of the third layer
     cells = page.eval_on_selector_all(

@@ -11,6 +11,7 @@ from made_probe_page import ATTACK, NAMES, made_whole_page
 from shown_page import Page
 from utils.scores.metrics import at_threshold
 from utils.scores.ranking import auroc
+from watched_page import watched
 
 CHOSEN = 2  # the layer that validation chose
 
@@ -19,12 +20,7 @@ CHOSEN = 2  # the layer that validation chose
 def opened(tmp_path_factory, chromium):
     """The page, open; (page, logits [layers, texts + tokens], truth [texts], thresholds, texts)."""
     path, *facts = made_whole_page(tmp_path_factory.mktemp("whole"))
-    page = chromium.new_page(viewport={"width": 1280, "height": 900})
-    page.events = []
-    page.on("console", lambda message: page.events.append(f"console {message.type}: {message.text}"))
-    page.on("pageerror", lambda error: page.events.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: (page.events.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    page.on("request", lambda request: page.events.append(f"request: {request.url}"))
+    page = watched(chromium)
     page.goto(path.as_uri())
     yield page, *facts
     page.close()

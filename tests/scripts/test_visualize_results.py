@@ -10,6 +10,7 @@ import pytest
 
 from helpers import assert_one_line_error, assert_success, call, run_script, snapshot
 from made_tables import ATTACK, KINDS, LAGS, LAYERS, SEEDS, make_results, write_csv
+from watched_page import watched
 
 pytestmark = pytest.mark.slow
 
@@ -42,12 +43,7 @@ def written(tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser(chromium):
     """A page; every error, dialog and request is an entry of page.events."""
-    page = chromium.new_page(viewport={"width": 1400, "height": 900})
-    page.events = []
-    page.on("console", lambda message: page.events.append(f"console {message.type}: {message.text}"))
-    page.on("pageerror", lambda error: page.events.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: (page.events.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-    page.on("request", lambda request: page.events.append(f"request: {request.url}"))
+    page = watched(chromium, width=1400)
     yield page
     page.close()
 

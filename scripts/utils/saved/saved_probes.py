@@ -19,7 +19,7 @@ from utils.probes.descent.mlp import MLPProbes
 from utils.probes.descent.ranges import whole_texts
 from utils.probes.kinds import BY_NAME, KINDS, trained_share
 from utils.saved.export import probe_name, read_export
-from utils.saved.probe_sets import load_folder, score_chosen_by
+from utils.saved.probe_sets import load_folder, pool_of, score_chosen_by
 from utils.saved.seen_texts import SEEN, Texts
 from utils.states.sites import ATTENTION, Layer
 from utils.states.source import Source
@@ -55,7 +55,7 @@ class SavedProbe:
     def reading(self) -> tuple[str, int]:
         """Give (pool, attention segments; 0 where it reads states)."""
         segments = self.metadata.get("attention_segments", 4) if BY_NAME[self.kind].reads == "attention rows" else 0
-        return self.metadata.get("pool", "last"), segments
+        return pool_of(self.metadata), segments
 
     @cached_property
     def fingerprint(self) -> str:

@@ -10,7 +10,7 @@ import {firstInSight, isShown, showToken, tokenAt, wordOf} from "./text.js";
 
 const MOVES = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"];  // of a slider
 
-let at = {x: NaN, y: NaN};  // where the pointer was on the screen
+let at = {x: NaN, y: NaN};  // where the last click was on the screen
 
 /** Follow the pointer and the keys. */
 export function startMoving() {
@@ -18,7 +18,6 @@ export function startMoving() {
   text.addEventListener("mouseover", (/** @type {MouseEvent} */ event) => {
     const rests = event.isTrusted && event.screenX === at.x && event.screenY === at.y;  // the page moved below it
     if (!rests) hover(tokenAt(event.target));
-    at = {x: event.screenX, y: event.screenY};
   });
   document.addEventListener("click", event => { at = {x: event.screenX, y: event.screenY}; }, {capture: true});
   text.addEventListener("mouseleave", () => hover(-1));
