@@ -6,6 +6,7 @@ Each file imports only from those above it:
     seen_texts    the texts of a run by their hashes, once beside its probes
     columns       the file names and columns of every table
     tables        the tables of a run, written together
+    group_scores  how far each group moves each probe's scores, beside the tables
     owners        model, dataset and settings of a file; results of different ones are never mixed
     export        all probes in one file that other tools read
     probe_sets    the probes of a folder that belong together

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from utils.base.errors import UserError
-from utils.probes.directions import read_directions
+from utils.probes.direction_files import read_directions
 from utils.saved.columns import COLUMNS, DIRECTIONS, OWNERS, TRANSFER, TRANSFER_MATRIX
+from utils.saved.group_scores import GROUP_SCORES, owners_of_group_scores
 from utils.saved.probe_files import probe_metadata
 from utils.saved.seen_texts import texts_path
 from utils.saved.tables import table_rows
@@ -44,9 +45,11 @@ def refuse_to_mix(output_dir: str, results_dir: str, owner: Owner, overwrite: bo
     found = [(path, why) for path in probes if (why := conflict(path, probe_metadata, owner))]
     tables = [Path(results_dir) / name for name in COLUMNS]
     found += [(path, why) for path in tables if (why := conflict(path, table_rows, owner))]
-    directions = Path(results_dir) / DIRECTIONS
+    directions, group_scores = (Path(results_dir) / name for name in (DIRECTIONS, GROUP_SCORES))
     if directions.exists() and (why := conflict(directions, owner_of_directions, owner)):
         found.append((directions, why))
+    if why := conflict(group_scores, owners_of_group_scores, owner):
+        found.append((group_scores, why))
     if why := model_conflict(Path(results_dir) / TRANSFER, owner.model, owner.model_fingerprint):
         page = Path(TRANSFER).with_suffix(".html")
         found += [(Path(results_dir) / name, why) for name in (TRANSFER, TRANSFER_MATRIX, page)]

@@ -9,7 +9,7 @@ Each file imports only from those above it:
     intervals          95 % intervals over groups, of balanced accuracy and AUROC
     metrics            all scores of a probe, or of many at once
     average_precision  average precision with its interval, also at another prevalence
-    differences        paired differences of two probes, with their intervals
+    differences        paired differences of two probes, with their intervals, also from how far each group moves a score
     search             a sweep as a search: what is chosen by, bands for all probes together, permutation p-values
     baselines          what a probe must beat: majority, read token, neighbours, context, length, words
     controls           control tasks with random labels, and selectivity

@@ -1,11 +1,12 @@
 """Compute the difference of two probes' scores on the same examples, with its 95 % interval over groups."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from utils.scores.intervals import AUROC, BalancedAccuracy, Groups, Statistic, combined, correlation
+from utils.scores.intervals import AUROC, BalancedAccuracy, Classes, Groups, Score, combined, correlation
 from utils.scores.ranking import Ranked
 from utils.scores.rows import as_rows, probe_chunks
 
@@ -14,7 +15,7 @@ Side = tuple[ArrayLike, ArrayLike]  # logits [pairs, n] and thresholds [pairs] o
 NO_DIFFERENCE = 1e-12  # influences closer than this differ by rounding
 
 
-def difference_bounds(one: Statistic, other: Statistic) -> tuple[np.ndarray, np.ndarray]:
+def difference_bounds(one: Score, other: Score) -> tuple[np.ndarray, np.ndarray]:
     """Compute the ends of the interval of one score minus another over the same groups, each [pairs]; NaN for none.
 
     The ends of the two scores' own intervals are combined by the square root of the sum of squared distances, less what
@@ -94,3 +95,56 @@ def statistic(
 ) -> BalancedAccuracy | AUROC:
     logits, true = as_rows(logits, labels)
     return AUROC(Ranked.of(logits, true), groups) if metric == "auc" else BalancedAccuracy(logits, true, groups, thresholds)
+
+
+@dataclass(frozen=True)
+class ByGroup:
+    """A score of several probes on the same examples: all that a paired difference needs, once logits are let go.
+
+    values                float64 [probes, 3]: the score and the ends of its interval, NaN for none
+    influences            float64 [probes, groups]: each group's linear influence on the score
+    positives, negatives  [groups]: how many examples of each class a group holds
+    """
+
+    values: np.ndarray
+    influences: np.ndarray
+    positives: np.ndarray
+    negatives: np.ndarray
+
+    @classmethod
+    def of(cls, metric: str, logits: np.ndarray, labels: ArrayLike, groups: ArrayLike, thresholds: np.ndarray) -> "ByGroup":
+        """Score logits [probes, n] at thresholds [probes]; labels, groups: [n]; metric: "auc" or "balanced_accuracy"."""
+        grouped, true = Groups(groups), np.asarray(labels) == 1
+        values, influences = [], []
+        for start, stop in probe_chunks(*logits.shape):
+            found = statistic(metric, logits[start:stop], labels, grouped, thresholds[start:stop])
+            values.append(np.stack([found.value, *found.bounds()], axis=1))
+            influences.append(found.influence())
+        counts = (grouped.sums(mask[None])[0] for mask in (true, ~true))
+        return cls(np.concatenate(values), np.concatenate(influences), *counts)
+
+    def __getitem__(self, rows: list[int]) -> "ByGroup":
+        """Select probes by their numbers."""
+        return ByGroup(self.values[rows], self.influences[rows], self.positives, self.negatives)
+
+    @property
+    def value(self) -> np.ndarray:
+        return self.values[:, 0]
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Give the share of each group, [1, groups]: it is that of all probes."""
+        return Classes(self.positives[None], self.negatives[None]).weights
+
+    def influence(self) -> np.ndarray:
+        return self.influences
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.values[:, 1], self.values[:, 2]
+
+    def minus(self, other: "ByGroup") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Compute paired differences from the same number of probes: (differences, lows, highs), each [probes].
+
+        other: on the same examples. The ends are those of `paired_differences`.
+        """
+        return self.value - other.value, *difference_bounds(self, other)

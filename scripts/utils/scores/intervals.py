@@ -65,14 +65,18 @@ class Classes:
         self.degrees = np.where(enough, self.effective - 1, np.nan)
 
 
-class Statistic(Protocol):
-    """A score of each of several probes, as a function of which groups are in the sample."""
+class Score(Protocol):
+    """A score of each of several probes, with its interval, and how far each group moves it."""
 
-    value: np.ndarray  # [probes]
-    holders: np.ndarray  # how many groups hold the class which fewer groups hold, [probes]
-    weights: np.ndarray  # the share of each group, [probes, groups]
-    degrees: np.ndarray  # of freedom, NaN for no interval, [probes]
-    erring: np.ndarray  # the effective number of groups in which the errors lie, or the successes below .5, [probes]
+    @property
+    def value(self) -> np.ndarray:
+        """[probes]"""
+        ...
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The share of each group, [probes, groups], or [1, groups] where it is that of all probes"""
+        ...
 
     def influence(self) -> np.ndarray:
         """Compute how far each group moves the score: [probes, groups], with sums of 0."""
@@ -81,6 +85,14 @@ class Statistic(Protocol):
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Compute the ends of the interval, each [probes]; equal where the score cannot vary."""
         ...
+
+
+class Statistic(Score, Protocol):
+    """A score as a function of which groups are in the sample."""
+
+    holders: np.ndarray  # how many groups hold the class which fewer groups hold, [probes]
+    degrees: np.ndarray  # of freedom, NaN for no interval, [probes]
+    erring: np.ndarray  # the effective number of groups in which the errors lie, or the successes below .5, [probes]
 
 
 def portions(parts: np.ndarray) -> np.ndarray:
@@ -111,7 +123,7 @@ def no_interval(labels: ArrayLike, groups: ArrayLike) -> str:
     return reasons(Classes(grouped.sums(true), grouped.sums(~true)))[0]
 
 
-def scaled_influence(statistic: Statistic) -> np.ndarray:
+def scaled_influence(statistic: Score) -> np.ndarray:
     """Scale influences so that the sum of their squares is the squared standard error: [probes, groups].
 
     Without the group of the share w the score would differ by 1 / (1 - w) of its influence. For groups of one size the sum
@@ -121,12 +133,12 @@ def scaled_influence(statistic: Statistic) -> np.ndarray:
     return divide(statistic.influence(), 1 - statistic.weights) * np.sqrt(fewer)[:, None]
 
 
-def standard_error(statistic: Statistic) -> np.ndarray:
+def standard_error(statistic: Score) -> np.ndarray:
     """Compute the standard error of a statistic: float64 [probes]."""
     return np.sqrt((scaled_influence(statistic) ** 2).sum(-1))
 
 
-def correlation(one: Statistic, other: Statistic) -> np.ndarray:
+def correlation(one: Score, other: Score) -> np.ndarray:
     """Compute how two scores of the same groups correlate, [probes]; 0 where one does not vary."""
     influences = scaled_influence(one), scaled_influence(other)
     lengths = [np.sqrt((influence**2).sum(-1)) for influence in influences]

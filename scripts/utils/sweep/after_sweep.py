@@ -10,7 +10,8 @@ import torch
 
 from utils.base.files import WriteTogether, csv_text
 from utils.base.processes.locks import locked
-from utils.probes.directions import cosines, direction_entries, entry_key, pattern, read_directions, write_directions
+from utils.probes.direction_files import entry_key, read_directions, write_directions
+from utils.probes.directions import cosines, direction_entries, pattern
 from utils.probes.logistic.solver import solve
 from utils.sae.chosen import LayerAutoencoder
 from utils.saved.columns import (

@@ -5,15 +5,19 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+
 from utils.base.files import WriteTogether
 from utils.base.processes.locks import locked
 from utils.data.sequences import Sequences
 from utils.model.language_model import LanguageModel
 from utils.saved.columns import SOLVED
+from utils.saved.group_scores import GROUP_SCORES, Block, hash_of_examples, write_group_scores
 from utils.saved.owners import Owner, refuse_to_mix
 from utils.saved.probe_files import probe_metadata, probe_path, save_probe
 from utils.saved.seen_texts import write_texts
 from utils.saved.tables import write_tables
+from utils.scores.differences import DIFFERENCES_OF, ByGroup
 from utils.scores.thresholds import operating_points
 from utils.states.extraction import Reading
 from utils.states.sites import layer_name
@@ -54,7 +58,7 @@ def save_sweeps(run: Run, sweeps: Sequence[Sweep], record: dict) -> list[tuple[P
     """
     owner = vars(run.owner)
     probe_rows, baseline_rows, document_rows, written = [], [], [], []
-    results = Path(run.output.results)
+    results, by_group = Path(run.output.results), [block_of(sweep, owner) for sweep in sweeps]
     with WriteTogether() as files:
         for sweep in sweeps:
             for probe in sweep.chosen:
@@ -71,6 +75,7 @@ def save_sweeps(run: Run, sweeps: Sequence[Sweep], record: dict) -> list[tuple[P
         with locked(run.output.probes, results):
             replaced = refuse_to_mix(run.output.probes, run.output.results, run.owner, run.output.overwrite)
             write_tables(files, results, probe_rows, baseline_rows, document_rows, record, replaced)
+            write_group_scores(files, results / GROUP_SCORES, by_group, replaced)
             files.commit(gone=[*replaced, *former_files(run.output.probes, sweeps)])
     return written
 
@@ -199,6 +204,21 @@ def rows_of_baselines(sweep: Sweep, owner: dict, seed: int) -> list[dict]:
         if probe.chosen
         for split, scores in probe.metrics.items()
     ]
+
+
+def block_of(sweep: Sweep, owner: dict) -> Block:
+    """Keep how far each group moves the scores of the chosen probes, on test where there is one, else on validation."""
+    split = "test" if "test" in sweep.task.examples else "val"
+    examples, chosen = sweep.task.examples[split], sweep.chosen
+    logits, thresholds = np.stack([probe.logits[split] for probe in chosen]), np.array([probe.threshold for probe in chosen])
+    arrays = {}
+    for metric in DIFFERENCES_OF:
+        found = ByGroup.of(metric, logits, examples.labels, examples.groups, thresholds)
+        arrays |= {metric: found.influences, f"{metric}_values": found.values}
+        arrays |= {"positives": found.positives, "negatives": found.negatives}
+    about = {"target": sweep.target, "lag": sweep.lag, "split": split, "n": len(examples)}
+    probes = [[str(probe.layer), probe.kind, probe.seed] for probe in chosen]
+    return Block({**about, "examples": hash_of_examples(sweep.question, split), "probes": probes, **owner}, arrays)
 
 
 def selected(sweeps: Sequence[Sweep]) -> dict:
