@@ -37,6 +37,13 @@ def build_parser() -> Parser:
         help="the score by which layers are chosen on validation, and which the overview shows (default: as "
         "the run chose: balanced_accuracy for next-token data, else auc)",
     )
+    tables.add_argument(
+        "--compare",
+        type=folder_path,
+        metavar="OTHER_RESULTS",
+        help="the results of another run, which the report sets beside these: rows of one target, lag, kind and layer, with "
+        "paired intervals of their differences where both were scored on the same examples",
+    )
     output = parser.add_argument_group("output")
     output.add_argument(
         "--output_dir",
@@ -59,18 +66,28 @@ def main(argv=None):
 
     with locked(arguments.results_dir):  # tables of one run, while another writes
         results = read_results(arguments.results_dir, arguments.split, arguments.metric)
+        beside = compare(results, arguments.results_dir, arguments.compare)
     folder = arguments.output_dir or arguments.results_dir
     require_writable_folder(folder, "--output_dir")
     charts = draw(results)
     from utils.pages.report.writing import write_pages
 
-    paths = write_pages(folder, results, charts)
+    paths = write_pages(folder, results, charts, beside)
     pages = ", ".join(path.name for path in paths[:-1])
     print(
         f"wrote {Path(folder) / ''}: {pages}; {how_many(len(results.chosen), 'probe')} chosen on validation, scores of "
         f"{results.split}\nnext: open {(Path(folder) / 'index.html').resolve().as_uri()} in a browser"
     )
     return 0
+
+
+def compare(results, folder, other) -> dict | None:
+    """Set another run beside this one, where one is given."""
+    if other is None:
+        return None
+    from utils.pages.report.two_runs import two_runs
+
+    return two_runs(results, folder, other)
 
 
 def draw(results) -> list:

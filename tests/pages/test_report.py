@@ -7,8 +7,8 @@ import pytest
 
 from utils.base.files import csv_text
 from utils.pages.charts.results import read_results
-from utils.pages.report.documents import document_rows
-from utils.pages.report.findings import findings_of
+from utils.pages.report.documents import documents_table
+from utils.pages.report.findings import best_results, findings_of
 from utils.pages.report.markdown import report_text
 from utils.pages.report.overview import index_values
 
@@ -54,12 +54,16 @@ def made(folder, changes=None, beside=None, groups=40, seeds=(0, 1), converged=T
     return read_results(folder)
 
 
+def found_in(results):
+    return findings_of(results, best_results(results))
+
+
 def doubts(results):
-    return [doubt["name"] for doubt in findings_of(results)["doubts"]]
+    return [doubt["name"] for doubt in found_in(results)["doubts"]]
 
 
 def test_a_clean_run_raises_no_doubt_and_says_what_was_found(tmp_path):
-    found = findings_of(made(tmp_path))
+    found = found_in(made(tmp_path))
     assert found["doubts"] == [] and found["not_checked"] == []
     asked = found["asked"].replace("\u2068", "").replace("\u2069", "")
     assert asked.startswith("Can logistic probes on layer 3 of models/tiny tell “␣the”, at lag −1?")
@@ -118,14 +122,14 @@ def test_every_reason_for_doubt_is_found_where_it_is_planted(name, tmp_path):
         changes = changes | {"changes": changes["changes"] | {"all": {"val_auc": 0.84}}}
     results = made(tmp_path, **changes)
     assert doubts(results) == [name]
-    assert said in findings_of(results)["doubts"][0]["of"][0]["text"]
+    assert said in found_in(results)["doubts"][0]["of"][0]["text"]
 
 
 def test_what_was_not_computed_is_said_and_is_no_doubt(tmp_path):
     nothing = dict.fromkeys(("test_selectivity", "test_minus_random_weights", "test_minus_random_weights_low"), "")
     results = made(tmp_path, {"all": nothing}, seeds=(0,))
     assert doubts(results) == []
-    assert findings_of(results)["not_checked"] == [
+    assert found_in(results)["not_checked"] == [
         "control labels (--control 5)",
         "a model with random weights (--random_weights)",
         "other seeds (--train_seeds 0,1,2)",
@@ -138,7 +142,7 @@ def test_of_each_target_the_kind_and_lag_is_shown_that_did_best_on_validation(tm
         CLEAN | {"target": "x", "val_auc": 0.7},
         CLEAN | {"target": "x", "layer": "5", "val_auc": 0.6, "test_auc": 0.99},
     ]
-    found = findings_of(made(tmp_path, more=more))["found"]
+    found = found_in(made(tmp_path, more=more))["found"]
     assert [(one["target"], one["lag"], one["layer"]) for one in found] == [
         ("“␣the”", "0", "layer 3"),
         ("“x”", "−1", "layer 3"),
@@ -153,7 +157,7 @@ def test_the_markdown_has_the_figures_of_the_page_and_no_markup_of_a_name(tmp_pa
     assert "0.890 (0.860 to 0.920)".replace("(", "\\(").replace(")", "\\)") in text
     assert "## What was asked" in text and "## What speaks against it" in text and "No check found anything." in text
     row = next(line for line in text.splitlines() if line.startswith("| logistic |") and "a\\|b" in line)
-    assert row.count("|") - row.count("\\|") == 13 and "<img" not in text.replace("\\<img", "") and "0.890" in row
+    assert row.count("|") - row.count("\\|") == 14 and "<img" not in text.replace("\\<img", "") and "0.890" in row
     assert "somebody" not in text and "/home" not in text
 
 
@@ -177,11 +181,11 @@ def test_scores_of_whole_documents_that_validation_chose_are_shown(tmp_path):
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = csv_text(names, [{name: row.get(name, "") for name in names} for row in rows])
     (tmp_path / "document_scores.csv").write_text(table)
-    found = document_rows(read_results(tmp_path))
-    assert [(row["name"], row["aggregate"], row["auc"]) for row in found] == [
-        ("logistic, layer 3", "max", "0.800"),
-        ("length", "", "0.700"),
+    found = documents_table(read_results(tmp_path))
+    assert [[cell.text for cell in row[2:6]] for row in found.rows] == [
+        ["logistic, layer 3", "max", "all", "0.800"],
+        ["length", "–", "all", "0.700"],
     ]
-    assert document_rows(results) == []
+    assert documents_table(results) is None
     with (tmp_path / "document_scores.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 6

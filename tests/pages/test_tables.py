@@ -38,7 +38,7 @@ def write_summary(folder, targets):
 def test_columns_that_no_chart_shows_are_not_kept(tmp_path):
     write_summary(tmp_path, 3)
     results = read_results(tmp_path)
-    assert all("of_no_use" not in row and "val_precision" not in row for row in results.all_rows())
+    assert all("of_no_use" not in row and "val_recall" not in row for row in results.all_rows())
     assert results.lags("t1") == [-1, 0] and results.layers("t2", "linear") == ["0", "1"]
     assert [row["target"] for row in results.rows_at("t1", [0])] == ["t1", "t1"]
     assert results.targets == ["t0", "t1", "t2"] and results.lags("none") == []

@@ -12,8 +12,8 @@ from utils.base.files import WriteTogether
 from utils.data.tokenizer import token_text
 from utils.model.language_model import wrap
 from utils.model.unembedding import promoted_tokens
-from utils.probes.direction_files import read_directions, write_directions
-from utils.probes.directions import cosines, direction_entries, pattern
+from utils.probes.directions.described import cosines, direction_entries, pattern
+from utils.probes.directions.files import read_directions, write_directions
 from utils.states.matrices import Matrices
 
 # architecture -> where transformers keeps its last norm; what is added to the norm's weight; whether it centres

@@ -86,6 +86,12 @@ TEXT_COLUMNS = {  # all others but WHOLE_COLUMNS hold numbers, or nothing
     "probe_pool",
     "probe_fingerprint",
     "probe_dataset_fingerprint",
+    "features",
+    "sae",
+    "sae_fingerprint",
+    "reads",
+    "promotes",
+    "suppresses",
     *OWNERS,
 }
 WHOLE_COLUMNS = {"lag", "seed"}

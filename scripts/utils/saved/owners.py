@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.base.errors import UserError
-from utils.probes.direction_files import read_directions
+from utils.probes.directions.files import read_directions
 from utils.saved.columns import COLUMNS, DIRECTIONS, OWNERS, TRANSFER, TRANSFER_MATRIX
 from utils.saved.group_scores import GROUP_SCORES, owners_of_group_scores
 from utils.saved.probe_files import probe_metadata

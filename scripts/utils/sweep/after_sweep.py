@@ -10,8 +10,8 @@ import torch
 
 from utils.base.files import WriteTogether, csv_text
 from utils.base.processes.locks import locked
-from utils.probes.direction_files import entry_key, read_directions, write_directions
-from utils.probes.directions import cosines, direction_entries, pattern
+from utils.probes.directions.described import cosines, direction_entries, pattern
+from utils.probes.directions.files import entry_key, read_directions, write_directions
 from utils.probes.logistic.solver import solve
 from utils.sae.chosen import LayerAutoencoder
 from utils.saved.columns import (

@@ -1,7 +1,7 @@
 """Read the results of a sweep as the charts see them: scores by cell, the layers that validation chose, the baselines."""
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from utils.pages.charts.tables import (
     read_baselines,
     read_curve,
     read_groups,
+    read_interpreted,
     read_numbers,
     read_record,
 )
@@ -43,6 +44,9 @@ class Results:
     documents: the rows of document_scores.csv that are of all lengths
     files: the names of all tables of the folder
     pages: the names of its pages of texts and of latents
+    directions: the entries of directions.json
+    sae_probes: the rows of sae_probes.csv that validation chose
+    sae_latents: the first rows of sae_latents.csv, of each probe
     """
 
     cells: dict
@@ -58,6 +62,9 @@ class Results:
     documents: list
     files: list
     pages: list
+    directions: list = field(default_factory=list)
+    sae_probes: list = field(default_factory=list)
+    sae_latents: list = field(default_factory=list)
 
     @cached_property
     def by_target(self) -> dict[str, dict]:
@@ -145,6 +152,7 @@ def read_results(folder, split=None, metric=None) -> Results:
         list(read_numbers(Path(folder) / DOCUMENTS, ("target", "lag", "aggregate", "split", "chosen"))),
         sorted(one.name for one in Path(folder).glob("*.csv")),
         sorted(one.name for one in Path(folder).glob("*.html") if one.stem.startswith(PAGES_OF_TEXTS)),
+        *read_interpreted(Path(folder)),
     )
 
 

@@ -10,7 +10,18 @@ from utils.base.errors import UserError
 from utils.base.files import csv_rows
 from utils.data.sequences import SPLITS
 from utils.pages.charts.cells import SCORE_LABELS, known
-from utils.saved.columns import BASELINE_KEY, METRICS, REFITTED, SEARCH, TEXT_COLUMNS, WHOLE_COLUMNS
+from utils.probes.directions.files import read_directions
+from utils.saved.columns import (
+    BASELINE_KEY,
+    DIRECTIONS,
+    METRICS,
+    REFITTED,
+    SAE_LATENTS,
+    SAE_PROBES,
+    SEARCH,
+    TEXT_COLUMNS,
+    WHOLE_COLUMNS,
+)
 
 CURVE_SIZES = {
     "n_train": "training examples",
@@ -27,10 +38,13 @@ BASELINE_COLUMNS = {
     *("n", "groups", "model"),
 }
 CHART_SCORES = (*SCORE_LABELS, "minus_baseline", "minus_random_weights", "selectivity")
+FIRST_LATENTS = 8  # of each probe on latents
+OF_CALIBRATION = ("brier", "ece", "pos_accuracy", "neg_accuracy", "precision", "tpr_at_1_fpr", "fpr_at_95_tpr")
 CELL_COLUMNS = {  # of probe_results.csv, what the charts show
     *("target", "layer", "lag", "probe", "seed", "l2"),
     *(f"{split}_{name}{end}" for split in SPLITS for name in CHART_SCORES for end in ("", "_low", "_high")),
     *(f"{split}_best_baseline" for split in SPLITS),
+    *(f"{split}_{name}" for split in SPLITS for name in OF_CALIBRATION),
     *(f"{split}_{name}" for split in SPLITS for name in (*SEARCH, *REFITTED, "minus_baseline_detectable")),
     *(f"{name}_{split}" for split in SPLITS for name in ("n", "pos_ratio")),
 }
@@ -86,6 +100,19 @@ def read_groups(folder, baselines) -> dict:
     of_probes = read_numbers(folder / METRICS, ("target", "lag", "split"), ("target", "lag", "split", "groups"))
     rows = chain(baseline_rows(baselines), of_probes)
     return {(row["target"], row["lag"], row["split"]): int(row["groups"]) for row in rows if known(row.get("groups"))}
+
+
+def read_interpreted(folder) -> tuple[list[dict], list[dict], list[dict]]:
+    """Read what the directions promote, the chosen probes on latents, and the first latents that each of these reads."""
+    directions = folder / DIRECTIONS
+    entries = read_directions(directions)["entries"] if directions.exists() else []
+    probes = read_numbers(folder / SAE_PROBES, ("target", "layer_idx", "lag", "features", "split", "chosen", "auc"))
+    latents = read_numbers(folder / SAE_LATENTS, ("target", "layer_idx", "lag", "rank", "latent"))
+    return (
+        entries,
+        [row for row in probes if row["chosen"] == 1],
+        [row for row in latents if row["rank"] <= FIRST_LATENTS],
+    )
 
 
 def read_record(path) -> dict:

@@ -3,14 +3,32 @@
 from utils.pages.charts.cells import layer_in_words
 from utils.pages.charts.results import Results
 from utils.pages.charts.words import interval_text, kind_name, lag_label, number_text, quoted, signed_text
+from utils.pages.report.chosen import INTERVAL, hows_of
+from utils.pages.report.tables import Head, ReportTable, numbers, table_of, word
+from utils.saved.columns import DOCUMENTS
 
 
-def document_rows(results: Results) -> list[dict]:
-    """Write the chosen pair of a probe and an aggregate for each target, lag and length bucket, and each baseline's."""
+def documents_table(results: Results) -> ReportTable | None:
+    """Tabulate the chosen pair of a probe and an aggregate for each target, lag and length bucket, and each baseline's."""
     shown = [row for row in results.documents if row.get("chosen") == 1 and row["split"] == results.split]
-    return [
-        document_row(row) for row in sorted(shown, key=lambda row: (row["target"], row["lag"], bool(row.get("baseline"))))
+    shown.sort(key=lambda row: (row["target"], row["lag"], bool(row.get("baseline"))))
+    hows = hows_of(results)
+    columns = [
+        word("target", "target"),
+        numbers(Head("lag", hows["lag"]), "lag"),
+        word("what", "name", "The probe and layer that validation chose, or a baseline."),
+        word("aggregate", "aggregate", "How the logits of a document’s tokens become one score."),
+        word("lengths", "bucket", "All documents, or those of one length bucket."),
+        numbers(Head("AUROC", f"Over documents ({DOCUMENTS}: auc).", (INTERVAL,)), "auc", "interval", look="strong"),
+        numbers(Head("found at 1 % false alarms", f"Of the positive documents ({DOCUMENTS}: tpr_at_1_fpr)."), "tpr"),
+        numbers(Head("false alarms at 95 % found", f"Of the negative documents ({DOCUMENTS}: fpr_at_95_tpr)."), "fpr"),
+        numbers(Head("AUROC minus baseline’s", hows["minus"], (INTERVAL,)), "minus", "minus_interval"),
+        numbers(Head("calibration error", "Expected calibration error after Platt scaling on validation."), "ece"),
+        numbers(Head("n", "Documents."), "n"),
     ]
+    about = "one score each, from the logits of its tokens; the pair of probe and aggregate that validation chose"
+    title = ("Whole documents", about)
+    return table_of("documents", title, columns, [document_row(row) for row in shown]) if shown else None
 
 
 def document_row(row: dict) -> dict:
@@ -22,7 +40,7 @@ def document_row(row: dict) -> dict:
         "name": name,
         "aggregate": row["aggregate"],
         "bucket": row["bucket"],
-        "probe": not row.get("baseline"),
+        "ours": not row.get("baseline"),
         "auc": number_text(row.get("auc")),
         "interval": interval_text([row], "auc"),
         "tpr": number_text(row.get("tpr_at_1_fpr")),

@@ -4,7 +4,10 @@ from utils.data.tokenizer import isolated
 from utils.pages.charts.cells import SCORE_LABELS, known, layer_in_words, layer_order, mean, order_of
 from utils.pages.charts.results import Results
 from utils.pages.charts.words import interval_text, kind_name, lag_label, number_text, quoted, signed_text, span
+from utils.pages.report.chosen import hows_of
 from utils.pages.report.doubts import Result, doubts_of, not_checked
+from utils.pages.report.latents import latents_found
+from utils.pages.report.tables import Head
 
 
 def best_results(results: Results) -> list[Result]:
@@ -73,7 +76,9 @@ def verdict_of(result: Result) -> str:
 
 def finding(result: Result) -> dict:
     """Give what the report shows of a target, as plain data."""
-    results, name, doubts = result.results, result.baseline, doubts_of(result)
+    results, name = result.results, result.baseline
+    latents, of_latents = latents_found(results, result.target)
+    doubts = [*doubts_of(result), *of_latents]
     low, high = result.interval("minus_baseline")
     return {
         "target": quoted(result.target),
@@ -88,14 +93,18 @@ def finding(result: Result) -> dict:
         "ahead_interval": interval_text(result.rows, f"{results.split}_minus_baseline", signed_text),
         "verdict": "better" if low > 0 else "worse" if high < 0 else "not shown",
         "text": found_text(result),
+        "latents": latents,
         "doubts": [vars(doubt) for doubt in doubts],
         "reasons": ", ".join(dict.fromkeys(doubt.name for doubt in doubts)),
     }
 
 
-def findings_of(results: Results) -> dict:
-    """Gather what the report begins with: what was asked, what was found, and what would make one doubt it."""
-    found = [finding(result) for result in best_results(results)]
+def findings_of(results: Results, best: list[Result]) -> dict:
+    """Gather what the report begins with: what was asked, what was found, and what would make one doubt it.
+
+    best: what `best_results` gives.
+    """
+    found = [finding(result) for result in best]
     grouped: dict[str, list[dict]] = {}
     for one in found:
         for doubt in one["doubts"]:
@@ -105,4 +114,18 @@ def findings_of(results: Results) -> dict:
         "found": found,
         "doubts": [{"name": name, "of": of} for name, of in sorted(grouped.items(), key=lambda item: -len(item[1]))],
         "not_checked": not_checked(results),
+        "found_heads": found_heads(results),
     }
+
+
+def found_heads(results: Results) -> list[Head]:
+    """Give the heads of the table of what was found."""
+    metric, split, hows = SCORE_LABELS[results.metric], results.split, hows_of(results)
+    return [
+        Head("target"),
+        Head("probe", hows["probe"], word=True),
+        Head(f"{split} {metric}", hows["score"]),
+        Head("best baseline", hows["baseline"], (f"{split} {metric}",), word=True),
+        Head("AUROC minus baseline’s", hows["minus"]),
+        Head("what speaks against it", hows["doubts"], word=True),
+    ]

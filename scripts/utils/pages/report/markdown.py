@@ -2,6 +2,8 @@
 
 import re
 
+from utils.pages.report.tables import Cell, Head, ReportTable
+
 MARKDOWN_SIGNS = re.compile(r"([\\`*_{}\[\]()<>#+!|~&])")
 
 
@@ -10,30 +12,14 @@ def marked(text: object) -> str:
     return MARKDOWN_SIGNS.sub(r"\\\1", " ".join(str(text).split()))
 
 
-def markdown_table(heads: list[str], rows: list[list[object]]) -> list[str]:
-    """Write the lines of a table."""
-    lines = [heads, ["---"] * len(heads), *([marked(cell) for cell in row] for row in rows)]
-    return [f"| {' | '.join(line)} |" for line in lines] + [""]
-
-
 def report_text(values: dict) -> str:
     """Write report.md. values: those of the page, as `index_values` gives them."""
     lines = [f"# {values['title']}", "", marked(values["about"]), "", "## What was asked", "", marked(values["asked"]), ""]
     lines += ["## What was found", "", *found_lines(values), "## What speaks against it", "", *doubt_lines(values)]
-    if values["rows"]:
-        lines += ["## Chosen probes", "", *chosen_lines(values)]
-    if values["documents"]:
-        heads = ["target", "lag", "what", "aggregate", "lengths", "AUROC", "interval", "minus baseline", "interval", "n"]
-        names = ["target", "lag", "name", "aggregate", "bucket", "auc", "interval", "minus", "minus_interval", "n"]
-        lines += [
-            "## Whole documents",
-            "",
-            *markdown_table(heads, [[row[name] for name in names] for row in values["documents"]]),
-        ]
-    if values["baselines"] and values["columns"]:
-        heads = ["target", "lag", *map(marked, values["columns"])]
-        rows = [[row["target"], row["lag"], *(cell["score"] for cell in row["scores"])] for row in values["baselines"]]
-        lines += [f"## Baselines: {values['metric']}, {values['split']}", "", *markdown_table(heads, rows)]
+    if values["beside"]:
+        lines += beside_lines(values["beside"])
+    for table in values["tables"]:
+        lines += table_lines(table)
     lines += [f"Tables: {', '.join(map(marked, values['files']))}", ""]
     return "\n".join(lines)
 
@@ -42,7 +28,10 @@ def found_lines(values: dict) -> list[str]:
     """Write a sentence for each target."""
     if not values["found"]:
         return ["Nothing was chosen: the tables have no validation scores.", ""]
-    return [*(f"- {marked(one['target'])}: {marked(one['text'])}" for one in values["found"]), ""]
+    return [
+        *(f"- {marked(one['target'])}: {marked(' '.join((one['text'], one['latents'])))}" for one in values["found"]),
+        "",
+    ]
 
 
 def doubt_lines(values: dict) -> list[str]:
@@ -58,23 +47,34 @@ def doubt_lines(values: dict) -> list[str]:
     return [*lines, ""]
 
 
-def chosen_lines(values: dict) -> list[str]:
-    """Write the table of chosen probes."""
-    metric, split = values["metric"], values["split"]
-    heads = ["probe", "target", "lag", "layer", f"validation {metric}", f"{split} {metric}", "95 % interval"]
-    heads += ["best baseline", "AUROC minus baseline's", "95 % interval", "n", "seeds"]
-    names = [
-        "probe",
-        "target",
-        "lag",
-        "layer",
-        "validation",
-        "score",
-        "interval",
-        "best",
-        "minus",
-        "minus_interval",
-        "n",
-        "seeds",
+def beside_lines(beside: dict) -> list[str]:
+    """Write the comparison with another run."""
+    lines = [f"## Beside {marked(beside['name'])}", "", marked(beside["about"]), "", marked(beside["text"]), ""]
+    lines += [
+        f"- {marked(one['name'])}: {marked(one['ours'])} here, {marked(one['theirs'])} there" for one in beside["unlike"]
     ]
-    return markdown_table(heads, [[row[name] for name in names] for row in values["rows"]])
+    return [*lines, "", *(table_lines(beside["table"]) if beside["table"] else [])]
+
+
+def table_lines(table: ReportTable) -> list[str]:
+    """Write a table with its title and notes."""
+    rows = [map(marked_head, table.heads), ["---"] * len(table.heads), *(map(marked_cell, row) for row in table.rows)]
+    notes = [line for note in table.notes for line in (marked(note), "")]
+    return [
+        f"## {marked(table.title)}",
+        "",
+        marked(table.about),
+        "",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+        *notes,
+    ]
+
+
+def marked_head(head: Head) -> str:
+    return marked(head.name + (f" ({'; '.join(head.below)})" if head.below else ""))
+
+
+def marked_cell(cell: Cell) -> str:
+    """Write a cell on one line: '0.890 (0.860 to 0.920)'."""
+    return marked(cell.text + (f" ({'; '.join(cell.small)})" if cell.small else ""))

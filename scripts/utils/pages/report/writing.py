@@ -10,13 +10,16 @@ from utils.pages.report.markdown import report_text
 from utils.pages.report.overview import index_values
 
 
-def write_pages(folder, results, charts):
-    """Write NAME.html of each chart, index.html and plotly.min.js, all of them or none. Returns the paths."""
+def write_pages(folder, results, charts, beside=None):
+    """Write NAME.html of each chart, index.html, report.md and plotly.min.js, all of them or none. Returns the paths.
+
+    beside: another run, as `two_runs` gives it.
+    """
     from plotly.offline import get_plotlyjs
 
     links = [(chart.name, chart.heading) for chart in charts]
     texts = {f"{chart.name}.html": render_chart(chart, links, run_line(results)) for chart in charts}
-    values = index_values(results, charts)
+    values = index_values(results, charts, beside)
     texts["index.html"] = render("charts/results", WITH_PLOTLY, plotly=PLOTLY, **values)
     texts["report.md"] = report_text(values)
     texts[PLOTLY] = get_plotlyjs()

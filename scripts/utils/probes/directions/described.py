@@ -26,7 +26,7 @@ import torch
 
 from utils.model.language_model import LanguageModel
 from utils.model.unembedding import promoted_tokens
-from utils.probes.direction_files import ENTRY
+from utils.probes.directions.files import ENTRY
 from utils.states.matrices import Matrices, chunks
 
 if TYPE_CHECKING:

@@ -1,0 +1,226 @@
+"""Put two runs side by side: rows of one target, lag, kind and layer, paired where the examples are the same."""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+import numpy as np
+
+from utils.base.paths import short_path
+from utils.pages.charts.cells import SCORE_LABELS, known, layer_in_words, mean, order_of
+from utils.pages.charts.pages import run_line
+from utils.pages.charts.results import Results, read_results
+from utils.pages.charts.words import DASH, interval_text, kind_name, lag_label, number_text, quoted, signed_text
+from utils.pages.report.tables import Cell, Column, Head, ReportTable, numbers, table_of, word
+from utils.saved.group_scores import GROUP_SCORES, Block, read_group_scores
+from utils.scores.differences import DIFFERENCES_OF
+
+NOT_COMPARED = {  # flags of where and how fast, and what follows from others
+    *("config", "output_dir", "results_dir", "export", "overwrite", "cache_dir", "memory_gb", "device", "batch_size"),
+    *("no_wandb", "wandb_project", "wandb_group", "layers", "kinds", "seeds"),
+    *("pos_weight_cap_given", "sequence_task", "usual_pos_weight_cap"),
+}
+Cells = tuple[str, str, int]  # target, kind and lag
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run that is compared.
+
+    name: its folder; blocks: {(target, lag, layer, kind, seed): (block, row)} of the shown split.
+    """
+
+    name: str
+    results: Results
+    blocks: dict[tuple, tuple[Block, int]]
+
+    @classmethod
+    def of(cls, folder: str, results: Results) -> "ComparedRun":
+        """Take the run of a folder of results. Raise UserError for a damaged file of group scores."""
+        found = [block for block in read_group_scores(Path(folder) / GROUP_SCORES) if block.about["split"] == results.split]
+        blocks = {
+            (block.about["target"], block.about["lag"], *key): (block, row)
+            for block in found
+            for key, row in block.rows.items()
+        }
+        return cls(short_path(Path(folder).resolve()), results, blocks)
+
+    def block(self, key: Cells, layer: str, seed: int) -> tuple[Block, int] | None:
+        target, probe, lag = key
+        return self.blocks.get((target, lag, layer, probe, seed))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A row of both runs. chosen: each run's own choice of a layer on validation, rather than the same layer."""
+
+    key: Cells
+    layers: tuple[str, str]
+    chosen: bool = False
+
+
+def two_runs(results: Results, folder: str, other: str) -> dict:
+    """Compare a run with that of another folder: what the page shows. Raise UserError for tables that cannot be read."""
+    ours = ComparedRun.of(folder, results)
+    theirs = ComparedRun.of(other, read_results(other, results.split, results.metric))
+    pairs = pairs_of(ours.results, theirs.results)
+    rows = [compared_row(pair, ours, theirs) for pair in pairs]
+    return {
+        "name": theirs.name,
+        "about": run_line(theirs.results),
+        "unlike": unlike(ours, theirs),
+        "text": summary_text(rows, ours, theirs),
+        "table": table_of_pairs(rows, ours, theirs) if rows else None,
+    }
+
+
+def pairs_of(ours: Results, theirs: Results) -> list[Pair]:
+    """Match the rows: of each question and kind what each run chose, then every layer that both have."""
+    pairs = []
+    for key, layers in ours.cells.items():
+        if key not in theirs.cells:
+            continue
+        both = None
+        if key in ours.chosen and key in theirs.chosen:
+            both = ours.chosen[key], theirs.chosen[key]
+            pairs.append(Pair(key, both, True))
+        same = [Pair(key, (layer, layer)) for layer in layers if layer in theirs.cells[key]]
+        pairs += [pair for pair in same if pair.layers != both]
+    best = {key: order_of(mean(ours.rows(*key, layer), f"val_{ours.metric}")) for key, layer in ours.chosen.items()}
+    return sorted(pairs, key=lambda pair: (not pair.chosen, -best.get(pair.key, -1)))
+
+
+def compared_row(pair: Pair, ours: ComparedRun, theirs: ComparedRun) -> dict:
+    """Compare one pair: both scores, and their paired difference or why there is none."""
+    (target, probe, lag), metric = pair.key, ours.results.metric
+    column = f"{ours.results.split}_{metric}"
+    sides = [run.results.rows(*pair.key, layer) for run, layer in zip((ours, theirs), pair.layers, strict=True)]
+    difference, low, high, why = difference_of(pair, ours, theirs)
+    scores = [number_text(mean(rows, column)) for rows in sides]
+    intervals = [interval_text(rows, column) for rows in sides]
+    inside = f"{signed_text(low)} to {signed_text(high)}" if known(low) else ""
+    layers = [layer_in_words(layer) for layer in pair.layers]
+    return {
+        "target": quoted(target),
+        "probe": kind_name(probe),
+        "lag": lag_label(lag),
+        "layer": layers[0] if layers[0] == layers[1] else " against ".join(layers),
+        "what": "what each chose" if pair.chosen else "the same layer",
+        "ours": pair.chosen,
+        **{f"score{at}": text for at, text in enumerate(scores)},
+        **{f"interval{at}": text for at, text in enumerate(intervals)},
+        "difference": signed_text(difference) if not why else DASH,
+        "inside": inside,
+        "why": why,
+        "verdict": "" if not known(low) else "better" if low > 0 else "worse" if high < 0 else "not shown",
+    }
+
+
+def difference_of(pair: Pair, ours: ComparedRun, theirs: ComparedRun) -> tuple[float, float, float, str]:
+    """Compute the mean difference over pairs of seeds and the widest interval; and why there is none, else ""."""
+    nothing, metric = (np.nan,) * 3, ours.results.metric
+    if metric not in DIFFERENCES_OF:
+        named = " or ".join(f"--metric {name}" for name in DIFFERENCES_OF)
+        return *nothing, f"there is no paired interval of {SCORE_LABELS[metric]}: give {named}"
+    found = []
+    for seeds in pairs_of_seeds(pair, ours, theirs):
+        both = [
+            run.block(pair.key, layer, seed) for run, layer, seed in zip((ours, theirs), pair.layers, seeds, strict=True)
+        ]
+        for run, block in zip((ours, theirs), both, strict=True):
+            if block is None:
+                return *nothing, f"{run.name} keeps no {GROUP_SCORES} of it: run its train_probe.py again"
+        (one, row), (other, other_row) = both
+        if one.about["examples"] != other.about["examples"]:
+            return *nothing, other_examples(one, other)
+        found.append(np.concatenate(one.scores(metric)[[row]].minus(other.scores(metric)[[other_row]])))
+    differences, lows, highs = np.array(found).T
+    return float(differences.mean()), float(lows.min()), float(highs.max()), ""
+
+
+def pairs_of_seeds(pair: Pair, ours: ComparedRun, theirs: ComparedRun) -> list[tuple[int, int]]:
+    """Pair the seeds that both runs have; where they share none, the first with the first, and so on."""
+    found = [
+        [row["seed"] for row in run.results.rows(*pair.key, layer)]
+        for run, layer in zip((ours, theirs), pair.layers, strict=True)
+    ]
+    common = [seed for seed in found[0] if seed in found[1]]
+    return [(seed, seed) for seed in common] or list(zip(*found, strict=False))
+
+
+def other_examples(one: Block, other: Block) -> str:
+    """Say how the examples of two runs differ."""
+    if one.about["n"] != other.about["n"]:
+        return f"they are scored on other examples: {one.about['n']:,} here, {other.about['n']:,} there"
+    return "they are scored on other examples: texts, labels or groups differ"
+
+
+def unlike(ours: ComparedRun, theirs: ComparedRun) -> list[dict]:
+    """List what the two runs were told differently: model, data and flags."""
+    found = []
+    for run in (ours, theirs):
+        record = run.results.record
+        arguments = record.get("arguments") or {}
+        flags = {f"--{name}": arguments[name] for name in arguments if name not in NOT_COMPARED}
+        fingerprints = {name: record.get(name) for name in ("model_fingerprint", "dataset_fingerprint")}
+        found.append({"model": run.results.model, **fingerprints, **flags})
+    names = list(dict.fromkeys(name for values in found for name in values))
+    texts = {name: [flag_text(values.get(name)) for values in found] for name in names}
+    return [{"name": name, "ours": one, "theirs": other} for name, (one, other) in texts.items() if one != other]
+
+
+def flag_text(value: object) -> str:
+    """Write the value of a flag, without the path of a machine."""
+    if isinstance(value, list):
+        return ", ".join(map(flag_text, value))
+    if isinstance(value, str) and PurePath(value).is_absolute():
+        return short_path(value)
+    return "not given" if value is None else str(value)
+
+
+def summary_text(rows: list[dict], ours: ComparedRun, theirs: ComparedRun) -> str:
+    """Say how many rows are matched, and how many of them differ."""
+    alone = [
+        f"{len(set(one.results.cells) - set(other.results.cells))} of {one.name}"
+        for one, other in ((ours, theirs), (theirs, ours))
+        if set(one.results.cells) - set(other.results.cells)
+    ]
+    left = f" Only one run has these questions and kinds: {', '.join(alone)}." if alone else ""
+    if not rows:
+        return f"Not comparable, because no target, lag and kind of probe is in both runs.{left}"
+    counts = {name: sum(row["verdict"] == name for row in rows) for name in ("better", "worse", "not shown")}
+    compared, why = sum(counts.values()), list(dict.fromkeys(row["why"] for row in rows if row["why"]))
+    if not compared and why:
+        return f"Not comparable, because {'; and '.join(why)}.{left}"
+    chance = max(1, round(0.05 * compared))
+    text = (
+        f"Of {compared} pairs of probes on the same examples, {counts['better']} of this run are better and "
+        f"{counts['worse']} worse than those of {theirs.name}; {counts['not shown']} are not shown to differ."
+    )
+    many = f" Of so many intervals about {chance} would leave out 0 by chance alone." if compared >= 10 else ""
+    rest = f" {sum(bool(row['why']) for row in rows)} pairs are not comparable, because {'; and '.join(why)}." if why else ""
+    return text + many + rest + left
+
+
+def table_of_pairs(rows: list[dict], ours: ComparedRun, theirs: ComparedRun) -> ReportTable:
+    metric, split = SCORE_LABELS[ours.results.metric], ours.results.split
+    how = (
+        "Paired over the groups of texts that both runs are scored on; of several seeds their mean, and the widest interval."
+    )
+    columns: list[Column] = [
+        word("probe", "probe"),
+        word("target", "target"),
+        numbers(Head("lag"), "lag"),
+        word("layer", "layer"),
+        word("pair", "what", "The layer that each run chose on validation, or the same layer of both."),
+        numbers(Head(f"{ours.name}: {split} {metric}", "", ("95 % interval",)), "score0", "interval0"),
+        numbers(Head(f"{theirs.name}: {split} {metric}", "", ("95 % interval",)), "score1", "interval1"),
+        (Head("difference", how, ("95 % interval",)), difference_cell),
+    ]
+    title = f"This run beside {theirs.name}", "rows of one target, lag and kind; first what each run chose"
+    return table_of("two_runs", title, columns, rows)
+
+
+def difference_cell(row: dict) -> Cell:
+    because = f"not comparable, because {row['why']}" if row["why"] else ""
+    small = row["inside"] or because or "without an interval"
+    return Cell(row["difference"], (small,), "above" if row["verdict"] == "better" else "")
