@@ -11,6 +11,7 @@ from pathlib import Path
 from utils.base.cli.parser import Parser, quiet_libraries, run
 from utils.base.files import require_writable_folder
 from utils.base.paths import folder_path
+from utils.base.progress import Progress
 from utils.base.text_table import how_many
 from utils.pages.charts.cells import SCORE_LABELS
 
@@ -100,16 +101,22 @@ def draw(results) -> list:
     from utils.pages.charts.words import DIFFERENCES
 
     accuracies = {name: SCORE_LABELS[name] for name in ("balanced_accuracy", "acc", "auc")}
+    texts = {}
     charts = [
-        heatmap(results, "heatmap_accuracy", "Accuracy heatmap", {**accuracies, **DIFFERENCES}),
-        lineplot(results, results.metric),
-        heatmap(results, "heatmap_f1", "F1 heatmap", {"f1": SCORE_LABELS["f1"]}),
-        *([lineplot(results)] if results.metric != "f1" else []),
-        comparison(results),
-        class_balance(results),
-        learning_curve(results),
+        lambda: heatmap(results, "heatmap_accuracy", "Accuracy heatmap", {**accuracies, **DIFFERENCES}, texts),
+        lambda: lineplot(results, results.metric),
+        lambda: heatmap(results, "heatmap_f1", "F1 heatmap", {"f1": SCORE_LABELS["f1"]}, texts),
+        *([lambda: lineplot(results)] if results.metric != "f1" else []),
+        lambda: comparison(results),
+        lambda: class_balance(results),
+        lambda: learning_curve(results),
     ]
-    return [chart for chart in charts if chart]
+    drawn = []
+    with Progress("draw", "chart", len(charts)) as progress:
+        for make in charts:
+            drawn.append(make())
+            progress.update(1)
+    return [chart for chart in drawn if chart]
 
 
 if __name__ == "__main__":

@@ -70,8 +70,9 @@ def test_a_clean_run_raises_no_doubt_and_says_what_was_found(tmp_path):
     assert asked.endswith("Scores are of 900 test examples from 40 groups.")
     (one,) = found["found"]
     assert one["text"] == (
-        "Logistic probe at layer 3, lag −1: test AUROC 0.890 (0.860 to 0.920). The best baseline, “context”, has 0.750: "
-        "better, AUROC +0.140 (+0.100 to +0.180)."
+        "Logistic probe at layer 3, lag −1: test AUROC 0.890 (0.860 to 0.920). The best baseline, “context”, has 0.750; "
+        "the probe ranks better: AUROC +0.140 (+0.100 to +0.180). Random labels cost it 0.300 of balanced accuracy. "
+        "Random weights of the model cost it 0.200 of AUROC (0.150 to 0.250)."
     )
     assert (one["verdict"], one["layer"], one["score"], one["ahead"]) == ("better", "layer 3", "0.890", "+0.140")
 

@@ -30,7 +30,7 @@ def shown(folder, row, *more, metric="auc", baselines=()):
     if baselines:
         (folder / "baselines.csv").write_text(csv_text(list(baselines[0]), baselines), encoding="utf-8")
     results = read_results(folder, metric=metric)
-    page = render("charts/results", WITH_PLOTLY, plotly="plotly.min.js", **index_values(results, []))
+    page = render("charts/results", WITH_PLOTLY, **index_values(results, []))
     return cell_text(results, " the", "logistic", -1, "3", results.rows(" the", "logistic", -1, "3")), page
 
 
@@ -121,7 +121,7 @@ def test_the_widest_table_fits_a_window_of_1500_pixels(tmp_path, chromium):
     (tmp_path / "probe_results.csv").write_text(csv_text(list(rows[0]), rows), encoding="utf-8")
     values = index_values(read_results(tmp_path, metric="balanced_accuracy"), [])
     path = tmp_path / "index.html"
-    path.write_text(render("charts/results", WITH_PLOTLY, plotly="plotly.min.js", **values), encoding="utf-8")
+    path.write_text(render("charts/results", WITH_PLOTLY, **values), encoding="utf-8")
     page = chromium.new_page(viewport={"width": 1500, "height": 900})
     page.goto(path.as_uri())
     table, room = page.evaluate(

@@ -25,10 +25,13 @@ def comparison(results) -> Chart | None:
         *([(None, "kinds and baselines, chosen layers")] if results.chosen else []),
         *((kind, f"every layer of {kind_name(kind)}") for kind in results.kinds),
     ]
-    lags = sorted({lag for _, _, lag in results.cells})
+    lags, hover = sorted({lag for _, _, lag in results.cells}), {}
 
     def draw(target, lag, probe):
-        drawn = layer_lines(results, target, lag, probe, scores) if probe else chosen_bars(results, target, lag, scores)
+        if probe:
+            drawn = layer_lines(results, target, lag, probe, scores, hover)
+        else:
+            drawn = chosen_bars(results, target, lag, scores)
         what = f"lag {lag_label(lag)}, " + (f"{kind_name(probe)} probes" if probe else "chosen layers")
         return (title(results, target, what, [lag]), drawn) if drawn.data else None
 
@@ -44,6 +47,7 @@ def comparison(results) -> Chart | None:
         notes,
         [("target", options(results.targets, quoted)), ("lag", options(lags, lag_label)), ("compare", modes)],
         draw,
+        hover,
         prefer=(*results.best[::2], None),
     )
 
@@ -114,9 +118,14 @@ def add_bars(drawn, name, scores, points, text, marker):
     )
 
 
-def layer_lines(results, target, lag, probe, scores):
-    """Draw a line for each score over the layers of one kind of probe, the chosen layer framed."""
+def layer_lines(results, target, lag, probe, scores, hover):
+    """Draw a line for each score over the layers of one kind of probe, the chosen layer framed.
+
+    hover: as in Chart; the lines share their texts, which are added to it.
+    """
     layers = [layer for layer in results.layers(target, probe) if results.rows(target, probe, lag, layer)]
+    key = f"{len(hover)}"
+    hover[key] = [cell_text(results, target, probe, lag, layer, results.rows(target, probe, lag, layer)) for layer in layers]
     chosen = results.chosen.get((target, probe, lag))
     drawn = figure(
         height=480,
@@ -150,8 +159,6 @@ def layer_lines(results, target, lag, probe, scores):
                 marker={"symbol": SYMBOLS[index], "size": 8},
                 error_y={**error_bars(points), "color": COLOURS[index]},
                 hoverinfo="text",
-                hovertext=[
-                    cell_text(results, target, probe, lag, layer, rows) for layer, rows in zip(layers, cells, strict=True)
-                ],
+                meta=key,
             )
     return drawn

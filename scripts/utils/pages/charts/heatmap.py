@@ -42,8 +42,11 @@ class ColourScale:
     diverging: bool
 
 
-def heatmap(results, name, heading, scores) -> Chart | None:
-    """Chart layers by lags, for each target, kind of probe, score (of those `scores` that the table has) and seed."""
+def heatmap(results, name, heading, scores, hover) -> Chart | None:
+    """Chart layers by lags, for each target, kind of probe, score (of those `scores` that the table has) and seed.
+
+    hover: as in Chart; heatmaps of the same results share their texts, which are added to it.
+    """
     scales = {
         score: scale_of(results, score, label) for score, label in scores.items() if results.has(f"{results.split}_{score}")
     }
@@ -51,7 +54,7 @@ def heatmap(results, name, heading, scores) -> Chart | None:
         return None
     seeds = sorted({row["seed"] for row in results.all_rows() if row["seed"] is not None})
     which = [(None, f"mean of {len(seeds)}"), *options(seeds)] if len(seeds) > 1 else [(None, str(next(iter(seeds), DASH)))]
-    hover, number_of = {}, {target: number for number, target in enumerate(results.targets)}
+    number_of = {target: number for number, target in enumerate(results.targets)}
 
     def draw(target, probe, score, seed):
         lags, layers = results.lags(target, probe), results.layers(target, probe)

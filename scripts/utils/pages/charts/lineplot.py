@@ -41,7 +41,7 @@ def lineplot(results, score="f1") -> Chart | None:
     ]
     return make_chart(
         f"lineplot_{score}",
-        f"{label} lines",
+        f"{label[0].upper()}{label[1:]} lines",
         notes,
         [("target", options(results.targets, quoted)), ("probe", options(results.kinds, kind_name))],
         draw,

@@ -8,10 +8,8 @@ PLOTLY = "plotly.min.js"
 
 def render_chart(chart, links, about) -> str:
     """Render the page of one chart. links: [(name, heading)] of all pages; about: the line below its heading."""
-    data = {"views": chart.views, "hover": chart.hover, "first": chart.first, "name": chart.name}
-    return render(
-        "charts/charts", WITH_PLOTLY, title=chart.heading, data=data, plotly=PLOTLY, chart=chart, links=links, about=about
-    )
+    data = {"views": chart.views, "hover": chart.hover, "first": chart.first, "name": chart.name, "plotly": PLOTLY}
+    return render("charts/charts", WITH_PLOTLY, title=chart.heading, data=data, chart=chart, links=links, about=about)
 
 
 def run_line(results) -> str:

@@ -10,15 +10,17 @@ from utils.base.paths import short_path
 from utils.data.sequences import SPLITS
 from utils.pages.charts.cells import SCORE_LABELS, kind_order, known, layer_in_words, layer_order, mean, order_of
 from utils.pages.charts.tables import (
-    CELL_COLUMNS,
     MAKE,
+    SHOWN_SPLITS,
     baseline_rows,
+    cell_columns,
     read_baselines,
     read_curve,
     read_groups,
     read_interpreted,
     read_numbers,
     read_record,
+    read_without_interval,
 )
 from utils.saved.columns import BASELINES, CODELENGTH, CURVE, DOCUMENTS, RECORD, SUMMARY
 from utils.scores.baselines.compared import best_baseline
@@ -47,6 +49,7 @@ class Results:
     directions: the entries of directions.json
     sae_probes: the rows of sae_probes.csv that validation chose
     sae_latents: the first rows of sae_latents.csv, of each probe
+    without_interval: {(target, lag): why scores of the shown split have no interval}, as far as that is known
     """
 
     cells: dict
@@ -65,6 +68,7 @@ class Results:
     directions: list = field(default_factory=list)
     sae_probes: list = field(default_factory=list)
     sae_latents: list = field(default_factory=list)
+    without_interval: dict = field(default_factory=dict)
 
     @cached_property
     def by_target(self) -> dict[str, dict]:
@@ -126,13 +130,8 @@ def read_results(folder, split=None, metric=None) -> Results:
     path = Path(folder) / SUMMARY
     if not path.exists():
         raise UserError(f"--results_dir {folder} holds no {SUMMARY}; {MAKE} --results_dir {folder}")
-    rows = list(read_numbers(path, (*CELL_SEED, "l2"), CELL_COLUMNS))
-    if not rows:
-        raise UserError(f"{path} has no row; {MAKE} --results_dir {folder}")
-    columns = [f"{one}_{name}" for one in SPLITS for name in SCORE_LABELS]
-    if not set(columns) & set(rows[0]):
-        raise UserError(f"{path} has none of the columns {columns[0]}, {columns[1]}, ...: it is another table; {MAKE}")
-    split = choose_split(path, rows, split)
+    split = choose_split(path, split)
+    rows = list(read_numbers(path, (*CELL_SEED, "l2"), cell_columns(split)))
     record = read_record(Path(folder) / RECORD)
     metric = choose_metric(path, rows, split, metric, chosen_by(record))
     cells = cells_of(path, rows, metric)
@@ -153,13 +152,19 @@ def read_results(folder, split=None, metric=None) -> Results:
         sorted(one.name for one in Path(folder).glob("*.csv")),
         sorted(one.name for one in Path(folder).glob("*.html") if one.stem.startswith(PAGES_OF_TEXTS)),
         *read_interpreted(Path(folder)),
+        read_without_interval(Path(folder), split),
     )
 
 
-def choose_split(path, rows, wanted) -> str:
-    there = [
-        split for split in ("test", "val") if any(known(row.get(f"{split}_{name}")) for row in rows for name in SCORE_LABELS)
-    ]
+def choose_split(path, wanted) -> str:
+    """Choose the split to show before the table is read for it. Raise UserError for another table and for one without it."""
+    columns = [f"{one}_{name}" for one in SPLITS for name in SCORE_LABELS]
+    first = next(read_numbers(path, (*CELL_SEED, "l2")), None)
+    if first is None:
+        raise UserError(f"{path} has no row; {MAKE} --results_dir {path.parent}")
+    if not set(columns) & set(first):
+        raise UserError(f"{path} has none of the columns {columns[0]}, {columns[1]}, ...: it is another table; {MAKE}")
+    there = [split for split in reversed(SHOWN_SPLITS) if has_scores(path, split)]
     if not there or wanted and wanted not in there:
         asked = f"--split {wanted}: " if wanted else ""
         raise UserError(
@@ -167,6 +172,11 @@ def choose_split(path, rows, wanted) -> str:
             + (f", it has those of {there[0]}; give --split {there[0]}" if there else f"; {MAKE}")
         )
     return wanted or there[0]
+
+
+def has_scores(path, split) -> bool:
+    columns = [f"{split}_{name}" for name in SCORE_LABELS]
+    return any(known(row.get(name)) for row in read_numbers(path, (), columns) for name in columns)
 
 
 def chosen_by(record) -> str | None:

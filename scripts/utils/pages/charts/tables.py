@@ -22,6 +22,8 @@ from utils.saved.columns import (
     TEXT_COLUMNS,
     WHOLE_COLUMNS,
 )
+from utils.saved.group_scores import GROUP_SCORES, read_group_scores
+from utils.scores.intervals import Classes, reasons
 
 CURVE_SIZES = {
     "n_train": "training examples",
@@ -38,17 +40,26 @@ BASELINE_COLUMNS = {
     *("n", "groups", "model"),
 }
 CHART_SCORES = (*SCORE_LABELS, "minus_baseline", "minus_random_weights", "selectivity")
+SHOWN_SPLITS = ("val", "test")  # the splits whose scores a page can be of
 FIRST_LATENTS = 8  # of each probe on latents
 OF_CALIBRATION = ("brier", "ece", "pos_accuracy", "neg_accuracy", "precision", "tpr_at_1_fpr", "fpr_at_95_tpr")
 CELL_COLUMNS = {  # of probe_results.csv, what the charts show
     *("target", "layer", "lag", "probe", "seed", "l2"),
-    *(f"{split}_{name}{end}" for split in SPLITS for name in CHART_SCORES for end in ("", "_low", "_high")),
-    *(f"{split}_best_baseline" for split in SPLITS),
-    *(f"{split}_{name}" for split in SPLITS for name in OF_CALIBRATION),
-    *(f"{split}_{name}" for split in SPLITS for name in (*SEARCH, *REFITTED, "minus_baseline_detectable")),
+    *(f"train_{name}" for name in SCORE_LABELS),
+    *(f"{split}_{name}{end}" for split in SHOWN_SPLITS for name in CHART_SCORES for end in ("", "_low", "_high")),
+    *(f"{split}_{name}" for split in SHOWN_SPLITS for name in ("best_baseline", "minus_baseline_detectable")),
+    *(f"{split}_{name}" for split in SHOWN_SPLITS for name in (*OF_CALIBRATION, *REFITTED)),
+    *(f"test_{name}" for name in SEARCH),
     *(f"{name}_{split}" for split in SPLITS for name in ("n", "pos_ratio")),
 }
 MAKE = "make it with scripts/train_probe.py"
+
+
+def cell_columns(split) -> set[str]:
+    """List the columns of probe_results.csv that the pages of a split show; of the other one the scores to choose by."""
+    (other,) = set(SHOWN_SPLITS) - {split}
+    kept = {f"val_{name}" for name in SCORE_LABELS}
+    return {name for name in CELL_COLUMNS if not name.startswith(f"{other}_") or name in kept}
 
 
 def read_numbers(path, required, columns=None) -> Iterator[dict]:
@@ -113,6 +124,16 @@ def read_interpreted(folder) -> tuple[list[dict], list[dict], list[dict]]:
         [row for row in probes if row["chosen"] == 1],
         [row for row in latents if row["rank"] <= FIRST_LATENTS],
     )
+
+
+def read_without_interval(folder, split) -> dict[tuple[str, int], str]:
+    """Read why the scores of a split have no interval, {(target, lag): reason}, from the groups that the run kept."""
+    found = {}
+    for block in read_group_scores(folder / GROUP_SCORES):
+        if block.about["split"] == split:
+            classes = Classes(block.arrays["positives"][None], block.arrays["negatives"][None])
+            found[block.about["target"], block.about["lag"]] = reasons(classes)[0]
+    return {question: reason for question, reason in found.items() if reason}
 
 
 def read_record(path) -> dict:

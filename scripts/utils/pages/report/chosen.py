@@ -39,6 +39,8 @@ def hows_of(results: Results) -> dict[str, str]:
         f"({SUMMARY}: {split}_permutation_p, {split}_permutation_p_in_sweep).",
         "selectivity": "Balanced accuracy minus that of the same probe trained on random labels "
         f"({SUMMARY}: {split}_selectivity).",
+        "random": "AUROC minus that of the same probe on the same model with random weights, paired over groups "
+        f"({SUMMARY}: {split}_minus_random_weights).",
         "optimism": "By how much the score that was picked as the best flatters.",
         "lag": "The state is read so many tokens after the labelled token, before it where the lag is negative.",
         "probe": f"The kind, layer and lag with the best {metric} on validation.",

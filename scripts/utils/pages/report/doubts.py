@@ -99,7 +99,9 @@ def few_groups(result: Result) -> Iterator[Doubt]:
     if known(low):
         yield Doubt("few groups", f"its score rests on {of}, so its interval is itself uncertain")
     elif result.rows:
-        yield Doubt("no interval", f"its score has no interval: it needs 3 groups of like size that hold each class ({of})")
+        why = result.results.without_interval.get((result.target, result.lag))
+        needs = "it needs 3 groups of like size that hold each class"
+        yield Doubt("no interval", f"its score has no interval: {f'of {of}, {why}' if why else f'{needs} ({of})'}")
 
 
 def unbeaten_baseline(result: Result) -> Iterator[Doubt]:
@@ -110,7 +112,7 @@ def unbeaten_baseline(result: Result) -> Iterator[Doubt]:
         return
     inside = f" ({signed_text(low)} to {signed_text(high)})" if known(low) else ""
     figures = f"AUROC {number_text(result.mean('auc'))} against {number_text(result.of_baseline(name, 'auc'))}"
-    better = ahead < 0 and not high > 0
+    better = high < 0
     yield Doubt(
         "worse than a baseline" if better else "no better than a baseline",
         f"“{name}” {'does better' if better else 'may do as well'}: {figures}, difference {signed_text(ahead)}{inside}",

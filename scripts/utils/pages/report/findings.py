@@ -3,11 +3,11 @@
 from utils.data.tokenizer import isolated
 from utils.pages.charts.cells import SCORE_LABELS, known, layer_in_words, layer_order, mean, order_of
 from utils.pages.charts.results import Results
-from utils.pages.charts.words import interval_text, kind_name, lag_label, number_text, quoted, signed_text, span
-from utils.pages.report.chosen import hows_of
+from utils.pages.charts.words import DASH, interval_text, kind_name, lag_label, number_text, quoted, signed_text, span
+from utils.pages.report.chosen import INTERVAL, hows_of
 from utils.pages.report.doubts import Result, doubts_of, not_checked
 from utils.pages.report.latents import latents_found
-from utils.pages.report.tables import Head
+from utils.pages.report.tables import Cell, Column, Head, ReportTable, numbers, table_of, word
 
 
 def best_results(results: Results) -> list[Result]:
@@ -60,7 +60,16 @@ def found_text(result: Result) -> str:
     if name is None:
         return f"{text}; there is no baseline beside it."
     beside = number_text(result.of_baseline(name, results.metric))
-    return f"{text}. The best baseline, “{name}”, has {beside}: {verdict_of(result)}."
+    return f"{text}. The best baseline, “{name}”, has {beside}; {verdict_of(result)}.{others_text(result)}"
+
+
+def others_text(result: Result) -> str:
+    """Write how the probe stands to random labels and to the model with random weights, where these were tried."""
+    selectivity, ahead = result.mean("selectivity"), result.mean("minus_random_weights")
+    inside = interval_text(result.rows, f"{result.results.split}_minus_random_weights")
+    control = f" Random labels cost it {number_text(selectivity)} of balanced accuracy." if known(selectivity) else ""
+    random = f" Random weights of the model cost it {number_text(ahead)} of AUROC" if known(ahead) else ""
+    return control + (random + (f" ({inside})." if inside else ".") if random else "")
 
 
 def verdict_of(result: Result) -> str:
@@ -70,8 +79,9 @@ def verdict_of(result: Result) -> str:
     if not known(ahead):
         return "the two cannot be compared"
     if not known(low):
-        return f"{'above' if ahead > 0 else 'not above'} it, without an interval: {figures}"
-    return f"{'better' if low > 0 else 'worse' if high < 0 else 'no difference shown'}, {figures}"
+        return f"the probe ranks {'better' if ahead > 0 else 'no better'}, without an interval: {figures}"
+    verdict = "better" if low > 0 else "worse" if high < 0 else "neither better nor worse, as far as these data show"
+    return f"the probe ranks {verdict}: {figures}"
 
 
 def finding(result: Result) -> dict:
@@ -90,12 +100,15 @@ def finding(result: Result) -> dict:
         "baseline": name or "",
         "baseline_score": number_text(result.of_baseline(name, results.metric)),
         "ahead": signed_text(result.ahead),
+        "selectivity": signed_text(result.mean("selectivity")),
+        "ahead_of_random": signed_text(result.mean("minus_random_weights")),
+        "ahead_of_random_interval": interval_text(result.rows, f"{results.split}_minus_random_weights", signed_text),
         "ahead_interval": interval_text(result.rows, f"{results.split}_minus_baseline", signed_text),
         "verdict": "better" if low > 0 else "worse" if high < 0 else "not shown",
         "text": found_text(result),
         "latents": latents,
         "doubts": [vars(doubt) for doubt in doubts],
-        "reasons": ", ".join(dict.fromkeys(doubt.name for doubt in doubts)),
+        "reasons": ", ".join(dict.fromkeys(doubt.name for doubt in doubts)) or "nothing found",
     }
 
 
@@ -114,18 +127,35 @@ def findings_of(results: Results, best: list[Result]) -> dict:
         "found": found,
         "doubts": [{"name": name, "of": of} for name, of in sorted(grouped.items(), key=lambda item: -len(item[1]))],
         "not_checked": not_checked(results),
-        "found_heads": found_heads(results),
+        "found_table": found_table(results, found),
     }
 
 
-def found_heads(results: Results) -> list[Head]:
-    """Give the heads of the table of what was found."""
+def found_table(results: Results, found: list[dict]) -> ReportTable:
+    """Tabulate what was found, a row for each target, best on validation first."""
     metric, split, hows = SCORE_LABELS[results.metric], results.split, hows_of(results)
-    return [
-        Head("target"),
-        Head("probe", hows["probe"], word=True),
-        Head(f"{split} {metric}", hows["score"]),
-        Head("best baseline", hows["baseline"], (f"{split} {metric}",), word=True),
-        Head("AUROC minus baseline’s", hows["minus"]),
-        Head("what speaks against it", hows["doubts"], word=True),
+    of_random = Head("AUROC minus random weights’", hows["random"], (INTERVAL,))
+    columns: list[Column | None] = [
+        word("target", "target"),
+        (Head("probe", hows["probe"], word=True), lambda one: Cell(f"{one['probe']}, {one['layer']}, lag {one['lag']}")),
+        numbers(Head(f"{split} {metric}", hows["score"], (INTERVAL,)), "score", "interval", look="strong"),
+        (Head("best baseline", hows["baseline"], (f"{split} {metric}",), word=True), beside_cell),
+        (Head("AUROC minus baseline’s", hows["minus"], (INTERVAL,)), ahead_cell),
+        numbers(Head("selectivity", hows["selectivity"]), "selectivity") if any_known(found, "selectivity") else None,
+        numbers(of_random, "ahead_of_random", "ahead_of_random_interval") if any_known(found, "ahead_of_random") else None,
+        word("what speaks against it", "reasons", hows["doubts"]),
     ]
+    about = "of each target the layer, kind and lag that did best on validation; the best target there first"
+    return table_of("found", ("What was found", about), filter(None, columns), found)
+
+
+def any_known(found: list[dict], name: str) -> bool:
+    return any(one[name] != DASH for one in found)
+
+
+def beside_cell(one: dict) -> Cell:
+    return Cell(one["baseline"] or DASH, (one["baseline_score"],) if one["baseline"] else ())
+
+
+def ahead_cell(one: dict) -> Cell:
+    return Cell(one["ahead"], tuple(filter(None, (one["ahead_interval"],))), "above" if one["verdict"] == "better" else "")

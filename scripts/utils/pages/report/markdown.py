@@ -53,7 +53,7 @@ def beside_lines(beside: dict) -> list[str]:
     lines += [
         f"- {marked(one['name'])}: {marked(one['ours'])} here, {marked(one['theirs'])} there" for one in beside["unlike"]
     ]
-    return [*lines, "", *(table_lines(beside["table"]) if beside["table"] else [])]
+    return [*lines, "", *(line for table in beside["tables"] for line in table_lines(table))]
 
 
 def table_lines(table: ReportTable) -> list[str]:

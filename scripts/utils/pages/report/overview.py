@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from utils.pages.charts.cells import SCORE_LABELS
-from utils.pages.charts.pages import run_line
+from utils.pages.charts.pages import PLOTLY, run_line
 from utils.pages.charts.results import Results
 from utils.pages.report.beside import baselines_table, codelength_table
 from utils.pages.report.calibration import calibration_table
@@ -37,7 +37,7 @@ def index_values(results: Results, charts: Sequence, beside: dict | None = None)
         "tables": [table for table in tables if table],
         "files": results.files,
         "pages": results.pages,
-        "data": {"previews": previews},
+        "data": {"previews": previews, "plotly": PLOTLY},
         "metric": SCORE_LABELS[results.metric],
         "split": results.split,
         "previews": previews,

@@ -29,7 +29,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class ReportTable:
-    """A table with its title and notes. name: its id on the page; ours: of each row, whether it is of a probe."""
+    """A table with its title and notes.
+
+    name: its id on the page; ours: of each row, whether it is of a probe; folded: whether it opens only when asked.
+    """
 
     name: str
     title: str
@@ -38,6 +41,7 @@ class ReportTable:
     rows: list[list[Cell]]
     notes: list[str] = field(default_factory=list)
     ours: list[bool] = field(default_factory=list)
+    folded: bool = False
 
     @property
     def long(self) -> bool:

@@ -1,6 +1,6 @@
 """Put two runs side by side: rows of one target, lag, kind and layer, paired where the examples are the same."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -10,6 +10,7 @@ from utils.pages.charts.cells import SCORE_LABELS, known, layer_in_words, mean, 
 from utils.pages.charts.pages import run_line
 from utils.pages.charts.results import Results, read_results
 from utils.pages.charts.words import DASH, interval_text, kind_name, lag_label, number_text, quoted, signed_text
+from utils.pages.report.chosen import INTERVAL
 from utils.pages.report.tables import Cell, Column, Head, ReportTable, numbers, table_of, word
 from utils.saved.group_scores import GROUP_SCORES, Block, read_group_scores
 from utils.scores.differences import DIFFERENCES_OF
@@ -69,7 +70,7 @@ def two_runs(results: Results, folder: str, other: str) -> dict:
         "about": run_line(theirs.results),
         "unlike": unlike(ours, theirs),
         "text": summary_text(rows, ours, theirs),
-        "table": table_of_pairs(rows, ours, theirs) if rows else None,
+        "tables": tables_of_pairs(rows, ours, theirs),
     }
 
 
@@ -104,8 +105,7 @@ def compared_row(pair: Pair, ours: ComparedRun, theirs: ComparedRun) -> dict:
         "probe": kind_name(probe),
         "lag": lag_label(lag),
         "layer": layers[0] if layers[0] == layers[1] else " against ".join(layers),
-        "what": "what each chose" if pair.chosen else "the same layer",
-        "ours": pair.chosen,
+        "chosen": pair.chosen,
         **{f"score{at}": text for at, text in enumerate(scores)},
         **{f"interval{at}": text for at, text in enumerate(intervals)},
         "difference": signed_text(difference) if not why else DASH,
@@ -201,23 +201,24 @@ def summary_text(rows: list[dict], ours: ComparedRun, theirs: ComparedRun) -> st
     return text + many + rest + left
 
 
-def table_of_pairs(rows: list[dict], ours: ComparedRun, theirs: ComparedRun) -> ReportTable:
+def tables_of_pairs(rows: list[dict], ours: ComparedRun, theirs: ComparedRun) -> list[ReportTable]:
+    """Tabulate what each run chose, and, folded, every layer that both have."""
     metric, split = SCORE_LABELS[ours.results.metric], ours.results.split
-    how = (
-        "Paired over the groups of texts that both runs are scored on; of several seeds their mean, and the widest interval."
-    )
+    how = "Paired over the groups of texts that both are scored on; of several seeds their mean, and the widest interval."
+    scores = [Head(f"{run.name}: {split} {metric}", below=(INTERVAL,)) for run in (ours, theirs)]
     columns: list[Column] = [
         word("probe", "probe"),
         word("target", "target"),
         numbers(Head("lag"), "lag"),
         word("layer", "layer"),
-        word("pair", "what", "The layer that each run chose on validation, or the same layer of both."),
-        numbers(Head(f"{ours.name}: {split} {metric}", "", ("95 % interval",)), "score0", "interval0"),
-        numbers(Head(f"{theirs.name}: {split} {metric}", "", ("95 % interval",)), "score1", "interval1"),
-        (Head("difference", how, ("95 % interval",)), difference_cell),
+        *(numbers(head, f"score{at}", f"interval{at}") for at, head in enumerate(scores)),
+        (Head("difference", how, (INTERVAL,)), difference_cell),
     ]
-    title = f"This run beside {theirs.name}", "rows of one target, lag and kind; first what each run chose"
-    return table_of("two_runs", title, columns, rows)
+    chosen, same = ([row for row in rows if row["chosen"] == wanted] for wanted in (True, False))
+    titles = ("What each run chose", "the layer that each chose on validation, of one target, lag and kind")
+    others = ("Layer by layer", "the same layer of both runs, where it is not what both chose")
+    tables = [table_of("two_choices", titles, columns, chosen), table_of("two_runs", others, columns, same)]
+    return [replace(table, folded=table.name == "two_runs") for table in tables if table.rows]
 
 
 def difference_cell(row: dict) -> Cell:

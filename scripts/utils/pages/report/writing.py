@@ -1,5 +1,6 @@
 """Write the pages of a sweep: one for each chart, the report, and Plotly's script, once."""
 
+from functools import partial
 from pathlib import Path
 
 from utils.base.files import WriteTogether
@@ -17,14 +18,15 @@ def write_pages(folder, results, charts, beside=None):
     """
     from plotly.offline import get_plotlyjs
 
-    links = [(chart.name, chart.heading) for chart in charts]
-    texts = {f"{chart.name}.html": render_chart(chart, links, run_line(results)) for chart in charts}
-    values = index_values(results, charts, beside)
-    texts["index.html"] = render("charts/results", WITH_PLOTLY, plotly=PLOTLY, **values)
-    texts["report.md"] = report_text(values)
-    texts[PLOTLY] = get_plotlyjs()
+    links, values = [(chart.name, chart.heading) for chart in charts], index_values(results, charts, beside)
+    pages = {  # each is written before the next is made: a large sweep's chart has 20 MB
+        **{f"{chart.name}.html": partial(render_chart, chart, links, run_line(results)) for chart in charts},
+        "index.html": partial(render, "charts/results", WITH_PLOTLY, **values),
+        "report.md": partial(report_text, values),
+        PLOTLY: get_plotlyjs,
+    }
     with locked(folder), WriteTogether() as files:
-        for name, text in texts.items():
+        for name, text in pages.items():
             with files.open(Path(folder) / name) as file:
-                file.write(text.encode("utf-8", "replace"))
-    return [Path(folder) / name for name in texts]
+                file.write(text().encode("utf-8", "replace"))
+    return [Path(folder) / name for name in pages]

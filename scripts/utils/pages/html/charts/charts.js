@@ -91,11 +91,21 @@ function textAt(texts = "", point) {
   return typeof found === "string" ? found : found[rest[0]];
 }
 
-function drawPreviews() {
+/** Draw each preview once it comes near: six of them take a second. */
+function startPreviews() {
   const {previews} = /** @type {import("./dressed.js").Overview} */ (data);
-  document.querySelectorAll(".picture").forEach((picture, index) => {
-    plot(/** @type {PlotlyElement} */ (picture), previews[index].figure, {staticPlot: true, responsive: true});
-  });
+  const pictures = /** @type {PlotlyElement[]} */ (Array.from(document.querySelectorAll(".picture")));
+  /** @param {PlotlyElement} picture */
+  const preview = picture => plot(picture, previews[pictures.indexOf(picture)].figure, {staticPlot: true, responsive: true});
+  const near = new IntersectionObserver(entries => {
+    for (const {target, isIntersecting} of entries) {
+      if (!isIntersecting) continue;
+      near.unobserve(target);
+      preview(/** @type {PlotlyElement} */ (target));
+    }
+  }, {rootMargin: "300px"});
+  for (const picture of pictures) near.observe(picture);
+  onTheme(() => pictures.filter(picture => picture.data).forEach(preview));
 }
 
 /** @param {PlotlyElement} chart */
@@ -121,11 +131,19 @@ function startChart(chart) {
   onTheme(() => draw(chart));
 }
 
-startTables();
-if (typeof Plotly === "undefined") {
-  document.querySelector("main")?.prepend(element("p", "error", "plotly.min.js is not beside this page: nothing can be drawn."));
-} else {
-  drawPreviews();
-  onTheme(drawPreviews);
-  if (chart) startChart(chart);
+/** Load Plotly from beside the page, after its tables can be used: it takes a second of the processor. */
+function loadPlotly() {
+  const library = document.createElement("script");
+  library.src = data.plotly;
+  library.addEventListener("load", () => {
+    startPreviews();
+    if (chart) startChart(chart);
+  });
+  library.addEventListener("error", () => {
+    document.querySelector("main")?.prepend(element("p", "error", `${data.plotly} is not beside this page: nothing can be drawn.`));
+  });
+  document.body.append(library);
 }
+
+startTables();
+loadPlotly();

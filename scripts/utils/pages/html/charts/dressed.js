@@ -33,7 +33,7 @@ import {inkOn, pageColours, seen} from "./colours.js";
  * @property {string} name
  * @property {Record<string, View>} views  by the numbers of the options: "0/2"
  * @property {string} first  key of the view that is shown first
- * @property {Record<string, string[][]>} hover
+ * @property {Record<string, string[] | string[][]>} hover
  * @typedef {{previews: View[]}} Overview
  */
 
