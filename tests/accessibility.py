@@ -13,8 +13,12 @@ def opened(chromium, path, scheme, size=WIDE):
     )
     page = context.new_page()
     page.goto(path.as_uri())
-    if page.locator("#chart, .picture").count():
+    if page.locator("#chart").count():
         page.wait_for_selector(".main-svg")
+    for picture in page.locator(".picture").all():  # they are drawn when they come near
+        picture.scroll_into_view_if_needed()
+        picture.locator(".main-svg").first.wait_for()
+    page.evaluate("scrollTo(0, 0)")
     return page
 
 

@@ -2,56 +2,21 @@
 
 import csv
 import json
+import re
 
 import pytest
 
-from utils.base.files import csv_text
+from made_report import CLEAN, made
+from made_tables import ATTACK
+from utils.base.files import WriteTogether, csv_text
 from utils.pages.charts.results import read_results
+from utils.pages.html.page import WITH_PLOTLY, render
 from utils.pages.report.documents import documents_table
 from utils.pages.report.findings import best_results, findings_of
 from utils.pages.report.markdown import report_text
 from utils.pages.report.overview import index_values
-
-KEY = {"target": " the", "layer": "3", "lag": -1, "probe": "logistic", "seed": 0, "l2": 0.01, "n_test": 900}
-CLEAN = {
-    "val_auc": 0.9,
-    "test_auc": 0.89,
-    "test_auc_low": 0.86,
-    "test_auc_high": 0.92,
-    "test_balanced_accuracy": 0.82,
-    "test_selectivity": 0.3,
-    "test_best_baseline": "context",
-    "test_minus_baseline": 0.14,
-    "test_minus_baseline_low": 0.1,
-    "test_minus_baseline_high": 0.18,
-    "test_minus_random_weights": 0.2,
-    "test_minus_random_weights_low": 0.15,
-    "test_minus_random_weights_high": 0.25,
-    "test_permutation_p": 0.001,
-    "test_permutation_p_in_sweep": 0.002,
-}
-BESIDE = {"context": 0.75, "length": 0.52, "read token": 0.6, "majority": 0.5}
-
-
-def made(folder, changes=None, beside=None, groups=40, seeds=(0, 1), converged=True, more=()):
-    """Tables of a run with two seeds that no check speaks against, but for what is changed: of "all" seeds, or of one."""
-    changes, beside = changes or {}, BESIDE | (beside or {})
-    rows = [KEY | CLEAN | {"seed": seed} | changes.get("all", {}) | changes.get(seed, {}) for seed in seeds]
-    rows += [KEY | row for row in more]
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    (folder / "probe_results.csv").write_text(csv_text(names, [{name: row.get(name, "") for name in names} for row in rows]))
-    baselines = [
-        {"target": " the", "baseline": name, "lag": -1, "split": split, "auc": auc, "n": 900, "groups": groups}
-        for name, auc in beside.items()
-        for split in ("val", "test")
-    ]
-    (folder / "baselines.csv").write_text(csv_text(list(baselines[0]), baselines))
-    chosen = [{"probe": "logistic", "layer": "layer3", "seed": seed, "converged": converged} for seed in seeds]
-    question = {"chosen_by": "auc", "chosen": chosen}
-    record = {"model": "/home/somebody/secret/models/tiny", "arguments": {"train_data": "/home/somebody/data/train.pth"}}
-    record["selected_on_validation"] = {" the": {"-1": question}}
-    (folder / "run_record.json").write_text(json.dumps(record))
-    return read_results(folder)
+from utils.pages.report.writing import write_pages
+from utils.probes.directions.files import write_directions
 
 
 def found_in(results):
@@ -190,3 +155,64 @@ def test_scores_of_whole_documents_that_validation_chose_are_shown(tmp_path):
     assert documents_table(results) is None
     with (tmp_path / "document_scores.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == 6
+
+
+def planted_names(folder):
+    """A run in which every name that a file can hold is an attack. Returns what the files say of it."""
+    of_probe = {"test_brier": 0.1, "target": ATTACK, "layer": ATTACK, "probe": ATTACK, "test_best_baseline": ATTACK}
+    made(folder, {"all": of_probe}, beside={ATTACK: 0.7})
+    for name, keys in (
+        ("document_scores.csv", ("target", "probe", "layer_idx", "aggregate", "bucket")),
+        ("sae_probes.csv", ("target", "layer_idx")),
+        ("sae_latents.csv", ("target", "layer_idx")),
+        ("codelength.csv", ("target", "layer")),
+    ):
+        row = dict.fromkeys(keys, ATTACK) | {
+            "lag": -1,
+            "split": "test",
+            "chosen": 1,
+            "auc": 0.8,
+            "seed": 0,
+            "bits": 1,
+            "n": 9,
+        }
+        row |= {"baseline": "", "features": "latents", "count": 3, "rank": 1, "latent": 5, "mean_difference": 0.4}
+        row |= {"density_positives": 0.5, "density_negatives": 0.1}
+        row |= dict.fromkeys(("reads", "promotes", "suppresses"), json.dumps([[ATTACK, 3]]))
+        (folder / name).write_text(csv_text(list(row), [row]))
+    tokens = {"promoted": [[ATTACK, 1.0]], "suppressed": [[ATTACK, -1.0]], "target_rank": 1}
+    entry = {"target": ATTACK, "layer": ATTACK, "lag": -1, "kind": ATTACK, "seed": 0, "filter": tokens, "pattern": tokens}
+    with WriteTogether() as files:
+        write_directions(files, folder / "directions.json", {"model": ATTACK}, [entry], {"names": [], "matrix": []})
+    record = json.loads((folder / "run_record.json").read_text())
+    question = {"chosen_by": "auc", "chosen": [{"probe": ATTACK, "layer": ATTACK, "converged": False}]}
+    record |= {"model": f"/home/somebody/{ATTACK}", "selected_on_validation": {ATTACK: {"-1": question}}}
+    (folder / "run_record.json").write_text(json.dumps(record))
+    return read_results(folder)
+
+
+def test_hostile_names_are_text_in_every_table_and_in_the_markdown(tmp_path):
+    values = index_values(planted_names(tmp_path), [])
+    page, text = render("charts/results", WITH_PLOTLY, **values), report_text(values)
+    names = {"found", "chosen", "documents", "latents", "calibration", "promoted", "read_latents", "baselines", "codelength"}
+    assert {"found", *(table.name for table in values["tables"])} == names
+    assert "<img" not in page and page.count("&lt;img") > 20 and page.count("</script>") == 2
+    assert "<img" not in text.replace("\\<img", "") and text.count("\\<img") > 15
+    assert "somebody" not in page and "somebody" not in text and str(tmp_path) not in page + text
+
+
+def test_a_way_to_the_tables_that_would_tell_of_the_machine_is_not_written(tmp_path):
+    for results, output, linked in (
+        ("r", "r", ""),
+        ("a/r", "a/out", "../r/"),
+        ("r", "r/pages", "../"),
+        ("a/r", "b/c/d", None),
+    ):
+        folders = [tmp_path / name for name in (results, output)]
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        page = next(path for path in write_pages(folders[1], made(folders[0]), []) if path.name == "index.html").read_text()
+        link = re.search(r'href="([^"]*)probe_results.csv"', page)
+        assert (link and link[1]) == linked
+        assert (folders[1] / f"{linked}probe_results.csv").exists() if link else "probe_results.csv" in page
+        assert str(tmp_path) not in page and tmp_path.name not in page

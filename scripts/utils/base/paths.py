@@ -23,6 +23,16 @@ def short_path(path: str | Path) -> str:
     return "/".join(PurePath(str(path)).parts[-2:])
 
 
+def link_to(folder: str | Path, page_folder: str | Path) -> str | None:
+    """Write the way from a page's folder to another one: "", "../results/"; None where it would tell of the machine.
+
+    A way that climbs more than one folder and goes down again names folders of the user.
+    """
+    way = PurePath(os.path.relpath(os.path.realpath(folder), os.path.realpath(page_folder)))
+    down = [part for part in way.parts if part != ".."]
+    return None if down and len(way.parts) - len(down) > 1 else "" if way == PurePath() else f"{way.as_posix()}/"
+
+
 def path_problem(path: str | Path, wanted: str | None = None) -> str | None:
     """Say why a path can be neither read nor written as "file" or "folder" (None: either); None for one that can or is not
     there yet. Nothing is opened, so a pipe does not block.

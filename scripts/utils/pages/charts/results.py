@@ -25,7 +25,7 @@ from utils.pages.charts.tables import (
 from utils.saved.columns import BASELINES, CODELENGTH, CURVE, DOCUMENTS, RECORD, SUMMARY
 from utils.scores.baselines.compared import best_baseline
 
-PAGES_OF_TEXTS = ("visualization", "transfer")  # what the names of such pages begin with
+OTHER_PAGES = ("visualization*.html", "transfer*.html", "*_interpretations.html", "*/*_interpretations.html")
 CELL_SEED = ("target", "layer", "lag", "probe", "seed")  # what a row of probe_results.csv is of
 
 
@@ -50,6 +50,7 @@ class Results:
     sae_probes: the rows of sae_probes.csv that validation chose
     sae_latents: the first rows of sae_latents.csv, of each probe
     without_interval: {(target, lag): why scores of the shown split have no interval}, as far as that is known
+    folder: where the tables lie
     """
 
     cells: dict
@@ -69,6 +70,7 @@ class Results:
     sae_probes: list = field(default_factory=list)
     sae_latents: list = field(default_factory=list)
     without_interval: dict = field(default_factory=dict)
+    folder: Path = Path()
 
     @cached_property
     def by_target(self) -> dict[str, dict]:
@@ -150,9 +152,10 @@ def read_results(folder, split=None, metric=None) -> Results:
         list(read_numbers(Path(folder) / CODELENGTH, ("target", "lag", "layer", "bits"))),
         list(read_numbers(Path(folder) / DOCUMENTS, ("target", "lag", "aggregate", "split", "chosen"))),
         sorted(one.name for one in Path(folder).glob("*.csv")),
-        sorted(one.name for one in Path(folder).glob("*.html") if one.stem.startswith(PAGES_OF_TEXTS)),
+        [one.relative_to(folder).as_posix() for glob in OTHER_PAGES for one in sorted(Path(folder).glob(glob))],
         *read_interpreted(Path(folder)),
         read_without_interval(Path(folder), split),
+        Path(folder),
     )
 
 

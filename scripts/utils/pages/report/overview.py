@@ -16,7 +16,8 @@ from utils.pages.report.promoted import promoted_table
 
 
 def index_values(results: Results, charts: Sequence, beside: dict | None = None) -> dict[str, Any]:
-    """Gather the values of results.html and report.md. beside: what `two_runs` gives of another run."""
+    """Gather the values of results.html and report.md. beside: what `two_runs` gives of another run; `at`, the way to the
+    files, is that of a page beside them."""
     found = best_results(results)
     tables = [
         chosen_table(results),
@@ -37,6 +38,7 @@ def index_values(results: Results, charts: Sequence, beside: dict | None = None)
         "tables": [table for table in tables if table],
         "files": results.files,
         "pages": results.pages,
+        "at": "",
         "data": {"previews": previews, "plotly": PLOTLY},
         "metric": SCORE_LABELS[results.metric],
         "split": results.split,

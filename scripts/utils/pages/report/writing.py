@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from utils.base.files import WriteTogether
+from utils.base.paths import link_to
 from utils.base.processes.locks import locked
 from utils.pages.charts.pages import PLOTLY, render_chart, run_line
 from utils.pages.html.page import WITH_PLOTLY, render
@@ -19,6 +20,7 @@ def write_pages(folder, results, charts, beside=None):
     from plotly.offline import get_plotlyjs
 
     links, values = [(chart.name, chart.heading) for chart in charts], index_values(results, charts, beside)
+    values["at"] = link_to(results.folder, folder)
     pages = {  # each is written before the next is made: a large sweep's chart has 20 MB
         **{f"{chart.name}.html": partial(render_chart, chart, links, run_line(results)) for chart in charts},
         "index.html": partial(render, "charts/results", WITH_PLOTLY, **values),
