@@ -3,8 +3,7 @@
     python bench/load.py            # small sizes, minutes
     python bench/load.py --full     # 1 GB of text, 200,000 documents, 2,000 targets, a million rows, 5,000 probes
 
-Seconds are the processor's. Each size is twice the one before. Every step is a process of its own, whose peak is what the
-system counts. The tokenizer splits at spaces, so most of what is measured is the suite's own.
+Seconds are the processor's. Each size is twice the one before. Every step is a process of its own, with a peak of its own. The tokenizer splits at spaces, so most of what is measured is the suite's own.
 """
 
 import argparse
@@ -21,21 +20,17 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 FULL = {"text": 1000, "documents": 200_000, "targets": 2000, "rows": 1_000_000, "probes": 5000}  # MB of text
 SMALL = {"text": 40, "documents": 4000, "targets": 200, "rows": 40_000, "probes": 200}
-PEAK = (
-    "import resource, sys, runpy; sys.argv = sys.argv[1:]\ntry: runpy.run_path(sys.argv[0], run_name='__main__')\nfinally: "
-)
-PEAK += "used = resource.getrusage(resource.RUSAGE_SELF); print('used', used.ru_utime + used.ru_stime, used.ru_maxrss)"
 
 
 def measured(script, *arguments) -> tuple[float, float]:
     """Run a script. Return the processor's seconds, which others on the machine change little, and its peak memory in MB."""
-    command = [sys.executable, "-c", PEAK, str(ROOT / "scripts" / f"{script}.py"), *map(str, arguments)]
+    command = [sys.executable, ROOT / "bench" / "used.py", ROOT / "scripts" / f"{script}.py", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts"), "HF_HUB_OFFLINE": "1"}
     result = subprocess.run(command, text=True, capture_output=True, env=environment)
     if result.returncode:
         raise SystemExit(f"{script}: {result.stderr[-2000:]}")
-    seconds, kilobytes = result.stdout.rsplit("used ", 1)[1].split()
-    return float(seconds), int(kilobytes) / 1024
+    seconds, peak = map(float, result.stdout.rsplit("used ", 1)[1].split())
+    return seconds, peak
 
 
 def words(seed, count) -> str:

@@ -1,4 +1,4 @@
-"""Test the demo: text that every machine has, a model that has not seen it, six steps, and two pages."""
+"""Test the demo: text that every machine has, a model that has not seen it, seven steps, and three pages."""
 
 import csv
 import json
@@ -11,6 +11,8 @@ import pytest
 
 from docstrings import docstrings_of, paragraphs, shingles
 from helpers import ROOT, assert_one_line_error, assert_success, environment
+from report_figures import assert_figures
+from watched_page import watched
 
 pytestmark = pytest.mark.slow  # most of it runs the whole demo
 DEMO = ROOT / "demo"
@@ -109,10 +111,20 @@ def test_the_model_is_small_and_stock_and_reads_the_corpus_better_than_its_words
 
 def test_the_demo_ends_with_its_pages_and_tells_its_steps_as_commands(demo):
     folder, result = demo
-    pages = [folder / "results/demo" / name for name in ("visualization.html", "latents/layer_5_interpretations.html")]
+    names = ("visualization.html", "latents/layer_5_interpretations.html", "index.html")
+    pages = [folder / "results/demo" / name for name in names]
     assert all(page.is_file() and page.resolve().as_uri() in result.stdout for page in pages)
     assert pages[-1].resolve().as_uri() in result.stdout.splitlines()[-1]
-    for script in ("prepare_data", "inspect_data", "train_probe", "visualize_probe", "train_sae", "interpret_sae"):
+    steps = (
+        "prepare_data",
+        "inspect_data",
+        "train_probe",
+        "visualize_probe",
+        "train_sae",
+        "interpret_sae",
+        "visualize_results",
+    )
+    for script in steps:
         assert f"python scripts/{script}.py --" in result.stdout
     assert "all 11 checks passed" in result.stdout and result.stderr == ""
 
@@ -143,6 +155,19 @@ def test_the_page_shows_the_sweep_in_a_browser(demo, chromium):
     assert "; 2,000 tokens, " in page.inner_text(".about")
     assert page.inner_text("h1") == "Will the next token be “␣the”?"
     assert errors == []
+    page.close()
+
+
+def test_the_report_has_the_figures_of_the_tables_and_leads_to_the_pages(demo, chromium):
+    results = demo[0] / "results" / "demo"
+    page = watched(chromium)
+    page.goto((results / "index.html").as_uri())
+    assert assert_figures(page, results)["promoted"] == 2
+    links = page.eval_on_selector_all("#files a", "all => all.map(one => one.getAttribute('href'))")
+    assert {"visualization.html", "latents/layer_5_interpretations.html", "probe_results.csv", "report.md"} <= set(links)
+    assert all((results / link).is_file() for link in links)
+    assert "layer" in page.inner_text("#answer") and page.locator("#doubts p").count()
+    assert all(event.startswith("request: file:") for event in page.events)
     page.close()
 
 

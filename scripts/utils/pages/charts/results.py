@@ -27,6 +27,7 @@ from utils.scores.baselines.compared import best_baseline
 
 OTHER_PAGES = ("visualization*.html", "transfer*.html", "*_interpretations.html", "*/*_interpretations.html")
 CELL_SEED = ("target", "layer", "lag", "probe", "seed")  # what a row of probe_results.csv is of
+KEPT_COLUMNS = (*CELL_SEED, "l2")
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def read_results(folder, split=None, metric=None) -> Results:
     if not path.exists():
         raise UserError(f"--results_dir {folder} holds no {SUMMARY}; {MAKE} --results_dir {folder}")
     split = choose_split(path, split)
-    rows = list(read_numbers(path, (*CELL_SEED, "l2"), cell_columns(split)))
+    rows = [without_unknown(row) for row in read_numbers(path, KEPT_COLUMNS, cell_columns(split))]
     record = read_record(Path(folder) / RECORD)
     metric = choose_metric(path, rows, split, metric, chosen_by(record))
     cells = cells_of(path, rows, metric)
@@ -159,10 +160,15 @@ def read_results(folder, split=None, metric=None) -> Results:
     )
 
 
+def without_unknown(row) -> dict:
+    """Leave out the cells that hold no number: half of a large table."""
+    return {name: value for name, value in row.items() if value == value or name in KEPT_COLUMNS}
+
+
 def choose_split(path, wanted) -> str:
     """Choose the split to show before the table is read for it. Raise UserError for another table and for one without it."""
     columns = [f"{one}_{name}" for one in SPLITS for name in SCORE_LABELS]
-    first = next(read_numbers(path, (*CELL_SEED, "l2")), None)
+    first = next(read_numbers(path, KEPT_COLUMNS), None)
     if first is None:
         raise UserError(f"{path} has no row; {MAKE} --results_dir {path.parent}")
     if not set(columns) & set(first):
