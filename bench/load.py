@@ -3,7 +3,8 @@
     python bench/load.py            # small sizes, minutes
     python bench/load.py --full     # 1 GB of text, 200,000 documents, 2,000 targets, a million rows, 5,000 probes
 
-Seconds are the processor's. Each size is twice the one before. Every step is a process of its own, with a peak of its own. The tokenizer splits at spaces, so most of what is measured is the suite's own.
+Seconds are the processor's. Each size is twice the one before. Every step is a process of its own, with a peak
+of its own. The tokenizer splits at spaces, so most of what is measured is the suite's own.
 """
 
 import argparse

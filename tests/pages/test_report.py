@@ -4,6 +4,7 @@ import csv
 import json
 import re
 
+import numpy as np
 import pytest
 
 from made_report import CLEAN, made
@@ -17,6 +18,8 @@ from utils.pages.report.markdown import report_text
 from utils.pages.report.overview import index_values
 from utils.pages.report.writing import write_pages
 from utils.probes.directions.files import write_directions
+from utils.saved.group_scores import GROUP_SCORES, Block, write_group_scores
+from utils.scores.differences import DIFFERENCES_OF
 
 
 def found_in(results):
@@ -89,6 +92,38 @@ def test_every_reason_for_doubt_is_found_where_it_is_planted(name, tmp_path):
     results = made(tmp_path, **changes)
     assert doubts(results) == [name]
     assert said in found_in(results)["doubts"][0]["of"][0]["text"]
+
+
+def test_latents_that_dimensions_match_are_doubted(tmp_path):
+    rows = [
+        {"target": " the", "layer_idx": "3", "lag": -1, "features": features, "count": count, "seed": 0, "split": split}
+        | {"chosen": 1, "auc": auc, "minus_dense": -0.01, "minus_dense_low": -0.02, "minus_dense_high": 0.01}
+        for features, count, auc in (("latents", 64, 0.85), ("dimensions", 8, 0.86), ("states", 64, 0.86))
+        for split in ("val", "test")
+    ]
+    (tmp_path / "sae_probes.csv").write_text(csv_text(list(rows[0]), rows))
+    found = found_in(made(tmp_path))
+    assert [one["name"] for one in found["doubts"]] == ["dimensions as good"]
+    assert found["doubts"][0]["of"][0]["text"] == "8 of its dimensions reach AUROC 0.860, the 64 latents 0.850"
+    assert found["found"][0]["latents"] == (
+        "64 latents at layer 3, lag −1: test AUROC 0.850, minus the dense probe there −0.010 (−0.020 to +0.010)."
+    )
+    rows = [row | {"auc": 0.7} if row["features"] == "dimensions" else row for row in rows]
+    (tmp_path / "sae_probes.csv").write_text(csv_text(list(rows[0]), rows))
+    assert doubts(made(tmp_path)) == []
+
+
+def test_a_missing_interval_is_explained_by_the_groups_that_the_run_kept(tmp_path):
+    counts = {"positives": np.array([9.0, 3.0, 0, 0]), "negatives": np.array([9.0, 9.0, 9.0, 9.0])}
+    arrays = {name: np.zeros((1, 4)) for name in DIFFERENCES_OF} | {
+        f"{name}_values": np.zeros((1, 3)) for name in DIFFERENCES_OF
+    }
+    about = {"target": " the", "lag": -1, "split": "test", "n": 48, "examples": "a", "probes": [["3", "logistic", 0]]}
+    with WriteTogether() as files:
+        write_group_scores(files, tmp_path / GROUP_SCORES, [Block(about, {**counts, **arrays})], ())
+    results = made(tmp_path, {"all": {"test_auc_low": "", "test_auc_high": ""}}, groups=4)
+    text = found_in(results)["doubts"][0]["of"][0]["text"]
+    assert text == "its score has no interval: of 4 groups, 2 groups hold the rarer class, an interval needs 3"
 
 
 def test_what_was_not_computed_is_said_and_is_no_doubt(tmp_path):

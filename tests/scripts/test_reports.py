@@ -129,6 +129,40 @@ def test_every_figure_of_a_report_is_that_of_its_table(name, runs, page):
         assert str(runs.folder) not in written and str(runs.shared) not in written and "/home/" not in written
 
 
+def falling(texts) -> bool:
+    """Say whether numbers fall, those that are none at the end."""
+    numbers = [float(text.replace("−", "-").replace(",", "").rstrip("%")) for text in texts if text != "–"]
+    return texts[len(numbers) :] == ["–"] * (len(texts) - len(numbers)) and numbers == sorted(numbers, reverse=True)
+
+
+@pytest.mark.parametrize("name", KINDS_OF_RUNS)
+def test_tables_are_sorted_and_filtered_links_lead_somewhere_and_the_page_turns_dark(name, runs, page):
+    folder = runs.results(name)
+    page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
+    page.events.clear()
+    page.goto((folder / "index.html").as_uri())
+    for column in ("test AUROC", "test balanced accuracy", "AUROC minus baseline’s"):
+        if column in table(page, "chosen")[0]:
+            page.locator("#chosen button.sort", has_text=re.compile(f"^{column}$")).click()
+            assert falling([row[column]["text"] for row in table(page, "chosen")])
+    for box in page.locator("input[data-filters]").all():
+        rows = page.locator(f"#{box.get_attribute('data-filters')} tbody tr")
+        box.fill("no such row")
+        assert not [row for row in rows.all() if row.is_visible()]
+        box.fill("")
+        assert rows.first.is_visible()
+    links = page.eval_on_selector_all("main a", "all => all.map(one => one.getAttribute('href'))")
+    assert len(links) > 10 and all((folder / link).is_file() for link in links)
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.click("#theme")
+    if page.evaluate("getComputedStyle(document.body).backgroundColor") == light:
+        page.click("#theme")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+    page.locator("#files").scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    assert allowed(page.events)
+
+
 def test_a_figure_that_is_not_the_tables_is_found(runs, page):
     """The control of the test above."""
     folder = runs.results("needles")
