@@ -39,8 +39,11 @@ def made(folder, changes=None, beside=None, groups=40, seeds=(0, 1), converged=T
         for split in ("val", "test")
     ]
     (folder / "baselines.csv").write_text(csv_text(list(baselines[0]), baselines))
-    chosen = [{"probe": "logistic", "layer": "layer3", "seed": seed, "converged": converged} for seed in seeds]
-    question = {"chosen_by": "auc", "chosen": chosen}
+    if not converged:
+        fit = {"target": " the", "layer_idx": "3", "lag": -1, "probe": "logistic", "split": "val", "converged": "False"}
+        fits = [fit | {"seed": seed, "chosen": chosen} for seed in seeds for chosen in (0, 1)]
+        (folder / "probe_metrics.csv").write_text(csv_text(list(fits[0]), fits))
+    question = {"chosen_by": "auc"}
     record = {"model": "/home/somebody/secret/models/tiny", "arguments": {"train_data": "/home/somebody/data/train.pth"}}
     record["selected_on_validation"] = {" the": {"-1": question}}
     (folder / "run_record.json").write_text(json.dumps(record))

@@ -12,6 +12,7 @@ from made_tables import ATTACK
 from utils.base.files import WriteTogether, csv_text
 from utils.pages.charts.results import read_results
 from utils.pages.html.page import WITH_PLOTLY, render
+from utils.pages.report.chosen import chosen_table
 from utils.pages.report.documents import documents_table
 from utils.pages.report.findings import best_results, findings_of
 from utils.pages.report.markdown import report_text
@@ -64,7 +65,12 @@ PLANTED = {  # what is changed in the clean run: the one doubt that it raises, w
         },
         "“context” does better",
     ),
-    "baseline below chance": ({"beside": {"context": 0.41}}, "has AUROC 0.410; it counts as 0.5"),
+    "baseline below chance": ({"beside": {"context": 0.31}}, "has AUROC 0.310; it counts as 0.5"),
+    "difference without an interval": (
+        {"changes": {"all": {"test_minus_baseline": 0.01, "test_minus_baseline_low": "", "test_minus_baseline_high": ""}}},
+        "it is above “context” by AUROC +0.010",
+    ),
+    "at chance": ({"changes": {"all": {"test_auc_low": 0.49}}}, "the interval of its score, 0.490 to 0.920, holds 0.5"),
     "shortcut": ({"beside": {"length": 0.74}}, "the length of the text alone reaches AUROC 0.740, the probe 0.890"),
     "optimism": ({"changes": {"all": {"val_auc": 0.95}}}, "validation AUROC 0.950 was picked as the best, test has 0.890"),
     "control as good": (
@@ -75,12 +81,16 @@ PLANTED = {  # what is changed in the clean run: the one doubt that it raises, w
         {"changes": {"all": {"test_minus_random_weights": 0.01, "test_minus_random_weights_low": -0.01}}},
         "the same model with random weights: difference +0.010 (−0.010 to +0.250)",
     ),
+    "too many questions": (
+        {"more": [CLEAN | {"target": f"t{number}", "val_auc": ""} for number in range(60)]},
+        "permutation p 0.001, the least there is, cannot rule out chance among 61 questions",
+    ),
     "perhaps chance": ({"changes": {"all": {"test_permutation_p_in_sweep": 0.2}}}, "permutation p 0.200"),
     "seeds disagree": (
         {"changes": {1: {"test_auc": 0.79, "test_auc_low": 0.76, "test_auc_high": 0.82}}},
         "2 seeds range from 0.790 to 0.890",
     ),
-    "not converged": ({"converged": False}, "2 of its logistic fits stopped before the optimum"),
+    "not converged": ({"converged": False}, "2 of its 2 logistic fits stopped before the optimum"),
 }
 
 
@@ -89,9 +99,52 @@ def test_every_reason_for_doubt_is_found_where_it_is_planted(name, tmp_path):
     changes, said = PLANTED[name]
     if name == "seeds disagree":  # their mean falls, and so does what is above validation
         changes = changes | {"changes": changes["changes"] | {"all": {"val_auc": 0.84}}}
+    if name == "too many questions":
+        changes = changes | {"changes": {"all": {"test_permutation_p_in_sweep": 0.001}}}
     results = made(tmp_path, **changes)
     assert doubts(results) == [name]
     assert said in found_in(results)["doubts"][0]["of"][0]["text"]
+
+
+def test_a_shortcut_that_is_the_baseline_to_beat_is_doubted_too(tmp_path):
+    results = made(tmp_path, {"all": {"test_best_baseline": "read token"}}, beside={"read token": 0.75})
+    assert doubts(results) == ["shortcut"]
+
+
+def test_a_baseline_at_chance_is_not_below_it(tmp_path):
+    assert doubts(made(tmp_path, beside={"context": 0.499})) == []
+
+
+def test_former_tables_whose_baseline_is_below_chance_are_held_to_a_half(tmp_path):
+    """They have the plain difference, with its interval."""
+    plain = {"test_minus_baseline": 0.52 - 0.33, "test_minus_baseline_low": 0.1, "test_minus_baseline_high": 0.3}
+    results = made(tmp_path, {"all": {"test_auc": 0.52, "val_auc": 0.52} | plain}, beside={"context": 0.33})
+    (one,) = found_in(results)["found"]
+    assert (one["ahead"], one["ahead_interval"], one["verdict"]) == ("+0.020", "", "not shown")
+    (one,) = found_in(made(tmp_path, {"all": {"test_auc": 0.52, "val_auc": 0.52} | plain}))["found"]
+    assert one["ahead"] == "+0.190", "the difference from a baseline above chance stays"
+
+
+def test_the_seed_that_has_a_score_is_named(tmp_path):
+    results = made(tmp_path, {0: {"test_auc": "", "test_auc_low": "", "test_auc_high": ""}})
+    table = chosen_table(results)
+    cells = dict(zip((head.name for head in table.heads), table.rows[0], strict=True))
+    assert cells["seeds"].text == "seed 1, 1 without a score"
+
+
+ODD_RECORDS = (
+    "[1]",
+    '{"arguments": [1], "selected_on_validation": "x"}',
+    '{"selected_on_validation": {"a": {"b": {"chosen_by": []}, "c": 3}, "d": []}}',
+)
+
+
+@pytest.mark.parametrize("record", ODD_RECORDS)
+def test_a_record_of_another_form_counts_as_absent(tmp_path, record):
+    made(tmp_path)
+    (tmp_path / "run_record.json").write_text(record)
+    values = index_values(read_results(tmp_path, metric="auc"), [])
+    assert values["found"] and "0.890" in report_text(values)
 
 
 def test_latents_that_dimensions_match_are_doubted(tmp_path):
@@ -104,23 +157,39 @@ def test_latents_that_dimensions_match_are_doubted(tmp_path):
     (tmp_path / "sae_probes.csv").write_text(csv_text(list(rows[0]), rows))
     found = found_in(made(tmp_path))
     assert [one["name"] for one in found["doubts"]] == ["dimensions as good"]
-    assert found["doubts"][0]["of"][0]["text"] == "8 of its dimensions reach AUROC 0.860, the 64 latents 0.850"
+    assert found["doubts"][0]["of"][0]["text"] == "8 of its dimensions reach AUROC 0.860, 64 latents 0.850"
     assert found["found"][0]["latents"] == (
         "64 latents at layer 3, lag −1: test AUROC 0.850, minus the dense probe there −0.010 (−0.020 to +0.010)."
     )
     rows = [row | {"auc": 0.7} if row["features"] == "dimensions" else row for row in rows]
     (tmp_path / "sae_probes.csv").write_text(csv_text(list(rows[0]), rows))
     assert doubts(made(tmp_path)) == []
+    worse = {"best_baseline": "context", "minus_baseline": -0.01, "minus_baseline_low": -0.02, "minus_baseline_high": -0.005}
+    rows = [row | worse for row in rows]
+    (tmp_path / "sae_probes.csv").write_text(csv_text(list(rows[0]), rows))
+    (doubt,) = found_in(made(tmp_path))["doubts"]
+    assert doubt["name"] == "latents no better than a baseline"
+    assert doubt["of"][0]["text"] == "64 latents against “context”: AUROC −0.010 (−0.020 to −0.005)"
+
+
+def keep_groups(folder, positives, negatives):
+    counts = {"positives": np.array(positives, dtype=float), "negatives": np.array(negatives, dtype=float)}
+    sizes = (("", len(positives)), ("_values", 3))
+    arrays = {f"{name}{what}": np.zeros((1, n)) for name in DIFFERENCES_OF for what, n in sizes}
+    about = {"target": " the", "lag": -1, "split": "test", "n": 48, "examples": "a", "probes": [["3", "logistic", 0]]}
+    with WriteTogether() as files:
+        write_group_scores(files, folder / GROUP_SCORES, [Block(about, {**counts, **arrays})], ())
+
+
+def test_groups_that_hold_the_rarer_class_are_counted(tmp_path):
+    keep_groups(tmp_path, [3] * 4 + [0] * 36, [9] * 40)
+    results = made(tmp_path)
+    assert doubts(results) == ["few groups"]
+    assert "40 groups, of which 4 hold the rarer class" in found_in(results)["doubts"][0]["of"][0]["text"]
 
 
 def test_a_missing_interval_is_explained_by_the_groups_that_the_run_kept(tmp_path):
-    counts = {"positives": np.array([9.0, 3.0, 0, 0]), "negatives": np.array([9.0, 9.0, 9.0, 9.0])}
-    arrays = {name: np.zeros((1, 4)) for name in DIFFERENCES_OF} | {
-        f"{name}_values": np.zeros((1, 3)) for name in DIFFERENCES_OF
-    }
-    about = {"target": " the", "lag": -1, "split": "test", "n": 48, "examples": "a", "probes": [["3", "logistic", 0]]}
-    with WriteTogether() as files:
-        write_group_scores(files, tmp_path / GROUP_SCORES, [Block(about, {**counts, **arrays})], ())
+    keep_groups(tmp_path, [9, 3, 0, 0], [9, 9, 9, 9])
     results = made(tmp_path, {"all": {"test_auc_low": "", "test_auc_high": ""}}, groups=4)
     text = found_in(results)["doubts"][0]["of"][0]["text"]
     assert text == "its score has no interval: of 4 groups, 2 groups hold the rarer class, an interval needs 3"

@@ -11,7 +11,7 @@ from utils.pages.charts.results import read_results
 from utils.pages.html.page import WITH_PLOTLY, render
 from utils.pages.report.markdown import report_text
 from utils.pages.report.overview import index_values
-from utils.pages.report.two_runs import two_runs
+from utils.pages.report.two_runs import flag_text, two_runs
 from utils.saved.group_scores import GROUP_SCORES, Block, write_group_scores
 from utils.scores.differences import DIFFERENCES_OF, ByGroup, paired_differences
 
@@ -47,7 +47,7 @@ def compared(tmp_path, ours=None, theirs=None, metric=None):
 def difference_in(beside):
     (table,) = beside["tables"]
     (row,) = table.rows
-    return row[-1]
+    return row[2]
 
 
 def signed(value):
@@ -64,7 +64,12 @@ def test_the_difference_is_the_paired_one_over_the_groups(tmp_path, theirs):
 
 
 def test_of_several_seeds_those_are_paired_that_both_have(tmp_path):
-    cell = difference_in(compared(tmp_path, ours={"seeds": (0, 1)}, theirs={"seeds": (1, 2)}))
+    """The scores beside the difference are of these seeds too."""
+    changes = {0: {"test_auc": 0.7}, 1: {"test_auc": 0.88}, 2: {"test_auc": 0.6}}
+    beside = compared(tmp_path, *({"seeds": seeds, "changes": changes} for seeds in ((0, 1), (1, 2))))
+    (row,) = beside["tables"][0].rows
+    assert row[1].small[-1] == "seed 1" and [cell.text for cell in row[3:]] == ["0.880", "0.880"]
+    cell = row[2]
     one, *_ = paired_differences(LOGITS["ours"][1:], LOGITS["theirs"][:1], LABELS, GROUPS, AT[:1], AT[:1], "auc")
     assert cell.text == signed(one[0])
 
@@ -75,7 +80,7 @@ def test_of_several_seeds_those_are_paired_that_both_have(tmp_path):
         ({"theirs": {"examples": "xyz"}}, "they are scored on other examples: texts, labels or groups differ"),
         ({"theirs": {"examples": "xyz", "n": 280}}, "they are scored on other examples: 300 here, 280 there"),
         ({"theirs": {"keep": False}}, "theirs keeps no group_scores.safetensors of it: run its train_probe.py again"),
-        ({"ours": {"keep": False}}, "ours keeps no group_scores.safetensors of it: run its train_probe.py again"),
+        ({"ours": {"keep": False}}, "this run keeps no group_scores.safetensors of it: run its train_probe.py again"),
         ({"metric": "acc"}, "there is no paired interval of accuracy: give --metric balanced_accuracy or --metric auc"),
     ],
 )
@@ -93,9 +98,35 @@ def test_each_runs_own_choice_is_compared_and_every_layer_that_both_have(tmp_pat
     more = [CLEAN | {"layer": "5", "val_auc": 0.95}, CLEAN | {"layer": "1", "val_auc": 0.5}]
     beside = compared(tmp_path, ours={"more": more}, theirs={"more": more[1:]})
     choices, same = beside["tables"]
-    assert [row[3].text for row in choices.rows] == ["layer 5 against layer 3"]
-    assert [row[3].text for row in same.rows] == ["layer 1", "layer 3"] and same.folded
-    assert same.rows[1][-1].text not in ("", "–") and choices.rows[0][-1].text == "–"
+    assert [row[1].small[0] for row in choices.rows] == ["layer 5 against layer 3"]
+    assert [row[1].small[0] for row in same.rows] == ["layer 1", "layer 3"] and same.folded
+    assert same.rows[1][2].text not in ("", "–") and choices.rows[0][2].text == "–"
+
+
+def test_a_run_beside_itself_is_alike(tmp_path):
+    folder = run_in(tmp_path / "ours", "ours")
+    beside = two_runs(read_results(folder), str(folder), str(folder))
+    assert difference_in(beside).small == ("alike in every group",) and beside["name"] == "the other run"
+    assert "1 pair score alike in every group" in beside["text"] and "0 worse" in beside["text"]
+    heads = [head.name for head in beside["tables"][0].heads]
+    assert heads[-2:] == ["this run: test AUROC", "the other run: test AUROC"]
+
+
+@pytest.mark.parametrize(
+    "told, shown",
+    [
+        ("rel,/home/bob/s2/x", "rel,s2/x"),
+        ("key=/home/dave/deep/er/z", "key=er/z"),
+        ({"p": "/home/carol/z"}, "{'p': 'z'}"),
+        ("../../home/alice/v.pth", "alice/v.pth"),
+        ("C:\\Users\\eve\\a\\x.pth", "a/x.pth"),
+        (["data/a/b/train.pth", 3], "b/train.pth, 3"),
+        ("openai-community/gpt2", "openai-community/gpt2"),
+        (None, "not given"),
+    ],
+)
+def test_a_flag_is_shown_without_the_way_to_its_files(told, shown):
+    assert flag_text(told) == shown
 
 
 def test_questions_of_one_run_alone_are_counted(tmp_path):

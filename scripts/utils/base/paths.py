@@ -20,7 +20,10 @@ SPECIAL = (("a pipe", stat.S_ISFIFO), ("a socket", stat.S_ISSOCK), ("a device", 
 
 def short_path(path: str | Path) -> str:
     """Name a file or folder by the last two parts of its path: a page is mailed around, and says nothing of the machine."""
-    return "/".join(PurePath(str(path)).parts[-2:])
+    parts = PurePath(str(path)).parts
+    absolute = PurePath(str(path)).is_absolute()
+    named = [part for part in parts[1 if absolute else 0 :] if part != ".."]
+    return "/".join(named[-1:] if absolute and len(named) < 4 else named[-2:])
 
 
 def link_to(folder: str | Path, page_folder: str | Path) -> str | None:

@@ -13,5 +13,5 @@ def render_chart(chart, links, about) -> str:
 
 
 def run_line(results) -> str:
-    data = (results.record.get("arguments") or {}).get("train_data")
+    data = results.record.get("arguments", {}).get("train_data")
     return f"model {results.model}" + (f", data {short_path(data)}" if data else "") + f", split {results.split}"

@@ -14,19 +14,22 @@ from utils.pages.charts.tables import (
     SHOWN_SPLITS,
     baseline_rows,
     cell_columns,
+    chosen_by,
     read_baselines,
+    read_classes,
     read_curve,
-    read_groups,
     read_interpreted,
+    read_metrics,
     read_numbers,
     read_record,
-    read_without_interval,
 )
 from utils.saved.columns import BASELINES, CODELENGTH, CURVE, DOCUMENTS, RECORD, SUMMARY
 from utils.scores.baselines.compared import best_baseline
 
 OTHER_PAGES = ("visualization*.html", "transfer*.html", "*_interpretations.html", "*/*_interpretations.html")
 CELL_SEED = ("target", "layer", "lag", "probe", "seed")  # what a row of probe_results.csv is of
+OF_DOCUMENT = ("target", "probe", "layer_idx", "lag", "aggregate", "bucket", "split", "chosen")
+WRITTEN_DIGITS = 1e-9  # of a difference that was written and read again
 KEPT_COLUMNS = (*CELL_SEED, "l2")
 
 
@@ -50,7 +53,8 @@ class Results:
     directions: the entries of directions.json
     sae_probes: the rows of sae_probes.csv that validation chose
     sae_latents: the first rows of sae_latents.csv, of each probe
-    without_interval: {(target, lag): why scores of the shown split have no interval}, as far as that is known
+    classes: {(target, lag): Classes}, how the groups of the shown split hold the classes, as far as the run kept it
+    unconverged: {(target, probe, lag, layer): fits that stopped before their optimum}
     folder: where the tables lie
     """
 
@@ -70,7 +74,8 @@ class Results:
     directions: list = field(default_factory=list)
     sae_probes: list = field(default_factory=list)
     sae_latents: list = field(default_factory=list)
-    without_interval: dict = field(default_factory=dict)
+    classes: dict = field(default_factory=dict)
+    unconverged: dict = field(default_factory=dict)
     folder: Path = Path()
 
     @cached_property
@@ -124,38 +129,40 @@ class Results:
         return any(known(row.get(column)) for row in self.all_rows())
 
 
-def read_results(folder, split=None, metric=None) -> Results:
-    """Read all tables of a folder of results. Raises UserError.
+def read_results(folder, split=None, metric=None, flag="--results_dir") -> Results:
+    """Read all tables of a folder of results. Raises UserError; flag: what named the folder.
 
     split: which one's scores to show; None: test where the table has it, else val
     metric: by which layers are chosen on validation; None: as the run chose, else the first of SCORE_LABELS that is there
     """
     path = Path(folder) / SUMMARY
     if not path.exists():
-        raise UserError(f"--results_dir {folder} holds no {SUMMARY}; {MAKE} --results_dir {folder}")
-    split = choose_split(path, split)
+        raise UserError(f"{flag} {folder} holds no {SUMMARY}; {MAKE} --results_dir {folder}")
+    split = choose_split(path, split, flag)
     rows = [without_unknown(row) for row in read_numbers(path, KEPT_COLUMNS, cell_columns(split))]
     record = read_record(Path(folder) / RECORD)
     metric = choose_metric(path, rows, split, metric, chosen_by(record))
-    cells = cells_of(path, rows, metric)
     baselines = read_baselines(Path(folder) / BASELINES)
+    cells = cells_of(path, [with_chance(row, split, baselines) for row in rows], metric)
+    groups, unconverged = read_metrics(Path(folder), baselines)
     models = [record.get("model"), *(row.get("model") for row in baseline_rows(baselines))]
     return Results(
         cells,
         chosen_layers(cells, metric),
         baselines,
-        read_groups(Path(folder), baselines),
+        groups,
         read_curve(Path(folder) / CURVE),
         record,
         next((short_path(str(one)) for one in models if one), "a model not named"),
         split,
         metric,
         list(read_numbers(Path(folder) / CODELENGTH, ("target", "lag", "layer", "bits"))),
-        list(read_numbers(Path(folder) / DOCUMENTS, ("target", "lag", "aggregate", "split", "chosen"))),
+        list(read_numbers(Path(folder) / DOCUMENTS, OF_DOCUMENT)),
         sorted(one.name for one in Path(folder).glob("*.csv")),
         [one.relative_to(folder).as_posix() for glob in OTHER_PAGES for one in sorted(Path(folder).glob(glob))],
         *read_interpreted(Path(folder)),
-        read_without_interval(Path(folder), split),
+        read_classes(Path(folder), split),
+        unconverged,
         Path(folder),
     )
 
@@ -165,7 +172,7 @@ def without_unknown(row) -> dict:
     return {name: value for name, value in row.items() if value == value or name in KEPT_COLUMNS}
 
 
-def choose_split(path, wanted) -> str:
+def choose_split(path, wanted, flag) -> str:
     """Choose the split to show before the table is read for it. Raise UserError for another table and for one without it."""
     columns = [f"{one}_{name}" for one in SPLITS for name in SCORE_LABELS]
     first = next(read_numbers(path, KEPT_COLUMNS), None)
@@ -175,7 +182,9 @@ def choose_split(path, wanted) -> str:
         raise UserError(f"{path} has none of the columns {columns[0]}, {columns[1]}, ...: it is another table; {MAKE}")
     there = [split for split in reversed(SHOWN_SPLITS) if has_scores(path, split)]
     if not there or wanted and wanted not in there:
-        asked = f"--split {wanted}: " if wanted else ""
+        asked = (
+            "" if not wanted else f"--split {wanted}: " if flag != "--compare" else f"{flag}: this run shows {wanted}, and "
+        )
         raise UserError(
             f"{asked}{path} has no scores of {wanted or 'validation or test'}"
             + (f", it has those of {there[0]}; give --split {there[0]}" if there else f"; {MAKE}")
@@ -186,18 +195,6 @@ def choose_split(path, wanted) -> str:
 def has_scores(path, split) -> bool:
     columns = [f"{split}_{name}" for name in SCORE_LABELS]
     return any(known(row.get(name)) for row in read_numbers(path, (), columns) for name in columns)
-
-
-def chosen_by(record) -> str | None:
-    """Find the score by which the run itself chose layers, where its record names one."""
-    found = {
-        question.get("chosen_by")
-        for by_lag in (record.get("selected_on_validation") or {}).values()
-        if isinstance(by_lag, dict)
-        for question in by_lag.values()
-        if isinstance(question, dict)
-    }
-    return found.pop() if len(found) == 1 else None
 
 
 def choose_metric(path, rows, split, wanted, usual=None) -> str:
@@ -229,6 +226,17 @@ def cells_of(path, rows, metric) -> dict:
     for row in sorted(best.values(), key=row_order):
         cells[row["target"], row["probe"], row["lag"]][row["layer"]].append(row)
     return {key: dict(layers) for key, layers in cells.items()}
+
+
+def with_chance(row, split, baselines) -> dict:
+    """Let a baseline below chance count as 0.5, which former tables did not; their interval is then of no use."""
+    column = f"{split}_minus_baseline"
+    by_name = baselines.get((row["target"], row["lag"]), {})
+    beside = mean(by_name.get((row.get(f"{split}_best_baseline"), "", ""), {}).get(split, []), "auc")
+    ours = row.get(f"{split}_auc")
+    if not (beside < 0.5 and known(ours) and known(row.get(column)) and abs(row[column] - (ours - beside)) < WRITTEN_DIGITS):
+        return row
+    return {name: value for name, value in row.items() if not name.startswith(column)} | {column: ours - 0.5}
 
 
 def row_order(row):
@@ -274,3 +282,8 @@ def baseline_to_beat(results, target, lag, probe, rows) -> str | None:
     scores = {name: mean(by_split.get("val", []), "auc") for name, (_, by_split) in there.items() if name != "majority"}
     scores = {name: score for name, score in scores.items() if known(score)}
     return best_baseline(scores) if scores else None
+
+
+def questions_of(results: Results) -> int:
+    """Count the questions of a run: its targets at its lags."""
+    return len({(target, lag) for target, _, lag in results.cells})

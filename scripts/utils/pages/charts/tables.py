@@ -2,13 +2,14 @@
 
 import json
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import chain
 
 from utils.base.errors import UserError
 from utils.base.files import csv_rows
 from utils.data.sequences import SPLITS
+from utils.data.tokenizer import shown_text
 from utils.pages.charts.cells import SCORE_LABELS, known
 from utils.probes.directions.files import read_directions
 from utils.saved.columns import (
@@ -23,7 +24,7 @@ from utils.saved.columns import (
     WHOLE_COLUMNS,
 )
 from utils.saved.group_scores import GROUP_SCORES, read_group_scores
-from utils.scores.intervals import Classes, reasons
+from utils.scores.intervals import Classes
 
 CURVE_SIZES = {
     "n_train": "training examples",
@@ -41,6 +42,7 @@ BASELINE_COLUMNS = {
 }
 CHART_SCORES = (*SCORE_LABELS, "minus_baseline", "minus_random_weights", "selectivity")
 SHOWN_SPLITS = ("val", "test")  # the splits whose scores a page can be of
+SHOWN_TEXTS = ("baseline", "aggregate", "bucket")  # names that stand on pages as they are read
 FIRST_LATENTS = 8  # of each probe on latents
 OF_CALIBRATION = ("brier", "ece", "pos_accuracy", "neg_accuracy", "precision", "tpr_at_1_fpr", "fpr_at_95_tpr")
 CELL_COLUMNS = {  # of probe_results.csv, what the charts show
@@ -52,6 +54,7 @@ CELL_COLUMNS = {  # of probe_results.csv, what the charts show
     *(f"test_{name}" for name in SEARCH),
     *(f"{name}_{split}" for split in SPLITS for name in ("n", "pos_ratio")),
 }
+METRICS_READ = ("target", "layer_idx", "lag", "probe", "split", "chosen", "groups", "converged")
 MAKE = "make it with scripts/train_probe.py"
 
 
@@ -79,7 +82,9 @@ def parsed(path, number, name, text):
     """Parse one cell, of column `name` in line `number`."""
     if name is None or text is None:
         raise UserError(f"{path} line {number} has {'more' if name is None else 'fewer'} cells than the header; {MAKE}")
-    if name in TEXT_COLUMNS or name.endswith("best_baseline"):
+    if name in SHOWN_TEXTS or name.endswith("best_baseline"):
+        return shown_text(text)
+    if name in TEXT_COLUMNS:
         return text
     if text.strip() in ("", "nan"):
         return None if name in WHOLE_COLUMNS else math.nan
@@ -106,19 +111,28 @@ def baseline_rows(baselines) -> list[dict]:
     return [row for one in baselines.values() for by_split in one.values() for rows in by_split.values() for row in rows]
 
 
-def read_groups(folder, baselines) -> dict:
-    """Read the number of groups, {(target, lag, split): number}, from probe_metrics.csv or else from the baselines."""
-    of_probes = read_numbers(folder / METRICS, ("target", "lag", "split"), ("target", "lag", "split", "groups"))
-    rows = chain(baseline_rows(baselines), of_probes)
-    return {(row["target"], row["lag"], row["split"]): int(row["groups"]) for row in rows if known(row.get("groups"))}
+def read_metrics(folder, baselines) -> tuple[dict, dict]:
+    """Read of probe_metrics.csv what no other table says: {(target, lag, split): groups}, and {(target, probe, lag, layer):
+    fits of the chosen penalty that stopped before their optimum}. Where it has no groups, the baselines do.
+    """
+    groups, unconverged = {}, Counter()
+    of_probes = read_numbers(folder / METRICS, ("target", "lag", "split"), METRICS_READ)
+    for row in chain(baseline_rows(baselines), of_probes):
+        if known(row.get("groups")):
+            groups[row["target"], row["lag"], row["split"]] = int(row["groups"])
+        if row.get("converged") == "False" and row.get("chosen") == 1 and row["split"] == "val":
+            unconverged[row["target"], row["probe"], row["lag"], row["layer_idx"]] += 1
+    return groups, dict(unconverged)
 
 
 def read_interpreted(folder) -> tuple[list[dict], list[dict], list[dict]]:
     """Read what the directions promote, the chosen probes on latents, and the first latents that each of these reads."""
     directions = folder / DIRECTIONS
     entries = read_directions(directions)["entries"] if directions.exists() else []
-    probes = read_numbers(folder / SAE_PROBES, ("target", "layer_idx", "lag", "features", "split", "chosen", "auc"))
-    latents = read_numbers(folder / SAE_LATENTS, ("target", "layer_idx", "lag", "rank", "latent"))
+    of_probe = ("target", "layer_idx", "lag", "features", "count", "split", "chosen", "auc")
+    of_latent = ("target", "layer_idx", "lag", "rank", "latent", "mean_difference", "density_positives", "density_negatives")
+    probes = read_numbers(folder / SAE_PROBES, of_probe)
+    latents = read_numbers(folder / SAE_LATENTS, (*of_latent, "reads", "promotes", "suppresses"))
     return (
         entries,
         [row for row in probes if row["chosen"] == 1],
@@ -126,23 +140,38 @@ def read_interpreted(folder) -> tuple[list[dict], list[dict], list[dict]]:
     )
 
 
-def read_without_interval(folder, split) -> dict[tuple[str, int], str]:
-    """Read why the scores of a split have no interval, {(target, lag): reason}, from the groups that the run kept."""
-    found = {}
-    for block in read_group_scores(folder / GROUP_SCORES):
-        if block.about["split"] == split:
-            classes = Classes(block.arrays["positives"][None], block.arrays["negatives"][None])
-            found[block.about["target"], block.about["lag"]] = reasons(classes)[0]
-    return {question: reason for question, reason in found.items() if reason}
+def read_classes(folder, split) -> dict[tuple[str, int], Classes]:
+    """Read how the groups of a split hold the classes, {(target, lag): Classes}, as far as the run kept it."""
+    return {
+        (block.about["target"], block.about["lag"]): Classes(
+            block.arrays["positives"][None], block.arrays["negatives"][None]
+        )
+        for block in read_group_scores(folder / GROUP_SCORES)
+        if block.about["split"] == split
+    }
 
 
 def read_record(path) -> dict:
-    """Read run_record.json; {} where there is none."""
+    """Read run_record.json; {} where there is none. What is not of the form that a run writes counts as absent."""
     try:
         record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {path}: {error}; move it away or give another --results_dir") from error
-    return record if isinstance(record, dict) else {}
+    return {**record, "arguments": objects(record.get("arguments"), None)} if isinstance(record, dict) else {"arguments": {}}
+
+
+def chosen_by(record) -> str | None:
+    """Find the score by which the run itself chose layers, where its record names one."""
+    by_lag = objects(record.get("selected_on_validation"))
+    named = [question.get("chosen_by") for lags in by_lag.values() for question in objects(lags).values()]
+    found = {name for name in SCORE_LABELS if name in named}
+    return found.pop() if len(found) == 1 else None
+
+
+def objects(value, kind: type | None = dict) -> dict:
+    """Give the entries of a JSON object that are of a kind (None: of any); none where it is no object."""
+    entries = value.items() if isinstance(value, dict) else ()
+    return {name: entry for name, entry in entries if kind is None or isinstance(entry, kind)}
 
 
 def read_curve(path) -> list[dict]:

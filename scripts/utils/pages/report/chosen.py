@@ -1,7 +1,7 @@
 """Tabulate the layer that validation chose, of each target, lag and kind of probe."""
 
 from utils.pages.charts.cells import SCORE_LABELS, known, mean, order_of, seed_of_validation, values, widest_interval
-from utils.pages.charts.results import Results, baseline_to_beat, baselines_at
+from utils.pages.charts.results import Results, baseline_to_beat, baselines_at, questions_of
 from utils.pages.charts.words import (
     DASH,
     detectable_text,
@@ -56,11 +56,6 @@ def chosen_table(results: Results) -> ReportTable | None:
     about = "of each target, lag and kind the layer that validation chose; best on validation first"
     notes = [choice_note(results, rows, shown), search_note(results, rows) if "p" in shown else ""]
     return table_of("chosen", ("Chosen probes", about), columns_of(results, shown), rows, notes) if rows else None
-
-
-def questions_of(results: Results) -> int:
-    """Count the questions of a run: its targets at its lags."""
-    return len({(target, lag) for target, _, lag in results.cells})
 
 
 def columns_of(results: Results, shown: set[str]) -> list[Column]:
@@ -157,10 +152,12 @@ def chosen_row(results: Results, target: str, probe: str, lag: int, layer: str) 
 
 
 def seeds_text(rows: list[dict], found: list[float]) -> str:
-    """Write which seed a cell is of, or how far apart several are."""
-    if len(found) < 2:
-        return f"seed {seed_name(rows[0])}"
-    return f"{len(rows)} seeds: {number_text(min(found))} to {number_text(max(found))}"
+    """Write which seed a cell is of, or how far apart several are. found: the scores that are known."""
+    missing = f", {len(rows) - len(found)} without a score" if len(found) < len(rows) else ""
+    if len(found) > 1:
+        return f"{len(found)} seeds: {number_text(min(found))} to {number_text(max(found))}{missing}"
+    only = next((row for row in rows if found and found[0] in row.values()), rows[0])
+    return f"seed {seed_name(only)}{missing}"
 
 
 def choice_note(results: Results, rows: list[dict], shown: set[str]) -> str:

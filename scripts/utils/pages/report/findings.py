@@ -41,7 +41,9 @@ def asked_text(results: Results) -> str:
     examples = [row[f"n_{results.split}"] for row in results.all_rows() if known(row.get(f"n_{results.split}"))]
     groups = [count for (_, _, split), count in results.groups.items() if split == results.split]
     counts = [
-        f"{span(found)} {name}" for name, found in ((f"{results.split} examples", examples), ("groups", groups)) if found
+        f"{span(found)} {unit}{'' if found and max(found) == 1 else 's'}"
+        for unit, found in ((f"{results.split} example", examples), ("group", groups))
+        if found
     ]
     return f"Can {kinds} probes on {where} of {results.model} tell {what}, at {at}?" + (
         f" Scores are of {' from '.join(counts)}." if counts else ""
@@ -126,7 +128,7 @@ def findings_of(results: Results, best: list[Result]) -> dict:
         "asked": asked_text(results),
         "found": found,
         "doubts": [{"name": name, "of": of} for name, of in sorted(grouped.items(), key=lambda item: -len(item[1]))],
-        "not_checked": not_checked(results),
+        "not_checked": not_checked(results, best),
         "found_table": found_table(results, found),
     }
 
@@ -145,7 +147,10 @@ def found_table(results: Results, found: list[dict]) -> ReportTable:
         numbers(of_random, "ahead_of_random", "ahead_of_random_interval") if any_known(found, "ahead_of_random") else None,
         word("what speaks against it", "reasons", hows["doubts"]),
     ]
-    about = "of each target the layer, kind and lag that did best on validation; the best target there first"
+    each = "of each target the" if len(found) > 1 else "the"
+    about = f"{each} layer, kind and lag that did best on validation" + (
+        "; the best target there first" if found[1:] else ""
+    )
     return table_of("found", ("What was found", about), filter(None, columns), found)
 
 

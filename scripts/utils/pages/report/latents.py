@@ -1,6 +1,7 @@
 """Tabulate the probes on latents of sparse autoencoders, beside as many dimensions of the states and the dense probe."""
 
 import json
+import math
 
 from utils.data.tokenizer import isolated, shown_text
 from utils.pages.charts.cells import known, layer_in_words, layer_order, order_of
@@ -32,13 +33,21 @@ def latents_found(results: Results, target: str) -> tuple[str, list[Doubt]]:
         + f", minus the dense probe there {signed_text(row.get('minus_dense'))}"
         + (f" ({inside})." if inside else ".")
     )
-    beside, doubts = shown.get(("dimensions", *best[1:])), []
-    if beside and known(beside["auc"]) and beside["auc"] >= row["auc"]:
-        figures = f"{number_text(beside['count'], 0)} of its dimensions reach AUROC {number_text(beside['auc'])}"
-        doubts.append(
-            Doubt("dimensions as good", f"{figures}, the {number_text(row['count'], 0)} latents {number_text(row['auc'])}")
-        )
-    return text, doubts
+    return text, doubts_of_latents(row, shown.get(("dimensions", *best[1:])))
+
+
+def doubts_of_latents(row: dict, dimensions: dict | None) -> list[Doubt]:
+    """List what speaks against latents. dimensions: the row of as good a number of dimensions of the same states."""
+    doubts, count = [], f"{number_text(row['count'], 0)} latents"
+    if dimensions and known(dimensions["auc"]) and dimensions["auc"] >= row["auc"]:
+        figures = f"{number_text(dimensions['count'], 0)} of its dimensions reach AUROC {number_text(dimensions['auc'])}"
+        doubts.append(Doubt("dimensions as good", f"{figures}, {count} {number_text(row['auc'])}"))
+    minus, low = row.get("minus_baseline", math.nan), row.get("minus_baseline_low", math.nan)
+    if known(minus) and not (low > 0 or (not known(low) and minus > 0)):
+        inside = interval_text([row], "minus_baseline", signed_text)
+        figures = f"AUROC {signed_text(minus)}" + (f" ({inside})" if inside else "")
+        doubts.append(Doubt("latents no better than a baseline", f"{count} against “{row['best_baseline']}”: {figures}"))
+    return doubts
 
 
 def key_of(row: dict) -> tuple[str, str, int]:
@@ -47,7 +56,7 @@ def key_of(row: dict) -> tuple[str, str, int]:
 
 def latents_table(results: Results) -> ReportTable | None:
     """Tabulate, of each layer, what validation chose of latents, of dimensions, and the dense probe."""
-    rows = [row for row in results.sae_probes if row["split"] == results.split]
+    rows = [row for row in results.sae_probes if row["split"] == results.split and row["features"] in FEATURES]
     order = list(FEATURES)
     rows.sort(key=lambda row: (row["target"], row["lag"], layer_order(row["layer_idx"]), order.index(row["features"])))
     hows = hows_of(results)
@@ -122,7 +131,7 @@ def texts(written: str) -> str:
     """Write the first texts of a cell that holds JSON: [[text, number], ...]."""
     try:
         found = json.loads(written) if written else []
-    except ValueError:
+    except (ValueError, RecursionError):
         return "–"
     shown = [str(one[0]) for one in found[:MOST_READ] if isinstance(one, list) and one] if isinstance(found, list) else []
     return " ".join(isolated(shown_text(one).replace(" ", "␣")) for one in shown) or "–"

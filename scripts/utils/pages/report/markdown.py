@@ -4,12 +4,14 @@ import re
 
 from utils.pages.report.tables import Cell, Head, ReportTable
 
-MARKDOWN_SIGNS = re.compile(r"([\\`*_{}\[\]()<>#+!|~&])")
+MARKDOWN_SIGNS = re.compile(r"([\\`*_{}\[\]()<>#+!|~&$])")
+LINKS = re.compile(r"(?<=[a-z])(://)|(?<=www)(\.)|@(?=\w)")  # what GitHub makes a link of by itself
 
 
 def marked(text: object) -> str:
     """Write text so that Markdown and the HTML that it becomes show it as it is."""
-    return MARKDOWN_SIGNS.sub(r"\\\1", " ".join(str(text).split()))
+    escaped = MARKDOWN_SIGNS.sub(r"\\\1", " ".join(str(text).split()))
+    return LINKS.sub(lambda found: f"{found[0][0]}\u2060{found[0][1:]}", escaped)
 
 
 def report_text(values: dict) -> str:

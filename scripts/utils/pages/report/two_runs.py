@@ -1,11 +1,14 @@
 """Put two runs side by side: rows of one target, lag, kind and layer, paired where the examples are the same."""
 
+import re
+from collections import Counter
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 
 from utils.base.paths import short_path
+from utils.base.text_table import how_many
 from utils.pages.charts.cells import SCORE_LABELS, known, layer_in_words, mean, order_of
 from utils.pages.charts.pages import run_line
 from utils.pages.charts.results import Results, read_results
@@ -20,6 +23,7 @@ NOT_COMPARED = {  # flags of where and how fast, and what follows from others
     *("no_wandb", "wandb_project", "wandb_group", "layers", "kinds", "seeds"),
     *("pos_weight_cap_given", "sequence_task", "usual_pos_weight_cap"),
 }
+PATH = re.compile(r"[^\s,;'\"={}()\[\]]*[/\\][^\s,;'\"={}()\[\]]*")
 Cells = tuple[str, str, int]  # target, kind and lag
 
 
@@ -43,7 +47,7 @@ class ComparedRun:
             for block in found
             for key, row in block.rows.items()
         }
-        return cls(short_path(Path(folder).resolve()), results, blocks)
+        return cls(short_path(folder) or "the other run", results, blocks)
 
     def block(self, key: Cells, layer: str, seed: int) -> tuple[Block, int] | None:
         target, probe, lag = key
@@ -62,7 +66,10 @@ class Pair:
 def two_runs(results: Results, folder: str, other: str) -> dict:
     """Compare a run with that of another folder: what the page shows. Raise UserError for tables that cannot be read."""
     ours = ComparedRun.of(folder, results)
-    theirs = ComparedRun.of(other, read_results(other, results.split, results.metric))
+    theirs = ComparedRun.of(other, read_results(other, results.split, results.metric, "--compare"))
+    if theirs.name == ours.name:
+        theirs = replace(theirs, name="the other run")
+    ours = replace(ours, name="this run")
     pairs = pairs_of(ours.results, theirs.results)
     rows = [compared_row(pair, ours, theirs) for pair in pairs]
     return {
@@ -91,60 +98,87 @@ def pairs_of(ours: Results, theirs: Results) -> list[Pair]:
 
 
 def compared_row(pair: Pair, ours: ComparedRun, theirs: ComparedRun) -> dict:
-    """Compare one pair: both scores, and their paired difference or why there is none."""
-    (target, probe, lag), metric = pair.key, ours.results.metric
-    column = f"{ours.results.split}_{metric}"
-    sides = [run.results.rows(*pair.key, layer) for run, layer in zip((ours, theirs), pair.layers, strict=True)]
-    difference, low, high, why = difference_of(pair, ours, theirs)
-    scores = [number_text(mean(rows, column)) for rows in sides]
-    intervals = [interval_text(rows, column) for rows in sides]
-    inside = f"{signed_text(low)} to {signed_text(high)}" if known(low) else ""
+    """Compare one pair: both scores, and their paired difference or why there is none. All are over the same seeds."""
+    (target, probe, lag), column = pair.key, f"{ours.results.split}_{ours.results.metric}"
+    seeds = pairs_of_seeds(pair, ours, theirs)
+    sides = [
+        [row for row in run.results.rows(*pair.key, layer) if row["seed"] in asked]
+        for run, layer, asked in zip((ours, theirs), pair.layers, zip(*seeds, strict=True), strict=True)
+    ]
+    found, why = difference_of(pair, seeds, ours, theirs)
     layers = [layer_in_words(layer) for layer in pair.layers]
     return {
         "target": quoted(target),
         "probe": kind_name(probe),
-        "lag": lag_label(lag),
-        "layer": layers[0] if layers[0] == layers[1] else " against ".join(layers),
+        "where": layers[0] if layers[0] == layers[1] else " against ".join(layers),
+        "lag": f"lag {lag_label(lag)}",
+        "seeds": seeds_text_of(pair, seeds, ours, theirs),
         "chosen": pair.chosen,
-        **{f"score{at}": text for at, text in enumerate(scores)},
-        **{f"interval{at}": text for at, text in enumerate(intervals)},
-        "difference": signed_text(difference) if not why else DASH,
-        "inside": inside,
+        **{f"score{at}": number_text(mean(rows, column)) for at, rows in enumerate(sides)},
+        **{f"interval{at}": interval_text(rows, column) for at, rows in enumerate(sides)},
+        "difference": DASH if found is None else signed_text(found.value),
+        "inside": "" if found is None or not known(found.low) else f"{signed_text(found.low)} to {signed_text(found.high)}",
         "why": why,
-        "verdict": "" if not known(low) else "better" if low > 0 else "worse" if high < 0 else "not shown",
+        "verdict": "" if found is None else found.verdict,
     }
 
 
-def difference_of(pair: Pair, ours: ComparedRun, theirs: ComparedRun) -> tuple[float, float, float, str]:
-    """Compute the mean difference over pairs of seeds and the widest interval; and why there is none, else ""."""
-    nothing, metric = (np.nan,) * 3, ours.results.metric
+@dataclass(frozen=True)
+class Difference:
+    """The mean difference of pairs of seeds, and the widest of their intervals, NaN for none."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        if known(self.low):
+            return "better" if self.low > 0 else "worse" if self.high < 0 else "not shown"
+        return "alike" if self.value == 0 else "without an interval"
+
+
+def difference_of(
+    pair: Pair, seeds: list[tuple[int, int]], ours: ComparedRun, theirs: ComparedRun
+) -> tuple[Difference | None, str]:
+    """Compute the paired difference of a pair over these pairs of seeds; or say why there is none, else ""."""
+    metric, found = ours.results.metric, []
     if metric not in DIFFERENCES_OF:
         named = " or ".join(f"--metric {name}" for name in DIFFERENCES_OF)
-        return *nothing, f"there is no paired interval of {SCORE_LABELS[metric]}: give {named}"
-    found = []
-    for seeds in pairs_of_seeds(pair, ours, theirs):
-        both = [
-            run.block(pair.key, layer, seed) for run, layer, seed in zip((ours, theirs), pair.layers, seeds, strict=True)
-        ]
+        return None, f"there is no paired interval of {SCORE_LABELS[metric]}: give {named}"
+    for asked in seeds:
+        sides = zip((ours, theirs), pair.layers, asked, strict=True)
+        both = [run.block(pair.key, layer, seed) for run, layer, seed in sides]
         for run, block in zip((ours, theirs), both, strict=True):
             if block is None:
-                return *nothing, f"{run.name} keeps no {GROUP_SCORES} of it: run its train_probe.py again"
+                return None, f"{run.name} keeps no {GROUP_SCORES} of it: run its train_probe.py again"
         (one, row), (other, other_row) = both
         if one.about["examples"] != other.about["examples"]:
-            return *nothing, other_examples(one, other)
+            return None, other_examples(one, other)
         found.append(np.concatenate(one.scores(metric)[[row]].minus(other.scores(metric)[[other_row]])))
     differences, lows, highs = np.array(found).T
-    return float(differences.mean()), float(lows.min()), float(highs.max()), ""
+    return Difference(float(differences.mean()), float(lows.min()), float(highs.max())), ""
+
+
+def seeds_at(pair: Pair, ours: ComparedRun, theirs: ComparedRun) -> list[list[int]]:
+    """List the seeds that each side has."""
+    sides = zip((ours, theirs), pair.layers, strict=True)
+    return [[row["seed"] for row in run.results.rows(*pair.key, layer)] for run, layer in sides]
 
 
 def pairs_of_seeds(pair: Pair, ours: ComparedRun, theirs: ComparedRun) -> list[tuple[int, int]]:
     """Pair the seeds that both runs have; where they share none, the first with the first, and so on."""
-    found = [
-        [row["seed"] for row in run.results.rows(*pair.key, layer)]
-        for run, layer in zip((ours, theirs), pair.layers, strict=True)
-    ]
-    common = [seed for seed in found[0] if seed in found[1]]
-    return [(seed, seed) for seed in common] or list(zip(*found, strict=False))
+    one, other = seeds_at(pair, ours, theirs)
+    return [(seed, seed) for seed in one if seed in other] or list(zip(one, other, strict=False))
+
+
+def seeds_text_of(pair: Pair, seeds: list[tuple[int, int]], ours: ComparedRun, theirs: ComparedRun) -> str:
+    """Say which seeds are compared, where one of the runs has others too."""
+    sides = [list(side) for side in zip(*seeds, strict=True)]
+    if sides == seeds_at(pair, ours, theirs) and sides[0] == sides[1]:
+        return ""
+    one, other = (", ".join(map(str, side)) for side in sides)
+    return f"seed {one}" if one == other else f"seed {one} against {other}"
 
 
 def other_examples(one: Block, other: Block) -> str:
@@ -155,7 +189,7 @@ def other_examples(one: Block, other: Block) -> str:
 
 
 def unlike(ours: ComparedRun, theirs: ComparedRun) -> list[dict]:
-    """List what the two runs were told differently: model, data and flags."""
+    """List what the last calls of the two runs were told differently: model, data and flags."""
     found = []
     for run in (ours, theirs):
         record = run.results.record
@@ -169,12 +203,10 @@ def unlike(ours: ComparedRun, theirs: ComparedRun) -> list[dict]:
 
 
 def flag_text(value: object) -> str:
-    """Write the value of a flag, without the path of a machine."""
+    """Write the value of a flag, of each path in it the last two parts."""
     if isinstance(value, list):
         return ", ".join(map(flag_text, value))
-    if isinstance(value, str) and PurePath(value).is_absolute():
-        return short_path(value)
-    return "not given" if value is None else str(value)
+    return "not given" if value is None else PATH.sub(lambda found: short_path(found[0].replace("\\", "/")), str(value))
 
 
 def summary_text(rows: list[dict], ours: ComparedRun, theirs: ComparedRun) -> str:
@@ -187,17 +219,18 @@ def summary_text(rows: list[dict], ours: ComparedRun, theirs: ComparedRun) -> st
     left = f" Only one run has these questions and kinds: {', '.join(alone)}." if alone else ""
     if not rows:
         return f"Not comparable, because no target, lag and kind of probe is in both runs.{left}"
-    counts = {name: sum(row["verdict"] == name for row in rows) for name in ("better", "worse", "not shown")}
-    compared, why = sum(counts.values()), list(dict.fromkeys(row["why"] for row in rows if row["why"]))
+    counts = Counter(row["verdict"] for row in rows if row["verdict"])
+    compared, why = counts.total(), list(dict.fromkeys(row["why"] for row in rows if row["why"]))
     if not compared and why:
         return f"Not comparable, because {'; and '.join(why)}.{left}"
-    chance = max(1, round(0.05 * compared))
-    text = (
-        f"Of {compared} pairs of probes on the same examples, {counts['better']} of this run are better and "
-        f"{counts['worse']} worse than those of {theirs.name}; {counts['not shown']} are not shown to differ."
-    )
-    many = f" Of so many intervals about {chance} would leave out 0 by chance alone." if compared >= 10 else ""
-    rest = f" {sum(bool(row['why']) for row in rows)} pairs are not comparable, because {'; and '.join(why)}." if why else ""
+    text = f"{how_many(compared, 'pair')} of probes on the same examples: of this run {counts['better']} rank better"
+    text = text if ours.results.metric == "auc" else text.replace(" rank better", " are better")
+    text += f" and {counts['worse']} worse than those of {theirs.name}, {counts['not shown']} are not shown to differ."
+    text += f" {how_many(counts['alike'], 'pair')} score alike in every group." if counts["alike"] else ""
+    text += f" {how_many(counts['without an interval'], 'pair')} have no interval." if counts["without an interval"] else ""
+    tested = counts["better"] + counts["worse"] + counts["not shown"]
+    many = f" Of so many intervals about {max(1, round(0.05 * tested))} would leave out 0 by chance." if tested >= 10 else ""
+    rest = f" {sum(bool(row['why']) for row in rows)} are not comparable, because {'; and '.join(why)}." if why else ""
     return text + many + rest + left
 
 
@@ -207,12 +240,10 @@ def tables_of_pairs(rows: list[dict], ours: ComparedRun, theirs: ComparedRun) ->
     how = "Paired over the groups of texts that both are scored on; of several seeds their mean, and the widest interval."
     scores = [Head(f"{run.name}: {split} {metric}", below=(INTERVAL,)) for run in (ours, theirs)]
     columns: list[Column] = [
-        word("probe", "probe"),
         word("target", "target"),
-        numbers(Head("lag"), "lag"),
-        word("layer", "layer"),
-        *(numbers(head, f"score{at}", f"interval{at}") for at, head in enumerate(scores)),
+        (Head("probe", "", ("layer, lag",), word=True), probe_cell),
         (Head("difference", how, (INTERVAL,)), difference_cell),
+        *(numbers(head, f"score{at}", f"interval{at}") for at, head in enumerate(scores)),
     ]
     chosen, same = ([row for row in rows if row["chosen"] == wanted] for wanted in (True, False))
     titles = ("What each run chose", "the layer that each chose on validation, of one target, lag and kind")
@@ -221,7 +252,12 @@ def tables_of_pairs(rows: list[dict], ours: ComparedRun, theirs: ComparedRun) ->
     return [replace(table, folded=table.name == "two_runs") for table in tables if table.rows]
 
 
+def probe_cell(row: dict) -> Cell:
+    return Cell(row["probe"], tuple(filter(None, (row["where"], row["lag"], row["seeds"]))))
+
+
 def difference_cell(row: dict) -> Cell:
     because = f"not comparable, because {row['why']}" if row["why"] else ""
-    small = row["inside"] or because or "without an interval"
+    alike = "alike in every group" if row["verdict"] == "alike" else "without an interval"
+    small = row["inside"] or because or alike
     return Cell(row["difference"], (small,), "above" if row["verdict"] == "better" else "")

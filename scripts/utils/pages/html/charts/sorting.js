@@ -19,7 +19,7 @@ function cellOf(row, column) {
 function compared(one, other) {
   if (typeof one === "number" && typeof other === "number") return one - other;
   if (typeof one !== typeof other) return typeof one === "number" ? 1 : -1;  // what is no number, such as –, is least
-  return one < other ? -1 : Number(one > other);
+  return String(one).localeCompare(String(other), "en", {numeric: true});  // layer 2 before layer 10
 }
 
 /** @param {HTMLTableElement} table @param {number} column @param {HTMLElement} head */
@@ -44,16 +44,28 @@ export function startTables() {
   for (const input of /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("input[data-filters]"))) {
     const table = /** @type {HTMLTableElement} */ (document.getElementById(input.dataset.filters ?? "")), said = element("span", "hint");
     input.after(said);
-    input.addEventListener("input", () => filter(table, input.value.toLowerCase(), said));
+    input.addEventListener("input", () => filter(table, plain(input.value).split(/\s+/).filter(Boolean), said));
   }
 }
 
-/** @param {HTMLTableElement} table @param {string} wanted @param {HTMLElement} said */
+/**
+ * A text as a keyboard writes it: with a hyphen for a minus, in small letters.
+ * @param {string} text
+ */
+function plain(text) {
+  return text.replaceAll("−", "-").replaceAll("␣", " ").toLowerCase();
+}
+
+/**
+ * Show the rows that hold every wanted word.
+ * @param {HTMLTableElement} table @param {string[]} wanted @param {HTMLElement} said
+ */
 function filter(table, wanted, said) {
   let shown = 0;
   for (const row of table.tBodies[0].rows) {
-    row.hidden = !row.innerText.toLowerCase().includes(wanted) && !(row.textContent ?? "").toLowerCase().includes(wanted);
+    const text = Array.from(row.querySelectorAll("th, td, small"), cell => plain(cell.textContent ?? "")).join(" ");
+    row.hidden = !wanted.every(word => text.includes(word));
     if (!row.hidden) shown++;
   }
-  said.textContent = wanted ? `${shown} of ${table.tBodies[0].rows.length}` : "";
+  said.textContent = wanted.length ? `${shown} of ${table.tBodies[0].rows.length}` : "";
 }
