@@ -23,6 +23,7 @@ def peak() -> float:
 
 if __name__ == "__main__":
     sys.argv = sys.argv[1:]
+    sys.path.insert(0, str(Path(sys.argv[0]).parent))  # as Python does for the script that it runs
     try:
         runpy.run_path(sys.argv[0], run_name="__main__")
     finally:

@@ -128,7 +128,7 @@ def test_no_unit_is_abbreviated_or_in_its_plural_where_it_is_named():
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(call, ast.Call) and getattr(call.func, "id", None) == "Progress"
     }
-    assert units <= {"token", "row", "sweep", "probe", "autoencoder", "epoch", "step", "sequence"}
+    assert units <= {"token", "row", "sweep", "probe", "autoencoder", "epoch", "step", "sequence", "chart"}
 
 
 @pytest.mark.parametrize(

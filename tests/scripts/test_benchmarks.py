@@ -21,6 +21,7 @@ TINY_PASS = "--tokens 600 --layers 2 --hidden_size 32 --latents 64 --batch_size 
         ("extraction.py", "--small --windows 8 --rounds 1", "whole sweep, all layers"),
         ("gpu.py", "--device cpu --small --no_compile", "gemma-3-270m, bfloat16"),
         ("sae.py", "--latents 256 --rounds 1 --threads 1", "batchtopk, autograd"),
+        ("report.py", "--penalties 1 --layers 2", " rows of probe_metrics.csv: written in "),
         ("sae_pass.py", f"{TINY_PASS} --context_length 32 --target_l0 4", "one pass a layer: "),
     ],
 )

@@ -217,7 +217,7 @@ def test_two_runs_on_the_same_documents_are_compared_pair_by_pair(runs, page, tm
     intervals = 0
     for row in shown:
         target, kind = row["target"]["text"].strip("“”").replace("␣", " "), row["probe"]["text"].replace(" ", "_")
-        layers = [layer.removeprefix("layer ") for layer in row["layer"]["text"].split(" against ")]
+        layers = [layer.removeprefix("layer ") for layer in row["probe"]["small"][0].split(" against ")]
         one, other = (run[target, kind, layer] for run, layer in zip(scores, (layers[0], layers[-1]), strict=True))
         said = row["difference"]["text"].replace("−", "-")
         assert abs(float(said) - (one - other)) <= 0.0005001

@@ -53,6 +53,8 @@ def open_page(browser, written):
     def opened(name):
         browser.events.clear()
         browser.goto((written[0] / f"{name}.html").as_uri())
+        if name == "index":  # its previews are drawn when they come near
+            browser.locator(".picture").first.scroll_into_view_if_needed()
         browser.wait_for_selector(".main-svg")
         return browser
 

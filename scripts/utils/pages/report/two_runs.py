@@ -223,12 +223,16 @@ def summary_text(rows: list[dict], ours: ComparedRun, theirs: ComparedRun) -> st
     compared, why = counts.total(), list(dict.fromkeys(row["why"] for row in rows if row["why"]))
     if not compared and why:
         return f"Not comparable, because {'; and '.join(why)}.{left}"
-    text = f"{how_many(compared, 'pair')} of probes on the same examples: of this run {counts['better']} rank better"
-    text = text if ours.results.metric == "auc" else text.replace(" rank better", " are better")
-    text += f" and {counts['worse']} worse than those of {theirs.name}, {counts['not shown']} are not shown to differ."
-    text += f" {how_many(counts['alike'], 'pair')} score alike in every group." if counts["alike"] else ""
-    text += f" {how_many(counts['without an interval'], 'pair')} have no interval." if counts["without an interval"] else ""
+    better = "rank better" if ours.results.metric == "auc" else "are better"
     tested = counts["better"] + counts["worse"] + counts["not shown"]
+    parts = {
+        f"{counts['better']} of this run {better} than those of {theirs.name}, {counts['worse']} worse": tested,
+        f"{counts['not shown']} are not shown to differ": tested,
+        f"{counts['alike']} score alike in every group": counts["alike"],
+        f"{counts['without an interval']} have no interval": counts["without an interval"],
+    }
+    said = "; ".join(part for part, there in parts.items() if there)
+    text = f"Of {how_many(compared, 'pair')} of probes on the same examples, {said}."
     many = f" Of so many intervals about {max(1, round(0.05 * tested))} would leave out 0 by chance." if tested >= 10 else ""
     rest = f" {sum(bool(row['why']) for row in rows)} are not comparable, because {'; and '.join(why)}." if why else ""
     return text + many + rest + left

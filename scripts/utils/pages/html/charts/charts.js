@@ -91,7 +91,7 @@ function textAt(texts = "", point) {
   return typeof found === "string" ? found : found[rest[0]];
 }
 
-/** Draw each preview once it comes near: six of them take a second. */
+/** Draw each preview once it comes near: a page with none in sight does not even load Plotly. */
 function startPreviews() {
   const {previews} = /** @type {import("./dressed.js").Overview} */ (data);
   const pictures = /** @type {PlotlyElement[]} */ (Array.from(document.querySelectorAll(".picture")));
@@ -101,10 +101,11 @@ function startPreviews() {
     for (const {target, isIntersecting} of entries) {
       if (!isIntersecting) continue;
       near.unobserve(target);
-      preview(/** @type {PlotlyElement} */ (target));
+      withPlotly(() => preview(/** @type {PlotlyElement} */ (target)));
     }
   }, {rootMargin: "300px"});
   for (const picture of pictures) near.observe(picture);
+  window.addEventListener("beforeprint", () => withPlotly(() => pictures.filter(picture => !picture.data).forEach(preview)));
   onTheme(() => pictures.filter(picture => picture.data).forEach(preview));
 }
 
@@ -131,19 +132,27 @@ function startChart(chart) {
   onTheme(() => draw(chart));
 }
 
-/** Load Plotly from beside the page, after its tables can be used: it takes a second of the processor. */
-function loadPlotly() {
-  const library = document.createElement("script");
-  library.src = data.plotly;
-  library.addEventListener("load", () => {
-    startPreviews();
-    if (chart) startChart(chart);
+/** @type {Promise<void> | null} */
+let library = null;
+
+/**
+ * Load Plotly from beside the page when it is first needed, since that takes a second of the processor, and then go on.
+ * @param {() => void} then
+ */
+function withPlotly(then) {
+  library ??= new Promise((done, fail) => {
+    const script = document.createElement("script");
+    script.src = data.plotly;
+    script.addEventListener("load", () => done());
+    script.addEventListener("error", fail);
+    document.body.append(script);
   });
-  library.addEventListener("error", () => {
+  library.then(then, () => {
+    if (document.querySelector("main > .error")) return;
     document.querySelector("main")?.prepend(element("p", "error", `${data.plotly} is not beside this page: nothing can be drawn.`));
   });
-  document.body.append(library);
 }
 
 startTables();
-loadPlotly();
+startPreviews();
+if (chart) withPlotly(() => startChart(chart));
