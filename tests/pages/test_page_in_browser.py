@@ -250,8 +250,8 @@ def test_a_promise_that_is_emptied_gives_back_each_layers_own_threshold(opened):
     assert page.inner_text("#threshold-value") != own
     page.fill("#false", "")
     page.keyboard.press("Enter")
-    page.wait_for_timeout(200)
-    assert page.inner_text("#threshold-value") == own and "false=" not in page.evaluate("location.hash")
+    page.wait_for_function("own => document.querySelector('#threshold-value').innerText === own", arg=own)
+    page.wait_for_function("!location.hash.includes('false=')")
 
 
 def test_errors_are_marked_listed_and_led_to(opened):
