@@ -65,9 +65,10 @@ def main(argv=None):
     from utils.base.processes.locks import locked
     from utils.pages.charts.results import read_results
 
-    with locked(arguments.results_dir):  # tables of one run, while another writes
+    folders = [arguments.results_dir, *filter(None, [arguments.compare])]
+    with locked(*folders):  # tables of one run, while another writes
         results = read_results(arguments.results_dir, arguments.split, arguments.metric)
-        beside = compare(results, arguments.results_dir, arguments.compare)
+        beside = compare(results, *folders)
     folder = arguments.output_dir or arguments.results_dir
     require_writable_folder(folder, "--output_dir")
     charts = draw(results)
@@ -82,7 +83,7 @@ def main(argv=None):
     return 0
 
 
-def compare(results, folder, other) -> dict | None:
+def compare(results, folder, other=None) -> dict | None:
     """Set another run beside this one, where one is given."""
     if other is None:
         return None

@@ -112,6 +112,17 @@ def test_a_run_beside_itself_is_alike(tmp_path):
     assert heads[-2:] == ["this run: test AUROC", "the other run: test AUROC"]
 
 
+def test_equal_scores_without_an_interval_are_not_called_alike(tmp_path):
+    """Two groups hold the rarer class, so there is no interval; the groups tell the probes apart."""
+    groups, labels = np.repeat([0, 1], 4), np.array([1, 1, 0, 0] * 2)
+    one = np.array([[2.0, 1, 0, 1.5, 3, 2, 1, 0]])
+    found = (
+        ByGroup.of("auc", one, labels, groups, np.zeros(1)),
+        ByGroup.of("auc", one[:, ::-1], labels[::-1], groups, np.zeros(1)),
+    )
+    assert found[0].value == found[1].value and not found[0].is_like(found[1]) and found[0].is_like(found[0])
+
+
 @pytest.mark.parametrize(
     "told, shown",
     [

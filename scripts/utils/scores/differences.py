@@ -142,6 +142,11 @@ class ByGroup:
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         return self.values[:, 1], self.values[:, 2]
 
+    def is_like(self, other: "ByGroup") -> bool:
+        """Say whether the scores are equal and every group moves them alike, so that they differ in no sample of groups."""
+        moved = np.abs(self.influences - other.influences).max(initial=0)
+        return bool(moved < NO_DIFFERENCE and np.abs(self.value - other.value).max(initial=0) < NO_DIFFERENCE)
+
     def minus(self, other: "ByGroup") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Compute paired differences from the same number of probes: (differences, lows, highs), each [probes].
 

@@ -125,24 +125,27 @@ def compared_row(pair: Pair, ours: ComparedRun, theirs: ComparedRun) -> dict:
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean difference of pairs of seeds, and the widest of their intervals, NaN for none."""
+    """The mean difference of pairs of seeds, the widest of their intervals, NaN for none, and whether no group tells them
+    apart.
+    """
 
     value: float
     low: float
     high: float
+    alike: bool
 
     @property
     def verdict(self) -> str:
         if known(self.low):
             return "better" if self.low > 0 else "worse" if self.high < 0 else "not shown"
-        return "alike" if self.value == 0 else "without an interval"
+        return "alike" if self.alike else "without an interval"
 
 
 def difference_of(
     pair: Pair, seeds: list[tuple[int, int]], ours: ComparedRun, theirs: ComparedRun
 ) -> tuple[Difference | None, str]:
     """Compute the paired difference of a pair over these pairs of seeds; or say why there is none, else ""."""
-    metric, found = ours.results.metric, []
+    metric, found, alike = ours.results.metric, [], True
     if metric not in DIFFERENCES_OF:
         named = " or ".join(f"--metric {name}" for name in DIFFERENCES_OF)
         return None, f"there is no paired interval of {SCORE_LABELS[metric]}: give {named}"
@@ -155,9 +158,11 @@ def difference_of(
         (one, row), (other, other_row) = both
         if one.about["examples"] != other.about["examples"]:
             return None, other_examples(one, other)
-        found.append(np.concatenate(one.scores(metric)[[row]].minus(other.scores(metric)[[other_row]])))
+        scores, beside = one.scores(metric)[[row]], other.scores(metric)[[other_row]]
+        found.append(np.concatenate(scores.minus(beside)))
+        alike = alike and scores.is_like(beside)
     differences, lows, highs = np.array(found).T
-    return Difference(float(differences.mean()), float(lows.min()), float(highs.max())), ""
+    return Difference(float(differences.mean()), float(lows.min()), float(highs.max()), alike), ""
 
 
 def seeds_at(pair: Pair, ours: ComparedRun, theirs: ComparedRun) -> list[list[int]]:
