@@ -1,11 +1,21 @@
 """Near copies come into one group: against plain set arithmetic and by hand, and what must not be joined."""
 
 import random
+from collections import defaultdict
 
 import pytest
 
-from utils.data.preparation.near_copies import group_near_copies, near_copies, one_word_apart, share_half
+from utils.data.preparation.near_copies import (
+    FEWEST_WORDS,
+    group_near_copies,
+    keys_of,
+    near_copies,
+    one_word_apart,
+    share_half,
+    shared_keys,
+)
 from utils.data.readers.annotated import Annotated, Collection, join_by_keys
+from utils.data.splits import BOILERPLATE
 
 
 def documents(texts, splits=None, problems=None):
@@ -119,3 +129,17 @@ def test_pairs_are_the_same_in_any_order():
         sizes.append({frozenset(order[row] for row in range(4) if first[row] == one) for one in first})
     assert sizes[0] == sizes[1] == sizes[2] == {frozenset({0, 2}), frozenset({1, 3})}
     assert not list(one_word_apart([["one", "two", "three"]] * 2))
+
+
+def test_the_keys_of_all_texts_at_once_are_those_of_each_text_by_itself():
+    draw = random.Random(0)
+    for _ in range(200):
+        letters = "abcd"[: draw.randint(1, 4)]
+        words = [draw.choices(letters, k=draw.randint(0, 9)) for _ in range(draw.randint(0, 40))]
+        plain = defaultdict(list)
+        for index, own in enumerate(words):
+            if len(own) >= FEWEST_WORDS:
+                for key in {tuple(own), *(tuple(own[:place] + own[place + 1 :]) for place in range(len(own)))}:
+                    plain[key].append(index)
+        wanted = sorted(those for those in plain.values() if 1 < len(those) <= BOILERPLATE)
+        assert sorted(shared_keys(*keys_of(words)).values()) == wanted

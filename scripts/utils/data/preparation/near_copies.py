@@ -16,6 +16,8 @@ FEWEST_WORDS = 4  # of shorter texts, such as names, one word is too large a par
 FRAMED_WORDS = 16  # in texts of at most so many, two places may be what a template fills
 COMPARED_WORDS = 64  # in texts of at most so many, one word may differ; longer ones share a stretch all the same
 COMMON = 200  # a trigram of more problems is a phrase, such as "what is the"
+BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that it has an inverse modulo 2^64
+INVERSE = np.uint64(pow(int(BASE), -1, 2**64))
 PUNCTUATED = re.compile(r"\w+(?:['’]\w+)*")
 
 
@@ -86,12 +88,7 @@ def one_word_apart(words: Sequence[Sequence[str]]) -> Iterator[tuple[int, int]]:
 
     What more than 8 texts have in common but for one word, or in short texts but for two, is a template.
     """
-    holders: defaultdict[int, list[int]] = defaultdict(list)
-    for index, own in enumerate(words):
-        if FEWEST_WORDS <= len(own) <= COMPARED_WORDS:
-            for key in {hash(tuple(own)), *without(own, 1)}:
-                holders[key].append(index)
-    found = {key: those for key, those in holders.items() if 1 < len(those) <= BOILERPLATE}
+    found = shared_keys(*keys_of(words))
     frames: Counter[int] = Counter()
     frames_of: dict[int, set[int]] = {}
     for index in {index for those in found.values() for index in those}:
@@ -99,6 +96,42 @@ def one_word_apart(words: Sequence[Sequence[str]]) -> Iterator[tuple[int, int]]:
         frames.update(frames_of[index])
     filled = {index for index, own in frames_of.items() if any(frames[frame] > BOILERPLATE for frame in own)}
     yield from ((index, key) for key, those in found.items() for index in those if index not in filled)
+
+
+def keys_of(words: Sequence[Sequence[str]]) -> tuple[np.ndarray, np.ndarray]:
+    """Hash each text of comparable length as it is, and without each of its words: (texts int64, keys uint64), both [n].
+
+    A hash is the sum of each word's code times BASE to the power of its place, modulo 2^64. Leaving out a word takes its
+    term away and divides the terms behind it by BASE, so all keys of all texts come from one running sum.
+    """
+    texts = [index for index, own in enumerate(words) if FEWEST_WORDS <= len(own) <= COMPARED_WORDS]
+    lengths = np.array([len(words[index]) for index in texts], dtype=np.int64)
+    codes = np.fromiter((hash(word) for index in texts for word in words[index]), np.int64, lengths.sum()).view(np.uint64)
+    number, starts = np.repeat(np.arange(len(texts)), lengths), np.cumsum(lengths) - lengths
+    powers = np.cumprod(np.full(COMPARED_WORDS, BASE, dtype=np.uint64))
+    terms = codes * powers[np.arange(len(codes)) - starts[number]]
+    sums = np.concatenate([[np.uint64(0)], np.cumsum(terms, dtype=np.uint64)])
+    whole = sums[starts + lengths] - sums[starts]
+    before = sums[:-1] - sums[starts][number]
+    left_out = before + (whole[number] - before - terms) * INVERSE
+    of_text = np.array(texts, dtype=np.int64)
+    return np.concatenate([of_text, of_text[number]]), np.concatenate([whole, left_out])
+
+
+def shared_keys(texts: np.ndarray, keys: np.ndarray) -> dict[int, list[int]]:
+    """Find the texts that share a key, where they are at least two and no more than a template has."""
+    order = np.lexsort((texts, keys))
+    texts, keys = texts[order], keys[order]
+    once = np.ones(len(keys), dtype=bool)  # a text of "the the" has one key twice
+    once[1:] = (keys[1:] != keys[:-1]) | (texts[1:] != texts[:-1])
+    texts, keys = texts[once], keys[once]
+    starts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if len(keys) else np.zeros(0, dtype=np.int64)
+    counts = np.diff(np.append(starts, len(keys)))
+    shared = (counts > 1) & (counts <= BOILERPLATE)
+    return {
+        int(keys[start]): texts[start : start + count].tolist()
+        for start, count in zip(starts[shared], counts[shared], strict=True)
+    }
 
 
 def without(words: Sequence[str], count: int) -> Iterator[int]:
