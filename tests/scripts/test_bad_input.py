@@ -1021,7 +1021,7 @@ def long_training(prepared, tmp_path):
 )
 def test_a_training_that_is_cut_off_leaves_the_earlier_results_as_they_were(long_training, tmp_path, sent, status, lines):
     before = snapshot(tmp_path)
-    assert len(before) == 7  # two probes, their texts, the tables
+    assert len(before) == 8  # two probes, their texts, the tables, the scores by group
     long_training.send_signal(sent)
     _, errors = long_training.communicate(timeout=30)
     assert (long_training.returncode, errors.splitlines()) == (status, lines)

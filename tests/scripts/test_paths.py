@@ -41,6 +41,7 @@ TEXT = (
     "input",
     "output",
     "export",
+    "compare",
     "dataset",
     "sae",
     "model_name",
