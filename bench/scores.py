@@ -37,6 +37,8 @@ def main(argv=None) -> int:
     search, _ = median_of(arguments.rounds, lambda: search_of(logits, labels, groups, together))
     show("bands and permutation p-values, all probes at once", arguments.probes, search)
     print(f"with them the scores of a sweep take {(everything + search) / everything:.2f} times as long")
+    kept, _ = median_of(arguments.rounds, lambda: by_group_of(logits, labels, groups, thresholds))
+    show("how far each group moves both scores, all probes at once", arguments.probes, kept)
     without, _ = median_of(arguments.rounds, lambda: all_scores(logits, labels, groups, thresholds, 0.03, intervals=False))
     show("scores without intervals, all probes at once", arguments.probes, without)
     loop, alone = median_of(
@@ -64,6 +66,13 @@ def main(argv=None) -> int:
     seconds, _ = median_of(arguments.rounds, lambda: all_scores(logits, labels, np.arange(10_000), np.zeros(20), 0.03))
     show("scores and intervals of 10,000 groups of one example, all probes at once", 20, seconds)
     return 0
+
+
+def by_group_of(logits, labels, groups, thresholds):
+    """What a run keeps for paired differences from another run."""
+    from utils.scores.differences import DIFFERENCES_OF, ByGroup
+
+    return [ByGroup.of(metric, logits, labels, groups, thresholds) for metric in DIFFERENCES_OF]
 
 
 def search_of(logits, labels, groups, scored):
