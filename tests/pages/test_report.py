@@ -121,6 +121,9 @@ def test_former_tables_whose_baseline_is_below_chance_are_held_to_a_half(tmp_pat
     results = made(tmp_path, {"all": {"test_auc": 0.52, "val_auc": 0.52} | plain}, beside={"context": 0.33})
     (one,) = found_in(results)["found"]
     assert (one["ahead"], one["ahead_interval"], one["verdict"]) == ("+0.020", "", "not shown")
+    worse = {"test_auc": 0.48, "val_auc": 0.52, **plain, "test_minus_baseline": 0.15}
+    found = found_in(made(tmp_path, {"all": worse}, beside={"context": 0.33}))
+    assert "AUROC 0.480 against 0.330 (which counts as 0.5), difference −0.020" in str(found["doubts"])
     (one,) = found_in(made(tmp_path, {"all": {"test_auc": 0.52, "val_auc": 0.52} | plain}))["found"]
     assert one["ahead"] == "+0.190", "the difference from a baseline above chance stays"
 

@@ -131,7 +131,9 @@ def unbeaten_baseline(result: Result) -> Iterator[Doubt]:
             yield Doubt("difference without an interval", f"it is above “{name}” by AUROC {signed_text(ahead)}")
         return
     inside = f" ({signed_text(low)} to {signed_text(high)})" if known(low) else ""
-    figures = f"AUROC {number_text(result.mean('auc'))} against {number_text(result.of_baseline(name, 'auc'))}"
+    beside = result.of_baseline(name, "auc")
+    counts = " (which counts as 0.5)" if beside < 0.5 else ""
+    figures = f"AUROC {number_text(result.mean('auc'))} against {number_text(beside)}{counts}"
     yield Doubt(
         "worse than a baseline" if high < 0 else "no better than a baseline",
         f"“{name}” {'does better' if high < 0 else 'may do as well'}: {figures}, difference {signed_text(ahead)}{inside}",
