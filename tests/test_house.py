@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -27,6 +28,14 @@ def test_the_walk_finds_the_files_and_their_imports():
     assert len(MODULES) > 60
     assert len(list(house.arrows(SCRIPTS))) > 200
     assert house.listed(SCRIPTS / "utils" / "__init__.py")[:2] == ["base", "data"]
+
+
+def test_no_link_is_kept():
+    """One that is committed leads nowhere on another machine, or to a place that tells of this one."""
+    if not (ROOT / ".git").exists() or not shutil.which("git"):
+        pytest.skip("no checkout: what is kept is not known")
+    listed = subprocess.run(["git", "ls-files", "--stage"], cwd=ROOT, text=True, capture_output=True, check=True).stdout
+    assert "100644" in listed and not [line for line in listed.splitlines() if line.startswith("120000")]
 
 
 def test_the_counts_are_within_their_bounds(capsys):
