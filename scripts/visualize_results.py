@@ -68,7 +68,7 @@ def main(argv=None):
     folders = [arguments.results_dir, *filter(None, [arguments.compare])]
     with locked(*folders):  # tables of one run, while another writes
         results = read_results(arguments.results_dir, arguments.split, arguments.metric)
-        beside = compare(results, *folders)
+        beside = compare(results, arguments.compare)
     folder = arguments.output_dir or arguments.results_dir
     require_writable_folder(folder, "--output_dir")
     charts = draw(results)
@@ -83,13 +83,13 @@ def main(argv=None):
     return 0
 
 
-def compare(results, folder, other=None) -> dict | None:
+def compare(results, other) -> dict | None:
     """Set another run beside this one, where one is given."""
     if other is None:
         return None
     from utils.pages.report.two_runs import two_runs
 
-    return two_runs(results, folder, other)
+    return two_runs(results, other)
 
 
 def draw(results) -> list:

@@ -128,6 +128,17 @@ def test_former_tables_whose_baseline_is_below_chance_are_held_to_a_half(tmp_pat
     assert one["ahead"] == "+0.190", "the difference from a baseline above chance stays"
 
 
+def test_without_a_baseline_there_is_no_difference_from_one(tmp_path):
+    gone = dict.fromkeys(
+        ("test_best_baseline", "test_minus_baseline", "test_minus_baseline_low", "test_minus_baseline_high"), ""
+    )
+    made(tmp_path, {"all": gone})
+    (tmp_path / "baselines.csv").unlink()
+    found = found_in(read_results(tmp_path))
+    assert (found["found"][0]["ahead"], found["found"][0]["baseline"]) == ("–", "") and "a baseline" in found["not_checked"]
+    assert found["found"][0]["text"].split(". Random")[0].endswith("there is no baseline beside it.")
+
+
 def test_the_seed_that_has_a_score_is_named(tmp_path):
     results = made(tmp_path, {0: {"test_auc": "", "test_auc_low": "", "test_auc_high": ""}})
     table = chosen_table(results)

@@ -41,7 +41,7 @@ def run_in(folder, name, seeds=(0, 1), examples="abc", n=len(GROUPS), keep=True,
 
 def compared(tmp_path, ours=None, theirs=None, metric=None):
     folders = [run_in(tmp_path / name, name, **(changes or {})) for name, changes in (("ours", ours), ("theirs", theirs))]
-    return two_runs(read_results(folders[0], metric=metric), str(folders[0]), str(folders[1]))
+    return two_runs(read_results(folders[0], metric=metric), str(folders[1]))
 
 
 def difference_in(beside):
@@ -105,7 +105,7 @@ def test_each_runs_own_choice_is_compared_and_every_layer_that_both_have(tmp_pat
 
 def test_a_run_beside_itself_is_alike(tmp_path):
     folder = run_in(tmp_path / "ours", "ours")
-    beside = two_runs(read_results(folder), str(folder), str(folder))
+    beside = two_runs(read_results(folder), str(folder))
     assert difference_in(beside).small == ("alike in every group",) and beside["name"] == "the other run"
     assert beside["text"] == "Of 1 pair of probes on the same examples, 1 score alike in every group."
     heads = [head.name for head in beside["tables"][0].heads]
@@ -144,7 +144,7 @@ def test_questions_of_one_run_alone_are_counted(tmp_path):
     more = [CLEAN | {"lag": lag, "val_auc": 0.8} for lag in (0, 4)]
     beside = compared(tmp_path, ours={"more": more})
     assert "Only one run has these questions and kinds: 2 of " in beside["text"]
-    none = two_runs(made_with(tmp_path / "a", {"target": "x"}), str(tmp_path / "a"), str(tmp_path / "theirs"))
+    none = two_runs(made_with(tmp_path / "a", {"target": "x"}), str(tmp_path / "theirs"))
     assert none["tables"] == [] and none["text"].startswith("Not comparable, because no target, lag and kind")
 
 
@@ -161,7 +161,7 @@ def test_what_the_runs_were_told_differently_is_listed_without_a_path_of_the_mac
         record["arguments"] |= told | {"output_dir": f"/home/somebody/{folder.name}", "val_data": f"/home/x/{folder.name}/a"}
         path.write_text(json.dumps(record), encoding="utf-8")
     results = read_results(folders[0])
-    beside = two_runs(results, str(folders[0]), str(folders[1]))
+    beside = two_runs(results, str(folders[1]))
     assert {tuple(one.values()) for one in beside["unlike"]} == {
         ("--val_data", "ours/a", "theirs/a"),
         ("--pool", "mean", "<b>last</b>"),

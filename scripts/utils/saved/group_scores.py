@@ -22,6 +22,7 @@ from utils.base.errors import UserError
 from utils.base.files import WriteTogether, fingerprint
 from utils.base.tensor_files import CHECKSUM
 from utils.scores.differences import DIFFERENCES_OF, ByGroup
+from utils.scores.intervals import Classes
 from utils.states.positions import Question
 
 GROUP_SCORES = "group_scores.safetensors"
@@ -42,6 +43,11 @@ class Block:
     def rows(self) -> dict[tuple[str, str, int], int]:
         """Give the row of each (layer, kind, seed)."""
         return {(layer, kind, seed): row for row, (layer, kind, seed) in enumerate(self.about["probes"])}
+
+    @cached_property
+    def classes(self) -> Classes:
+        """Give how the groups hold the classes, as one probe: it is the same for all."""
+        return Classes(self.arrays["positives"][None], self.arrays["negatives"][None])
 
     def scores(self, metric: str) -> ByGroup:
         """Give a score of all its probes. metric: one of DIFFERENCES_OF."""

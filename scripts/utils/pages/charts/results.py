@@ -16,7 +16,7 @@ from utils.pages.charts.tables import (
     cell_columns,
     chosen_by,
     read_baselines,
-    read_classes,
+    read_blocks,
     read_curve,
     read_interpreted,
     read_metrics,
@@ -53,7 +53,7 @@ class Results:
     directions: the entries of directions.json
     sae_probes: the rows of sae_probes.csv that validation chose
     sae_latents: the first rows of sae_latents.csv, of each probe
-    classes: {(target, lag): Classes}, how the groups of the shown split hold the classes, as far as the run kept it
+    blocks: how far each group moves the scores of the shown split, as far as the run kept it
     unconverged: {(target, probe, lag, layer): fits that stopped before their optimum}
     folder: where the tables lie
     """
@@ -74,7 +74,7 @@ class Results:
     directions: list = field(default_factory=list)
     sae_probes: list = field(default_factory=list)
     sae_latents: list = field(default_factory=list)
-    classes: dict = field(default_factory=dict)
+    blocks: list = field(default_factory=list)
     unconverged: dict = field(default_factory=dict)
     folder: Path = Path()
 
@@ -108,6 +108,17 @@ class Results:
         return max(
             self.chosen, default=(), key=lambda key: order_of(mean(self.rows(*key, self.chosen[key]), f"val_{self.metric}"))
         )
+
+    @cached_property
+    def classes(self) -> dict:
+        """Give {(target, lag): Classes}, how the groups of the shown split hold the classes."""
+        return {(block.about["target"], block.about["lag"]): block.classes for block in self.blocks}
+
+    @cached_property
+    def best_first(self) -> list[tuple]:
+        """List (target, probe, lag, layer) of what was chosen, best on validation first."""
+        chosen = [(*key, layer) for key, layer in self.chosen.items()]
+        return sorted(chosen, key=lambda one: -order_of(mean(self.rows(*one), f"val_{self.metric}")))
 
     def rows(self, target, probe, lag, layer) -> list[dict]:
         return self.cells.get((target, probe, lag), {}).get(layer, [])
@@ -161,7 +172,7 @@ def read_results(folder, split=None, metric=None, flag="--results_dir") -> Resul
         sorted(one.name for one in Path(folder).glob("*.csv")),
         [one.relative_to(folder).as_posix() for glob in OTHER_PAGES for one in sorted(Path(folder).glob(glob))],
         *read_interpreted(Path(folder)),
-        read_classes(Path(folder), split),
+        read_blocks(Path(folder), split),
         unconverged,
         Path(folder),
     )

@@ -23,8 +23,7 @@ from utils.saved.columns import (
     TEXT_COLUMNS,
     WHOLE_COLUMNS,
 )
-from utils.saved.group_scores import GROUP_SCORES, read_group_scores
-from utils.scores.intervals import Classes
+from utils.saved.group_scores import GROUP_SCORES, Block, read_group_scores
 
 CURVE_SIZES = {
     "n_train": "training examples",
@@ -140,15 +139,9 @@ def read_interpreted(folder) -> tuple[list[dict], list[dict], list[dict]]:
     )
 
 
-def read_classes(folder, split) -> dict[tuple[str, int], Classes]:
-    """Read how the groups of a split hold the classes, {(target, lag): Classes}, as far as the run kept it."""
-    return {
-        (block.about["target"], block.about["lag"]): Classes(
-            block.arrays["positives"][None], block.arrays["negatives"][None]
-        )
-        for block in read_group_scores(folder / GROUP_SCORES)
-        if block.about["split"] == split
-    }
+def read_blocks(folder, split) -> list[Block]:
+    """Read how far each group moves the scores of a split, as far as the run kept it."""
+    return [block for block in read_group_scores(folder / GROUP_SCORES) if block.about["split"] == split]
 
 
 def read_record(path) -> dict:

@@ -6,9 +6,9 @@ Each file imports only from those above it:
     doubts       what would make one doubt a result, each check by itself
     chosen       the table of what validation chose, and how each number was computed
     documents    the scores of whole documents
+    promoted     the tokens that directions promote
     latents      probes on the latents of sparse autoencoders
     calibration  how far the probabilities can be believed, and what thresholds cost
-    promoted     the tokens that directions promote
     beside       baselines and codelengths
     two_runs     another run beside this one, with paired differences
     findings     what was asked, and what was found for each target

@@ -1,6 +1,6 @@
 """Tabulate how far the probabilities of the chosen probes can be believed, and what their thresholds cost."""
 
-from utils.pages.charts.cells import known, mean, order_of
+from utils.pages.charts.cells import known, mean
 from utils.pages.charts.results import Results
 from utils.pages.charts.tables import OF_CALIBRATION
 from utils.pages.charts.words import kind_name, lag_label, number_text, quoted, span
@@ -21,11 +21,8 @@ HOWS = {
 def calibration_table(results: Results) -> ReportTable | None:
     """Tabulate each chosen probe, best on validation first; None where the tables hold none of these numbers."""
     split = results.split
-    chosen = sorted(
-        results.chosen.items(), key=lambda item: -order_of(mean(results.rows(*item[0], item[1]), f"val_{results.metric}"))
-    )
     rows = []
-    for (target, probe, lag), layer in chosen:
+    for target, probe, lag, layer in results.best_first:
         of_cell = results.rows(target, probe, lag, layer)
         found = {name: number_text(mean(of_cell, f"{split}_{name}")) for name in OF_CALIBRATION}
         ratios = [row[f"pos_ratio_{split}"] for row in of_cell if known(row.get(f"pos_ratio_{split}"))]

@@ -1,7 +1,7 @@
 """Tabulate the layer that validation chose, of each target, lag and kind of probe."""
 
-from utils.pages.charts.cells import SCORE_LABELS, known, mean, order_of, seed_of_validation, values, widest_interval
-from utils.pages.charts.results import Results, baseline_to_beat, baselines_at, questions_of
+from utils.pages.charts.cells import SCORE_LABELS, known, mean, seed_of_validation, values
+from utils.pages.charts.results import Results, questions_of
 from utils.pages.charts.words import (
     DASH,
     detectable_text,
@@ -16,6 +16,7 @@ from utils.pages.charts.words import (
     signed_text,
     span,
 )
+from utils.pages.report.doubts import Result
 from utils.pages.report.tables import Cell, Column, Head, ReportTable, numbers, table_of, word
 from utils.saved.columns import BASELINES, SUMMARY
 
@@ -50,8 +51,7 @@ def hows_of(results: Results) -> dict[str, str]:
 
 def chosen_table(results: Results) -> ReportTable | None:
     """Tabulate the chosen probes, best on validation first; None where nothing was chosen."""
-    rows = [chosen_row(results, *key, layer) for key, layer in results.chosen.items()]
-    rows.sort(key=lambda row: -order_of(row["order"]))
+    rows = [chosen_row(Result(results, *one)) for one in results.best_first]
     shown = {name for name in OPTIONAL if any(row[name] not in ("", DASH) for row in rows)}
     about = "of each target, lag and kind the layer that validation chose; best on validation first"
     notes = [choice_note(results, rows, shown), search_note(results, rows) if "p" in shown else ""]
@@ -103,43 +103,37 @@ def minus_cell(row: dict) -> Cell:
     return Cell(row["minus"], small, "above" if row["above"] else "")
 
 
-def chosen_row(results: Results, target: str, probe: str, lag: int, layer: str) -> dict:
-    rows, split = results.rows(target, probe, lag, layer), results.split
-    validation, score = mean(rows, f"val_{results.metric}"), mean(rows, f"{split}_{results.metric}")
-    best = baseline_to_beat(results, target, lag, probe, rows)
-    baseline = baselines_at(results, target, lag, probe).get(best or "", ("", {}))[1].get(split, [])
-    beside = mean(baseline, "auc")
-    minus, low = mean(rows, f"{split}_minus_baseline"), widest_interval(rows, f"{split}_minus_baseline")[0]
-    if not known(minus):
-        minus = mean(rows, f"{split}_auc") - (0.5 if beside < 0.5 else beside)
+def chosen_row(result: Result) -> dict:
+    results, rows, split = result.results, result.rows, result.results.split
+    validation, score = mean(rows, f"val_{results.metric}"), result.score
+    best, baseline = result.baseline, result.rows_of_baseline(result.baseline)
+    beside, low = mean(baseline, "auc"), result.interval("minus_baseline")[0]
     found, seed = values(rows, f"{split}_{results.metric}"), seed_of_validation(rows, results.metric)
-    in_sweep, questions = seed.get(f"{split}_permutation_p_in_sweep"), questions_of(results)
     interval, refitted = (interval_text(rows, f"{split}_{results.metric}{end}") for end in ("", "_refit"))
     return {
-        "order": validation,
-        "target": quoted(target),
-        "probe": kind_name(probe),
-        "lag": lag_label(lag),
-        "layer": layer,
+        "target": quoted(result.target),
+        "probe": kind_name(result.probe),
+        "lag": lag_label(result.lag),
+        "layer": result.layer,
         "validation": number_text(validation),
         "score": number_text(score),
         "interval": interval,
         "refitted": refitted,
         "refits": f"refits: {refitted}" if refitted else "",
-        "without": "" if interval else no_interval_text(results.groups.get((target, lag, split))),
+        "without": "" if interval else no_interval_text(result.groups),
         "auc": number_text(mean(rows, f"{split}_auc")) if results.metric != "auc" else "",
         "auc_interval": interval_text(rows, f"{split}_auc"),
         "best": best or "",
         "best_score": number_text(mean(baseline, results.metric)),
         "best_auc": number_text(beside) if results.metric != "auc" and known(beside) else "",
-        "minus": signed_text(minus),
+        "minus": signed_text(result.ahead),
         "minus_interval": interval_text(rows, f"{split}_minus_baseline", signed_text),
         "minus_refitted": interval_text(rows, f"{split}_minus_baseline_refit", signed_text),
         "counted": number_text(beside) if beside < 0.5 else "",
         "detectable": detectable_text(rows, split),
         "p": number_text(seed.get(f"{split}_permutation_p")),
-        "p_in_sweep": number_text(in_sweep),
-        "p_of_all": number_text(min(1, questions * in_sweep)) if questions > 1 and known(in_sweep) else "",
+        "p_in_sweep": number_text(result.p_in_sweep),
+        "p_of_all": number_text(result.p_of_all) if known(result.p_of_all) and questions_of(results) > 1 else "",
         "band": interval_text(rows, f"{split}_auc_band"),
         "above": bool(known(low) and low > 0),
         "selectivity": signed_text(mean(rows, f"{split}_selectivity")),

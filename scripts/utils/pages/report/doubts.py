@@ -84,9 +84,9 @@ class Result:
 
     @property
     def ahead(self) -> float:
-        """Compute by how much AUROC is above that of the baseline to beat, which counts as .5 at least."""
-        found = self.mean("minus_baseline")
-        return found if known(found) else self.mean("auc") - max(0.5, self.of_baseline(self.baseline, "auc"))
+        """Compute by how much AUROC is above that of the baseline to beat, which counts as .5 at least; NaN without one."""
+        found, beside = self.mean("minus_baseline"), self.of_baseline(self.baseline, "auc")
+        return found if known(found) else self.mean("auc") - (0.5 if beside < 0.5 else beside)
 
     @property
     def p_in_sweep(self) -> float:

@@ -1,7 +1,7 @@
 """Say what was asked and what was found: of each target the probe that validation chose, beside its best baseline."""
 
 from utils.data.tokenizer import isolated
-from utils.pages.charts.cells import SCORE_LABELS, known, layer_in_words, layer_order, mean, order_of
+from utils.pages.charts.cells import SCORE_LABELS, known, layer_in_words, layer_order
 from utils.pages.charts.results import Results
 from utils.pages.charts.words import DASH, interval_text, kind_name, lag_label, number_text, quoted, signed_text, span
 from utils.pages.report.chosen import INTERVAL, hows_of
@@ -13,16 +13,9 @@ from utils.pages.report.tables import Cell, Column, Head, ReportTable, numbers, 
 def best_results(results: Results) -> list[Result]:
     """Choose for each target the kind and lag that did best on validation; the best target first."""
     best: dict[str, Result] = {}
-    for (target, probe, lag), layer in results.chosen.items():
-        one = Result(results, target, probe, lag, layer)
-        if target not in best or validation_of(one) > validation_of(best[target]):
-            best[target] = one
-    return sorted(best.values(), key=validation_of, reverse=True)
-
-
-def validation_of(result: Result) -> float:
-    """Give the score by which it was chosen; -inf where it is not known."""
-    return order_of(mean(result.rows, f"val_{result.results.metric}"))
+    for one in results.best_first:
+        best.setdefault(one[0], Result(results, *one))
+    return list(best.values())
 
 
 def asked_text(results: Results) -> str:

@@ -3,12 +3,12 @@
 import json
 import math
 
-from utils.data.tokenizer import isolated, shown_text
 from utils.pages.charts.cells import known, layer_in_words, layer_order, order_of
 from utils.pages.charts.results import Results
-from utils.pages.charts.words import interval_text, lag_label, number_text, quoted, signed_text
+from utils.pages.charts.words import DASH, interval_text, lag_label, number_text, quoted, signed_text
 from utils.pages.report.chosen import INTERVAL, hows_of
 from utils.pages.report.doubts import Doubt
+from utils.pages.report.promoted import tokens_text
 from utils.pages.report.tables import Column, Head, ReportTable, numbers, table_of, word
 from utils.saved.columns import SAE_LATENTS, SAE_PROBES
 
@@ -124,14 +124,12 @@ def read_latents_table(results: Results) -> ReportTable | None:
 
 
 def share_text(value: float) -> str:
-    return f"{value:.1%}" if known(value) else "–"
+    return f"{value:.1%}" if known(value) else DASH
 
 
 def texts(written: str) -> str:
     """Write the first texts of a cell that holds JSON: [[text, number], ...]."""
     try:
-        found = json.loads(written) if written else []
+        return tokens_text(json.loads(written) if written else [], MOST_READ)
     except (ValueError, RecursionError):
-        return "–"
-    shown = [str(one[0]) for one in found[:MOST_READ] if isinstance(one, list) and one] if isinstance(found, list) else []
-    return " ".join(isolated(shown_text(one).replace(" ", "␣")) for one in shown) or "–"
+        return DASH

@@ -1,8 +1,8 @@
 """Tabulate the tokens that the directions of the chosen probes promote and suppress."""
 
-from utils.data.tokenizer import shown_text
+from utils.data.tokenizer import isolated, shown_text
 from utils.pages.charts.results import Results
-from utils.pages.charts.words import lag_label, number_text, quoted
+from utils.pages.charts.words import DASH, lag_label, number_text, quoted
 from utils.pages.report.doubts import Result
 from utils.pages.report.tables import Cell, Column, Head, ReportTable, numbers, table_of, word
 from utils.saved.columns import DIRECTIONS
@@ -45,7 +45,7 @@ def promoted_table(results: Results, found: list[Result]) -> ReportTable | None:
     return table_of("promoted", ("Promoted tokens", about), columns, rows)
 
 
-def tokens_text(tokens: object) -> str:
-    """Write the first tokens of a list of [token, score]."""
-    shown = [one[0] for one in tokens[:MOST] if isinstance(one, list) and one] if isinstance(tokens, list) else []
-    return " ".join(shown_text(str(token)).replace(" ", "␣") for token in shown) or "–"
+def tokens_text(tokens: object, most: int = MOST) -> str:
+    """Write the first tokens of a list of [token, number], each by itself."""
+    shown = [str(one[0]) for one in tokens[:most] if isinstance(one, list) and one] if isinstance(tokens, list) else []
+    return " ".join(isolated(shown_text(token).replace(" ", "␣")) for token in shown) or DASH

@@ -3,19 +3,18 @@
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from utils.base.paths import short_path
 from utils.base.text_table import how_many
-from utils.pages.charts.cells import SCORE_LABELS, known, layer_in_words, mean, order_of
+from utils.pages.charts.cells import SCORE_LABELS, known, layer_in_words, mean
 from utils.pages.charts.pages import run_line
 from utils.pages.charts.results import Results, read_results
 from utils.pages.charts.words import DASH, interval_text, kind_name, lag_label, number_text, quoted, signed_text
 from utils.pages.report.chosen import INTERVAL
 from utils.pages.report.tables import Cell, Column, Head, ReportTable, numbers, table_of, word
-from utils.saved.group_scores import GROUP_SCORES, Block, read_group_scores
+from utils.saved.group_scores import GROUP_SCORES, Block
 from utils.scores.differences import DIFFERENCES_OF
 
 NOT_COMPARED = {  # flags of where and how fast, and what follows from others
@@ -39,15 +38,14 @@ class ComparedRun:
     blocks: dict[tuple, tuple[Block, int]]
 
     @classmethod
-    def of(cls, folder: str, results: Results) -> "ComparedRun":
-        """Take the run of a folder of results. Raise UserError for a damaged file of group scores."""
-        found = [block for block in read_group_scores(Path(folder) / GROUP_SCORES) if block.about["split"] == results.split]
+    def of(cls, name: str, results: Results) -> "ComparedRun":
+        """Take the run of these results, by this name."""
         blocks = {
             (block.about["target"], block.about["lag"], *key): (block, row)
-            for block in found
+            for block in results.blocks
             for key, row in block.rows.items()
         }
-        return cls(short_path(folder) or "the other run", results, blocks)
+        return cls(name, results, blocks)
 
     def block(self, key: Cells, layer: str, seed: int) -> tuple[Block, int] | None:
         target, probe, lag = key
@@ -63,13 +61,12 @@ class Pair:
     chosen: bool = False
 
 
-def two_runs(results: Results, folder: str, other: str) -> dict:
+def two_runs(results: Results, other: str) -> dict:
     """Compare a run with that of another folder: what the page shows. Raise UserError for tables that cannot be read."""
-    ours = ComparedRun.of(folder, results)
-    theirs = ComparedRun.of(other, read_results(other, results.split, results.metric, "--compare"))
-    if theirs.name == ours.name:
-        theirs = replace(theirs, name="the other run")
-    ours = replace(ours, name="this run")
+    name = short_path(other)
+    same = name in ("", short_path(results.folder))
+    theirs = read_results(other, results.split, results.metric, "--compare")
+    ours, theirs = ComparedRun.of("this run", results), ComparedRun.of("the other run" if same else name, theirs)
     pairs = pairs_of(ours.results, theirs.results)
     rows = [compared_row(pair, ours, theirs) for pair in pairs]
     return {
@@ -93,8 +90,8 @@ def pairs_of(ours: Results, theirs: Results) -> list[Pair]:
             pairs.append(Pair(key, both, True))
         same = [Pair(key, (layer, layer)) for layer in layers if layer in theirs.cells[key]]
         pairs += [pair for pair in same if pair.layers != both]
-    best = {key: order_of(mean(ours.rows(*key, layer), f"val_{ours.metric}")) for key, layer in ours.chosen.items()}
-    return sorted(pairs, key=lambda pair: (not pair.chosen, -best.get(pair.key, -1)))
+    place = {(target, probe, lag): at for at, (target, probe, lag, _) in enumerate(ours.best_first)}
+    return sorted(pairs, key=lambda pair: (not pair.chosen, place.get(pair.key, len(place))))
 
 
 def compared_row(pair: Pair, ours: ComparedRun, theirs: ComparedRun) -> dict:
